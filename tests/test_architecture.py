@@ -1,0 +1,221 @@
+"""Who may import whom, how long a file may be, and what `--help` may load.
+
+Every import counts, lazy ones and those for type checking included. Not covered: names that are resolved at run time
+from a string, which is how a registry reaches a model or a tool.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"lalm_agent": "agent"} | {f"lalm_agent.{name}": name for name in ("eval", "tools", "training")}
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+HEAVY = ("langgraph", "torch", "transformers")
+
+# A module of the core, or a sub-package with all that is in it. A new file needs a rank here.
+RANKS = {
+    0: ("errors", "records", "version"),
+    1: (
+        *("audio", "clips", "containers", "decoders", "mp3", "ogg"),
+        *("answers", "config", "prompts", "registry", "state", "terminal"),
+    ),
+    2: ("models",),
+    3: ("tools",),
+    4: ("graph", "nodes", "policy"),
+    5: ("assemble", "runner"),
+    6: ("eval",),
+    7: ("training",),
+    8: ("cli", "web"),
+}
+RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
+SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
+# What stands for every model or tool; the rest of these two folders are concrete ones.
+PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
+MAY_NAME_CONCRETE = ("assemble", "cli", "web", "training")
+# Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation receives `ask`.
+FORBIDDEN = (
+    *(("graph", "tools"), ("nodes", "tools"), ("policy", "tools")),
+    *(("eval", "graph"), ("eval", "nodes"), ("eval", "policy"), ("eval", "assemble")),
+)
+# One command starts the web server.
+ACROSS_ONE_RANK = (("cli", "web"),)
+
+
+def modules_on_disk() -> dict[str, Path]:
+    """Dotted name -> file, for the whole package; a package has the name of its folder."""
+    found = {}
+    for package, folder in FOLDERS.items():
+        for file in (ROOT / folder).rglob("*.py"):
+            parts = file.relative_to(ROOT / folder).with_suffix("").parts
+            found[".".join([package, *(part for part in parts if part != "__init__")])] = file
+    return found
+
+
+def python_files() -> list[Path]:
+    folders = (*FOLDERS.values(), "tests", "benchmarks", "examples")
+    return [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+
+
+MODULES = modules_on_disk()
+
+
+def imported(tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in the file; a name is followed to its module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in known else node.module for name in names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            names = [node.args[0].value] if isinstance(node.args[0], ast.Constant) else []
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "lalm_agent")
+
+
+def part_of(module: str) -> str:
+    """The key of the module in RANKS: `lalm_agent.tools.asr` -> `tools`, `lalm_agent.audio` -> `audio`."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def is_concrete(module: str) -> bool:
+    return part_of(module) in ("models", "tools") and module not in PROTOCOLS
+
+
+def objection(importer: str, target: str) -> str | None:
+    """Why `importer` may not import `target`, or None. The package's own `__init__` stands above everything."""
+    here, there = part_of(importer), part_of(target)
+    if here in ("", there):
+        return None
+    if there == "":
+        return "nothing inside the package imports its top, which may re-export from everywhere"
+    if here not in RANK_OF or there not in RANK_OF:
+        return f"{here if here not in RANK_OF else there} has no rank"
+    if RANK_OF[here] < RANK_OF[there]:
+        return f"rank {RANK_OF[here]} imports rank {RANK_OF[there]}"
+    across = RANK_OF[here] == RANK_OF[there] and (here in SUBPACKAGES or there in SUBPACKAGES)
+    if across and (here, there) not in ACROSS_ONE_RANK:
+        return f"two packages of rank {RANK_OF[here]}"
+    if is_concrete(target) and here not in MAY_NAME_CONCRETE:
+        return f"only {', '.join(MAY_NAME_CONCRETE)} may know a concrete model or tool"
+    if (here, there) in FORBIDDEN:
+        return f"{here} never imports {there}"
+    return None
+
+
+def objections(sources: dict[str, str], known: set[str]) -> list[str]:
+    found = []
+    for module, source in sources.items():
+        for target in sorted(set(imported(ast.parse(source), known))):
+            reason = objection(module, target)
+            if reason:
+                found.append(f"{module} imports {target}: {reason}")
+    return found
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_module_has_a_rank() -> None:
+    assert [module for module in MODULES if part_of(module) and part_of(module) not in RANK_OF] == []
+
+
+def test_imports_follow_the_ranks() -> None:
+    assert objections({module: file.read_text("utf-8") for module, file in MODULES.items()}, set(MODULES)) == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("lalm_agent.records", "from lalm_agent.audio import Sound"),
+        ("lalm_agent.records", "from lalm_agent import audio"),
+        ("lalm_agent.records", "import lalm_agent.audio as a"),
+        ("lalm_agent.records", "def f():\n    import lalm_agent.graph"),
+        ("lalm_agent.records", "if TYPE_CHECKING:\n    from lalm_agent.audio import Sound"),
+        ("lalm_agent.records", "import importlib\nimportlib.import_module('lalm_agent.graph')"),
+        ("lalm_agent.audio", "from lalm_agent import __version__"),
+        ("lalm_agent.audio", "from lalm_agent.brand_new import thing"),
+        ("lalm_agent.brand_new", "from lalm_agent.audio import Sound"),
+        ("lalm_agent.tools.asr", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.graph", "from lalm_agent.tools import asr"),
+        ("lalm_agent.graph", "import lalm_agent.tools"),
+        ("lalm_agent.runner", "from lalm_agent.tools.asr import Asr"),
+        ("lalm_agent.eval.run", "from lalm_agent.graph import build"),
+        ("lalm_agent.eval.run", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.eval.run", "from lalm_agent.training.idk import build"),
+        ("lalm_agent.web.server", "from lalm_agent.cli.main import main"),
+    ],
+)
+def test_an_import_against_the_rules_is_found(importer: str, source: str) -> None:
+    known = {"lalm_agent.audio", "lalm_agent.tools.asr"}
+    assert len(objections({importer: source}, known)) == 1
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("lalm_agent", "from lalm_agent.assemble import build"),
+        ("lalm_agent.audio", "from lalm_agent.errors import DataError\nfrom lalm_agent.answers import parse"),
+        ("lalm_agent.models.engine", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.tools.asr", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
+        ("lalm_agent.graph", "from lalm_agent.policy import route\nimport langgraph"),
+        ("lalm_agent.assemble", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.asr"),
+        ("lalm_agent.training.mini.train", "from lalm_agent.models.mini import load"),
+        ("lalm_agent.cli.serve", "from lalm_agent.web.server import serve"),
+    ],
+)
+def test_an_import_by_the_rules_passes(importer: str, source: str) -> None:
+    assert objections({importer: source}, set()) == []
+
+
+# --- size and docstrings ---------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {file: len(file.read_text("utf-8").splitlines()) for file in python_files()}
+    assert {str(file.relative_to(ROOT)): n for file, n in lengths.items() if n > MAX_FILE_LINES} == {}
+
+
+def test_no_function_is_too_long() -> None:
+    too_long = {}
+    for file in python_files():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MAX_FUNCTION_LINES:
+                    too_long[f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"] = length
+    assert too_long == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    sources = {module: file.read_text("utf-8") for module, file in MODULES.items()}
+    assert [module for module, source in sources.items() if not ast.get_docstring(ast.parse(source))] == []
+
+
+# --- what the command line loads -------------------------------------------------------------------------------------
+
+HELP = """
+import sys
+from lalm_agent.cli.main import main
+sys.argv = ["lalm-agent", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("LOADED", *(name for name in {heavy!r} if name in sys.modules))
+"""
+
+
+def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HELP.format(heavy=HEAVY)]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["LOADED"]

@@ -1,0 +1,34 @@
+"""The documents against what they speak of."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
+# [text](target), without an address on the web and without the anchor.
+LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
+MAKE = re.compile(r"^\s*\$?\s*make ([a-z][a-z-]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_leads_to_it(document: Path) -> None:
+    targets = LINK.findall(document.read_text("utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_command_has_its_target(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert targets >= {"demo", "test", "check"}
+    assert set(MAKE.findall(document.read_text("utf-8"))) <= targets
+
+
+def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    sections = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    newest = sections[0]
+    assert version in newest.splitlines()[0]
+    assert "### Numbers that changed" in newest
