@@ -1,0 +1,53 @@
+"""The error tree, the hint that goes with an error, and the exit code it ends in.
+
+    LalmError                    1   (a bug, unless a subclass says otherwise)
+    |- UsageError                2   the call is wrong: unknown name, empty question, one choice
+    |- DataError                 2   a file is wrong: missing, truncated, silent in a way nobody can use
+    `- BackendError              2   a model, tool or endpoint failed
+       |- TransientBackendError      trying again may help; the only class that a graph retries
+       `- PermanentBackendError      trying again will not help
+
+`LalmError` derives from `Exception` and never from `RuntimeError`: LangGraph's default retry
+predicate skips subclasses of `RuntimeError`, `ValueError` and `OSError`.
+"""
+
+
+class LalmError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    `message` says in one line what is wrong, `hint` in one line what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        """Keep the two lines apart so that the shell can print them apart."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LalmError):
+    """The caller asked for something that does not exist or makes no sense."""
+
+    exit_code = 2
+
+
+class DataError(LalmError):
+    """An input file cannot be used."""
+
+    exit_code = 2
+
+
+class BackendError(LalmError):
+    """A model, a tool or an endpoint failed."""
+
+    exit_code = 2
+
+
+class TransientBackendError(BackendError):
+    """The failure may pass: a rate limit, a timeout, a cut connection."""
+
+
+class PermanentBackendError(BackendError):
+    """The failure will not pass: bad weights, a refused request, a prompt without its audio."""

@@ -1,0 +1,1 @@
+"""The models: a protocol, and what implements it."""

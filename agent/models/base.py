@@ -1,0 +1,155 @@
+"""The LALM protocol: a batch of requests in, N completions for each out.
+
+A caller says what it wants of a model (chat turns, a clip, decoding, completions, options to score) and never how:
+whether requests are batched, the audio is encoded once or a prompt's cache is shared is the implementation's
+affair, and may change without a caller noticing.
+
+This file knows nothing about tokens, tensors or vendors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Literal, Protocol
+
+from lalm_agent.audio import Sound
+from lalm_agent.errors import UsageError
+from lalm_agent.records import ModelInfo
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How to choose tokens. Greedy unless a temperature is given; nothing is inherited from a checkpoint.
+
+    temperature: 0 is greedy; above 0 samples from softmax(logits / temperature).
+    top_p, top_k: nucleus and top-k filters while sampling; 1.0 and 0 are off.
+    seed: with a request's key, the draw's number and the position it fixes the sampling noise.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no decoder could honour."""
+        if self.max_new_tokens < 1 or self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise UsageError(f"impossible decoding settings: {self}", "temperature >= 0, 0 < top_p <= 1, tokens >= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One chat turn. A last turn of the assistant is continued, not answered."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One thing to ask of a model.
+
+    turns: the conversation; the clip stands before the text of the first user turn.
+    sound: the clip at its native rate, or None for a text-only request.
+    n: how many completions; 0 where only options are to be scored. More than one needs a temperature.
+    options: assistant replies whose probabilities are wanted.
+    key: names the request for the sampling noise (a question's id); equal keys draw equal noise.
+    """
+
+    turns: tuple[Turn, ...]
+    sound: Sound | None = None
+    decoding: Decoding = Decoding()
+    n: int = 1
+    options: tuple[str, ...] = ()
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse requests that ask for nothing or for N times the same."""
+        if not self.turns or (self.n < 1 and not self.options):
+            raise UsageError("a request needs a turn, and completions or options to score")
+        if self.n > 1 and self.decoding.temperature == 0:
+            raise UsageError(f"{self.n} greedy completions would all be the same", "set a temperature above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One reply.
+
+    token_logprobs: natural log-probability of each generated token under the unfiltered model at temperature 1,
+        the end-of-turn token included; None where the model does not give them out.
+    finish: `length` means that `max_new_tokens` cut the reply off.
+    """
+
+    text: str
+    token_logprobs: tuple[float, ...] | None
+    finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionScore:
+    """How probable a reply is: the sum of its tokens' log-probabilities (natural), the end of turn included."""
+
+    text: str
+    logprob: float
+    tokens: int
+
+    @property
+    def mean_logprob(self) -> float:
+        """Log-probability per token: the length-normalised score."""
+        return self.logprob / self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came of one request. `option_scores` has the order of the request's options, None if not given out.
+
+    heard_s: (start, end) in seconds of the clip that reached the model; None without a clip.
+    audio_tokens: how many positions of the prompt the clip took; None without a clip or where it cannot be seen.
+    """
+
+    completions: tuple[Completion, ...]
+    option_scores: tuple[OptionScore, ...] | None
+    heard_s: tuple[float, float] | None
+    audio_tokens: int | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a caller may want to know of a model before asking.
+
+    window_s: longest stretch of audio in seconds that it hears at once; None where no limit is known.
+    """
+
+    info: ModelInfo
+    window_s: float | None
+    device: str
+    dtype: str
+
+
+class LALM(Protocol):
+    """Anything that answers requests about audio."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What this model is."""
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request, in order.
+
+        Raises:
+            TransientBackendError: trying again may help.
+            PermanentBackendError: it will not; among these a request whose clip yields no audio tokens.
+        """
+        ...
+
+
+def softmax_of_scores(scores: Sequence[OptionScore]) -> tuple[float, ...]:
+    """Probabilities over the options from their length-normalised log-probabilities; they sum to 1."""
+    top = max(score.mean_logprob for score in scores)
+    weights = [exp(score.mean_logprob - top) for score in scores]
+    return tuple(weight / sum(weights) for weight in weights)

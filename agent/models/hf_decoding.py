@@ -1,0 +1,99 @@
+"""Token choice and token log-probabilities on top of transformers' `generate`.
+
+Sampling adds Gumbel noise to the filtered logits and takes the largest (the Gumbel-max trick draws from their
+softmax). The noise is keyed by (seed, request, draw, position), so a draw is the same alone, in any batch and after
+a resume.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LogitsProcessor, StoppingCriteria
+
+from lalm_agent.models.base import Decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Names one completion for the sampling noise."""
+
+    key: str
+    number: int
+
+
+class LogprobRecorder:
+    """Collects the log-probability of each chosen token without keeping the logits.
+
+    `before` goes first among the logits processors and sees the untouched logits of a position; `after` is a stopping
+    criterion that never stops, and sees the token chosen there.
+    """
+
+    def __init__(self) -> None:
+        """Start with no positions."""
+        self.before = _Before(self)
+        self.after = _After(self)
+        self.logprobs: torch.Tensor | None = None
+        self.chosen: list[torch.Tensor] = []
+
+    def rows(self) -> list[list[float]]:
+        """Per row the log-probability at each generated position, padding positions included."""
+        return torch.stack(self.chosen, dim=1).tolist() if self.chosen else []
+
+
+class _Before(LogitsProcessor):  # type: ignore[misc]
+    def __init__(self, recorder: LogprobRecorder) -> None:
+        self._recorder = recorder
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self._recorder.logprobs = scores.float().log_softmax(dim=-1)
+        return scores
+
+
+class _After(StoppingCriteria):  # type: ignore[misc]
+    def __init__(self, recorder: LogprobRecorder) -> None:
+        self._recorder = recorder
+
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        assert self._recorder.logprobs is not None
+        self._recorder.chosen.append(self._recorder.logprobs.gather(1, input_ids[:, -1:]).squeeze(1))
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+class KeyedGumbel(LogitsProcessor):  # type: ignore[misc]
+    """Turns greedy choice into sampling at a temperature, with noise that depends on the draw alone."""
+
+    def __init__(self, decoding: Decoding, draws: Sequence[Draw], prompt_tokens: int) -> None:
+        """Take the settings, the draw that each row is, and the length of the padded prompt."""
+        self._decoding = decoding
+        self._draws = draws
+        self._prompt_tokens = prompt_tokens
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Filter, add noise. scores: (rows, vocabulary)."""
+        kept = filtered_logits(scores.float() / self._decoding.temperature, self._decoding)
+        position = input_ids.shape[1] - self._prompt_tokens
+        noise = np.stack([_gumbel(self._decoding.seed, draw, position, kept.shape[1]) for draw in self._draws])
+        return kept + torch.from_numpy(noise).to(kept.device)
+
+
+def filtered_logits(logits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """Logits (rows, vocabulary) with those outside top-k and the nucleus at minus infinity; the top one stays."""
+    if decoding.top_k:
+        threshold = logits.topk(min(decoding.top_k, logits.shape[1])).values[:, -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    if decoding.top_p < 1:
+        ordered, order = logits.sort(dim=1, descending=True)
+        before = ordered.softmax(dim=1).cumsum(dim=1) - ordered.softmax(dim=1)
+        outside = (before >= decoding.top_p).scatter(1, order, before >= decoding.top_p)
+        logits = logits.masked_fill(outside, -torch.inf)
+    return logits
+
+
+def _gumbel(seed: int, draw: Draw, position: int, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    name = f"{seed}\x1f{draw.key}\x1f{draw.number}\x1f{position}".encode()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.sha256(name).digest()[:16], "little")))
+    return generator.gumbel(size=size).astype(np.float32)

@@ -1,0 +1,212 @@
+"""From a reference to a loaded checkpoint: folder or hub id -> files -> processor, weights, device, dtype.
+
+Only safetensors are read and no code of the checkpoint runs, unless a flag says otherwise. The checkpoint's own
+generation settings are dropped, its stop and padding tokens aside.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.records import ModelInfo
+
+SUPPORTED_ARCHITECTURES = ("Qwen2AudioForConditionalGeneration",)
+_FLOAT32_LIMIT_BYTES = 4 * 2**30
+_SHA256_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load a checkpoint.
+
+    device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; auto takes an accelerator where there is one.
+    dtype: `auto`, `float32`, `bfloat16`, `float16`; auto is the checkpoint's own on an accelerator, float32 on a CPU
+        for checkpoints up to 4 GiB and the checkpoint's own above.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint. `model` and `processor` are transformers objects."""
+
+    model: Any
+    processor: Any
+    info: ModelInfo
+    device: str
+    dtype: str
+
+
+def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
+    """Load a Qwen2-Audio checkpoint from a folder or from the hub's cache or site.
+
+    Raises:
+        UsageError: the reference names nothing, or a setting is impossible.
+        DataError: the files are no checkpoint of a supported class, or are damaged.
+    """
+    folder, revision = _locate(ref)
+    architecture = _architecture(folder)
+    weights = _weight_files(folder, options.allow_pickle)
+    import torch
+    import transformers
+
+    device = _pick_device(options.device, torch)
+    dtype = _pick_dtype(options.dtype, device, sum(file.stat().st_size for file in weights), torch)
+    with _mapped_errors(ref), _quiet(transformers):
+        processor = transformers.Qwen2AudioProcessor.from_pretrained(
+            folder, trust_remote_code=options.trust_remote_code, local_files_only=True
+        )
+        model = getattr(transformers, architecture).from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=None if options.allow_pickle else True,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=True,
+        )
+    model.generation_config = _stop_tokens_only(model.generation_config, processor, transformers)
+    model = model.to(device).eval()
+    info = ModelInfo(ref, revision, weights_sha256(weights))
+    return Checkpoint(model, processor, info, device, str(model.dtype).removeprefix("torch."))
+
+
+def weights_sha256(files: list[Path]) -> str:
+    """One hash for a checkpoint's weight files.
+
+    A single file has its own sha256; several have the sha256 of their `name:sha256` lines, sorted by name. In the
+    hub's cache a file links to a blob that is named by its sha256, which is then taken without reading the file.
+    """
+    if len(files) == 1:
+        return _file_sha256(files[0])
+    lines = sorted(f"{file.name}:{_file_sha256(file)}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _file_sha256(file: Path) -> str:
+    blob = file.resolve().name
+    if file.is_symlink() and _SHA256_NAME.fullmatch(blob):
+        return blob
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _locate(ref: str) -> tuple[Path, str | None]:
+    """The folder with the files, and the revision if the reference is a hub's."""
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return path, None
+    if path.exists():
+        raise UsageError(f"the model {ref} is a file, not a folder", "give the folder that holds config.json")
+    name, _, revision = ref.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise UsageError(
+            f"unknown model: {ref}",
+            "give mini, a folder with a checkpoint, a hub id such as Qwen/Qwen2-Audio-7B-Instruct, or scripted:FILE",
+        )
+    return _from_hub(name, revision or None)
+
+
+def _from_hub(name: str, revision: str | None) -> tuple[Path, str]:
+    import huggingface_hub
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"cannot get the model {name} from the hub: {reason}",
+            "check the name and the connection, or give a folder with the checkpoint",
+        ) from error
+    return folder, folder.name
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = config["architectures"][0]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise DataError(
+            f"{folder} holds no checkpoint: config.json is missing or names no architecture",
+            "give the folder that save_pretrained wrote",
+        ) from error
+    if architecture not in SUPPORTED_ARCHITECTURES:
+        raise UsageError(
+            f"{folder} holds a {architecture}, which is not supported",
+            f"supported: {', '.join(SUPPORTED_ARCHITECTURES)}",
+        )
+    return str(architecture)
+
+
+def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
+    found = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
+    if found:
+        return found
+    raise DataError(
+        f"{folder} holds no safetensors weights",
+        "convert them, or pass --allow-pickle if you trust whoever made them",
+    )
+
+
+def _pick_device(wanted: str, torch: Any) -> str:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"the device {wanted} cannot be used: {reason}", "leave --device out, or say cpu") from error
+    return wanted
+
+
+def _pick_dtype(wanted: str, device: str, weight_bytes: int, torch: Any) -> Any:
+    if wanted == "auto":
+        return torch.float32 if device == "cpu" and weight_bytes <= _FLOAT32_LIMIT_BYTES else "auto"
+    if wanted not in ("float32", "bfloat16", "float16"):
+        raise UsageError(f"unknown dtype: {wanted}", "one of: auto, float32, bfloat16, float16")
+    return getattr(torch, wanted)
+
+
+def _stop_tokens_only(own: Any, processor: Any, transformers: Any) -> Any:
+    """A fresh generation config with the checkpoint's stop and padding tokens and nothing else of its defaults."""
+    tokenizer = processor.tokenizer
+    eos = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
+    return transformers.GenerationConfig(eos_token_id=eos, pad_token_id=pad, bos_token_id=own.bos_token_id)
+
+
+@contextlib.contextmanager
+def _mapped_errors(ref: str) -> Iterator[None]:
+    """What transformers and safetensors raise on damaged files is many classes; to the user it is one thing."""
+    try:
+        yield
+    except LalmError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot load the model {ref}: {reason}", "--debug shows where it failed") from error
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No loading bars and notices of the library; its errors still come as exceptions."""
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

@@ -1,0 +1,156 @@
+"""Requests -> model inputs, by the checkpoint's own processor and chat template.
+
+Everything in a turn is data: control tokens written in it are encoded as plain text, and a tokenizer on which that
+has no effect is refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.audio import Sound, pad_to
+from lalm_agent.errors import PermanentBackendError
+from lalm_agent.models.base import Request, Turn
+
+MIN_S = 0.5
+"""Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The audio settings of a processor. rate: Hz; window_s: longest clip it takes in, in seconds."""
+
+    rate: int
+    window_s: float
+    audio_token_id: int
+
+
+def hearing_of(processor: Any) -> Hearing:
+    """Read the settings off the processor."""
+    extractor = processor.feature_extractor
+    return Hearing(extractor.sampling_rate, extractor.n_samples / extractor.sampling_rate, processor.audio_token_id)
+
+
+def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """The clip as the model takes it: (n_samples,) float32 at the model's rate, and (start, end) heard in seconds.
+
+    A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
+    """
+    whole = sound.mono(hearing.rate)
+    heard = whole[: round(hearing.window_s * hearing.rate)]
+    end_s = sound.ref.seconds if len(heard) == len(whole) else hearing.window_s
+    return pad_to(heard, round(MIN_S * hearing.rate)), (0.0, end_s)
+
+
+def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[NDArray[np.float32] | None]) -> Any:
+    """Tokenised, left-padded inputs for requests that all have a clip, or all have none.
+
+    Returns:
+        The processor's BatchFeature: input_ids and attention_mask (batch, tokens) int64, and with clips the features.
+
+    Raises:
+        PermanentBackendError: a request's clip became no audio tokens.
+    """
+    conversations = [conversation(request.turns, sound) for request, sound in zip(requests, sounds, strict=True)]
+    settings: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
+    if sounds[0] is not None:
+        settings["sampling_rate"] = processor.feature_extractor.sampling_rate
+    inputs = processor.apply_chat_template(
+        conversations,
+        tokenize=True,
+        return_dict=True,
+        sanitize_control_tokens=True,
+        processor_kwargs=settings,
+        **_ending(requests[0].turns),
+    )
+    if sounds[0] is not None and (audio_token_counts(processor, inputs["input_ids"]) == 0).any():
+        raise PermanentBackendError(
+            "the clip became no audio tokens in the prompt: the model would answer without hearing it",
+            "the checkpoint's chat template or processor does not place the audio",
+        )
+    return inputs
+
+
+def audio_token_counts(processor: Any, input_ids: Any) -> Any:
+    """How many positions of each prompt are audio: (batch,) int64."""
+    return (input_ids == processor.audio_token_id).sum(dim=1)
+
+
+def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[list[int]]:
+    """Token ids of each option as the assistant's reply to the request, up to and with the end of turn.
+
+    Raises:
+        PermanentBackendError: the chat template writes a reply's beginning otherwise than its own generation prompt.
+    """
+    prompt = _text_ids(processor, request.turns, **_ending(request.turns))
+    replies = [_text_ids(processor, _with_reply(request.turns, option)) for option in request.options]
+    return [_reply_tokens(prompt, reply, stop_ids) for reply in replies]
+
+
+def _reply_tokens(prompt: list[int], reply: list[int], stop_ids: set[int]) -> list[int]:
+    if reply[: len(prompt)] != prompt or len(reply) <= len(prompt):
+        raise PermanentBackendError(
+            "options cannot be scored: the chat template writes a reply otherwise than its generation prompt begins it",
+            "use --answer-mode generate",
+        )
+    tokens = reply[len(prompt) :]
+    end = next((i for i, token in enumerate(tokens) if token in stop_ids), len(tokens) - 1)
+    return tokens[: end + 1]
+
+
+def _with_reply(turns: tuple[Turn, ...], reply: str) -> tuple[Turn, ...]:
+    if turns[-1].role == "assistant":
+        return (*turns[:-1], Turn("assistant", turns[-1].text + reply))
+    return (*turns, Turn("assistant", reply))
+
+
+def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
+    """Token ids of a conversation without its clip."""
+    ids: list[int] = processor.tokenizer.apply_chat_template(
+        conversation(turns, None),
+        chat_template=processor.chat_template,
+        tokenize=True,
+        return_dict=False,
+        sanitize_control_tokens=True,
+        **ending,
+    )
+    return ids
+
+
+def conversation(turns: tuple[Turn, ...], sound: NDArray[np.float32] | None) -> list[dict[str, Any]]:
+    """Chat messages in transformers' form; the clip precedes the text of the first user turn."""
+    messages = [{"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns]
+    if sound is not None:
+        first = next(message for message in messages if message["role"] == "user")
+        first["content"] = [{"type": "audio", "audio": sound}, *first["content"]]
+    return messages
+
+
+def _ending(turns: tuple[Turn, ...]) -> dict[str, bool]:
+    continued = turns[-1].role == "assistant"
+    return {"continue_final_message": True} if continued else {"add_generation_prompt": True}
+
+
+def refuse_if_control_tokens_pass(processor: Any, ref: str) -> None:
+    """Check on this very tokenizer that control tokens in a user's text stay text.
+
+    Raises:
+        PermanentBackendError: they became control tokens, or the check cannot be made.
+    """
+    tokenizer = processor.tokenizer
+    control = sorted(set(tokenizer.all_special_tokens) | {processor.audio_token})
+    hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
+    try:
+        plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
+        marked = _text_ids(processor, hostile, add_generation_prompt=True)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise PermanentBackendError(f"{ref}: control tokens in a question cannot be made harmless: {error}") from error
+    control_ids = set(tokenizer.convert_tokens_to_ids(control))
+    if sum(i in control_ids for i in plain) != sum(i in control_ids for i in marked):
+        raise PermanentBackendError(
+            f"{ref}: this tokenizer reads control tokens in a question as control tokens",
+            "untrusted questions would steer the model; use a fast tokenizer of the same checkpoint",
+        )

@@ -1,0 +1,178 @@
+"""Qwen2-Audio checkpoints of transformers behind the LALM protocol.
+
+What a request costs: one `generate` call for all completions of requests with the same decoding, one forward pass
+of the prompt plus one of the options (sharing the prompt's cache) where options are scored.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lalm_agent.errors import LalmError, PermanentBackendError
+from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
+from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
+from lalm_agent.models.hf_prompt import (
+    audio_token_counts,
+    batch_inputs,
+    hearing_of,
+    option_tokens,
+    refuse_if_control_tokens_pass,
+    waveform,
+)
+from lalm_agent.records import ModelInfo
+
+
+def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
+    """Load a checkpoint by folder or hub id; see `hf_loading.load_checkpoint` for what is refused."""
+    return TransformersLALM(load_checkpoint(ref, options or LoadOptions()))
+
+
+class TransformersLALM:
+    """A checkpoint that answers requests.
+
+    Args:
+        checkpoint: what `load_checkpoint` returned.
+        batch_rows: how many prompts at most go through the model at once.
+        ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
+
+    Raises:
+        PermanentBackendError: control tokens in a user's text cannot be kept from the model.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None) -> None:
+        """Check the tokenizer once; nothing is computed yet."""
+        self._model = checkpoint.model
+        self._processor = checkpoint.processor
+        self._processor.tokenizer.padding_side = "left"
+        self._hearing = hearing_of(checkpoint.processor)
+        self._batch_rows = batch_rows
+        info = checkpoint.info
+        if ref is not None:
+            info = ModelInfo(ref, info.revision, info.weights_sha256)
+        self._spec = ModelSpec(info, self._hearing.window_s, checkpoint.device, checkpoint.dtype)
+        refuse_if_control_tokens_pass(self._processor, info.ref)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The weights, the window in seconds, device and dtype."""
+        return self._spec
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request. Errors of the library come as `PermanentBackendError`."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self._generate(requests)
+        except LalmError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise PermanentBackendError(
+                "the device ran out of memory", "try --dtype bfloat16, --device cpu, or a shorter clip"
+            ) from error
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PermanentBackendError(f"the model {self._spec.info.ref} failed: {reason}") from error
+
+    def _generate(self, requests: Sequence[Request]) -> list[Response]:
+        heard = [waveform(r.sound, self._hearing) if r.sound else None for r in requests]
+        sounds = [entry[0] if entry else None for entry in heard]
+        completions = self._completions(requests, sounds)
+        responses = []
+        for index, request in enumerate(requests):
+            scores = self._scores(request, sounds[index]) if request.options else None
+            heard_s = entry[1] if (entry := heard[index]) else None
+            texts, audio_tokens = completions.get(index, ((), None))
+            responses.append(Response(texts, scores, heard_s, audio_tokens, _window_warning(request, heard_s)))
+        return responses
+
+    def _completions(
+        self, requests: Sequence[Request], sounds: Sequence[Any]
+    ) -> dict[int, tuple[tuple[Completion, ...], int | None]]:
+        """Completions and audio token counts by request index; one `generate` a batch of like rows."""
+        found: dict[int, list[tuple[Completion, int]]] = {}
+        for batch in _batches(requests, self._batch_rows):
+            rows = self._one_batch([requests[i] for i, _ in batch], [sounds[i] for i, _ in batch], batch)
+            for (index, _), row in zip(batch, rows, strict=True):
+                found.setdefault(index, []).append(row)
+        return {
+            index: (tuple(text for text, _ in rows), rows[0][1] if sounds[index] is not None else None)
+            for index, rows in found.items()
+        }
+
+    def _one_batch(
+        self, requests: Sequence[Request], sounds: Sequence[Any], batch: Sequence[tuple[int, int]]
+    ) -> list[tuple[Completion, int]]:
+        from lalm_agent.models.hf_decoding import Draw, KeyedGumbel, LogprobRecorder
+
+        inputs = batch_inputs(self._processor, requests, sounds).to(self._model.device, self._model.dtype)
+        counts = audio_token_counts(self._processor, inputs["input_ids"]).tolist()
+        prompt_tokens = inputs["input_ids"].shape[1]
+        decoding = requests[0].decoding
+        recorder = LogprobRecorder()
+        processors = [recorder.before]
+        if decoding.temperature > 0:
+            draws = [Draw(request.key, number) for request, (_, number) in zip(requests, batch, strict=True)]
+            processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
+        output = self._model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=decoding.max_new_tokens,
+            logits_processor=processors,
+            stopping_criteria=[recorder.after],
+        )
+        replies = output[:, prompt_tokens:].tolist()
+        pairs = zip(replies, recorder.rows(), counts, strict=True)
+        return [(self._completion(tokens, logprobs), count) for tokens, logprobs, count in pairs]
+
+    def _completion(self, tokens: list[int], logprobs: list[float]) -> Completion:
+        stops = self._stop_ids()
+        end = next((i for i, token in enumerate(tokens) if token in stops), None)
+        text = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
+        kept = logprobs if end is None else logprobs[: end + 1]
+        return Completion(text, tuple(kept), "length" if end is None else "stop")
+
+    def _scores(self, request: Request, sound: Any) -> tuple[OptionScore, ...]:
+        """Log-probabilities of the options: the prompt once, then all options on copies of its cache."""
+        import torch
+
+        options = option_tokens(self._processor, request, self._stop_ids())
+        inputs = batch_inputs(self._processor, [request], [sound]).to(self._model.device, self._model.dtype)
+        prompt = self._model(**inputs, use_cache=True)
+        cache = prompt.past_key_values
+        cache.batch_repeat_interleave(len(options))
+        longest = max(map(len, options))
+        tokens = torch.zeros(len(options), longest, dtype=torch.long, device=self._model.device)
+        for row, option in enumerate(options):
+            tokens[row, : len(option)] = torch.tensor(option)
+        mask = inputs["attention_mask"].new_ones(len(options), inputs["input_ids"].shape[1] + longest)
+        first = prompt.logits[:, -1:].expand(len(options), -1, -1)
+        if longest > 1:
+            later = self._model(input_ids=tokens[:, :-1], attention_mask=mask[:, :-1], past_key_values=cache).logits
+            first = torch.cat([first, later], dim=1)
+        logprobs = first.float().log_softmax(dim=-1).gather(2, tokens[..., None]).squeeze(2)
+        return tuple(
+            OptionScore(text, float(row[: len(option)].sum()), len(option))
+            for text, option, row in zip(request.options, options, logprobs, strict=True)
+        )
+
+    def _stop_ids(self) -> set[int]:
+        eos = self._model.generation_config.eos_token_id
+        return set(eos) if isinstance(eos, list) else {eos}
+
+
+def _batches(requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, int]]]:
+    """(request index, draw number) in batches of requests that can share one `generate` call."""
+    alike: dict[tuple[object, ...], list[tuple[int, int]]] = {}
+    for index, request in enumerate(requests):
+        kind = (request.decoding, request.sound is None, request.turns[-1].role == "assistant")
+        alike.setdefault(kind, []).extend((index, number) for number in range(request.n))
+    for group in alike.values():
+        yield from (group[start : start + rows] for start in range(0, len(group), rows))
+
+
+def _window_warning(request: Request, heard_s: tuple[float, float] | None) -> tuple[str, ...]:
+    if request.sound is None or heard_s is None or heard_s[1] >= request.sound.ref.seconds:
+        return ()
+    whole = request.sound.ref.seconds
+    return (f"the model hears {heard_s[1]:.1f} s at once: it heard the clip's first {heard_s[1]:.1f} s of {whole:.1f} s",)

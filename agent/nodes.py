@@ -1,0 +1,119 @@
+"""The nodes of every graph: state in, partial state out, tools and clips from the run's context."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from langgraph.errors import NodeError
+from langgraph.graph import END
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from lalm_agent.answers import parse
+from lalm_agent.audio import Sound
+from lalm_agent.clips import ClipStore
+from lalm_agent.errors import LalmError
+from lalm_agent.policy import Evidence, abstention_reason, found_type
+from lalm_agent.records import AudioType, Failure, Method, Status, Step
+from lalm_agent.state import AgentState, Task, Tool, ToolResult, question_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What a run has at hand: the tool of each node, the decoded clips; with `debug` errors are raised, not recorded."""
+
+    toolbox: Mapping[str, Tool]
+    clips: ClipStore
+    debug: bool = False
+
+
+def identify_type(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Node `type`: sound, music, speech, or None with a warning where the reply names no single type."""
+    result, update = _run("type", state, runtime)
+    audio_type = found_type(result.text)
+    if audio_type is None:
+        update["warnings"] = [*update["warnings"], "no single type was named: the answer does without a content step"]
+    return {**update, "audio_type": audio_type}
+
+
+def transcribe(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Node `asr`: the words spoken."""
+    result, update = _run("asr", state, runtime)
+    return {**update, "content": result.text}
+
+
+def caption(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Node `caption`: what is heard in a sound or in music."""
+    result, update = _run("caption", state, runtime)
+    return {**update, "content": result.text}
+
+
+def answer(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Node `answer`: the reply, read by the one parser; a reason where it abstains, a confidence where one is known."""
+    result, update = _run("answer", state, runtime)
+    question = question_of(state)
+    verdict = parse(result.text, question.choices)
+    heard_s = result.heard_s or (0.0, question.audio.seconds)
+    reason = None
+    if verdict.status is Status.ABSTAINED:
+        reason = abstention_reason(_evidence(state, result, heard_s, runtime.context.clips.get(question.audio)))
+    probabilities = dict(result.option_probs or ())
+    return {
+        **update,
+        "status": verdict.status.value,
+        "answer": verdict.text,
+        "choice": verdict.choice,
+        "confidence": probabilities.get(verdict.text) if verdict.text is not None else None,
+        "reason": reason,
+        "heard_s": list(heard_s),
+    }
+
+
+def record_failure(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> Command[str]:
+    """Turn a failed node into status `failed` and end the run.
+
+    Raises:
+        Exception: the node's own error where the context says `debug`.
+    """
+    cause = error.error
+    if runtime.context.debug:
+        raise cause
+    if isinstance(cause, LalmError):
+        failure = Failure(error.node, cause.message, cause.hint, cause.exit_code)
+    else:
+        failure = Failure(error.node, f"{type(cause).__name__}: {cause}", "this is a bug; --debug shows where", 1)
+    return Command(update={"status": Status.FAILED.value, "failure": asdict(failure)}, goto=END)
+
+
+def _run(node: str, state: AgentState, runtime: Runtime[Context]) -> tuple[ToolResult, dict[str, Any]]:
+    """Call the node's tool; its result, and the part of the state that every node writes."""
+    tool = runtime.context.toolbox[node]
+    question = question_of(state)
+    found = state.get("audio_type")
+    start = time.perf_counter()
+    sound = runtime.context.clips.get(question.audio)
+    task = Task(question, Method(state["method"]), sound, AudioType(found) if found else None, state.get("content"))
+    result = tool(task)
+    seconds = time.perf_counter() - start
+    step = Step(node, tool.name, result.prompt, result.text, round(seconds, 6), result.cached)
+    return result, {"steps": [asdict(step)], "warnings": list(result.warnings)}
+
+
+def _evidence(state: AgentState, result: ToolResult, heard_s: tuple[float, float], sound: Sound) -> Evidence:
+    found = state.get("audio_type")
+    return Evidence(
+        audio_type=AudioType(found) if found else None,
+        content=state.get("content"),
+        sought_content=Method(state["method"]) is Method.AGENT,
+        peak_dbfs=_peak_dbfs(sound),
+        heard_s=heard_s,
+        seconds=sound.ref.seconds,
+        option_probs=result.option_probs,
+    )
+
+
+def _peak_dbfs(sound: Sound) -> float:
+    peak = float(np.abs(sound.samples).max())
+    return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")

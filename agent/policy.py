@@ -1,0 +1,89 @@
+"""The decisions of an agent, as pure functions: where to go next, and why it abstained."""
+
+from dataclasses import dataclass
+
+from lalm_agent.answers import parse
+from lalm_agent.prompts import TYPE_CHOICES
+from lalm_agent.records import AudioType, Status
+
+_SILENT_DBFS = -60.0
+_CLOSE_MARGIN = 0.15
+
+
+def found_type(reply: str) -> AudioType | None:
+    """The one type that a reply names; None where it names none, two, or refuses."""
+    verdict = parse(reply, TYPE_CHOICES)
+    return AudioType(verdict.text.lower()) if verdict.status is Status.ANSWERED and verdict.text else None
+
+
+def content_node(audio_type: AudioType | None) -> str:
+    """The node after type identification: asr, caption, or straight to the answer where no type was found."""
+    if audio_type is None:
+        return "answer"
+    return "asr" if audio_type is AudioType.SPEECH else "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an abstention can be explained by.
+
+    peak_dbfs: loudest sample of the clip relative to full scale, in dB; minus infinity for digital silence.
+    option_probs: (choice, probability) pairs, None where they are not known.
+    sought_content: whether the method has a type and a content step at all.
+    """
+
+    audio_type: AudioType | None
+    content: str | None
+    sought_content: bool
+    peak_dbfs: float
+    heard_s: tuple[float, float]
+    seconds: float
+    option_probs: tuple[tuple[str, float], ...] | None
+
+
+def abstention_reason(evidence: Evidence) -> str:
+    """What was seen beside the refusal, most telling first. It explains from evidence and claims no cause."""
+    notes = [
+        _note_on_level(evidence),
+        _note_on_type(evidence),
+        _note_on_content(evidence),
+        _note_on_window(evidence),
+        _note_on_options(evidence),
+    ]
+    return "; ".join(["the model said that it does not know", *(note for note in notes if note)])
+
+
+def _note_on_level(evidence: Evidence) -> str | None:
+    return "the clip is silent or nearly so" if evidence.peak_dbfs < _SILENT_DBFS else None
+
+
+def _note_on_type(evidence: Evidence) -> str | None:
+    if not evidence.sought_content:
+        return None
+    if evidence.audio_type is None:
+        return "it could not tell whether this is sound, music or speech"
+    return f"it took the clip for {evidence.audio_type}"
+
+
+def _note_on_content(evidence: Evidence) -> str | None:
+    if evidence.audio_type is None or not evidence.sought_content:
+        return None
+    kind = "transcript" if evidence.audio_type is AudioType.SPEECH else "caption"
+    return f"the {kind} did not settle the question" if evidence.content else f"the {kind} came out empty"
+
+
+def _note_on_window(evidence: Evidence) -> str | None:
+    heard = evidence.heard_s[1] - evidence.heard_s[0]
+    if heard >= evidence.seconds:
+        return None
+    return f"it heard only {heard:.1f} s of {evidence.seconds:.1f} s"
+
+
+def _note_on_options(evidence: Evidence) -> str | None:
+    if not evidence.option_probs or len(evidence.option_probs) < 2:
+        return None
+    ranked = sorted(evidence.option_probs, key=lambda pair: -pair[1])
+    (best, high), (second, low) = ranked[:2]
+    if high - low >= _CLOSE_MARGIN:
+        return None
+    return f"the likeliest choices are close: {best} {high:.0%}, {second} {low:.0%}"

@@ -1,0 +1,130 @@
+"""The frozen records that pass between stages. None of them holds a gold answer or a waveform."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class AudioType(StrEnum):
+    """The three modalities of the paper (P1 section 3)."""
+
+    SOUND = "sound"
+    MUSIC = "music"
+    SPEECH = "speech"
+
+
+class Method(StrEnum):
+    """The ways of asking (P1 section 3) that a graph exists for."""
+
+    BASELINE = "baseline"
+    IDK = "idk"
+    MCOT = "mcot"
+    AGENT = "agent"
+
+
+class Status(StrEnum):
+    """How an answer ended. Whether it is right is not known here: see the grade in `eval`."""
+
+    ANSWERED = "answered"
+    ABSTAINED = "abstained"
+    UNPARSED = "unparsed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRef:
+    """A decoded clip by name: where it is, what it is, never its samples.
+
+    sha256: over the decoded samples at their native rate, before mixing (rate, channels, float32 little-endian).
+    seconds: duration in seconds; rate: native sampling rate in Hz.
+    """
+
+    path: str
+    sha256: str
+    seconds: float
+    rate: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a clip. `choices` is empty for an open question."""
+
+    text: str
+    audio: AudioRef
+    choices: tuple[str, ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the parser made of a reply: never `failed`, which only a graph can say.
+
+    choice: index of the first choice equal to the chosen text, or None.
+    text: the chosen text, the open answer, or None where there is none.
+    rule: the name of the parser rule that decided.
+    """
+
+    status: Status
+    rule: str
+    choice: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node's work, as the trace shows it. `seconds` is wall-clock time.
+
+    cached: the output was kept from an earlier question about the same clip.
+    """
+
+    node: str
+    tool: str
+    prompt: str | None
+    output: str | None
+    seconds: float
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which weights answered. `weights_sha256` is None where the weights cannot be seen."""
+
+    ref: str
+    revision: str | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a graph ended as `failed`: where, the error's two lines, and the exit code that belongs to it."""
+
+    node: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent says about a question, with the evidence for it (CONTRACT: `ask --json`).
+
+    confidence: length-normalised probability of the answer given, softmax over the choices; in [0, 1] or None.
+    heard_s: (start, end) in seconds of what the answering model heard.
+    """
+
+    status: Status
+    answer: str | None
+    choice: int | None
+    audio_type: AudioType | None
+    content: str | None
+    confidence: float | None
+    reason: str | None
+    heard_s: tuple[float, float]
+    audio: AudioRef
+    method: Method
+    tools: dict[str, str]
+    model: ModelInfo
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    failure: Failure | None = None

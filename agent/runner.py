@@ -1,0 +1,73 @@
+"""Runs a graph on one question and makes the record of its answer."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, cast
+
+from lalm_agent.graph import Graph
+from lalm_agent.nodes import Context
+from lalm_agent.records import Answer, AudioType, Failure, Method, ModelInfo, Question, Status, Step
+from lalm_agent.state import AgentState, initial_state, step_of
+
+OnStep = Callable[[Step], None]
+
+_VERSIONED = ("lalm-agent", "langgraph", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runner:
+    """A graph with what it runs on. `tools` says which tool fills which of the graph's nodes."""
+
+    graph: Graph
+    context: Context
+    method: Method
+    tools: dict[str, str]
+    model: ModelInfo
+
+    def ask(self, question: Question, on_step: OnStep | None = None, thread_id: str | None = None) -> Answer:
+        """Answer a question; `on_step` is called as each node ends.
+
+        A node's error makes an answer of status `failed`; only with the context's `debug` is it raised.
+        thread_id: the checkpointer's thread; a fresh one by default.
+        """
+        config: Any = {"configurable": {"thread_id": thread_id or uuid.uuid4().hex}}
+        state: AgentState = {}
+        stream = self.graph.stream(
+            initial_state(question, self.method), config, context=self.context, stream_mode=["updates", "values"]
+        )
+        for mode, value in stream:
+            if mode == "values":
+                state = cast(AgentState, value)
+            elif on_step is not None:
+                _report(cast(dict[str, Any], value), on_step)
+        return self._answer(question, state)
+
+    def _answer(self, question: Question, state: AgentState) -> Answer:
+        found = state.get("audio_type")
+        failure = state.get("failure")
+        return Answer(
+            status=Status(state["status"]),
+            answer=state.get("answer"),
+            choice=state.get("choice"),
+            audio_type=AudioType(found) if found else None,
+            content=state.get("content"),
+            confidence=state.get("confidence"),
+            reason=state.get("reason"),
+            heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
+            audio=question.audio,
+            method=self.method,
+            tools=self.tools,
+            model=self.model,
+            steps=tuple(step_of(fields) for fields in state["steps"]),
+            warnings=tuple(dict.fromkeys(state["warnings"])),
+            versions={name: version(name) for name in _VERSIONED},
+            failure=Failure(**failure) if failure else None,
+        )
+
+
+def _report(update: dict[str, Any], on_step: OnStep) -> None:
+    for change in update.values():
+        for fields in (change or {}).get("steps", ()):
+            on_step(step_of(fields))

@@ -1,0 +1,1 @@
+"""Evaluation. Empty for now: benchmarks, runs and metrics come here."""

@@ -1,0 +1,1 @@
+"""What can fill the nodes of a graph: one node a file."""

@@ -1,0 +1,1 @@
+"""What makes models and data: the synthesiser and the recipe of the embedded model."""
