@@ -1,0 +1,182 @@
+"""The one parser, rule by rule. Each row is a reply, the choices, and what must come of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lalm_agent.answers import parse, refuses, same_text
+from lalm_agent.records import Status
+
+ANIMALS = ("dog", "cat", "cow", "frog")
+NOTES = ("G", "A#", "D", "E")
+NUMBERS = ("2", "4", "5", "3")
+UNSURE = ("Yes", "No", "Not sure")
+
+ANSWERED = [
+    # rule 1: the whole text equals a choice
+    ("dog", ANIMALS, "dog", "equal"),
+    (" Dog.\n", ANIMALS, "dog", "equal"),
+    ("**cat**", ANIMALS, "cat", "equal"),
+    ('"cow"', ANIMALS, "cow", "equal"),
+    ("“cow.”", ANIMALS, "cow", "equal"),
+    ("`FROG`!", ANIMALS, "frog", "equal"),
+    ("Not sure", UNSURE, "Not sure", "equal"),
+    ("not sure.", UNSURE, "Not sure", "equal"),
+    ("Cannot be determined.", ("Cannot be determined.", "Yes"), "Cannot be determined.", "equal"),
+    ("cannot be determined", ("Cannot be determined.", "Yes"), "Cannot be determined.", "equal"),
+    ("Unknown", ("Unknown", "Berlin"), "Unknown", "equal"),
+    ("I don't know", ("I don't know", "Berlin"), "I don't know", "equal"),
+    ("A#", NOTES, "A#", "equal"),
+    ("e", NOTES, "E", "equal"),
+    ("4", NUMBERS, "4", "equal"),
+    ("2.", NUMBERS, "2", "equal"),
+    ("['rain', 'dog']", ("['rain', 'dog']", "['dog', 'rain']"), "['rain', 'dog']", "equal"),
+    ("🤷\u200d♂️", ("🤷\u200d♂️", "🙂"), "🤷\u200d♂️", "equal"),
+    ("Yes.", ("Yes.", "yes"), "Yes.", "equal"),
+    # rule 2: the last "the answer is X"
+    ("The answer is dog.", ANIMALS, "dog", "stated"),
+    ("The answer is dog. No: the answer is cat.", ANIMALS, "cat", "stated"),
+    ("It could be a cow or a frog. The correct answer is: **frog**", ANIMALS, "frog", "stated"),
+    ("Answer: cow", ANIMALS, "cow", "stated"),
+    ("the answer is (B) cat", ANIMALS, "cat", "stated"),
+    ("The answer is a dog because it barks", ANIMALS, "dog", "stated"),
+    ("The answer is A#, not G.", NOTES, "A#", "stated"),
+    ("I don't know much about cows, but the answer is cow.", ANIMALS, "cow", "stated"),
+    ("The answer is Not sure.", UNSURE, "Not sure", "stated"),
+    ("The answer is dog barking", ("dog", "dog barking"), "dog barking", "stated"),
+    # rule 4: exactly one choice is named
+    ("I hear a cat meowing.", ANIMALS, "cat", "named"),
+    ("A CAT, a cat and again a cat", ANIMALS, "cat", "named"),
+    ("(C) cow", ANIMALS, "cow", "named"),
+    ("This is a woman: female.", ("male", "female"), "female", "named"),
+    ("dog barking is heard", ("dog", "dog barking"), "dog barking", "named"),
+    ("The note is A# here", NOTES, "A#", "named"),
+    ("The key is E", NOTES, "E", "named"),
+    ("There are 5 of them", NUMBERS, "5", "named"),
+    ("答案是高兴", ("高兴", "悲伤"), "高兴", "named"),
+    # rule 5: a letter or a number
+    ("B", ANIMALS, "cat", "label"),
+    ("(b)", ANIMALS, "cat", "label"),
+    ("C.", ANIMALS, "cow", "label"),
+    ("Option D", ANIMALS, "frog", "label"),
+    ("The answer is B.", ANIMALS, "cat", "label"),
+    ("The answer is B because it meows", ANIMALS, "cat", "label"),
+    ("2", ANIMALS, "cat", "label"),
+]
+
+ABSTAINED = [
+    ("IDK", ANIMALS),
+    ("idk.", ANIMALS),
+    ("'IDK'", ANIMALS),
+    ("I don't know.", ANIMALS),
+    ("I don’t know", ANIMALS),
+    ("Sorry, I do not know the answer.", ANIMALS),
+    ("I am not sure", ANIMALS),
+    ("It cannot be determined from the audio.", ANIMALS),
+    ("I can't tell.", ANIMALS),
+    ("Not sure", ANIMALS),
+    ("There is not enough information.", ANIMALS),
+    ("Unknown", ANIMALS),
+    ("IDK", UNSURE),
+    ("IDK", NOTES),
+    # reasoning that weighs choices and ends in a stated refusal
+    ("It may be a dog or a cat. The answer is IDK.", ANIMALS),
+    ("A dog? The answer is I don't know.", ANIMALS),
+]
+
+UNPARSED = [
+    ("", ANIMALS),
+    (" \n", ANIMALS),
+    ("", ("", "dog")),
+    ("IDK, maybe dog", ANIMALS),
+    ("I don't know, dog or cat", ANIMALS),
+    ("I'm not sure", UNSURE),
+    ("dog or cat", ANIMALS),
+    ("It is not a dog", ANIMALS),
+    ("This isn't a dog.", ANIMALS),
+    ("horse", ANIMALS),
+    ("dogma", ANIMALS),
+    ("E.g. this", ("rain", "wind")),
+    ("Z", ANIMALS),
+    ("7", ANIMALS),
+    ("0", ANIMALS),
+    # labels are off where a choice is itself one
+    ("A", NOTES),
+    ("B", NOTES),
+    ("1", NUMBERS),
+    ("The answer is B", NUMBERS),
+    # one character is matched in its own case: an article is no note
+    ("It is a note", ("A", "B", "C", "D")),
+    ("four", NUMBERS),
+]
+
+
+@pytest.mark.parametrize(("text", "choices", "chosen", "rule"), ANSWERED)
+def test_answered(text: str, choices: tuple[str, ...], chosen: str, rule: str) -> None:
+    verdict = parse(text, choices)
+    assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, chosen, rule)
+    assert verdict.choice == choices.index(chosen)
+
+
+@pytest.mark.parametrize(("text", "choices"), ABSTAINED)
+def test_abstained(text: str, choices: tuple[str, ...]) -> None:
+    verdict = parse(text, choices)
+    assert (verdict.status, verdict.choice, verdict.text) == (Status.ABSTAINED, None, None)
+
+
+@pytest.mark.parametrize(("text", "choices"), UNPARSED)
+def test_unparsed(text: str, choices: tuple[str, ...]) -> None:
+    verdict = parse(text, choices)
+    assert (verdict.status, verdict.choice, verdict.text) == (Status.UNPARSED, None, None)
+
+
+def test_first_of_equal_choices() -> None:
+    assert parse("dog", ("cat", "dog", "dog")).choice == 1
+    assert parse("I hear a dog", ("cat", "dog", "dog")).choice == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("to the park", Status.ANSWERED),
+        ("The speaker says: I don't know what to do", Status.ANSWERED),
+        ("IDK", Status.ABSTAINED),
+        ("I don't know.", Status.ABSTAINED),
+        ("Sorry, I cannot tell.", Status.ABSTAINED),
+        ("A man speaks. The answer is IDK.", Status.ABSTAINED),
+        ("  ", Status.UNPARSED),
+    ],
+)
+def test_open_questions(text: str, status: Status) -> None:
+    verdict = parse(text)
+    assert verdict.status is status
+    assert verdict.text == (text.strip() if status is Status.ANSWERED else None)
+
+
+CHOICES = st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=6, unique_by=lambda c: c.strip().casefold())
+
+
+@given(CHOICES, st.data())
+def test_a_choice_in_its_own_words_is_always_that_choice(choices: list[str], data: st.DataObject) -> None:
+    chosen = data.draw(st.sampled_from(choices))
+    verdict = parse(chosen, tuple(choices))
+    assert verdict.status is Status.ANSWERED
+    assert verdict.text == chosen
+
+
+@given(st.text(), st.lists(st.text(), max_size=5))
+def test_any_text_gets_a_consistent_verdict(text: str, choices: list[str]) -> None:
+    verdict = parse(text, tuple(choices))
+    assert verdict.status is not Status.FAILED
+    assert (verdict.text is not None) == (verdict.status is Status.ANSWERED)
+    if verdict.choice is not None:
+        assert choices[verdict.choice] == verdict.text
+
+
+@given(st.text(), st.text())
+def test_same_text_is_symmetric(one: str, other: str) -> None:
+    assert same_text(one, other) == same_text(other, one)
+
+
+def test_refuses() -> None:
+    assert refuses("Well, I really don't know, but dog")
+    assert not refuses("I know that it is a dog")
