@@ -1,0 +1,158 @@
+"""What a loaded clip is: samples, hash, mono copies, padding; and that the real recordings load whole."""
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lalm_agent import audio
+from lalm_agent.errors import UsageError
+
+RNG = np.random.default_rng(0)
+
+
+def noise(n: int, channels: int) -> np.ndarray:
+    """Samples on the 16-bit grid, so that every lossless format keeps them exactly."""
+    return (RNG.integers(-20_000, 20_000, (n, channels)) / 32768).astype(np.float32)
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import sys, lalm_agent.audio; print(*sorted({'soundfile', 'av', 'soxr', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22050, 2), (44100, 6), (96000, 1)])
+def test_samples_and_reference(tmp_path: Path, rate: int, channels: int) -> None:
+    wrote = noise(3001, channels)
+    soundfile.write(tmp_path / "a.wav", wrote, rate)
+    sound = audio.load(tmp_path / "a.wav")
+    np.testing.assert_array_equal(sound.samples, wrote)
+    assert sound.samples.dtype == np.float32
+    assert sound.ref.path == str(tmp_path / "a.wav")
+    assert (sound.ref.rate, sound.ref.channels, sound.ref.seconds) == (rate, channels, 3001 / rate)
+    with pytest.raises(ValueError, match="read-only"):
+        sound.samples[0, 0] = 1
+
+
+def test_the_hash_is_over_the_documented_bytes(tmp_path: Path) -> None:
+    wrote = noise(7, 2)
+    soundfile.write(tmp_path / "a.wav", wrote, 16000)
+    laid_out = struct.pack("<II", 16000, 2) + b"".join(struct.pack("<ff", *frame) for frame in wrote.tolist())
+    assert audio.load(tmp_path / "a.wav").ref.sha256 == hashlib.sha256(laid_out).hexdigest()
+
+
+def test_the_hash_does_not_depend_on_the_container(tmp_path: Path) -> None:
+    wrote = noise(5000, 2)
+    names = ("a.wav", "a.flac", "a.aiff", "a.au", "a.caf", "a.w64", "a.rf64")
+    for name in names:
+        soundfile.write(tmp_path / name, wrote, 22050, subtype="PCM_16")
+    soundfile.write(tmp_path / "float.wav", wrote, 22050, subtype="FLOAT")
+    soundfile.write(tmp_path / "deep.flac", wrote, 22050, subtype="PCM_24")
+    assert len({audio.load(file).ref.sha256 for file in tmp_path.iterdir()}) == 1
+
+
+def test_the_hash_depends_on_rate_channels_and_samples(tmp_path: Path) -> None:
+    wrote = noise(600, 2)
+    files = {"a": (wrote, 8000), "b": (wrote, 16000), "c": (wrote.reshape(-1, 1), 8000), "d": (wrote[::-1], 8000)}
+    for name, (samples, rate) in files.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, rate)
+    assert len({audio.load(file).ref.sha256 for file in tmp_path.iterdir()}) == len(files)
+
+
+def test_mono_is_the_mean_and_is_kept(tmp_path: Path) -> None:
+    wrote = noise(4000, 3)
+    soundfile.write(tmp_path / "a.wav", wrote, 16000)
+    sound = audio.load(tmp_path / "a.wav")
+    mono = sound.mono(16000)
+    np.testing.assert_allclose(mono, wrote.astype(np.float64).mean(axis=1), atol=1e-7)
+    assert mono.flags.c_contiguous
+    assert not mono.flags.writeable
+    assert sound.mono(16000) is mono
+    assert sound.mono(8000) is not mono
+    with pytest.raises(ValueError, match="positive"):
+        sound.mono(0)
+
+
+def test_mono_of_one_channel_is_exact(tmp_path: Path) -> None:
+    wrote = noise(100, 1)
+    soundfile.write(tmp_path / "a.flac", wrote, 16000)
+    np.testing.assert_array_equal(audio.load(tmp_path / "a.flac").mono(16000), wrote[:, 0])
+
+
+def test_nothing_is_clipped(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full((50, 1), 3.5, np.float32), 16000, subtype="FLOAT")
+    assert audio.load(tmp_path / "a.wav").mono(16000).max() == 3.5
+
+
+def test_resampling_keeps_a_tone_and_removes_what_would_alias() -> None:
+    time = np.arange(48000) / 48000
+    low, high = (np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (1000, 15000))
+    kept, gone = audio.resample(low, 48000, 16000), audio.resample(high, 48000, 16000)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    assert np.abs(kept - expected)[500:-500].max() < 1e-4
+    assert np.abs(gone)[500:-500].max() < 1e-4
+
+
+@given(n=st.integers(1, 5000), rates=st.tuples(*[st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])] * 2))
+def test_resampled_length(n: int, rates: tuple[int, int]) -> None:
+    out = audio.resample(np.ones(n, np.float32), *rates)
+    assert out.dtype == np.float32
+    assert len(out) >= 1
+    assert abs(len(out) - n * rates[1] / rates[0]) <= 1
+
+
+@given(n=st.integers(0, 50), min_n=st.integers(-5, 60), channels=st.sampled_from([None, 1, 3]))
+def test_padding_keeps_the_samples_and_adds_zeros(n: int, min_n: int, channels: int | None) -> None:
+    samples = np.ones((n,) if channels is None else (n, channels), np.float32)
+    out = audio.pad_to(samples, min_n)
+    assert len(out) == max(n, min_n)
+    assert out.dtype == np.float32
+    assert (out[:n] == 1).all()
+    assert (out[n:] == 0).all()
+    assert (out is samples) == (n >= min_n)
+
+
+@pytest.mark.parametrize("max_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_that_is_none(max_s: float) -> None:
+    with pytest.raises(UsageError, match="positive"):
+        audio.load("x.wav", max_s)
+
+
+def test_threads_load_the_same(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", noise(8000, 1), 16000)
+    soundfile.write(tmp_path / "a.ogg", noise(8000, 1), 16000)
+    hashes: list[str] = []
+
+    def work() -> None:
+        hashes.extend(audio.load(tmp_path / name).ref.sha256 for name in ("a.mp3", "a.ogg") * 5)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(hashes) == 40
+    assert len(set(hashes)) == 2
+
+
+def test_real_recordings_load_whole(shared_data: Path) -> None:
+    clips = json.loads((shared_data / "clips" / "clips.json").read_text("utf-8"))
+    assert len(clips) == 33
+    for clip in clips:
+        sound = audio.load(shared_data / "clips" / clip["file"])
+        assert abs(sound.ref.seconds - clip["seconds"]) < 0.001, clip["file"]  # the list is rounded
+        assert (sound.ref.rate, sound.ref.channels) == (clip["sample_rate"], clip["channels"]), clip["file"]
+        assert len(sound.mono(16000)) == round(sound.ref.seconds * 16000)
+        assert 0.001 < np.abs(sound.mono(16000)).max() < 1.5, clip["file"]

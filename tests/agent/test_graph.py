@@ -1,0 +1,237 @@
+"""Graphs: routing, traces, retries, failures, JSON-safe state, checkpoints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import RetryPolicy
+from lalm_agent.assemble import Agent
+from lalm_agent.clips import ClipStore
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import DataError, PermanentBackendError, TransientBackendError, UsageError
+from lalm_agent.graph import RETRY, build_graph
+from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.nodes import Context
+from lalm_agent.records import Answer, Method, ModelInfo, Question, Status, Step
+from lalm_agent.runner import Runner
+from lalm_agent.state import Task, ToolResult
+
+ANIMALS = ("dog", "cat")
+
+
+def ask(
+    clip: Path, replies: list[Any], choices: tuple[str, ...] = ANIMALS, checkpointer: Any = None, **settings: Any
+) -> tuple[Answer, ScriptedLALM]:
+    model = ScriptedLALM(replies)
+    config = AgentConfig(**{"model": "scripted:-", "preset": "paper", **settings})
+    return Agent(config, checkpointer, model).ask(clip, "Which animal is heard?", choices), model
+
+
+@pytest.fixture
+def clip(write_clip: Callable[..., Path]) -> Path:
+    return write_clip()
+
+
+def nodes_of(answer: Answer) -> list[str]:
+    return [step.node for step in answer.steps]
+
+
+@pytest.mark.parametrize(
+    ("said", "visited", "prompt"),
+    [
+        ("Speech", ["type", "asr", "answer"], "What is the Speech content?"),
+        ("Sound", ["type", "caption", "answer"], "What is the Sound content?"),
+        ("Music", ["type", "caption", "answer"], "What is the Music content?"),
+    ],
+)
+def test_agent_routes_by_type(clip: Path, said: str, visited: list[str], prompt: str) -> None:
+    answer, _ = ask(clip, [said, "the content", "dog"])
+    assert nodes_of(answer) == visited
+    assert (answer.status, answer.answer, answer.choice) == (Status.ANSWERED, "dog", 0)
+    assert (answer.audio_type, answer.content) == (said.lower(), "the content")
+    assert answer.steps[1].prompt == prompt
+    assert answer.steps[2].prompt is not None
+    assert answer.steps[2].prompt.startswith(f"The {said} content is: the content Which animal")
+
+
+@pytest.mark.parametrize("said", ["Speech and Music", "no idea", ""])
+def test_unclear_type_skips_the_content_step(clip: Path, said: str) -> None:
+    answer, _ = ask(clip, [said, "cat"])
+    assert nodes_of(answer) == ["type", "answer"]
+    assert answer.audio_type is None
+    assert answer.content is None
+    assert answer.steps[1].prompt is not None
+    assert answer.steps[1].prompt.startswith("Which animal")
+    assert any("no single type" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize("method", [Method.BASELINE, Method.IDK, Method.MCOT])
+def test_other_methods_ask_once(clip: Path, method: Method) -> None:
+    answer, model = ask(clip, ["dog"], method=method)
+    assert nodes_of(answer) == ["answer"]
+    assert answer.tools == {"answer": "lalm"}
+    assert len(model.asked) == 1
+    assert answer.method is method
+
+
+def test_every_step_hears_the_clip(clip: Path) -> None:
+    _, model = ask(clip, ["Speech", "words", "dog"])
+    assert all(request.sound is not None for request in model.asked)
+
+
+def test_abstention_has_a_reason_and_no_answer(clip: Path) -> None:
+    answer, _ = ask(clip, ["Speech", "words", "IDK"])
+    assert answer.status is Status.ABSTAINED
+    assert (answer.answer, answer.choice, answer.confidence) == (None, None, None)
+    assert answer.reason is not None
+    assert "does not know" in answer.reason
+
+
+def test_unparsed(clip: Path) -> None:
+    answer, _ = ask(clip, ["Speech", "words", "horse"])
+    assert (answer.status, answer.answer, answer.reason) == (Status.UNPARSED, None, None)
+
+
+def test_open_question(clip: Path) -> None:
+    answer, _ = ask(clip, ["Speech", "words", "to the park"], choices=())
+    assert (answer.status, answer.answer, answer.choice) == (Status.ANSWERED, "to the park", None)
+
+
+def test_a_permanent_error_is_a_failed_answer(clip: Path) -> None:
+    answer, _ = ask(clip, ["Speech", PermanentBackendError("it broke", "mend it")])
+    assert answer.status is Status.FAILED
+    assert answer.failure is not None
+    assert (answer.failure.node, answer.failure.message, answer.failure.hint) == ("asr", "it broke", "mend it")
+    assert answer.failure.exit_code == 2
+    assert nodes_of(answer) == ["type"]
+
+
+def test_a_bug_is_a_failed_answer_with_exit_code_1(clip: Path) -> None:
+    def broken(_: Any) -> str:
+        raise ZeroDivisionError("oops")
+
+    answer = Agent(AgentConfig(preset="paper"), model=ScriptedLALM(broken)).ask(clip, "What?")
+    assert answer.failure is not None
+    assert answer.failure.exit_code == 1
+    assert "ZeroDivisionError" in answer.failure.message
+
+
+def test_debug_raises_the_error(clip: Path) -> None:
+    with pytest.raises(PermanentBackendError, match="it broke"):
+        ask(clip, [PermanentBackendError("it broke")], debug=True)
+
+
+def quick_runner(model: ScriptedLALM, tools: dict[str, Any]) -> Runner:
+    retry = RETRY._replace(initial_interval=0.001, jitter=False)
+    context = Context(tools, ClipStore())
+    return Runner(build_graph(Method.BASELINE, retry), context, Method.BASELINE, {}, ModelInfo("-"))
+
+
+class Flaky:
+    """Fails some times, then answers."""
+
+    name = "flaky"
+
+    def __init__(self, failures: int, error: Exception) -> None:
+        self.calls = 0
+        self._failures = failures
+        self._error = error
+
+    def __call__(self, task: Task) -> ToolResult:
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise self._error
+        return ToolResult("dog")
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "calls", "status"),
+    [
+        (TransientBackendError("busy"), 2, 3, Status.ANSWERED),
+        (TransientBackendError("busy"), 9, 3, Status.FAILED),
+        (PermanentBackendError("broken"), 1, 1, Status.FAILED),
+        (RuntimeError("a bug"), 1, 1, Status.FAILED),
+        (ConnectionError("not mapped"), 1, 1, Status.FAILED),
+    ],
+)
+def test_only_transient_errors_are_tried_again(
+    clip: Path, error: Exception, failures: int, calls: int, status: Status
+) -> None:
+    tool = Flaky(failures, error)
+    runner = quick_runner(ScriptedLALM([]), {"answer": tool})
+    sound = runner.context.clips.open(str(clip))
+    answer = runner.ask(Question("Which?", sound.ref, ANIMALS))
+    assert (tool.calls, answer.status) == (calls, status)
+
+
+def test_the_declared_policy_names_one_error_class() -> None:
+    assert RetryPolicy(retry_on=TransientBackendError).retry_on == RETRY.retry_on
+
+
+def test_steps_are_reported_as_they_happen(clip: Path) -> None:
+    seen: list[tuple[str, int]] = []
+    model = ScriptedLALM(["Speech", "words", "dog"])
+
+    def on_step(step: Step) -> None:
+        seen.append((step.node, len(model.asked)))
+
+    Agent(AgentConfig(preset="paper"), model=model).ask(clip, "Which?", ANIMALS, on_step)
+    assert seen == [("type", 1), ("asr", 2), ("answer", 3)]
+
+
+def test_state_is_json_and_can_be_checkpointed(clip: Path, tmp_path: Path) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "states.sqlite")) as saver:
+        model = ScriptedLALM(["Speech", "words", "IDK"])
+        agent = Agent(AgentConfig(preset="paper"), saver, model)
+        sound = agent.runner.context.clips.open(str(clip))
+        answer = agent.runner.ask(Question("Which?", sound.ref, ANIMALS), thread_id="one")
+        states = list(saver.list({"configurable": {"thread_id": "one"}}))
+        values = agent.runner.graph.get_state({"configurable": {"thread_id": "one"}}).values
+    assert len(states) >= 4
+    assert json.loads(json.dumps(values)) == values
+    assert values["status"] == answer.status
+
+
+def test_content_of_a_clip_is_found_once(clip: Path) -> None:
+    model = ScriptedLALM(["Speech", "words", "dog", "cat"])
+    agent = Agent(AgentConfig(preset="paper"), model=model)
+    first = agent.ask(clip, "Which?", ANIMALS)
+    second = agent.ask(clip, "And which else?", ANIMALS)
+    assert [step.cached for step in first.steps] == [False, False, False]
+    assert [step.cached for step in second.steps] == [True, True, False]
+    assert (second.content, second.answer) == ("words", "cat")
+
+
+def test_a_clip_that_changes_between_nodes_is_refused(write_clip: Callable[..., Path]) -> None:
+    path = write_clip()
+    store = ClipStore()
+    ref = store.open(str(path)).ref
+    fresh = ClipStore()
+    write_clip(2.0)
+    with pytest.raises(DataError, match="changed"):
+        fresh.get(ref)
+
+
+def test_a_store_keeps_few_clips_and_finds_dropped_ones_again(write_clip: Callable[..., Path]) -> None:
+    store = ClipStore()
+    refs = [store.open(str(write_clip(0.01, name=f"{'x' * i}.wav"))).ref for i in range(1, 12)]
+    assert store.get(refs[0]).ref == refs[0]
+
+
+@pytest.mark.parametrize(
+    ("question", "choices"), [("", ()), ("  ", ()), ("Which?", ("dog",)), ("Which?", ("dog", " ")), ("Which?", ("", "x"))]
+)
+def test_questions_that_cannot_be_asked(clip: Path, question: str, choices: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        Agent(AgentConfig(preset="paper"), model=ScriptedLALM([])).ask(clip, question, choices)
+
+
+@pytest.mark.parametrize("changes", [{"nose": "lalm"}, {"asr": "nobody"}, {"answer": "pocketsphinx"}])
+def test_unknown_nodes_and_tools_list_the_right_ones(changes: dict[str, str]) -> None:
+    with pytest.raises(UsageError) as error:
+        Agent(AgentConfig(tools=changes))
+    assert error.value.hint is not None
+    assert "one of:" in error.value.hint
