@@ -27,13 +27,21 @@ app.command("ask")(ask.ask)
 app.add_typer(data.app, name="data")
 
 
-@app.callback()
-def _group(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-        typer.echo(f"lalm-agent {installed('lalm-agent')}")
+        typer.echo(f"lalm-agent {version('lalm-agent')}")
         raise typer.Exit
+
+
+@app.callback()
+def _group(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
 
 
 def main(arguments: list[str] | None = None) -> None:

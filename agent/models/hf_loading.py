@@ -18,6 +18,7 @@ from lalm_agent.records import ModelInfo
 
 SUPPORTED_ARCHITECTURES = ("Qwen2AudioForConditionalGeneration",)
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
+_PICKLES = ["*.bin", "*.pt", "*.pth"]
 _SHA256_NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,7 +55,7 @@ def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
         UsageError: the reference names nothing, or a setting is impossible.
         DataError: the files are no checkpoint of a supported class, or are damaged.
     """
-    folder, revision = _locate(ref)
+    folder, revision = _locate(ref, options.allow_pickle)
     architecture = _architecture(folder)
     weights = _weight_files(folder, options.allow_pickle)
     import torch
@@ -99,27 +100,27 @@ def _file_sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _locate(ref: str) -> tuple[Path, str | None]:
+def _locate(ref: str, allow_pickle: bool) -> tuple[Path, str | None]:
     """The folder with the files, and the revision if the reference is a hub's."""
     path = Path(ref).expanduser()
-    if path.is_dir():
+    if ref.strip() and path.is_dir():
         return path, None
-    if path.exists():
+    if path.is_file():
         raise UsageError(f"the model {ref} is a file, not a folder", "give the folder that holds config.json")
     name, _, revision = ref.partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         raise UsageError(
-            f"unknown model: {ref}",
+            f"unknown model: {ref or '(empty)'}",
             "give mini, a folder with a checkpoint, a hub id such as Qwen/Qwen2-Audio-7B-Instruct, or scripted:FILE",
         )
-    return _from_hub(name, revision or None)
+    return _from_hub(name, revision or None, [] if allow_pickle else _PICKLES)
 
 
-def _from_hub(name: str, revision: str | None) -> tuple[Path, str]:
+def _from_hub(name: str, revision: str | None, left_out: list[str]) -> tuple[Path, str]:
     import huggingface_hub
 
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=left_out))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(

@@ -1,0 +1,189 @@
+"""`lalm-agent ask` from outside: what goes where, exit codes, and every misuse in one or two lines."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lalm_agent.cli.main import run
+
+KEYS = {
+    "status", "answer", "choice", "audio_type", "content", "confidence", "reason", "heard_s", "audio", "method",
+    "tools", "model", "steps", "warnings", "versions",
+}  # fmt: skip
+CHOICES = ["--choice", "dog", "--choice", "cat"]
+
+
+@pytest.fixture
+def clip(write_clip: Callable[..., Path]) -> str:
+    return str(write_clip())
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., str]:
+    """Writes a script of replies; the reference to it."""
+
+    def write(*replies: str | dict[str, Any]) -> str:
+        entries = [{"reply": reply} if isinstance(reply, str) else reply for reply in replies]
+        path = tmp_path / "script.jsonl"
+        path.write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
+        return f"scripted:{path}"
+
+    return write
+
+
+Script = Callable[..., str]
+
+
+def test_answer_on_stdout_steps_on_stderr(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["ask", clip, "Which animal?", *CHOICES, "--model", script("Sound", "a dog barks", "dog")])
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert out.splitlines()[0] == "dog"
+    assert "caption:     a dog barks" in out
+    assert [line.split()[0] for line in err.splitlines()] == ["type", "caption", "answer"]
+
+
+def test_abstention_exits_0_with_a_reason(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", clip, "Who?", "--model", script("Speech", "hello", "IDK")]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "IDK"
+    assert "reason:" in out
+    assert "transcript:  hello" in out
+    assert "audio type:  speech" in out
+
+
+def test_json_is_one_object(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    model = script("Sound", "a dog barks", {"reply": "dog", "options": [-0.1, -2.3]})
+    assert run(["ask", clip, "Which animal?", *CHOICES, "--model", model, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) >= KEYS
+    assert answer["status"] == "answered"
+    assert (answer["answer"], answer["choice"], answer["audio_type"]) == ("dog", 0, "sound")
+    assert answer["confidence"] == pytest.approx(0.9002, abs=1e-3)
+    assert answer["reason"] is None
+    assert answer["heard_s"] == [0.0, 1.0]
+    assert len(answer["audio"]["sha256"]) == 64
+    assert answer["audio"]["seconds"] == 1.0
+    assert answer["tools"] == {"type": "lalm", "asr": "lalm", "caption": "lalm", "answer": "lalm"}
+    assert [set(step) >= {"node", "tool", "prompt", "output", "seconds"} for step in answer["steps"]] == [True] * 3
+    assert set(answer["versions"]) >= {"lalm-agent", "torch", "transformers", "langgraph"}
+
+
+def test_failure_exits_2_and_keeps_the_object(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", clip, "Which?", *CHOICES, "--model", script("Sound"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["status"] == "failed"
+    assert err.splitlines()[-1].startswith("error: the script has no further reply")
+
+
+def test_no_escape_sequence_reaches_the_terminal(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[31mdog\x1b]0;title\x07\u202e"
+    code = run(["ask", clip, "Which?", "--model", script("Sound", hostile, hostile)])
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert not {"\x1b", "\x07", "\u202e"} & set(out + err)
+    assert "\\x1b[31mdog" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "nope"], "unknown model"),
+        (["--model", "scripted:missing.jsonl"], "cannot read the script"),
+        (["--tool", "asr=nobody"], "pocketsphinx"),
+        (["--tool", "nose=lalm"], "one of: type, asr"),
+        (["--tool", "asr"], "NODE=TOOL"),
+        (["--tools", "best"], "'paper' or 'assist'"),
+        (["--method", "guess"], "baseline"),
+        (["--answer-mode", "guess"], "'generate' or 'score'"),
+        (["--answer-mode", "score"], "nothing to score"),
+        (["--choice", "dog"], "one choice"),
+        (["--choice", "dog", "--choice", ""], "empty"),
+        (["--max-audio-s", "0"], "--max-audio-s"),
+        (["--max-new-tokens", "0"], "--max-new-tokens"),
+        (["--dtype", "int3", "--model", "mini"], "float32"),
+        (["--no-such-flag"], "no-such-flag"),
+    ],
+)
+def test_misuse(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    model = [] if "--model" in arguments else ["--model", script("Sound", "a dog", "dog")]
+    code = run(["ask", clip, "Which?", *model, *arguments])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert 1 <= len(err.splitlines()) <= 2
+    assert said in err
+
+
+@pytest.mark.parametrize("question", ["", "   "])
+def test_empty_question(clip: str, capsys: pytest.CaptureFixture[str], question: str) -> None:
+    assert run(["ask", clip, question]) == 2
+    assert "question is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["clip.wav"], ["a", "b", "c"]])
+def test_wrong_number_of_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert run(["ask", *arguments]) == 2
+    assert 1 <= len(capsys.readouterr().err.splitlines()) <= 2
+
+
+def test_unusable_clips_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "missing.wav", tmp_path):
+        assert run(["ask", str(path), "Which?", "--model", "nobody/there"]) == 2
+        err = capsys.readouterr().err
+        assert 1 <= len(err.splitlines()) <= 2
+        assert "nobody" not in err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", "missing.wav", "Which?", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_130(clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from lalm_agent import assemble
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assemble.Agent, "ask", interrupted)
+    assert run(["ask", clip, "Which?"]) == 130
+
+
+def test_a_bug_is_one_line_and_exit_code_1(
+    clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lalm_agent import assemble
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(assemble.Agent, "ask", broken)
+    assert run(["ask", clip, "Which?"]) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError: oops" in err
+    assert "Traceback" not in err
+
+
+def test_stdout_of_a_real_process_is_one_json_object(clip: str, script: Script) -> None:
+    command = [sys.executable, "-c", "from lalm_agent.cli.main import main; main()", "ask", clip, "Which?", *CHOICES]
+    command += ["--model", script("Sound", "a dog barks", "cat"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=os.environ.copy())
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answer"] == "cat"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lalm-agent ")
