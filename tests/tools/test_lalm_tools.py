@@ -1,0 +1,119 @@
+"""The nodes that the LALM fills: what they ask, what they give back."""
+
+from dataclasses import replace
+
+import pytest
+from lalm_agent.audio import Sound
+from lalm_agent.errors import PermanentBackendError, UsageError
+from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response
+from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.records import AudioType, Method, Question
+from lalm_agent.state import Task, ToolResult
+from lalm_agent.tools.answerer import LalmAnswerer
+from lalm_agent.tools.asr import LalmASR
+from lalm_agent.tools.captioner import LalmCaptioner
+from lalm_agent.tools.per_clip import PerClip
+from lalm_agent.tools.type_identifier import LalmTypeIdentifier
+
+CHOICES = ("dog", "cat", "dog")
+
+
+@pytest.fixture
+def task(sound: Sound) -> Task:
+    return Task(Question("Which?", sound.ref, CHOICES), Method.AGENT, sound, AudioType.SOUND, "a bark")
+
+
+def scored(**logprobs: float) -> ScriptedLALM:
+    """Writes 'cat', and scores options by name."""
+
+    def reply(request: Request) -> Response:
+        scores = tuple(OptionScore(text, logprobs[text], 2) for text in request.options)
+        return Response((Completion("cat", None, "stop"),) * request.n, scores, (0.0, 1.0), 12)
+
+    return ScriptedLALM(reply)
+
+
+def test_each_node_asks_its_own_prompt(task: Task) -> None:
+    model = ScriptedLALM(["Sound", "words", "a bark", "dog"])
+    nodes = [node(model, Decoding()) for node in (LalmTypeIdentifier, LalmASR, LalmCaptioner, LalmAnswerer)]
+    prompts = [node(task).prompt for node in nodes]
+    assert prompts[0] == "Identify the type of audio. Select one option from the provided choices: Sound Music Speech"
+    assert prompts[1:3] == ["What is the Speech content?", "What is the Sound content?"]
+    assert prompts[3] is not None
+    assert prompts[3].startswith("The Sound content is: a bark Which?")
+    assert all(request.sound is task.sound for request in model.asked)
+
+
+def test_generated_answer_comes_with_probabilities_of_the_distinct_choices(task: Task) -> None:
+    result = LalmAnswerer(scored(dog=-2.0, cat=-1.0), Decoding())(task)
+    assert result.text == "cat"
+    assert result.option_probs is not None
+    assert dict(result.option_probs)["cat"] == pytest.approx(0.6225, abs=1e-4)
+    assert sum(p for _, p in result.option_probs) == pytest.approx(1)
+
+
+def test_score_mode_takes_the_likeliest_choice(task: Task) -> None:
+    result = LalmAnswerer(scored(dog=-2.0, cat=-8.0, IDK=-9.0), Decoding(), "score")(task)
+    assert result.text == "dog"
+    assert [text for text, _ in result.option_probs or ()] == ["dog", "cat"]
+
+
+def test_score_mode_abstains_where_idk_is_likeliest(task: Task) -> None:
+    assert LalmAnswerer(scored(dog=-2.0, cat=-8.0, IDK=-1.0), Decoding(), "score")(task).text == "IDK"
+
+
+def test_score_mode_does_not_offer_idk_to_the_baseline(task: Task) -> None:
+    model = scored(dog=-2.0, cat=-8.0)
+    LalmAnswerer(model, Decoding(), "score")(replace(task, method=Method.BASELINE))
+    assert model.asked[0].options == ("dog", "cat")
+
+
+def test_score_mode_needs_choices_and_log_probabilities(task: Task) -> None:
+    with pytest.raises(UsageError):
+        LalmAnswerer(scored(), Decoding(), "score")(replace(task, question=replace(task.question, choices=())))
+    with pytest.raises(PermanentBackendError):
+        LalmAnswerer(ScriptedLALM(["dog"]), Decoding(), "score")(task)
+
+
+def test_a_reply_cut_off_says_so(task: Task) -> None:
+    cut = Response((Completion("it is a", None, "length"),), None, (0.0, 1.0), 3, ("short window",))
+    result = LalmCaptioner(ScriptedLALM([cut]), Decoding())(task)
+    assert result.warnings[0] == "short window"
+    assert "cut off" in result.warnings[1]
+
+
+class Counting:
+    """Counts its calls."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, task: Task) -> ToolResult:
+        self.calls += 1
+        return ToolResult(f"result {self.calls}")
+
+
+def test_per_clip_keeps_results_by_clip_and_type(task: Task) -> None:
+    tool = Counting()
+    kept = PerClip(tool)
+    first, again = kept(task), kept(task)
+    other = kept(replace(task, audio_type=AudioType.MUSIC))
+    assert (first.cached, again.cached, other.cached) == (False, True, False)
+    assert (first.text, again.text, other.text) == ("result 1", "result 1", "result 2")
+    assert kept.name == "counting"
+
+
+def test_per_clip_keeps_no_failures(task: Task) -> None:
+    class Failing(Counting):
+        def __call__(self, task: Task) -> ToolResult:
+            super().__call__(task)
+            if self.calls == 1:
+                raise PermanentBackendError("first")
+            return ToolResult("fine")
+
+    kept = PerClip(Failing())
+    with pytest.raises(PermanentBackendError):
+        kept(task)
+    assert kept(task).text == "fine"
