@@ -8,12 +8,15 @@ import threading
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.state import Task, ToolResult
 
 _MODEL_RATE = 16_000
 _FULL_SCALE = 32_767
+_SILENT_PEAK = 1e-3
+"""Below this peak (-60 dBFS) nothing is decoded: pocketsphinx writes a word for pure silence."""
 
 
 class PocketsphinxASR:
@@ -32,19 +35,23 @@ class PocketsphinxASR:
         Raises:
             PermanentBackendError: pocketsphinx is not installed or failed.
         """
-        samples = np.clip(task.sound.mono(_MODEL_RATE), -1, 1) * _FULL_SCALE
+        samples = task.sound.mono(_MODEL_RATE)
+        text = self._decoded(samples) if np.abs(samples).max() >= _SILENT_PEAK else ""
+        warnings = () if text else ("pocketsphinx recognised no words",)
+        return ToolResult(text, heard_s=(0.0, task.sound.ref.seconds), warnings=warnings)
+
+    def _decoded(self, samples: NDArray[np.float32]) -> str:
+        pcm = (np.clip(samples, -1, 1) * _FULL_SCALE).astype("<i2").tobytes()
         with self._lock:
             decoder = self._loaded()
             try:
                 decoder.start_utt()
-                decoder.process_raw(samples.astype("<i2").tobytes(), no_search=False, full_utt=True)
+                decoder.process_raw(pcm, no_search=False, full_utt=True)
                 decoder.end_utt()
                 hypothesis = decoder.hyp()
             except RuntimeError as error:
                 raise PermanentBackendError(f"pocketsphinx failed: {error}") from error
-        text = hypothesis.hypstr.strip() if hypothesis else ""
-        warnings = () if text else ("pocketsphinx recognised no words",)
-        return ToolResult(text, heard_s=(0.0, task.sound.ref.seconds), warnings=warnings)
+        return str(hypothesis.hypstr).strip() if hypothesis else ""
 
     def _loaded(self) -> Any:
         if self._decoder is None:

@@ -188,6 +188,13 @@ def test_caf_of_undeclared_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(audio.load(write(tmp_path / "b.caf", endless)).samples, SAMPLES)
 
 
+def test_caf_of_size_zero(tmp_path: Path) -> None:
+    whole = encoded(tmp_path, "a.caf")
+    at = whole.index(b"data") + 4
+    zero = whole[:at] + bytes(8) + whole[at + 8 :]
+    np.testing.assert_array_equal(audio.load(write(tmp_path / "b.caf", zero)).samples, SAMPLES)
+
+
 def test_rf64_takes_its_size_from_ds64(tmp_path: Path) -> None:
     whole = encoded(tmp_path, "a.rf64")
     assert whole.startswith(b"RF64")
