@@ -41,9 +41,10 @@ def synth(
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
     from lalm_agent.training.synth.benchmark import write_benchmark
+    from lalm_agent.training.synth.records import Split
 
     columns = (SpinnerColumn(), "questions", MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("questions", total=n)
-        write_benchmark(out, split.value, n, seed, lambda done: progress.update(bar, completed=done))
+        write_benchmark(out, Split(split.value), n, seed, lambda done, total: progress.update(bar, completed=done, total=total))
     typer.echo(f"{out / 'questions.json'}: {n} questions")
