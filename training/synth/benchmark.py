@@ -1,0 +1,212 @@
+"""Writes the project's own benchmark: synthetic clips with questions in MMAU's shape, about 20 % unanswerable.
+
+It cannot show how a model does on recordings: every clip is synthetic. It shows known facts at a known difficulty,
+and it has what MMAU lacks: questions whose only right answer is that one does not know.
+"""
+
+import json
+import os
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lalm_agent.errors import UsageError
+from lalm_agent.records import AudioType
+from lalm_agent.training.synth.clips import drown, make_clip, make_silence
+from lalm_agent.training.synth.drafts import Draft
+from lalm_agent.training.synth.questions import all_drafts, make_drafts, make_unanswerable, word
+from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Samples, Split, SynthQuestion
+from lalm_agent.training.synth.requirements import require_synth
+
+UNANSWERABLE_EVERY = 5
+FAMILIES = ("gold_removed", "wrong_modality", "unheard", "swapped", "silence", "low_snr")
+MAX_TRIES = 20
+NEVER_UNKNOWN = ("type", "sound_present", "instrument_present", "drums", "behind", "tempo_bpm")
+"""Skills that silence or another clip can leave answerable, so that they are not asked of one."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One question of the benchmark with the clip it is asked about."""
+
+    id: str
+    samples: Samples
+    clip: Clip
+    question: SynthQuestion
+
+
+def write_benchmark(folder: Path, split: Split, n: int, seed: int, progress: Progress | None = None) -> None:
+    """Write `folder/audio/*.wav` (16-bit mono, 16 kHz) and `folder/questions.json`.
+
+    Sound, music and speech take turns, gold positions go round per number of choices, and every fifth question
+    is unanswerable. A run that was cut short goes on where it stopped: questions.json is written last.
+
+    Args:
+        folder: empty, missing, or left by an unfinished run of the same call.
+        split: train, dev or test.
+        n: number of questions, at least 1.
+        seed: any non-negative integer; the same arguments write the same bytes.
+        progress: called with (done, n) after every question.
+
+    Raises:
+        UsageError: a requirement is missing, n is below 1, or the folder holds something else.
+    """
+    require_synth()
+    split = Split(split)
+    if n < 1:
+        raise UsageError(f"cannot write a benchmark of {n} questions", hint="ask for at least 1")
+    audio = folder / "audio"
+    plan = json.dumps({"split": str(split), "n": n, "seed": seed})
+    if not _claim(folder, plan):
+        return
+    audio.mkdir(exist_ok=True)
+    rows = []
+    for done, entry in enumerate(_entries(split, n, seed), start=1):
+        path = audio / f"{entry.id}.wav"
+        if not path.exists():
+            _write_wav(path, entry.samples)
+        rows.append(_row(entry))
+        if progress is not None:
+            progress(done, n)
+    _write_atomically(folder / "questions.json", json.dumps(rows, indent=1, ensure_ascii=False).encode())
+    (folder / ".plan.json").unlink()
+
+
+def _claim(folder: Path, plan: str) -> bool:
+    """Mark the folder as ours; False if this very benchmark is finished. Refuse a folder that holds something else."""
+    marker, finished = folder / ".plan.json", folder / "questions.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if marker.exists() and marker.read_text() == plan:
+        return True
+    if any(folder.iterdir()):
+        what = "a finished benchmark" if finished.exists() else "something else"
+        raise UsageError(f"{folder} already holds {what}", hint="name a new folder, or empty this one")
+    _write_atomically(marker, plan.encode())
+    return True
+
+
+def _entries(split: Split, n: int, seed: int) -> Iterator[Entry]:
+    """The questions in order; each depends on its own index only, except for the place of the truth."""
+    kinds = tuple(AudioType)
+    turn: dict[int, int] = {}
+    for index in range(n):
+        clip_seed = seed * 10_000_000 + index
+        kind = kinds[index % len(kinds)]
+        rng = np.random.default_rng([clip_seed, 23])
+        identity = f"{split}-{seed}-{index:06d}"
+        group = index // len(kinds)
+        if group % UNANSWERABLE_EVERY == UNANSWERABLE_EVERY - 1:
+            family = FAMILIES[group // UNANSWERABLE_EVERY % len(FAMILIES)]
+            yield Entry(identity, *_unanswerable(clip_seed, split, kind, family))
+            continue
+        clip = make_clip(clip_seed, split, kind)
+        drafts = make_drafts(clip, rng)
+        draft = _balanced(drafts, index, rng)
+        choices = min(len(draft.wrong), 3) + 1
+        turn[choices] = turn.get(choices, -1) + 1
+        yield Entry(identity, clip.samples, clip, word(draft, clip, rng, turn[choices]))
+
+
+def _balanced(drafts: list[Draft], index: int, rng: np.random.Generator) -> Draft:
+    """A draft by skill, so that a skill with several questions is not asked more; `type` only now and then."""
+    skills = sorted({draft.skill for draft in drafts if draft.skill != "type"})
+    if index % 16 == 0 or not skills:
+        skills = ["type"]
+    skill = skills[int(rng.integers(len(skills)))]
+    same = [draft for draft in drafts if draft.skill == skill]
+    return same[int(rng.integers(len(same)))]
+
+
+def _unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str) -> tuple[Samples, Clip, SynthQuestion]:
+    """A question with choices and without an answer, of a family."""
+    for attempt in range(MAX_TRIES):
+        rng = np.random.default_rng([clip_seed, 29, attempt])
+        clip = make_clip(clip_seed + attempt * 1_000_000, split, kind)
+        if family in ("swapped", "silence", "low_snr"):
+            made = _other_clip(clip, family, rng)
+        else:
+            fitting = [q for q in make_unanswerable(clip, rng) if q.family == family and q.choices]
+            made = (clip.samples, clip, fitting[int(rng.integers(len(fitting)))]) if fitting else None
+        if made is not None:
+            return made
+    raise AssertionError(f"no {family} question in {MAX_TRIES} clips from seed {clip_seed}")
+
+
+def _other_clip(clip: Clip, family: str, rng: np.random.Generator) -> tuple[Samples, Clip, SynthQuestion] | None:
+    """A question about one clip put to another: silence, the clip drowned in noise, or a clip of the same modality."""
+    drafts = [draft for draft in all_drafts(clip, rng) if draft.skill not in NEVER_UNKNOWN]
+    if family == "swapped":
+        return _swapped(clip, drafts, rng)
+    asked = _unknown(drafts[int(rng.integers(len(drafts)))], clip, family, rng)
+    if family == "silence":
+        return make_silence(clip.seed), clip, asked
+    drowned = drown(clip, rng)
+    return drowned.samples, drowned, asked
+
+
+def _unknown(draft: Draft, clip: Clip, family: str, rng: np.random.Generator) -> SynthQuestion:
+    return replace(word(draft, clip, rng), answer=None, answerable=False, family=family)
+
+
+def _swapped(clip: Clip, drafts: list[Draft], rng: np.random.Generator) -> tuple[Samples, Clip, SynthQuestion] | None:
+    """A question about `clip` put to another clip that has an answer of its own, which is not among the choices."""
+    other = make_clip(clip.seed + 500_000, clip.split, clip.facts.modality, clip.seen)
+    truths: dict[str, set[str]] = {}
+    for draft in all_drafts(other, rng):
+        truths.setdefault(draft.skill, set()).add(draft.gold)
+    for draft in drafts:
+        asked = _unknown(draft, clip, "swapped", rng)
+        true = truths.get(draft.skill)
+        if true and not draft.blank and not true & set(asked.choices) and not _holds(other, asked.choices):
+            return other.samples, other, asked
+    return None
+
+
+def _holds(clip: Clip, choices: tuple[str, ...]) -> bool:
+    """Whether any choice is true of the clip."""
+    return any(choice in clip.facts.tags for choice in choices)
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    question, clip = entry.question, entry.clip
+    return {
+        "id": entry.id,
+        "audio_id": f"./audio/{entry.id}.wav",
+        "question": question.text,
+        "choices": list(question.choices),
+        "answer": question.answer,
+        "dataset": "lalm-agent-synth",
+        "task": str(clip.facts.modality),
+        "split": str(clip.split),
+        "category": question.category,
+        "sub-category": question.sub_category,
+        "difficulty": question.level,
+        "answerable": question.answerable,
+        "seen": clip.seen,
+        "skill": question.skill,
+        "level": question.level,
+        "seed": clip.seed,
+        "family": question.family,
+    }
+
+
+def _write_wav(path: Path, samples: Samples) -> None:
+    pcm = np.round(samples * 32767).astype("<i2").tobytes()
+    part = path.with_suffix(".part")
+    with wave.open(str(part), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(pcm)
+    os.replace(part, path)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)

@@ -1,0 +1,100 @@
+"""What happens to a clip between its source and the microphone: noise, rooms, telephone, tilt, clipping, level."""
+
+import numpy as np
+
+from lalm_agent.training.synth.dsp import Dial, Wave, band, filtered, high, length, level, low, rms
+
+SEEN_COLOURS = ("white", "pink", "brown", "hiss")
+UNSEEN_COLOURS = ("blue", "hum", "babble band")
+SNR_RANGE_DB = (-5.0, 40.0)
+NOISE_SHARE = 0.65
+
+
+def coloured_noise(dial: Dial, colour: str, n: int) -> Wave:
+    """Noise (n,) of a colour of `SEEN_COLOURS` or `UNSEEN_COLOURS`, unscaled."""
+    if colour in ("pink", "brown", "blue"):
+        slope = {"pink": -0.5, "brown": -1.0, "blue": 0.5}[colour]
+        # A power of two: the transform of a clip whose length is a prime takes 50 ms.
+        padded = 1 << max(10, (n - 1).bit_length())
+        spectrum = np.fft.rfft(dial.noise(padded))
+        weights = np.arange(1, len(spectrum) + 1, dtype=np.float64) ** slope
+        flat = padded // 800
+        weights[:flat] = weights[flat]
+        shaped: Wave = np.fft.irfft(spectrum * weights, padded)[:n]
+        return shaped
+    white = dial.noise(n)
+    if colour == "hiss":
+        return high(white, dial.between(2000, 5000))
+    if colour == "hum":
+        mains = 2 * np.pi * dial.between(48, 62) * np.arange(n) / length(1.0)
+        tones: Wave = np.sum([np.sin(k * mains) / k for k in (1, 2, 3, 5)], axis=0)
+        return 0.1 * low(white, 2000) + tones
+    return band(white, dial.between(250, 400), dial.between(1500, 3200)) if colour == "babble band" else white
+
+
+def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """`wave` with `noise` of the same length at a signal-to-noise ratio over the parts that sound."""
+    loudness, floor = rms(wave), float(np.sqrt(np.mean(noise**2)))
+    return wave + noise * (loudness / max(floor, 1e-9) * 10 ** (-snr_db / 20)) if loudness > 0 else wave
+
+
+def room(dial: Dial, wave: Wave) -> Wave:
+    """A few echoes or a short decaying tail."""
+    from scipy.signal import oaconvolve
+
+    tail = length(dial.rng.uniform(0.08, 0.45))
+    if dial.chance(0.4):
+        kernel = np.zeros(tail)
+        kernel[dial.rng.integers(length(0.03), tail, size=3)] = dial.rng.uniform(0.1, 0.5, 3)
+    else:
+        kernel = dial.noise(tail) * np.exp(-np.arange(tail) / (tail / 5)) * dial.rng.uniform(0.02, 0.12)
+    kernel[0] = 1.0
+    wet: Wave = oaconvolve(wave, kernel)[: len(wave)]
+    return wet
+
+
+def telephone_band(wave: Wave) -> Wave:
+    """The band of a telephone line, 300 to 3400 Hz."""
+    return band(band(wave, 300, 3400), 300, 3400)
+
+
+def tilt(dial: Dial, wave: Wave) -> Wave:
+    """A wide boost or cut around a random frequency."""
+    gain = dial.rng.uniform(-0.7, 1.5)
+    return wave + gain * filtered(wave, "band", dial.rng.uniform(150, 5000), 0.6)
+
+
+def with_silence(dial: Dial, wave: Wave) -> Wave:
+    """`wave` with up to 0.6 s of silence at either end."""
+    lead, trail = length(dial.rng.uniform(0, 0.6)), length(dial.rng.uniform(0, 0.6))
+    return np.concatenate([np.zeros(lead), wave, np.zeros(trail)])
+
+
+def degrade(dial: Dial, wave: Wave, seen: bool, level_matters: bool) -> tuple[Wave, float | None]:
+    """Send a clean clip through random effects.
+
+    Args:
+        dial: source of the draws.
+        wave: (n,) float64.
+        seen: use the noise colours of train, or the held-out ones.
+        level_matters: keep the level and the bandwidth, which carry the answer to how near a sound is.
+
+    Returns:
+        The clip within [-1, 1], and the signal-to-noise ratio in dB or None without noise.
+    """
+    wave = with_silence(dial, wave) if dial.chance(0.7) else wave
+    if not level_matters:
+        wave = room(dial, wave) if dial.chance(0.25) else wave
+        wave = tilt(dial, wave) if dial.chance(0.5) else wave
+        wave = telephone_band(wave) if dial.chance(0.08) else wave
+        top = float(np.abs(wave).max())
+        wave = np.clip(wave, -0.4 * top, 0.4 * top) if dial.chance(0.06) else wave
+    snr_db = None
+    if dial.chance(NOISE_SHARE):
+        colours = SEEN_COLOURS if seen else UNSEEN_COLOURS
+        snr_db = float(dial.rng.uniform(*SNR_RANGE_DB)) if dial.chance(0.4) else float(dial.rng.uniform(10, 40))
+        colour = colours[int(dial.rng.integers(len(colours)))]
+        wave = add_noise(wave, coloured_noise(dial, colour, len(wave)), snr_db)
+    if level_matters:
+        return wave / max(1.0, float(np.abs(wave).max())), snr_db
+    return level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98))))), snr_db

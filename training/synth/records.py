@@ -1,0 +1,128 @@
+"""The frozen records of a synthetic clip and its questions. numpy only, so that a reader needs no synthesiser."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.records import AudioType
+
+SAMPLE_RATE = 16_000
+
+Samples = NDArray[np.float32]
+
+
+class Split(StrEnum):
+    """Which draw of clips: no clip, and for unseen clips no voice, program or sentence, is shared with train."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFacts:
+    """What happens in a clip of sounds.
+
+    runs: (label, times) in order of onset; times is 0 for a continuous sound, which cannot be counted.
+    background: the continuous sound under the runs, or None.
+    trend: "getting louder", "getting quieter" or "steady"; None where the clip was not made to show one.
+    distance: "near" or "far"; None where the clip was not made to show one.
+    """
+
+    runs: tuple[tuple[str, int], ...]
+    background: str | None = None
+    trend: str | None = None
+    distance: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MusicFacts:
+    """What is played. None stands for a fact that this kind of piece does not show.
+
+    instruments: lead first, without drums; texture: "melody", "chords", "bass line" or "drum loop".
+    tempo: "slow", "medium" or "fast"; bpm in beats per minute; direction: "rising", "falling" or "up and down".
+    mode: "major" or "minor"; metre: "three" or "four" beats in a bar.
+    """
+
+    instruments: tuple[str, ...]
+    texture: str
+    tempo: str
+    bpm: float
+    drums: bool
+    direction: str | None = None
+    mode: str | None = None
+    metre: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechFacts:
+    """What is said and by whom.
+
+    kind: "words" (closed vocabulary), "sentence", "salad" (other words in no order) or "dialogue" (two voices).
+    genders: "male" or "female" per speaker in order; rate: "slow", "normal" or "fast".
+    words: the closed-vocabulary words spoken, empty for the other kinds; topic: of an English sentence.
+    background: "music", "noise" or "nothing".
+    """
+
+    kind: str
+    genders: tuple[str, ...]
+    language: str
+    rate: str
+    words: tuple[str, ...] = ()
+    topic: str | None = None
+    background: str = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything known about a clip.
+
+    caption: what a caption tool should say. transcript: the English words spoken, lower case, else None.
+    sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty (a CTC target).
+    tags: labels that are true; known: groups of `LABEL_GROUPS` whose labels not in `tags` are false.
+    """
+
+    modality: AudioType
+    caption: str
+    transcript: str | None
+    sequence: tuple[str, ...]
+    tags: tuple[str, ...]
+    known: tuple[str, ...]
+    detail: SoundFacts | MusicFacts | SpeechFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A synthetic clip: `samples` (n,) float32 in [-1, 1] at 16 kHz, with what is known about it.
+
+    seen: made only from voices, programs, sentences, parameter ranges and noise kinds that train also uses.
+    snr_db: level of the clip over the noise added to it in dB, None without noise.
+    """
+
+    samples: Samples
+    facts: Facts
+    seed: int
+    seen: bool
+    split: Split
+    snr_db: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SynthQuestion:
+    """A question about a clip. `choices` is empty for an open question; `answer` is None iff not answerable.
+
+    level: "easy", "medium" or "hard" by the rules of `levels.py`.
+    family: the construction that made the question unanswerable, None for an answerable one.
+    """
+
+    text: str
+    choices: tuple[str, ...]
+    answer: str | None
+    skill: str
+    category: str
+    sub_category: str
+    level: str
+    answerable: bool = True
+    family: str | None = None
