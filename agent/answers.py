@@ -40,7 +40,9 @@ _LABEL = re.compile(
     r"\W*(?:(?:the )?(?:correct |final |best |right )?(?:answer|option|choice)(?: is)?\W*)?(?:option |choice )?"
     r"\W*([a-z]|\d{1,2})\W*"
 )
-_STATED_LABEL = re.compile(r"(?<!\w)answer(?: is|:)(?: is)?:?\s*(?:option )?['\"*_`]*\(?([A-Z]|\d{1,2})(?=[\s.,;:)*_`'\"]|$)")
+_STATED_LABEL = re.compile(
+    r"(?<!\w)answer(?: is|:)(?: is)?:?\s*(?:option )?['\"*_`]*\(?([A-Z]|\d{1,2})(?=[\s.,;:)*_`'\"]|$)"
+)
 _NEGATED = re.compile(r"(?:\bnot|n't|\bneither|\bnor|\bno)(?: an?| the)? ['\"*_`]*$")
 _ITSELF_A_LABEL = re.compile(r"[A-Za-z]|\d+")
 _WORD = r"\w#♯"

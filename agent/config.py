@@ -1,4 +1,4 @@
-"""The settings of an agent, in one frozen record."""
+"""The settings of an agent, in one frozen record. Where they come from is the affair of `lalm_agent.settings`."""
 
 from typing import Literal
 
@@ -16,9 +16,15 @@ DEFAULT_MAX_AUDIO_S = 3600.0
 class AgentConfig(BaseModel):
     """What decides how an agent answers.
 
+    preset: fills every node: `paper` with the LALM, `assist` with the best tool installed.
     tools: single nodes changed against the preset, such as {"asr": "pocketsphinx"}.
     answer_mode: write an answer, or take the most probable of the choices.
+    adapter: folder of a PEFT adapter, put on for the answering node only.
+    timeout_s: seconds for one attempt at an endpoint.
+    hears_audio: False for an endpoint's text-only model, which is asked without the clip.
     max_audio_s: longest clip that is accepted, in seconds.
+    checkpoint: an SQLite file that keeps the states of each question's graph.
+    debug: raise the error of a failed node in place of recording it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,10 +34,14 @@ class AgentConfig(BaseModel):
     preset: Preset = "assist"
     tools: dict[str, str] = Field(default_factory=dict)
     answer_mode: AnswerMode = "generate"
+    adapter: str | None = None
     max_new_tokens: int = Field(default=256, ge=1)
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    timeout_s: float = Field(default=120.0, gt=0)
+    hears_audio: bool = True
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
+    checkpoint: str | None = None
     debug: bool = False

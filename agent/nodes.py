@@ -9,24 +9,61 @@ import numpy as np
 from langgraph.errors import NodeError
 from langgraph.graph import END
 from langgraph.runtime import Runtime
-from langgraph.types import Command
+from langgraph.types import Command, Overwrite
 
 from lalm_agent.answers import parse
 from lalm_agent.audio import Sound
 from lalm_agent.clips import ClipStore
-from lalm_agent.errors import LalmError
+from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.policy import Evidence, abstention_reason, found_type
-from lalm_agent.records import AudioType, Failure, Method, Status, Step
-from lalm_agent.state import AgentState, Task, Tool, ToolResult, question_of
+from lalm_agent.records import AudioType, Failure, Method, Question, Status, Step
+from lalm_agent.state import (
+    AgentState,
+    Inquiry,
+    Task,
+    Tool,
+    ToolResult,
+    check_question,
+    initial_state,
+    nothing_found,
+    question_of,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a run has at hand: the tool of each node, the decoded clips; with `debug` errors are raised, not recorded."""
+    """What a run has at hand: the tool of each node and the clips; with `debug` errors are raised, not recorded."""
 
     toolbox: Mapping[str, Tool]
     clips: ClipStore
     debug: bool = False
+
+
+def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
+    """Node `listen` of a graph that stands alone: the question as a record, and nothing left of an earlier one.
+
+    Raises:
+        UsageError: what cannot be asked, or keys that are missing.
+        DataError: a clip that cannot be used.
+    """
+    missing = [key for key in ("audio", "question") if not isinstance(state.get(key), str)]
+    if missing:
+        raise UsageError(f"the input has no text under {missing[0]!r}", "give audio (a path), question and choices")
+    choices = tuple(state.get("choices") or ())
+    check_question(state["question"], choices)
+    question = Question(state["question"].strip(), context.clips.open(state["audio"]).ref, choices)
+    return {**fresh(initial_state(question, method)), "choices": []}
+
+
+def fresh(state: AgentState) -> dict[str, Any]:
+    """A state as an update that leaves nothing of an earlier question on the same checkpointer's thread."""
+    return {**state, "steps": Overwrite([]), "warnings": Overwrite([])}
+
+
+def not_heard(state: Inquiry, error: NodeError, context: Context) -> Command[str]:
+    """A failure of `listen`: status `failed`, and nothing left of an earlier question either."""
+    command = record_failure({}, error, Runtime(context=context))
+    return Command(update={**fresh(nothing_found()), "choices": [], **dict(command.update or {})}, goto=END)
 
 
 def identify_type(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -97,7 +134,7 @@ def _run(node: str, state: AgentState, runtime: Runtime[Context]) -> tuple[ToolR
     task = Task(question, Method(state["method"]), sound, AudioType(found) if found else None, state.get("content"))
     result = tool(task)
     seconds = time.perf_counter() - start
-    step = Step(node, tool.name, result.prompt, result.text, round(seconds, 6), result.cached)
+    step = Step(node, tool.name, result.prompt, result.text, round(seconds, 6), result.cached, result.details)
     return result, {"steps": [asdict(step)], "warnings": list(result.warnings)}
 
 

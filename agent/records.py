@@ -75,6 +75,7 @@ class Step:
     """One node's work, as the trace shows it. `seconds` is wall-clock time.
 
     cached: the output was kept from an earlier question about the same clip.
+    details: figures of the tool's own, such as an ASR's `avg_logprob`; all finite. None where it gives none.
     """
 
     node: str
@@ -83,15 +84,20 @@ class Step:
     output: str | None
     seconds: float
     cached: bool = False
+    details: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which weights answered. `weights_sha256` is None where the weights cannot be seen."""
+    """Which weights answered. `weights_sha256` is None where the weights cannot be seen.
+
+    adapter_sha256: over the configuration and the weights of the PEFT adapter on top; None without one.
+    """
 
     ref: str
     revision: str | None = None
     weights_sha256: str | None = None
+    adapter_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Runs a graph on one question and makes the record of its answer."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, cast
 
 from lalm_agent.graph import Graph
-from lalm_agent.nodes import Context
+from lalm_agent.nodes import Context, fresh
 from lalm_agent.records import Answer, AudioType, Failure, Method, ModelInfo, Question, Status, Step
 from lalm_agent.state import AgentState, initial_state, step_of
 
@@ -32,17 +32,25 @@ class Runner:
         A node's error makes an answer of status `failed`; only with the context's `debug` is it raised.
         thread_id: the checkpointer's thread; a fresh one by default.
         """
+        for item in self.stream(question, thread_id):
+            if isinstance(item, Answer):
+                return item
+            if on_step is not None:
+                on_step(item)
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
+        """Each node's step as it ends, and then the answer."""
         config: Any = {"configurable": {"thread_id": thread_id or uuid.uuid4().hex}}
         state: AgentState = {}
-        stream = self.graph.stream(
-            initial_state(question, self.method), config, context=self.context, stream_mode=["updates", "values"]
-        )
-        for mode, value in stream:
+        start = cast(AgentState, fresh(initial_state(question, self.method)))
+        parts = self.graph.stream(start, config, context=self.context, stream_mode=["updates", "values"])
+        for mode, value in parts:
             if mode == "values":
                 state = cast(AgentState, value)
-            elif on_step is not None:
-                _report(cast(dict[str, Any], value), on_step)
-        return self._answer(question, state)
+            else:
+                yield from _steps(cast(dict[str, Any], value))
+        yield self._answer(question, state)
 
     def _answer(self, question: Question, state: AgentState) -> Answer:
         found = state.get("audio_type")
@@ -67,7 +75,6 @@ class Runner:
         )
 
 
-def _report(update: dict[str, Any], on_step: OnStep) -> None:
+def _steps(update: dict[str, Any]) -> Iterator[Step]:
     for change in update.values():
-        for fields in (change or {}).get("steps", ()):
-            on_step(step_of(fields))
+        yield from (step_of(fields) for fields in (change or {}).get("steps", ()))

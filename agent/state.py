@@ -6,28 +6,45 @@ models and tools live in the run's context.
 
 import operator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Protocol
+
+# Before Python 3.12 the one of `typing` gives LangGraph no JSON schema.
+from typing_extensions import TypedDict
 
 from lalm_agent.audio import Sound
+from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioRef, AudioType, Method, Question, Step
 
 
-class AgentState(TypedDict, total=False):
-    """The state of one question on its way. Every value is JSON; steps and warnings are appended."""
+class Inquiry(TypedDict, total=False):
+    """What goes into a graph that stands alone: `audio` is a path; `choices` may be left out."""
 
-    question: dict[str, Any]
-    method: str
-    audio_type: str | None
-    content: str | None
+    audio: str
+    question: str
+    choices: list[str]
+
+
+class Reply(TypedDict, total=False):
+    """What comes out of a graph that stands alone: the fields of `records.Answer` that a graph knows."""
+
     status: str
     answer: str | None
     choice: int | None
+    audio_type: str | None
+    content: str | None
     confidence: float | None
     reason: str | None
     heard_s: list[float]
     failure: dict[str, Any] | None
     steps: Annotated[list[dict[str, Any]], operator.add]
     warnings: Annotated[list[str], operator.add]
+
+
+class AgentState(Reply, total=False):
+    """The state of one question on its way. Every value is JSON; steps and warnings are appended."""
+
+    question: dict[str, Any]
+    method: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +67,7 @@ class ToolResult:
     option_probs: (distinct choice, probability) pairs that sum to 1, None where they are not known.
     heard_s: (start, end) in seconds of what the tool heard; None for the whole clip.
     cached: whether the result was kept from an earlier question about the same clip.
+    details: figures for the trace, such as an ASR's `avg_logprob`; finite, for JSON. None where there are none.
     """
 
     text: str
@@ -58,6 +76,7 @@ class ToolResult:
     heard_s: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
     cached: bool = False
+    details: dict[str, float] | None = None
 
 
 class Tool(Protocol):
@@ -74,8 +93,38 @@ class Tool(Protocol):
 
 
 def initial_state(question: Question, method: Method) -> AgentState:
-    """The state with which a graph starts."""
-    return {"question": asdict(question), "method": method.value, "steps": [], "warnings": []}
+    """The state with which a graph starts; nothing is found yet."""
+    return {"question": asdict(question), "method": method.value, **nothing_found()}
+
+
+def nothing_found() -> AgentState:
+    """What nodes write, unwritten."""
+    return {
+        "audio_type": None,
+        "content": None,
+        "answer": None,
+        "choice": None,
+        "confidence": None,
+        "reason": None,
+        "heard_s": [],
+        "failure": None,
+        "steps": [],
+        "warnings": [],
+    }
+
+
+def check_question(question: str, choices: tuple[str, ...]) -> None:
+    """Refuse what cannot be asked, before anything is loaded.
+
+    Raises:
+        UsageError: an empty question, a single choice or an empty one.
+    """
+    if not question.strip():
+        raise UsageError("the question is empty", "ask something about the clip")
+    if len(choices) == 1:
+        raise UsageError("one choice leaves nothing to choose", "give at least two --choice, or none")
+    if not all(choice.strip() for choice in choices):
+        raise UsageError("a choice is empty", "give each --choice a text")
 
 
 def question_of(state: AgentState) -> Question:

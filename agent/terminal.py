@@ -12,7 +12,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def printable(text: str, one_line: bool = False) -> str:
-    """The text with control, format and unassigned characters written as escapes (ESC becomes `\\x1b`).
+    r"""The text with control, format and unassigned characters written as escapes (ESC becomes `\x1b`).
 
     Joiners stay, because emoji and several scripts need them. With `one_line`, line breaks and tabs become spaces.
     """

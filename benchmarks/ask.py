@@ -70,7 +70,8 @@ def main() -> None:
     for name in list(medians)[:2]:
         print(f"{ask / medians[name]:6.2f}    ask : {name}")
     further = warm(clip)
-    print(f"{statistics.median(further):6.3f} s  a further question about the same clip, warm (max {max(further):.3f} s)")
+    median, longest = statistics.median(further), max(further)
+    print(f"{median:6.3f} s  a further question about the same clip in one process (longest {longest:.3f} s)")
 
 
 if __name__ == "__main__":

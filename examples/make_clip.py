@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.clips import make_clip
 from lalm_agent.training.synth.records import SAMPLE_RATE, Split

@@ -41,8 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # An empty cache: a model that happens to lie in the user's cache must not make a test pass here and fail elsewhere.
     os.environ |= {"HF_HOME": home.name, "XDG_CACHE_HOME": home.name, "TOKENIZERS_PARALLELISM": "false"}
     os.environ |= {"OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS}
-    for name in ("OPENAI_API_KEY", "LALM_API_KEY"):
-        os.environ.pop(name, None)
+    # Every LALM_… variable is a setting of `ask` or a key; tests set their own.
+    for name in [name for name in os.environ if name.startswith("LALM_") and name != REQUIRE_TOOLS]:
+        del os.environ[name]
+    os.environ.pop("OPENAI_API_KEY", None)
     if not _is_asked_for(config, "network"):
         os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         # A client would send even what is meant for a server on this machine through the proxy.

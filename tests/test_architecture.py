@@ -24,11 +24,12 @@ RANKS = {
     1: (
         *("audio", "clips", "containers", "decoders", "mp3", "ogg"),
         *("answers", "config", "prompts", "registry", "state", "terminal"),
+        *("extras", "hints", "plugins", "settings"),
     ),
     2: ("models",),
     3: ("tools",),
     4: ("graph", "nodes", "policy"),
-    5: ("assemble", "runner"),
+    5: ("assemble", "checkpoints", "runner", "toolbox"),
     6: ("eval",),
     7: ("training",),
     8: ("cli", "web"),
@@ -37,6 +38,8 @@ RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
 # What stands for every model or tool; the rest of these two folders are concrete ones.
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
+# Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, the mapping of errors.
+PROTOCOLS += ("lalm_agent.models.openai_ref", "lalm_agent.models.openai_errors")
 MAY_NAME_CONCRETE = ("assemble", "cli", "web", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation receives `ask`.
 FORBIDDEN = (

@@ -8,7 +8,7 @@ from lalm_agent.config import AnswerMode
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import OptionScore, Response, softmax_of_scores
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.tools.lalm import LalmTool, result_of
+from lalm_agent.tools.lalm import LalmTool, heard_by, result_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ class LalmAnswerer(LalmTool):
 
 
 def _scored(text: str, prompt: str, response: Response) -> ToolResult:
-    return ToolResult(text, prompt, heard_s=response.heard_s, warnings=response.warnings)
+    return ToolResult(text, prompt, heard_s=heard_by(response), warnings=response.warnings)
 
 
 def _with_probs(result: ToolResult, scores: tuple[OptionScore, ...] | None) -> ToolResult:

@@ -1,7 +1,8 @@
 """The content node for speech, filled by pocketsphinx: offline, American English, its model in its wheel.
 
 Passable on clearly read English (about three words in ten wrong on LibriSpeech); useless on synthetic voices and on
-any other language, which it transcribes as English nonsense without a sign of doubt.
+any other language, which it transcribes as English nonsense without a sign of doubt. The trace gets no figures: its
+probabilities compare words with its own other guesses only, so that a sneeze is "oh" at 0.85 and a true word 0.08.
 """
 
 import threading

@@ -28,4 +28,9 @@ def result_of(response: Response, prompt: str) -> ToolResult:
     """The first completion as a node's result; a reply that was cut off says so."""
     completion = response.completions[0]
     cut = ("the reply was cut off at the limit of new tokens",) if completion.finish == "length" else ()
-    return ToolResult(completion.text, prompt, heard_s=response.heard_s, warnings=(*response.warnings, *cut))
+    return ToolResult(completion.text, prompt, heard_s=heard_by(response), warnings=(*response.warnings, *cut))
+
+
+def heard_by(response: Response) -> tuple[float, float]:
+    """(start, end) in seconds of the clip that reached the model; nothing of it for a model that takes text only."""
+    return response.heard_s or (0.0, 0.0)

@@ -46,5 +46,5 @@ def synth(
     columns = (SpinnerColumn(), "questions", MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("questions", total=n)
-        write_benchmark(out, Split(split.value), n, seed, lambda done, total: progress.update(bar, completed=done, total=total))
+        write_benchmark(out, Split(split.value), n, seed, lambda done, _: progress.update(bar, completed=done))
     typer.echo(f"{out / 'questions.json'}: {n} questions")

@@ -9,7 +9,7 @@ import traceback
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from lalm_agent.cli import ask, data
+from lalm_agent.cli import ask, data, doctor, graph, models, tools
 from lalm_agent.errors import LalmError
 from lalm_agent.terminal import printable
 
@@ -24,6 +24,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("ask")(ask.ask)
+app.command("tools")(tools.tools)
+app.command("models")(models.models)
+app.command("graph")(graph.graph)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 

@@ -71,3 +71,8 @@ def _headline(answer: Answer) -> str:
         return "FAILED"
     said = answer.steps[-1].output if answer.steps else None
     return f"UNPARSED: {printable(said or '', one_line=True)}"
+
+
+def row(name: str, state: str, note: str) -> str:
+    """One line of a listing in three columns."""
+    return f"  {name:<18}{state:<26}{note}".rstrip()

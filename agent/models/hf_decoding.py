@@ -44,7 +44,7 @@ class LogprobRecorder:
         return torch.stack(self.chosen, dim=1).tolist() if self.chosen else []
 
 
-class _Before(LogitsProcessor):  # type: ignore[misc]
+class _Before(LogitsProcessor):
     def __init__(self, recorder: LogprobRecorder) -> None:
         self._recorder = recorder
 
@@ -53,7 +53,7 @@ class _Before(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
-class _After(StoppingCriteria):  # type: ignore[misc]
+class _After(StoppingCriteria):
     def __init__(self, recorder: LogprobRecorder) -> None:
         self._recorder = recorder
 
@@ -63,7 +63,7 @@ class _After(StoppingCriteria):  # type: ignore[misc]
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
-class KeyedGumbel(LogitsProcessor):  # type: ignore[misc]
+class KeyedGumbel(LogitsProcessor):
     """Turns greedy choice into sampling at a temperature, with noise that depends on the draw alone."""
 
     def __init__(self, decoding: Decoding, draws: Sequence[Draw], prompt_tokens: int) -> None:

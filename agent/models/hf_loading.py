@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.models.hf_adapters import AdapterSwitch, adapter_files
+from lalm_agent.models.hf_families import Family, family_of
 from lalm_agent.records import ModelInfo
 
-SUPPORTED_ARCHITECTURES = ("Qwen2AudioForConditionalGeneration",)
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
 _PICKLES = ["*.bin", "*.pt", "*.pth"]
 _SHA256_NAME = re.compile(r"[0-9a-f]{64}")
@@ -39,45 +40,70 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A loaded checkpoint. `model` and `processor` are transformers objects."""
+    """A loaded checkpoint. `model` and `processor` are transformers objects, `model` the part that writes."""
 
     model: Any
     processor: Any
+    adapters: AdapterSwitch
+    family: Family
     info: ModelInfo
     device: str
     dtype: str
 
 
 def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
-    """Load a Qwen2-Audio checkpoint from a folder or from the hub's cache or site.
+    """Load a checkpoint of any family in `hf_families` from a folder or from the hub's cache or site.
 
     Raises:
-        UsageError: the reference names nothing, or a setting is impossible.
-        DataError: the files are no checkpoint of a supported class, or are damaged.
+        UsageError: the reference names nothing, the architecture is not supported, or a setting is impossible.
+        DataError: the files are no checkpoint, lack weights, or are damaged.
     """
     folder, revision = _locate(ref, options.allow_pickle)
-    architecture = _architecture(folder)
+    family = family_of(_architecture(folder), str(folder))
     weights = _weight_files(folder, options.allow_pickle)
     import torch
     import transformers
 
+    from lalm_agent.models.hf_processors import load_processor
+
     device = _pick_device(options.device, torch)
     dtype = _pick_dtype(options.dtype, device, sum(file.stat().st_size for file in weights), torch)
     with _mapped_errors(ref), _quiet(transformers):
-        processor = transformers.Qwen2AudioProcessor.from_pretrained(
-            folder, trust_remote_code=options.trust_remote_code, local_files_only=True
-        )
-        model = getattr(transformers, architecture).from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=None if options.allow_pickle else True,
-            trust_remote_code=options.trust_remote_code,
-            local_files_only=True,
-        )
+        processor = load_processor(folder, family, options.trust_remote_code)
+        model = _load_model(folder, family, dtype, options)
+        own = _own_adapter(folder, family)
+        adapters = AdapterSwitch(model, own)
     model.generation_config = _stop_tokens_only(model.generation_config, processor, transformers)
     model = model.to(device).eval()
-    info = ModelInfo(ref, revision, weights_sha256(weights))
-    return Checkpoint(model, processor, info, device, str(model.dtype).removeprefix("torch."))
+    info = ModelInfo(ref, revision, weights_sha256([*weights, *(adapter_files(own) if own else [])]))
+    return Checkpoint(model, processor, adapters, family, info, device, str(model.dtype).removeprefix("torch."))
+
+
+def _own_adapter(folder: Path, family: Family) -> Path | None:
+    """The folder of the adapter that belongs to the checkpoint; None where it is merged into the weights."""
+    own = folder / family.own_adapter if family.own_adapter else None
+    return own if own and own.is_dir() else None
+
+
+def _load_model(folder: Path, family: Family, dtype: Any, options: LoadOptions) -> Any:
+    """The model with every weight from the files; the library itself would fill gaps with random numbers."""
+    import transformers
+
+    model, report = getattr(transformers, family.model).from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=None if options.allow_pickle else True,
+        trust_remote_code=options.trust_remote_code,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    if report["missing_keys"]:
+        names = sorted(report["missing_keys"])
+        raise DataError(
+            f"{folder} lacks {len(names)} weights of a {family.model}, among them {names[0]}",
+            "the files are not whole, or of another class than config.json says",
+        )
+    return model
 
 
 def weights_sha256(files: list[Path]) -> str:
@@ -139,11 +165,6 @@ def _architecture(folder: Path) -> str:
             f"{folder} holds no checkpoint: config.json is missing or names no architecture",
             "give the folder that save_pretrained wrote",
         ) from error
-    if architecture not in SUPPORTED_ARCHITECTURES:
-        raise UsageError(
-            f"{folder} holds a {architecture}, which is not supported",
-            f"supported: {', '.join(SUPPORTED_ARCHITECTURES)}",
-        )
     return str(architecture)
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from lalm_agent.audio import Sound, pad_to
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.models.base import Request, Turn
+from lalm_agent.models.hf_families import Family
+from lalm_agent.models.hf_processors import audio_front_end, audio_token_id
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
@@ -21,17 +23,17 @@ MIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """The audio settings of a processor. rate: Hz; window_s: longest clip it takes in, in seconds."""
+    """The audio settings of a checkpoint. rate: Hz; window_s: longest clip it takes in, in seconds, None: any."""
 
     rate: int
-    window_s: float
+    window_s: float | None
     audio_token_id: int
 
 
-def hearing_of(processor: Any) -> Hearing:
+def hearing_of(processor: Any, family: Family) -> Hearing:
     """Read the settings off the processor."""
-    extractor = processor.feature_extractor
-    return Hearing(extractor.sampling_rate, extractor.n_samples / extractor.sampling_rate, processor.audio_token_id)
+    rate = audio_front_end(processor).sampling_rate
+    return Hearing(rate, family.window(processor), audio_token_id(processor))
 
 
 def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple[float, float]]:
@@ -40,8 +42,8 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
     A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
     """
     whole = sound.mono(hearing.rate)
-    heard = whole[: round(hearing.window_s * hearing.rate)]
-    end_s = sound.ref.seconds if len(heard) == len(whole) else hearing.window_s
+    heard = whole if hearing.window_s is None else whole[: round(hearing.window_s * hearing.rate)]
+    end_s = sound.ref.seconds if len(heard) == len(whole) else len(heard) / hearing.rate
     return pad_to(heard, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 
@@ -55,9 +57,10 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
         PermanentBackendError: a request's clip became no audio tokens.
     """
     conversations = [conversation(request.turns, sound) for request, sound in zip(requests, sounds, strict=True)]
-    settings: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
+    # Padding is asked for the text alone: each front end pads clips in its own way.
+    settings: dict[str, Any] = {"text_kwargs": {"padding": True}, "return_tensors": "pt"}
     if sounds[0] is not None:
-        settings["sampling_rate"] = processor.feature_extractor.sampling_rate
+        settings["sampling_rate"] = audio_front_end(processor).sampling_rate
     inputs = processor.apply_chat_template(
         conversations,
         tokenize=True,
@@ -76,7 +79,7 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
 
 def audio_token_counts(processor: Any, input_ids: Any) -> Any:
     """How many positions of each prompt are audio: (batch,) int64."""
-    return (input_ids == processor.audio_token_id).sum(dim=1)
+    return (input_ids == audio_token_id(processor)).sum(dim=1)
 
 
 def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[list[int]]:
@@ -122,7 +125,9 @@ def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[i
 
 def conversation(turns: tuple[Turn, ...], sound: NDArray[np.float32] | None) -> list[dict[str, Any]]:
     """Chat messages in transformers' form; the clip precedes the text of the first user turn."""
-    messages = [{"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns]
+    messages: list[dict[str, Any]] = [
+        {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
+    ]
     if sound is not None:
         first = next(message for message in messages if message["role"] == "user")
         first["content"] = [{"type": "audio", "audio": sound}, *first["content"]]
@@ -134,17 +139,23 @@ def _ending(turns: tuple[Turn, ...]) -> dict[str, bool]:
     return {"continue_final_message": True} if continued else {"add_generation_prompt": True}
 
 
-def refuse_if_control_tokens_pass(processor: Any, ref: str) -> None:
-    """Check on this very tokenizer that control tokens in a user's text stay text.
+def protect_from_control_tokens(processor: Any, ref: str) -> None:
+    """Make control tokens in a user's text stay text, and check on this very tokenizer that they do.
+
+    Control tokens are the tokenizer's special tokens and whatever added tokens its chat template writes, those
+    that a template builds from pieces included.
 
     Raises:
-        PermanentBackendError: they became control tokens, or the check cannot be made.
+        PermanentBackendError: they become control tokens, or the check cannot be made.
     """
     tokenizer = processor.tokenizer
-    control = sorted(set(tokenizer.all_special_tokens) | {processor.audio_token})
-    hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
     try:
         plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
+        answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
+        added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
+        control = sorted({*tokenizer.all_special_tokens, processor.audio_token, *filter(str.strip, added)})
+        tokenizer.chat_control_tokens = control
+        hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
         marked = _text_ids(processor, hostile, add_generation_prompt=True)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise PermanentBackendError(f"{ref}: control tokens in a question cannot be made harmless: {error}") from error

@@ -1,24 +1,26 @@
-"""Qwen2-Audio checkpoints of transformers behind the LALM protocol.
+"""Audio chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
 
 What a request costs: one `generate` call for all completions of requests with the same decoding, one forward pass
 of the prompt plus one of the options (sharing the prompt's cache) where options are scored.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import LalmError, PermanentBackendError
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
-from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
+from lalm_agent.models.hf_adapters import adapter_files
+from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint, weights_sha256
 from lalm_agent.models.hf_prompt import (
     audio_token_counts,
     batch_inputs,
     hearing_of,
     option_tokens,
-    refuse_if_control_tokens_pass,
+    protect_from_control_tokens,
     waveform,
 )
-from lalm_agent.records import ModelInfo
 
 
 def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
@@ -40,16 +42,30 @@ class TransformersLALM:
 
     def __init__(self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None) -> None:
         """Check the tokenizer once; nothing is computed yet."""
+        self._checkpoint = checkpoint
         self._model = checkpoint.model
         self._processor = checkpoint.processor
-        self._processor.tokenizer.padding_side = "left"
-        self._hearing = hearing_of(checkpoint.processor)
+        self._hearing = hearing_of(checkpoint.processor, checkpoint.family)
         self._batch_rows = batch_rows
-        info = checkpoint.info
-        if ref is not None:
-            info = ModelInfo(ref, info.revision, info.weights_sha256)
+        self._adapter: str | None = None
+        info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
         self._spec = ModelSpec(info, self._hearing.window_s, checkpoint.device, checkpoint.dtype)
-        refuse_if_control_tokens_pass(self._processor, info.ref)
+        protect_from_control_tokens(self._processor, info.ref)
+
+    def with_adapter(self, folder: str | Path) -> "TransformersLALM":
+        """The same weights with a PEFT adapter on top; this object goes on answering without it.
+
+        Raises:
+            UsageError: no such folder, or an adapter of another model.
+            DataError: no PEFT folder, or damaged files.
+        """
+        path = Path(folder).expanduser()
+        name = self._checkpoint.adapters.add(path, self._checkpoint.info.ref)
+        adapted = TransformersLALM(self._checkpoint, self._batch_rows)
+        adapted._adapter = name
+        info = replace(self._spec.info, adapter_sha256=weights_sha256(adapter_files(path)))
+        adapted._spec = replace(self._spec, info=info)
+        return adapted
 
     @property
     def spec(self) -> ModelSpec:
@@ -61,7 +77,7 @@ class TransformersLALM:
         import torch
 
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._checkpoint.adapters.on(self._adapter):
                 return self._generate(requests)
         except LalmError:
             raise
@@ -90,7 +106,9 @@ class TransformersLALM:
     ) -> dict[int, tuple[tuple[Completion, ...], int | None]]:
         """Completions and audio token counts by request index; one `generate` a batch of like rows."""
         found: dict[int, list[tuple[Completion, int]]] = {}
-        for batch in _batches(requests, self._batch_rows):
+        mixes = self._checkpoint.family.mixes_lengths
+        lengths = [0 if mixes or sound is None else len(sound) for sound in sounds]
+        for batch in _batches(requests, lengths, self._batch_rows):
             rows = self._one_batch([requests[i] for i, _ in batch], [sounds[i] for i, _ in batch], batch)
             for (index, _), row in zip(batch, rows, strict=True):
                 found.setdefault(index, []).append(row)
@@ -109,7 +127,7 @@ class TransformersLALM:
         prompt_tokens = inputs["input_ids"].shape[1]
         decoding = requests[0].decoding
         recorder = LogprobRecorder()
-        processors = [recorder.before]
+        processors: list[Any] = [recorder.before]
         if decoding.temperature > 0:
             draws = [Draw(request.key, number) for request, (_, number) in zip(requests, batch, strict=True)]
             processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
@@ -133,39 +151,23 @@ class TransformersLALM:
         return Completion(text, tuple(kept), "length" if end is None else "stop")
 
     def _scores(self, request: Request, sound: Any) -> tuple[OptionScore, ...]:
-        """Log-probabilities of the options: the prompt once, then all options on copies of its cache."""
-        import torch
+        from lalm_agent.models.hf_scoring import option_logprobs
 
         options = option_tokens(self._processor, request, self._stop_ids())
         inputs = batch_inputs(self._processor, [request], [sound]).to(self._model.device, self._model.dtype)
-        prompt = self._model(**inputs, use_cache=True)
-        cache = prompt.past_key_values
-        cache.batch_repeat_interleave(len(options))
-        longest = max(map(len, options))
-        tokens = torch.zeros(len(options), longest, dtype=torch.long, device=self._model.device)
-        for row, option in enumerate(options):
-            tokens[row, : len(option)] = torch.tensor(option)
-        mask = inputs["attention_mask"].new_ones(len(options), inputs["input_ids"].shape[1] + longest)
-        first = prompt.logits[:, -1:].expand(len(options), -1, -1)
-        if longest > 1:
-            later = self._model(input_ids=tokens[:, :-1], attention_mask=mask[:, :-1], past_key_values=cache).logits
-            first = torch.cat([first, later], dim=1)
-        logprobs = first.float().log_softmax(dim=-1).gather(2, tokens[..., None]).squeeze(2)
-        return tuple(
-            OptionScore(text, float(row[: len(option)].sum()), len(option))
-            for text, option, row in zip(request.options, options, logprobs, strict=True)
-        )
+        logprobs = option_logprobs(self._model, inputs, options)
+        return tuple(OptionScore(text, sum(row), len(row)) for text, row in zip(request.options, logprobs, strict=True))
 
     def _stop_ids(self) -> set[int]:
         eos = self._model.generation_config.eos_token_id
         return set(eos) if isinstance(eos, list) else {eos}
 
 
-def _batches(requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, int]]]:
-    """(request index, draw number) in batches of requests that can share one `generate` call."""
+def _batches(requests: Sequence[Request], lengths: Sequence[int], rows: int) -> Iterator[list[tuple[int, int]]]:
+    """(request index, draw number) in batches of requests of one length that can share one `generate` call."""
     alike: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for index, request in enumerate(requests):
-        kind = (request.decoding, request.sound is None, request.turns[-1].role == "assistant")
+        kind = (request.decoding, request.sound is None, request.turns[-1].role == "assistant", lengths[index])
         alike.setdefault(kind, []).extend((index, number) for number in range(request.n))
     for group in alike.values():
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
@@ -175,4 +177,6 @@ def _window_warning(request: Request, heard_s: tuple[float, float] | None) -> tu
     if request.sound is None or heard_s is None or heard_s[1] >= request.sound.ref.seconds:
         return ()
     whole = request.sound.ref.seconds
-    return (f"the model hears {heard_s[1]:.1f} s at once: it heard the clip's first {heard_s[1]:.1f} s of {whole:.1f} s",)
+    return (
+        f"the model hears {heard_s[1]:.1f} s at once: it heard the clip's first {heard_s[1]:.1f} s of {whole:.1f} s",
+    )

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lalm_agent.answers import parse, refuses, same_text
 from lalm_agent.records import Status
 
@@ -152,7 +153,8 @@ def test_open_questions(text: str, status: Status) -> None:
     assert verdict.text == (text.strip() if status is Status.ANSWERED else None)
 
 
-CHOICES = st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=6, unique_by=lambda c: c.strip().casefold())
+TEXT = st.text(min_size=1).filter(str.strip)
+CHOICES = st.lists(TEXT, min_size=2, max_size=6, unique_by=lambda choice: choice.strip().casefold())
 
 
 @given(CHOICES, st.data())

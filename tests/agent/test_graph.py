@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import RetryPolicy
+
 from lalm_agent.assemble import Agent
 from lalm_agent.clips import ClipStore
 from lalm_agent.config import AgentConfig
@@ -222,7 +223,8 @@ def test_a_store_keeps_few_clips_and_finds_dropped_ones_again(write_clip: Callab
 
 
 @pytest.mark.parametrize(
-    ("question", "choices"), [("", ()), ("  ", ()), ("Which?", ("dog",)), ("Which?", ("dog", " ")), ("Which?", ("", "x"))]
+    ("question", "choices"),
+    [("", ()), ("  ", ()), ("Which?", ("dog",)), ("Which?", ("dog", " ")), ("Which?", ("", "x"))],
 )
 def test_questions_that_cannot_be_asked(clip: Path, question: str, choices: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):

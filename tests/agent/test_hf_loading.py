@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint, weights_sha256
 
@@ -96,7 +97,9 @@ def test_damaged_side_files(copied: Path, name: str) -> None:
     refused(copied)
 
 
-@pytest.mark.parametrize("options", [LoadOptions(device="cuda:99"), LoadOptions(device="abacus"), LoadOptions(dtype="int3")])
+@pytest.mark.parametrize(
+    "options", [LoadOptions(device="cuda:99"), LoadOptions(device="abacus"), LoadOptions(dtype="int3")]
+)
 def test_impossible_devices_and_dtypes(tiny_checkpoint: Path, options: LoadOptions) -> None:
     assert isinstance(refused(tiny_checkpoint, options), UsageError)
 

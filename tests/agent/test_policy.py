@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from lalm_agent.policy import Evidence, abstention_reason, content_node, found_type
 from lalm_agent.records import AudioType
 

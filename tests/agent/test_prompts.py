@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from lalm_agent import prompts
 from lalm_agent.answers import parse
 from lalm_agent.records import AudioType, Method, Status

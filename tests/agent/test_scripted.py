@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lalm_agent.errors import DataError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.scripted import ScriptedLALM, load_script

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+
 from lalm_agent.audio import Sound, load
 from lalm_agent.records import Method, Question
 from lalm_agent.state import Task

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response
@@ -80,6 +81,11 @@ def test_a_reply_cut_off_says_so(task: Task) -> None:
     result = LalmCaptioner(ScriptedLALM([cut]), Decoding())(task)
     assert result.warnings[0] == "short window"
     assert "cut off" in result.warnings[1]
+
+
+def test_a_model_that_takes_text_only_has_heard_nothing(task: Task) -> None:
+    deaf = Response((Completion("dog", None, "stop"),), None, None, None, ("the model did not hear the clip",))
+    assert LalmAnswerer(ScriptedLALM([deaf]), Decoding())(task).heard_s == (0.0, 0.0)
 
 
 class Counting:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lalm_agent.cli.main import run
 
 KEYS = {
@@ -110,6 +111,15 @@ def test_no_escape_sequence_reaches_the_terminal(
         (["--max-new-tokens", "0"], "--max-new-tokens"),
         (["--dtype", "int3", "--model", "mini"], "float32"),
         (["--no-such-flag"], "no-such-flag"),
+        (["--tool", "asr=wisper:small"], "did you mean whisper?"),
+        (["--tool", "asr=no_such_module:attribute"], "no module no_such_module"),
+        (["--tool", "asr=pocketsphinx:en"], "takes no argument"),
+        (["--tool", "ars=lalm"], "did you mean asr?"),
+        (["--model", "mimi"], "did you mean mini?"),
+        (["--model", "no_such_module:attribute"], "no module no_such_module"),
+        (["--adapter", "folder"], "takes no adapter"),
+        (["--checkpoint", "no/such/folder.sqlite"], "does not exist"),
+        (["--timeout-s", "-1"], "--timeout-s"),
     ],
 )
 def test_misuse(
@@ -187,3 +197,54 @@ def test_stdout_of_a_real_process_is_one_json_object(clip: str, script: Script) 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("lalm-agent ")
+
+
+def test_settings_come_from_the_file_and_the_environment(
+    clip: str, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    script("dog")
+    (tmp_path / "lalm-agent.toml").write_text('model = "scripted:script.jsonl"\nmethod = "idk"\n')
+    assert run(["ask", clip, "Which?", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "idk"
+    monkeypatch.setenv("LALM_METHOD", "mcot")
+    assert run(["ask", clip, "Which?", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "mcot"
+    assert run(["ask", clip, "Which?", "--json", "--method", "baseline"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "baseline"
+
+
+@pytest.mark.parametrize("text", ["modle = 'mini'", "max_new_tokens = 0", "["])
+def test_a_wrong_settings_file_is_two_lines(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lalm-agent.toml").write_text(text)
+    assert run(["ask", clip, "Which?"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 2
+    assert "lalm-agent.toml" in err
+
+
+def test_an_own_tool_that_fails_is_named(
+    clip: str, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_failing.py").write_text("def fail(task):\n    raise RuntimeError('no ears')\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["ask", clip, "Which?", "--model", script("Speech"), "--tool", "asr=own_failing:fail"]
+    assert run(arguments) == 2
+    err = capsys.readouterr().err
+    assert "own_failing:fail failed: RuntimeError: no ears" in err
+    assert "Traceback" not in err
+    assert run([*arguments, "--debug"]) == 2
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_a_checkpoint_file_and_its_thread_are_named(
+    clip: str, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "states.sqlite")
+    assert run(["ask", clip, "Who?", "--model", script("dog"), "--method", "idk", "--checkpoint", file]) == 0
+    assert f"states kept in {file}, thread " in capsys.readouterr().err

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from lalm_agent.cli.main import run
 
 NOISE = np.random.default_rng(0).standard_normal(8000) * 0.1

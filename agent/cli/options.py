@@ -1,0 +1,64 @@
+"""Flags that several subcommands share: one for each field of `AgentConfig`.
+
+A flag that is not given is None, so that the environment and `lalm-agent.toml` can speak.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from lalm_agent.records import Method
+
+MethodFlag = Annotated[Method | None, typer.Option(help="How to ask.", show_default="agent")]
+ModelFlag = Annotated[
+    str | None,
+    typer.Option(help="A model's reference; `lalm-agent models` lists the forms.", show_default="mini"),
+]
+ToolsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        "--preset",
+        help="paper: every node is the model. assist: the best tool installed.",
+        show_default="assist",
+    ),
+]
+ToolFlag = Annotated[
+    list[str] | None,
+    typer.Option(help="One node changed: NODE=NAME[:ARGUMENT] or NODE=module:attribute; see `lalm-agent tools`."),
+]
+AnswerModeFlag = Annotated[
+    str | None, typer.Option(help="generate an answer, or score the choices.", show_default="generate")
+]
+AdapterFlag = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for the answering node.")]
+DeviceFlag = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
+DtypeFlag = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.", show_default="auto")]
+MaxNewTokensFlag = Annotated[int | None, typer.Option(help="Longest reply in tokens.", show_default="256")]
+MaxAudioFlag = Annotated[
+    float | None, typer.Option(help="Longest clip that is accepted, in seconds.", show_default="3600")
+]
+TimeoutFlag = Annotated[float | None, typer.Option(help="Seconds for one attempt at an endpoint.", show_default="120")]
+HearsAudioFlag = Annotated[
+    bool | None,
+    typer.Option(
+        "--hears-audio/--text-only", help="Whether an endpoint's model is given the clip.", show_default="yes"
+    ),
+]
+CheckpointFlag = Annotated[str | None, typer.Option(help="SQLite file that keeps the states of the graph.")]
+TrustFlag = Annotated[
+    bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")
+]
+PickleFlag = Annotated[bool | None, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]
+DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def settings_from(flags: dict[str, Any]) -> Any:
+    """An `AgentConfig` from flags, by the names of its fields (`tools` as a list of NODE=TOOL), and weaker sources.
+
+    Raises:
+        UsageError: a value that a field does not take, wherever it was set.
+    """
+    from lalm_agent.settings import load_config, parse_tools
+
+    pairs = flags.get("tools")
+    return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})

@@ -1,0 +1,281 @@
+"""Tools of one's own: how they are found, made and called, and every way in which they can be wrong."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent.assemble import Agent
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import PermanentBackendError, TransientBackendError, UsageError
+from lalm_agent.models.base import Decoding
+from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.plugins import Found
+from lalm_agent.records import Answer, Status
+from lalm_agent.registry import NEEDS, NODES, TOOLS, find_tool
+from lalm_agent.state import Task, ToolResult
+from lalm_agent.toolbox import check_tool, make_tool
+
+TOOLBOX = '''
+from lalm_agent import ToolResult, LalmError, UsageError
+from lalm_agent.errors import TransientBackendError
+
+def shout(task):
+    return f"HEARD {task.sound.ref.seconds:.0f} S"
+
+def told(task, argument, *, mode="?"):
+    return ToolResult(f"{argument} {mode}", warnings=("a warning",))
+
+class Asked:
+    def __init__(self, model, decoding, argument=None):
+        self.name = f"asked-{argument}"
+        self.said = f"{model.spec.info.ref} {decoding.max_new_tokens} {argument}"
+    def __call__(self, task):
+        return self.said
+
+class Shelf:
+    inner = shout
+
+async def later(task):
+    return "x"
+
+def number(task):
+    return 3
+
+def nothing(task):
+    pass
+
+def empty(task):
+    return ToolResult(None)
+
+def broken(task):
+    raise KeyError("what\\nlines")
+
+def busy(task):
+    raise UsageError("not this clip", "another")
+
+def asks_too_much(task, microphone):
+    return ""
+
+def takes_nothing():
+    return ""
+
+class Mute:
+    pass
+
+class Refuses:
+    def __init__(self):
+        raise OSError("no weights")
+    def __call__(self, task):
+        return ""
+
+a_text = "text"
+'''
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with modules of one's own, forgotten afterwards."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_toolbox.py").write_text(TOOLBOX)
+    (folder / "own_syntax.py").write_text("def (")
+    (folder / "own_needy.py").write_text("import no_such_library_anywhere")
+    (folder / "own_exits.py").write_text("raise SystemExit(0)")
+    monkeypatch.chdir(folder)
+    before = set(sys.modules)
+    yield folder
+    assert str(folder) not in sys.path
+    for name in set(sys.modules) - before:
+        if name.startswith("own_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def clip(write_clip: Callable[..., Path]) -> Path:
+    return write_clip()
+
+
+def ask(clip: Path, replies: list[str], tools: dict[str, Any], **settings: Any) -> Answer:
+    return Agent(model=ScriptedLALM(replies), preset="paper", tools=tools, **settings).ask(clip, "What?")
+
+
+# --- found -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("node", "name"), [(node, name) for node in NODES for name in TOOLS[node]])
+def test_every_built_in_tool_is_there(node: str, name: str) -> None:
+    found = find_tool(node, name)
+    check_tool(found)
+    assert not found.own
+    assert name in NEEDS
+
+
+def test_a_function_of_the_working_folder_fills_a_node(own_folder: Path, clip: Path) -> None:
+    answer = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:shout"})
+    assert (answer.content, answer.answer) == ("HEARD 1 S", "dog")
+    assert answer.tools["asr"] == "own_toolbox:shout"
+    assert answer.steps[1].tool == "own_toolbox:shout"
+
+
+@pytest.mark.parametrize("node", ["type", "caption", "answer"])
+def test_any_node_takes_one(own_folder: Path, clip: Path, node: str) -> None:
+    replies = {"type": ["dog"], "caption": ["Sound", "dog"], "answer": ["Sound", "a dog"]}
+    answer = ask(clip, replies[node], {node: "own_toolbox:shout"})
+    assert {step.node: step.output for step in answer.steps}[node] == "HEARD 1 S"
+
+
+def test_parameters_are_filled_by_name(own_folder: Path, clip: Path) -> None:
+    told = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:told:a:b"})
+    assert told.content == "a:b generate"
+    assert "a warning" in told.warnings
+    asked = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked:x"}, max_new_tokens=7)
+    assert asked.content == "scripted:- 7 x"
+    assert asked.tools["asr"] == "asked-x"
+    assert ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked"}).content == "scripted:- 256 None"
+
+
+def test_a_path_of_attributes(own_folder: Path, clip: Path) -> None:
+    assert ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Shelf.inner"}).content == "HEARD 1 S"
+
+
+def test_the_folder_of_the_settings_file_counts_too(
+    own_folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_folder / "lalm-agent.toml").touch()
+    (own_folder / "deep").mkdir()
+    monkeypatch.chdir(own_folder / "deep")
+    assert ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:shout"}).content == "HEARD 1 S"
+
+
+def test_a_file_of_the_working_folder_stands_in_for_no_library(own_folder: Path) -> None:
+    (own_folder / "soundfile.py").write_text("raise SystemExit")
+    before = sys.modules.pop("soundfile", None)
+    try:
+        assert callable(find_tool("asr", "soundfile:read").target)
+    finally:
+        if before is not None:
+            sys.modules["soundfile"] = before
+
+
+def test_from_python_a_tool_can_be_an_object(clip: Path) -> None:
+    def heard(task: Task) -> str:
+        return "a bell"
+
+    answer = ask(clip, ["Sound", "dog"], {"caption": heard, "asr": "lalm"})
+    assert answer.content == "a bell"
+    assert answer.tools["caption"].endswith("heard")
+
+
+def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
+    calls: list[str] = []
+
+    def listening(task: Task) -> str:
+        calls.append(task.question.text)
+        return "a bell"
+
+    for per_clip, wanted in ((False, ["One?", "Two?"]), (True, ["One?"])):
+        calls.clear()
+        listening.per_clip = per_clip  # type: ignore[attr-defined]
+        agent = Agent(model=ScriptedLALM(["Sound", "x", "y"]), preset="paper", tools={"caption": listening})
+        assert [agent.ask(clip, text).content for text in ("One?", "Two?")] == ["a bell"] * 2
+        assert calls == wanted
+
+
+# --- refused before anything is loaded -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ref", "said", "hint"),
+    [
+        ("nobody", "unknown tool for the node asr: nobody", "one of: lalm, openai, pocketsphinx, whisper"),
+        ("wisper", "unknown tool", "did you mean whisper?"),
+        ("", "unknown tool", "module:attribute"),
+        (":", "unknown tool", "module:attribute"),
+        ("own toolbox:shout", "unknown tool", "module:attribute"),
+        ("own_toolbox:", "unknown tool", "module:attribute"),
+        ("signal", "unknown tool for the node asr: signal", "one of:"),
+        ("pocketsphinx:en", "takes no argument", "leave out"),
+        ("wisper:small", "there is no module wisper", "did you mean whisper?"),
+        ("own_missing:shout", "there is no module own_missing", "working folder"),
+        ("own_toolbox.deeper:shout", "there is no module own_toolbox.deeper", "working folder"),
+        ("own_syntax:shout", "own_syntax cannot be imported: SyntaxError", "--debug"),
+        ("own_needy:shout", "No module named 'no_such_library_anywhere'", "install"),
+        ("own_exits:shout", "own_exits cannot be imported: SystemExit", "--debug"),
+        ("own_toolbox:shoot", "own_toolbox has no shoot", "did you mean shout?"),
+        ("own_toolbox:qqqqq", "own_toolbox has no qqqqq", "after the colon"),
+        ("own_toolbox:a_text", "is no class and no function", "lalm-agent tools"),
+        ("own_toolbox:Mute", "has no __call__", "def __call__"),
+        ("own_toolbox:later", "asynchronous", "plain function"),
+        ("own_toolbox:asks_too_much", "asks for microphone", "model, decoding, mode, argument"),
+        ("own_toolbox:takes_nothing", "takes no task", "def tool(task)"),
+        ("own_toolbox:shout:loud", "takes no argument", "leave out"),
+    ],
+)
+def test_a_wrong_reference_is_refused(own_folder: Path, ref: str, said: str, hint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Agent(AgentConfig(tools={"asr": ref}, preset="paper"))
+    assert said in error.value.message
+    assert hint in str(error.value.hint)
+    assert len(error.value.message.splitlines()) == 1
+
+
+def test_a_tool_that_is_not_installed_names_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "whisper")
+    with pytest.raises(UsageError, match="whisper needs whisper") as error:
+        find_tool("asr", "whisper:small")
+    assert error.value.hint == "pip install openai-whisper"
+
+
+# --- called ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("number", "own_toolbox:number returned a int"),
+        ("nothing", "own_toolbox:nothing returned a NoneType"),
+        ("empty", "own_toolbox:empty returned a ToolResult without text"),
+        ("broken", "own_toolbox:broken failed: KeyError: 'what"),
+        ("busy", "not this clip"),
+    ],
+)
+def test_a_tool_that_fails_is_named_and_no_bug_of_ours(own_folder: Path, clip: Path, name: str, said: str) -> None:
+    answer = ask(clip, ["Speech"], {"asr": f"own_toolbox:{name}"})
+    assert answer.status is Status.FAILED
+    assert answer.failure is not None
+    assert answer.failure.exit_code == 2
+    assert said in answer.failure.message
+    assert answer.failure.node == "asr"
+
+
+def test_debug_keeps_the_cause(own_folder: Path, clip: Path) -> None:
+    with pytest.raises(PermanentBackendError) as error:
+        ask(clip, ["Speech"], {"asr": "own_toolbox:broken"}, debug=True)
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_a_class_that_cannot_be_made(own_folder: Path, clip: Path) -> None:
+    with pytest.raises(PermanentBackendError, match="own_toolbox:Refuses failed: OSError: no weights"):
+        ask(clip, [], {"asr": "own_toolbox:Refuses"})
+
+
+def test_tools_are_made_before_the_model_is_loaded_and_only_if_used(own_folder: Path, clip: Path) -> None:
+    agent = Agent(model="scripted:missing.jsonl", tools={"asr": "own_toolbox:Refuses"})
+    with pytest.raises(PermanentBackendError, match="no weights"):
+        agent.ask(clip, "What?")
+    answer = ask(clip, ["dog"], {"asr": "own_toolbox:Refuses"}, method="baseline")
+    assert (answer.answer, answer.tools) == ("dog", {"answer": "lalm"})
+
+
+def test_an_own_tool_may_ask_for_another_try() -> None:
+    def busy(task: Task) -> str:
+        raise TransientBackendError("busy")
+
+    offers = {"model": None, "decoding": Decoding(), "mode": "generate", "argument": None}
+    with pytest.raises(TransientBackendError):
+        make_tool(Found("x:busy", busy), offers)(None)  # type: ignore[arg-type]
+    made = make_tool(Found("x:made", lambda task: ToolResult("text")), offers)
+    assert made(None).text == "text"  # type: ignore[arg-type]

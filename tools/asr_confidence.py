@@ -1,0 +1,41 @@
+"""What a transcriber says of its own transcript, as figures for the trace."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+_SHORTEST_S = 0.01
+
+
+def segment_confidence(segments: Sequence[Mapping[str, Any]], no_speech_probs: Sequence[Any]) -> dict[str, float]:
+    """Figures about segments in Whisper's form, which many servers use too; what is no finite number is left out.
+
+    `avg_logprob`: mean log-probability of the tokens written, weighted by the segments' seconds; only segments with
+    text count. `no_speech_prob_max`, `no_speech_prob_mean`: the probability that nobody speaks.
+    """
+    details = {}
+    worded = [one for one in segments if str(one.get("text", "")).strip() and is_number(one.get("avg_logprob"))]
+    if worded:
+        seconds = [_seconds(one) for one in worded]
+        total = sum(weight * one["avg_logprob"] for weight, one in zip(seconds, worded, strict=True))
+        details["avg_logprob"] = total / sum(seconds)
+    silent = [float(prob) for prob in no_speech_probs if is_number(prob)]
+    if silent:
+        details |= {"no_speech_prob_max": max(silent), "no_speech_prob_mean": sum(silent) / len(silent)}
+    return details
+
+
+def token_confidence(logprobs: Sequence[Any]) -> dict[str, float]:
+    """`avg_logprob` of tokens in OpenAI's form, {"logprob": …}; empty where there are none."""
+    values = [one["logprob"] for one in logprobs if isinstance(one, Mapping) and is_number(one.get("logprob"))]
+    return {"avg_logprob": sum(values) / len(values)} if values else {}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number; JSON has no others, and True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _seconds(segment: Mapping[str, Any]) -> float:
+    start, end = segment.get("start"), segment.get("end")
+    return max(float(end - start), _SHORTEST_S) if is_number(start) and is_number(end) else _SHORTEST_S
