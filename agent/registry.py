@@ -50,7 +50,7 @@ class Needs:
 
 NEEDS: dict[str, Needs] = {
     "lalm": Needs("the model itself"),
-    "signal": Needs("by rules on the signal, no model"),
+    "signal": Needs("a logistic regression on figures of the signal"),
     "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]", ("openai",), "pip install openai"),
     "pocketsphinx": Needs("offline, American English", ("pocketsphinx",), "pip install pocketsphinx"),
     "whisper": Needs("whisper:SIZE, such as whisper:small", ("whisper",), "pip install openai-whisper"),
