@@ -1,0 +1,67 @@
+"""The embedded model in the default agent: it hears, it answers, and of what it cannot know it says IDK."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lalm_agent import Agent
+from lalm_agent.records import Status
+
+ROOT = Path(__file__).parents[2]
+CLIP = ROOT / "examples" / "clip.wav"
+ANIMALS = ("dog", "cat", "cow", "frog")
+REAL_ENGLISH = ("jfk.flac", "libri-sense-and-sensibility.ogg", "libri-ashiel-mystery.ogg")
+UNKNOWABLE = ("What does the speaker ask for?", "What is the speaker's name?", "In which year was this said?")
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    return Agent(model="mini")
+
+
+def test_the_demo_answers(agent: Agent) -> None:
+    answer = agent.ask(CLIP, "Which animal is heard?", ANIMALS)
+    assert answer.audio_type == "sound"
+    assert (answer.status, answer.answer) == (Status.ANSWERED, "dog")
+    assert answer.confidence is not None
+    assert answer.confidence > 1 / len(ANIMALS)
+    assert answer.model.ref == "mini"
+    assert answer.model.weights_sha256 is not None
+
+
+@pytest.mark.parametrize("method", ["baseline", "idk", "mcot"])
+def test_every_method_ends_in_a_verdict(method: str) -> None:
+    answer = Agent(model="mini", method=method).ask(CLIP, "Which animal is heard?", ANIMALS)
+    assert answer.status in (Status.ANSWERED, Status.ABSTAINED, Status.UNPARSED)
+
+
+def test_score_mode_gives_the_likeliest_choice() -> None:
+    answer = Agent(model="mini", method="baseline", answer_mode="score").ask(CLIP, "Which animal is heard?", ANIMALS)
+    assert answer.answer in ANIMALS
+    assert answer.confidence is not None
+    assert answer.confidence >= 1 / len(ANIMALS)
+
+
+def test_the_type_of_most_real_recordings_is_right(agent: Agent, shared_data: Path) -> None:
+    entries = json.loads((shared_data / "clips" / "clips.json").read_text(encoding="utf-8"))
+    paper = Agent(model="mini", preset="paper")
+    types = [paper.ask(shared_data / "clips" / entry["file"], "What is this?").audio_type for entry in entries]
+    right = sum(found == entry["modality"] for found, entry in zip(types, entries, strict=True))
+    assert right > len(entries) / 2
+
+
+@pytest.mark.parametrize("file", REAL_ENGLISH)
+@pytest.mark.parametrize("question", UNKNOWABLE)
+def test_of_real_speech_it_does_not_invent(agent: Agent, shared_data: Path, file: str, question: str) -> None:
+    answer = agent.ask(shared_data / "clips" / file, question)
+    assert answer.status is Status.ABSTAINED
+    assert answer.reason
+    assert answer.answer is None
+
+
+@pytest.mark.parametrize("file", REAL_ENGLISH)
+def test_type_and_transcript_of_real_speech_are_shown(agent: Agent, shared_data: Path, file: str) -> None:
+    answer = agent.ask(shared_data / "clips" / file, UNKNOWABLE[0])
+    assert answer.audio_type == "speech"
+    assert answer.content
+    assert answer.tools["asr"] == "pocketsphinx"

@@ -1,0 +1,102 @@
+"""The evaluation: its exam, its marks and its numbers."""
+
+import numpy as np
+import pytest
+
+from lalm_agent import prompts
+from lalm_agent.records import Method
+from lalm_agent.training.mini import evaluate
+from lalm_agent.training.mini.asking import replies_to
+from lalm_agent.training.mini.exam import Asked, make_exam
+from lalm_agent.training.mini.score import Tally, table, wilson
+from lalm_agent.training.synth.records import Split, SynthQuestion
+
+DOG = SynthQuestion("Which?", ("dog barking", "rain"), "dog barking", "sound_class", "", "", "easy")
+LOST = SynthQuestion("Whose?", ("Anna", "Hugo"), None, "unheard", "", "", "easy", False, "unheard")
+OPEN = SynthQuestion("Which sound?", (), "dog barking", "sound_class", "", "", "easy")
+
+
+class Fixed:
+    """A model that always gives the same reply and remembers what it was asked."""
+
+    def __init__(self, reply):
+        self.answer = reply
+        self.asked = []
+
+    def reply(self, clips, texts, length):
+        self.asked += texts
+        return [self.answer for _ in texts]
+
+
+@pytest.fixture
+def exam(heard):
+    return [Asked(question, heard[0].clip) for question in (DOG, LOST, OPEN)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "right", "abstained"),
+    [
+        ("dog barking", [True, False, True], [False] * 3),
+        ("IDK", [False] * 3, [True] * 3),
+        ("cow", [False] * 3, [False] * 3),
+    ],
+)
+def test_replies_are_marked_by_the_parser(exam, reply, right, abstained):
+    marked = evaluate.mark(Fixed(reply), exam, Method.IDK)
+    assert [one.right for one in marked] == right
+    assert [one.abstained for one in marked] == abstained
+
+
+def test_the_tables_count_each_question_where_it_belongs(exam):
+    marked = evaluate.mark(Fixed("dog barking"), exam, Method.IDK)
+    accuracy = "\n".join(evaluate.accuracy_lines(marked))
+    assert "100.0 % [20.7, 100.0] n 1, chance 50.0" in accuracy
+    assert "sound: sound_class" in accuracy
+    assert any("open question right" in line and "100.0 %" in line for line in evaluate.open_lines(marked))
+    idk = "\n".join(evaluate.idk_lines(marked))
+    assert "unanswerable: unheard, choices" in idk
+
+
+def test_the_agent_is_given_its_own_type_and_content(exam):
+    model = Fixed("Sound")
+    replies_to(model, exam, Method.AGENT)
+    assert model.asked[:3] == [prompts.type_prompt()] * 3
+    assert model.asked[3] == "What is the Sound content?"
+    assert model.asked[6].startswith("The Sound content is: Sound Which?")
+
+
+def test_the_agent_is_given_nothing_where_the_type_is_none_of_the_three(exam):
+    model = Fixed("Noise")
+    replies_to(model, exam, Method.AGENT)
+    assert model.asked[6] == prompts.answer_prompt(Method.IDK, DOG.text, DOG.choices)
+
+
+def test_wilson_interval_of_a_known_case():
+    # 8 of 10, computed by hand from Wilson's formula with z = 1.96: centre 0.717, half width 0.227.
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-3)
+    assert wilson(0, 5)[0] == pytest.approx(0.0)
+    assert wilson(5, 5)[1] == pytest.approx(1.0)
+
+
+def test_a_row_without_trials_is_left_out():
+    full = Tally()
+    full.add(True, 0.25)
+    assert table("t", {"empty": Tally(), "full": full}) == [
+        "t:",
+        f"  {'full':<38} 100.0 % [20.7, 100.0] n 1, chance 25.0",
+    ]
+
+
+@pytest.mark.usefixtures("needs_synth")
+def test_an_exam_is_repeatable_and_holds_what_it_says():
+    exam, again = make_exam(Split.DEV, 12, 3), make_exam(Split.DEV, 12, 3)
+    assert [one.question for one in exam] == [one.question for one in again]
+    assert all(np.array_equal(a.clip.samples, b.clip.samples) for a, b in zip(exam, again, strict=True))
+    assert [one.question.answerable for one in exam] == [True] * 12 + [False] * 4
+    assert {one.clip.split for one in exam} == {Split.DEV}
+    assert [one.question for one in make_exam(Split.TEST, 12, 3)] != [one.question for one in exam]
+
+
+def test_a_missing_model_is_one_line(tmp_path, capsys):
+    assert evaluate.main(["--model", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

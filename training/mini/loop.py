@@ -1,0 +1,103 @@
+"""The training loop: warm start of the encoder with its heads, then everything together."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lalm_agent.training.mini.batches import Raw
+from lalm_agent.training.mini.network import answer, encode
+from lalm_agent.training.mini.packing import to_batch
+from lalm_agent.training.mini.recipe import Plan
+from lalm_agent.training.mini.schedule import learning_rate
+from lalm_agent.training.mini.state import State, save_state
+
+Say = Callable[[str], None]
+
+_MAX_NORM = 1.0
+
+
+@dataclass(slots=True)
+class Losses:
+    """Sums of the three losses since the last report."""
+
+    text: float = 0.0
+    tags: float = 0.0
+    sequence: float = 0.0
+    steps: int = 0
+    text_steps: int = 0
+    clips: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def line(self, state: State) -> str:
+        """One progress line: where the run is, its losses, its rate and when it ends."""
+        clock, n = state.clock, max(1, self.steps)
+        phase = "warm start" if clock.warm else "joint"
+        text = f"{self.text / self.text_steps:.3f}" if self.text_steps else "-"
+        rate = self.clips / max(1e-9, time.monotonic() - self.since)
+        return (
+            f"{phase}: {100 * clock.done:.1f} %, step {clock.steps}, losses text {text} tags {self.tags / n:.3f} "
+            f"sequence {self.sequence / n:.3f}, {rate:.0f} clips/s, {clock.eta_s / 60:.1f} min left"
+        )
+
+
+def train(state: State, batches: Iterable[Raw], plan: Plan, checkpoint: Path, say: Say) -> None:
+    """Train until the plan is done; the first trainer writes checkpoints on the way and one at the end."""
+    first = state.peers is None or state.peers.rank == 0
+    state.model.train()
+    losses, saved = Losses(), time.monotonic()
+    for raw in batches:
+        if state.clock.done >= 1:
+            break
+        _step(state, raw, plan, losses)
+        now = time.monotonic()
+        if now - losses.since > plan.report_s and first:
+            say(losses.line(state))
+            losses = Losses()
+        if now - saved > plan.checkpoint_s and first:
+            save_state(state, checkpoint)
+            saved = now
+    if first:
+        save_state(state, checkpoint)
+
+
+def _step(state: State, raw: Raw, plan: Plan, losses: Losses) -> None:
+    clock = state.clock
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(plan, clock.steps, clock.done)
+    warm = clock.warm
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, text = _loss(state, raw, warm)
+    # The heads in full precision: CTC sums many small probabilities.
+    tags, sequence = loss
+    total = text + (1.0 if warm else plan.auxiliary) * (tags + sequence)
+    total.backward()  # type: ignore[no-untyped-call]
+    clock.steps += 1
+    if state.peers is not None:
+        clock.agreed = state.peers.exchange(state.parameters(), clock.steps, clock.measured)
+    torch.nn.utils.clip_grad_norm_(state.parameters(), _MAX_NORM)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    losses.steps += 1
+    losses.clips += len(raw.frames) * (state.peers.count if state.peers else 1)
+    losses.tags += tags.item()
+    losses.sequence += sequence.item()
+    if not warm:
+        losses.text += text.item()
+        losses.text_steps += 1
+
+
+def _loss(state: State, raw: Raw, warm: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    batch = to_batch(raw.mel, raw.frames, raw.packed)
+    heard = encode(state.model, state.normaliser, batch)
+    with torch.autocast("cpu", enabled=False):
+        auxiliary = state.heads.losses(heard, raw.marks)
+    if warm:
+        return auxiliary, torch.zeros(())
+    logits, expected, weights = answer(state.model, heard, batch)
+    each = functional.cross_entropy(logits, expected, reduction="none")
+    return auxiliary, (each * weights).sum() / weights.sum()

@@ -1,0 +1,96 @@
+"""The numbers of the recipe: the shape of the model and the plan of the training. Nothing else holds them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SAMPLE_RATE = 16_000
+MIN_SECONDS = 0.5
+"""Shorter clips are padded: one audio token alone trips the model class's legacy path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of the stock Qwen2-Audio model that is trained."""
+
+    mel_bins: int = 64
+    hop: int = 320
+    n_fft: int = 800
+    window_s: int = 10
+    audio_width: int = 192
+    audio_layers: int = 4
+    audio_heads: int = 4
+    text_width: int = 256
+    text_layers: int = 4
+    text_heads: int = 4
+    text_kv_heads: int = 2
+    text_inner: int = 704
+    vocabulary: int = 2000
+    max_tokens: int = 1536
+
+    @property
+    def window_frames(self) -> int:
+        """Mel frames in the window."""
+        return self.window_s * SAMPLE_RATE // self.hop
+
+    @property
+    def audio_positions(self) -> int:
+        """Positions of the audio encoder, which halves the frame rate once before its layers."""
+        return self.window_frames // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and on what a model is trained.
+
+    minutes: wall-clock time of warm start and joint training together; steps: if given, counts steps instead, which
+    makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its heads get.
+    """
+
+    minutes: float = 45.0
+    steps: int | None = None
+    warm: float = 0.24
+    clips: int = 30_000
+    shard_clips: int = 250
+    seed: int = 0
+    workers: int = 2
+    trainers: int = 2
+    batch: int = 16
+    learning_rate: float = 1.3e-3
+    floor: float = 0.02
+    constant: float = 0.3
+    rise_steps: int = 150
+    weight_decay: float = 0.02
+    auxiliary: float = 0.3
+    questions: int = 4
+    checkpoint_s: float = 120.0
+    report_s: float = 15.0
+    shape: Shape = field(default_factory=Shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a run keeps its things. `cache` may be shared by runs: it depends on the seed alone."""
+
+    out: Path
+    cache: Path
+    real: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The latest state of the training."""
+        return self.out / "checkpoint.pt"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The trained tokenizer, before it is joined with the feature extractor."""
+        return self.out / "tokenizer"
+
+    @property
+    def model(self) -> Path:
+        """The exported model, ready for `from_pretrained`."""
+        return self.out / "model"
+
+
+def audio_tokens(frames: int) -> int:
+    """Tokens that `frames` valid mel frames become in the language model."""
+    return ((frames - 1) // 2 + 1 - 2) // 2 + 1

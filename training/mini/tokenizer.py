@@ -1,0 +1,90 @@
+"""The tokenizer of `mini`: a small byte-level BPE trained on our own prompts, questions, options and captions."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lalm_agent import prompts
+from lalm_agent.records import AudioType
+from lalm_agent.training.mini.recipe import Shape
+from lalm_agent.training.mini.template import (
+    AUDIO,
+    AUDIO_BEGIN,
+    AUDIO_END,
+    CHAT_TEMPLATE,
+    PADDING,
+    SPECIAL,
+    TURN_BEGIN,
+    TURN_END,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PHRASES = (
+    f" {prompts.SELECT}",
+    f" {prompts.IDK_SENTENCE}",
+    f" {prompts.MCOT_SENTENCE}",
+    prompts.TYPE_SENTENCE,
+    *(prompts.content_prompt(kind) for kind in AudioType),
+    *(prompts.GIVEN_CONTENT_TEMPLATE.format(type=kind.capitalize(), content="").rstrip() for kind in AudioType),
+)
+"""The fixed sentences of the prompts: one token each, which makes a packed question a third shorter."""
+
+
+def train_tokenizer(texts: Iterable[str], shape: Shape) -> "PreTrainedTokenizerFast":
+    """Learn the merges from texts.
+
+    A newline is always a token of its own: the end of the generation prompt can then never merge with the reply.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("\n", "isolated"), byte_level])
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=shape.vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    core.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in PHRASES])
+    return as_transformers(core, shape)
+
+
+def as_transformers(core: Any, shape: Shape) -> "PreTrainedTokenizerFast":
+    """Wrap the trained core with the names of its special tokens and the chat template."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=TURN_END,
+        pad_token=PADDING,
+        additional_special_tokens=[TURN_BEGIN, AUDIO, AUDIO_BEGIN, AUDIO_END],
+        model_max_length=shape.max_tokens,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def save_tokenizer(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
+    """Write the tokenizer so that `load_tokenizer` and the producer's `load_core` find it."""
+    tokenizer.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """Read what `save_tokenizer` wrote."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
+
+
+def load_core(folder: Path) -> Any:
+    """The bare `tokenizers.Tokenizer`: what the producer process needs, without transformers."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
