@@ -72,7 +72,8 @@ among the choices, belongs to another modality, cannot be heard at all, or is dr
 ## Limits
 
 - Voices, instruments and sounds are synthetic; on real recordings the type is mostly right and little else is.
-- Words outside its sixty are not transcribed: such speech gets a caption. Open questions about it are answered `IDK`.
+- Words outside its sixty are not transcribed: such speech usually gets a caption, a short word may become one of the
+  sixty. Open questions about it are answered `IDK`.
 - It was trained to say `IDK` for wordings it does not know, so it is more careful with unfamiliar questions than a
   model that understands them would have to be.
 - One pretraining seed: differences of a few points between runs are noise.
