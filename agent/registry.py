@@ -12,10 +12,7 @@ NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
 TOOLS: dict[str, dict[str, str]] = {
-    "type": {
-        "lalm": "lalm_agent.tools.type_identifier:LalmTypeIdentifier",
-        "signal": "lalm_agent.tools.type_signal:SignalTypeIdentifier",
-    },
+    "type": {"lalm": "lalm_agent.tools.type_identifier:LalmTypeIdentifier"},
     "asr": {
         "lalm": "lalm_agent.tools.asr:LalmASR",
         "openai": "lalm_agent.tools.asr_openai:OpenAITranscription",
@@ -50,7 +47,6 @@ class Needs:
 
 NEEDS: dict[str, Needs] = {
     "lalm": Needs("the model itself"),
-    "signal": Needs("a logistic regression on figures of the signal"),
     "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]", ("openai",), "pip install openai"),
     "pocketsphinx": Needs("offline, American English", ("pocketsphinx",), "pip install pocketsphinx"),
     "whisper": Needs("whisper:SIZE, such as whisper:small", ("whisper",), "pip install openai-whisper"),

@@ -196,7 +196,7 @@ def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
         (":", "unknown tool", "module:attribute"),
         ("own toolbox:shout", "unknown tool", "module:attribute"),
         ("own_toolbox:", "unknown tool", "module:attribute"),
-        ("signal", "unknown tool for the node asr: signal", "one of:"),
+        ("sphinx", "unknown tool for the node asr: sphinx", "one of:"),
         ("pocketsphinx:en", "takes no argument", "leave out"),
         ("wisper:small", "there is no module wisper", "did you mean whisper?"),
         ("own_missing:shout", "there is no module own_missing", "working folder"),

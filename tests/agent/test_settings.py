@@ -82,7 +82,7 @@ def test_tools_merge_node_by_node(in_file: dict[str, str], variable: dict[str, s
 def test_a_preset_drops_the_single_tools_of_weaker_sources(folder: Path) -> None:
     (folder / FILE_NAME).write_text('[tools]\nasr = "whisper:small"\n')
     assert load_config({"preset": "paper"}, {}, folder).tools == {}
-    assert load_config({"preset": "paper", "tools": {"type": "signal"}}, {}, folder).tools == {"type": "signal"}
+    assert load_config({"preset": "paper", "tools": {"asr": "whisper"}}, {}, folder).tools == {"asr": "whisper"}
     assert load_config({}, {"LALM_PRESET": "paper", "LALM_TOOLS": "asr=lalm"}, folder).tools == {"asr": "lalm"}
     (folder / FILE_NAME).write_text('preset = "paper"\n[tools]\nasr = "whisper:small"\n')
     assert load_config({}, {}, folder).tools == {"asr": "whisper:small"}
