@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lalm_agent import Agent
 from lalm_agent.records import Status
 
