@@ -2,35 +2,52 @@
 
     .venv/bin/python benchmarks/tools.py CLIP "QUESTION" [CHOICE …]
 
-A tool that cannot run here (its weights or its key are absent) gets the line that it says instead of an answer.
+A tool whose weights or key are absent is run on a stand-in, and its row says so: it shows that the node can be swapped,
+and nothing about the tool.
 """
 
 import sys
+import tempfile
+from pathlib import Path
+
+from stand_ins import endpoint, random_whisper
 
 from lalm_agent import Agent
 from lalm_agent.errors import LalmError
 from lalm_agent.registry import TOOLS
 from lalm_agent.terminal import shortened
 
+Asked = tuple[str, str, tuple[str, ...]]
 
-def row(clip: str, question: str, choices: tuple[str, ...], node: str, name: str) -> str:
+
+def row(asked: Asked, node: str, ref: str, label: str) -> str:
     """One line of the table."""
-    try:
-        answer = Agent(preset="paper", tools={node: name}).ask(clip, question, choices)
-    except LalmError as error:
-        return f"| {node} | {name} | | | {shortened(error.message, 90)} |"
+    clip, question, choices = asked
+    answer = Agent(preset="paper", tools={node: ref}).ask(clip, question, choices)
     output = next((step.output for step in answer.steps if step.node == node), None)
     said = answer.failure.message if answer.failure else answer.answer or answer.status.value
-    return f"| {node} | {name} | {shortened(output or '', 60)} | {answer.audio_type} | {said} |"
+    return f"| {node} | {label} | {shortened(output or '', 60)} | {answer.audio_type} | {said} |"
+
+
+def usable(asked: Asked, node: str, name: str, stand_ins: dict[str, str]) -> str:
+    """The row of a tool, or of its stand-in where the tool itself cannot run here."""
+    try:
+        return row(asked, node, name, name)
+    except LalmError:
+        return row(asked, node, stand_ins[name], f"{name} (stand-in)")
 
 
 def main() -> None:
     """Print the table."""
     clip, question, *choices = sys.argv[1:]
+    asked = (clip, question, tuple(choices))
     print("| node | tool | what it gave | type | answer |\n|---|---|---|---|---|")
-    for node, tools in TOOLS.items():
-        for name in tools:
-            print(row(clip, question, tuple(choices), node, name), flush=True)
+    with tempfile.TemporaryDirectory() as folder, endpoint() as url:
+        weights = random_whisper(Path(folder))
+        stand_ins = {"whisper": f"whisper:{weights}", "openai": f"openai:whisper-1@{url}"}
+        for node, tools in TOOLS.items():
+            for name in tools:
+                print(usable(asked, node, name, stand_ins), flush=True)
 
 
 if __name__ == "__main__":
