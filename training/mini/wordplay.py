@@ -32,7 +32,7 @@ _PEOPLE = tuple(
     "doctor|student|second speaker|first speaker|other person|singer|officer|mother|father|driver|waiter|"
     "presenter|audience|author".split("|")
 )
-_FRAMES = (
+FRAMES = (
     "What does the {who} ask for?",
     "What does the {who} {verb} about the {thing}?",
     "What is the {who}'s name?",
@@ -119,7 +119,7 @@ def unfamiliar_question(rng: np.random.Generator) -> str:
         words = [_pick(rng, _SMALL) if rng.random() < 0.4 else any_word(rng) for _ in range(length)]
         text = f"{_pick(rng, _ASKING)} {' '.join(words)}?"
         return text[0].upper() + text[1:]
-    return _pick(rng, _FRAMES).format(
+    return _pick(rng, FRAMES).format(
         who=_pick(rng, _PEOPLE),
         who2=_pick(rng, _PEOPLE),
         thing=any_word(rng),
