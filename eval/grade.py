@@ -1,0 +1,90 @@
+"""The five outcomes of a question, and how a reply gets one. Correct means that the chosen text is the gold text.
+
+    correct | wrong | abstained | unparsed | failed
+
+They sum to N. `unparsed` is a reply that cannot be read, `failed` is no reply at all: neither is a refusal, neither is
+ever guessed at, and neither leaves the denominator.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from lalm_agent.answers import parse, same_text
+from lalm_agent.eval.items import Item
+from lalm_agent.records import Status
+
+
+class Outcome(StrEnum):
+    """How a question ended, with the gold answer known. The order is that of every array of counts."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    ABSTAINED = "abstained"
+    UNPARSED = "unparsed"
+    FAILED = "failed"
+
+
+OUTCOMES = tuple(Outcome)
+"""Code -> outcome; a metric's arrays hold the codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """An outcome with what it was read from.
+
+    chosen: the text taken as the answer; None where there is none.
+    rule: the rule of the scorer that decided, for whoever audits a row.
+    """
+
+    outcome: Outcome
+    chosen: str | None
+    rule: str
+
+
+class Scorer(Protocol):
+    """Grades stored replies. Same items and texts, same grades; nothing is asked of the model that replied."""
+
+    @property
+    def name(self) -> str:
+        """The name under which reports show it: rule, mmau, mmar, lmms, sakura, llm:MODEL."""
+        ...
+
+    def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+        """One grade for each item. A text of None is a missing reply and always `failed`."""
+        ...
+
+
+class RuleScorer:
+    """The `rule` scorer: the one parser of the repository (`lalm_agent.answers`)."""
+
+    name = "rule"
+
+    def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+        """Grade each reply by itself."""
+        return [grade(item, text) for item, text in zip(items, texts, strict=True)]
+
+
+def grade(item: Item, text: str | None) -> Grade:
+    """Grade one reply with the parser; None is a missing reply. Without choices, correct means equal by rule 1."""
+    if text is None:
+        return Grade(Outcome.FAILED, None, "no_reply")
+    verdict = parse(text, item.choices)
+    if verdict.status is Status.ABSTAINED:
+        return Grade(Outcome.ABSTAINED, None, verdict.rule)
+    if verdict.status is not Status.ANSWERED or verdict.text is None:
+        return Grade(Outcome.UNPARSED, None, verdict.rule)
+    return Grade(outcome_of(item, verdict.text), verdict.text, verdict.rule)
+
+
+def outcome_of(item: Item, chosen: str) -> Outcome:
+    """Correct or wrong. Any answer to an unanswerable question is wrong.
+
+    With choices the texts are compared as they are but for outer spaces: two choices that differ only in case or
+    punctuation are two choices.
+    """
+    if item.gold is None:
+        return Outcome.WRONG
+    equal = chosen.strip() == item.gold.strip() if item.choices else same_text(chosen, item.gold)
+    return Outcome.CORRECT if equal else Outcome.WRONG

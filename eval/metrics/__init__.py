@@ -1,0 +1,1 @@
+"""Metrics: pure functions of counts or aligned arrays, one subject a file."""
