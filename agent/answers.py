@@ -17,6 +17,7 @@ An open question (no choices) is answered by any text that does not begin with a
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from lalm_agent.records import Status, Verdict
 
@@ -46,6 +47,8 @@ _STATED_LABEL = re.compile(
 _NEGATED = re.compile(r"(?:\bnot|n't|\bneither|\bnor|\bno)(?: an?| the)? ['\"*_`]*$")
 _ITSELF_A_LABEL = re.compile(r"[A-Za-z]|\d+")
 _WORD = r"\w#♯"
+_NOTE_SIGNS = "_#♯"
+_CHOICES_KEPT = 8192
 _OUTER = " \t\r\n\"'`*_#>~"
 _FINAL = ".!?,;:"
 
@@ -91,7 +94,8 @@ def _parse_open(text: str) -> Verdict:
 
 def _equal(text: str, choices: tuple[str, ...]) -> Verdict | None:
     exact = [choice for choice in choices if choice.strip() == text.strip()]
-    equal = exact or [choice for choice in choices if choice.strip() and same_text(choice, text)]
+    bare = _bare(text)
+    equal = exact or [choice for choice in choices if choice.strip() and _bare_choice(choice) == bare]
     return _chosen(equal[0], choices, "equal") if equal and len({c.strip() for c in equal}) == 1 else None
 
 
@@ -107,11 +111,11 @@ def _stated(text: str, choices: tuple[str, ...]) -> Verdict | None:
 
 def _choice_at(folded: str, start: int, choices: tuple[str, ...]) -> str | None:
     """The longest choice that stands at `start`, a letter or an article before it aside."""
+    after_lead = _LEAD_IN.match(folded, start)
+    starts = {start, after_lead.end() if after_lead else start}
     for choice in sorted((c for c in choices if c.strip()), key=lambda c: -len(c)):
-        pattern = re.compile(re.escape(_bare(choice)) + _right_edge(_bare(choice)))
-        after_lead = _LEAD_IN.match(folded, start)
-        starts = {start, after_lead.end() if after_lead else start}
-        if any(pattern.match(folded, position) for position in starts):
+        core = _bare_choice(choice)
+        if any(folded.startswith(core, at) and _ends_at(folded, core, at + len(core)) for at in starts):
             return choice
     return None
 
@@ -128,7 +132,7 @@ def _named(text: str, choices: tuple[str, ...]) -> Verdict | None:
     mentions = _mentions(text, choices)
     if not mentions:
         return None
-    if len({_bare(choice) for choice, _ in mentions}) > 1:
+    if len({_bare_choice(choice) for choice, _ in mentions}) > 1:
         return Verdict(Status.UNPARSED, "several_named")
     if any(_NEGATED.search(_plain(text)[:start].casefold()) for _, start in mentions):
         return Verdict(Status.UNPARSED, "negated")
@@ -141,15 +145,38 @@ def _mentions(text: str, choices: tuple[str, ...]) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     taken: list[tuple[int, int]] = []
     for choice in sorted(dict.fromkeys(choices), key=lambda c: -len(c)):
-        core = _strip(_plain(choice))
-        if not core:
-            continue
-        flags = 0 if len(core) == 1 else re.IGNORECASE
-        for match in re.finditer(_left_edge(core) + re.escape(core) + _right_edge(core), plain, flags):
-            if all(match.end() <= a or match.start() >= b for a, b in taken):
-                found.append((choice, match.start()))
-                taken.append(match.span())
+        core = _core(choice)
+        for start, end in _occurrences(core, plain) if core else ():
+            if all(end <= a or start >= b for a, b in taken):
+                found.append((choice, start))
+                taken.append((start, end))
     return found
+
+
+def _occurrences(core: str, plain: str) -> list[tuple[int, int]]:
+    """Where a choice stands as words of its own, whatever its case; one of a single character in its own case."""
+    if len(core) > 1 and not (core.isascii() and plain.isascii()):
+        # What equals what whatever the case is the business of `re` beyond ASCII.
+        pattern = _left_edge(core) + re.escape(core) + _right_edge(core)
+        return [match.span() for match in re.finditer(pattern, plain, re.IGNORECASE)]
+    text, wanted = (plain, core) if len(core) == 1 else (plain.lower(), core.lower())
+    found = []
+    at = text.find(wanted)
+    while at >= 0:
+        end = at + len(wanted)
+        alone = _begins_at(text, core, at) and _ends_at(text, core, end)
+        if alone:
+            found.append((at, end))
+        at = text.find(wanted, end if alone else at + 1)
+    return found
+
+
+def _begins_at(text: str, core: str, at: int) -> bool:
+    return at == 0 or not (_is_word(text[at - 1]) and _needs_edge(core[0]))
+
+
+def _ends_at(text: str, core: str, at: int) -> bool:
+    return at >= len(text) or not (_is_word(text[at]) and _needs_edge(core[-1]))
 
 
 def _label(text: str, choices: tuple[str, ...]) -> Verdict | None:
@@ -161,7 +188,8 @@ def _label(text: str, choices: tuple[str, ...]) -> Verdict | None:
         return None
     label = whole.group(1) if whole else stated[-1].group(1)
     index = int(label) - 1 if label.isdigit() else ord(label.lower()) - ord("a")
-    return _chosen(choices[index], choices, "label") if 0 <= index < len(choices) else None
+    named = 0 <= index < len(choices) and choices[index].strip()
+    return _chosen(choices[index], choices, "label") if named else None
 
 
 def _chosen(choice: str, choices: tuple[str, ...], rule: str) -> Verdict:
@@ -178,11 +206,18 @@ def _right_edge(core: str) -> str:
 
 def _needs_edge(character: str) -> bool:
     """Scripts written without spaces (CJK) have no word edges to ask for."""
-    return re.match(rf"[{_WORD}]", character) is not None and unicodedata.category(character) != "Lo"
+    return _is_word(character) and unicodedata.category(character) != "Lo"
+
+
+def _is_word(character: str) -> bool:
+    r"""Whether `[\w#♯]` matches: what `re` calls a word character, and the signs of note names."""
+    return character.isalnum() or character in _NOTE_SIGNS
 
 
 def _plain(text: str) -> str:
     """Compatibility-normalised text with straight quotes and single spaces, in its own case."""
+    if text.isascii():
+        return " ".join(text.split())
     straight = unicodedata.normalize("NFKC", text).translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
     return " ".join(straight.split())
 
@@ -193,6 +228,16 @@ def _fold(text: str) -> str:
 
 def _bare(text: str) -> str:
     return _strip(_fold(text))
+
+
+@lru_cache(_CHOICES_KEPT)
+def _bare_choice(choice: str) -> str:
+    return _bare(choice)
+
+
+@lru_cache(_CHOICES_KEPT)
+def _core(choice: str) -> str:
+    return _strip(_plain(choice))
 
 
 def _strip(text: str) -> str:

@@ -20,8 +20,11 @@ class AgentConfig(BaseModel):
     tools: single nodes changed against the preset, such as {"asr": "pocketsphinx"}.
     answer_mode: write an answer, or take the most probable of the choices.
     adapter: folder of a PEFT adapter, put on for the answering node only.
+    temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they find
+        belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
+    seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
     timeout_s: seconds for one attempt at an endpoint.
-    hears_audio: False for an endpoint's text-only model, which is asked without the clip.
+    hears_audio: False for a text-only model, at an endpoint or of a checkpoint, which is asked without the clip.
     max_audio_s: longest clip that is accepted, in seconds.
     checkpoint: an SQLite file that keeps the states of each question's graph.
     debug: raise the error of a failed node in place of recording it.
@@ -36,6 +39,8 @@ class AgentConfig(BaseModel):
     answer_mode: AnswerMode = "generate"
     adapter: str | None = None
     max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False

@@ -6,6 +6,7 @@
     `- BackendError              2   a model, tool or endpoint failed
        |- TransientBackendError      trying again may help; the only class that a graph retries
        `- PermanentBackendError      trying again will not help
+          `- BudgetSpent             the limit of requests is reached: asked nothing, answered nothing
 
 `LalmError` derives from `Exception` and never from `RuntimeError`: LangGraph's default retry
 predicate skips subclasses of `RuntimeError`, `ValueError` and `OSError`.
@@ -51,3 +52,7 @@ class TransientBackendError(BackendError):
 
 class PermanentBackendError(BackendError):
     """The failure will not pass: bad weights, a refused request, a prompt without its audio."""
+
+
+class BudgetSpent(PermanentBackendError):
+    """The limit of requests is reached. No graph records it as a failed answer: the question stays unasked."""

@@ -19,6 +19,7 @@ class Extra:
 
 EXTRAS: dict[str, Extra] = {
     "draw": Extra(("grandalf", "matplotlib"), "lalm-agent graph as ascii or png"),
+    "hf": Extra(("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
     "sqlite": Extra(("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
     "synth": Extra(("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
 }

@@ -14,7 +14,7 @@ from langgraph.types import Command, Overwrite
 from lalm_agent.answers import parse
 from lalm_agent.audio import Sound
 from lalm_agent.clips import ClipStore
-from lalm_agent.errors import LalmError, UsageError
+from lalm_agent.errors import BudgetSpent, LalmError, UsageError
 from lalm_agent.policy import Evidence, abstention_reason, found_type
 from lalm_agent.records import AudioType, Failure, Method, Question, Status, Step
 from lalm_agent.state import (
@@ -112,15 +112,17 @@ def record_failure(state: AgentState, error: NodeError, runtime: Runtime[Context
     """Turn a failed node into status `failed` and end the run.
 
     Raises:
+        BudgetSpent: the question was not asked, so it did not fail.
         Exception: the node's own error where the context says `debug`.
     """
     cause = error.error
-    if runtime.context.debug:
+    if runtime.context.debug or isinstance(cause, BudgetSpent):
         raise cause
+    kind = type(cause).__name__
     if isinstance(cause, LalmError):
-        failure = Failure(error.node, cause.message, cause.hint, cause.exit_code)
+        failure = Failure(error.node, cause.message, cause.hint, cause.exit_code, kind)
     else:
-        failure = Failure(error.node, f"{type(cause).__name__}: {cause}", "this is a bug; --debug shows where", 1)
+        failure = Failure(error.node, f"{kind}: {cause}", "this is a bug; --debug shows where", 1, kind)
     return Command(update={"status": Status.FAILED.value, "failure": asdict(failure)}, goto=END)
 
 

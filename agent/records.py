@@ -13,12 +13,13 @@ class AudioType(StrEnum):
 
 
 class Method(StrEnum):
-    """The ways of asking (P1 section 3) that a graph exists for."""
+    """The ways of asking (P1 section 3). `lora` asks as the baseline does, of a model with an adapter."""
 
     BASELINE = "baseline"
     IDK = "idk"
     MCOT = "mcot"
     AGENT = "agent"
+    LORA = "lora"
 
 
 class Status(StrEnum):
@@ -47,12 +48,17 @@ class AudioRef:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about a clip. `choices` is empty for an open question."""
+    """What is asked about a clip. `choices` is empty for an open question.
+
+    id: names the question for the sampling noise and for whoever collects answers.
+    draw: which of several sampled answers is asked for, from 0; greedy answers are the same for each.
+    """
 
     text: str
     audio: AudioRef
     choices: tuple[str, ...] = ()
     id: str = ""
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,16 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a graph ended as `failed`: where, the error's two lines, and the exit code that belongs to it."""
+    """Why a graph ended as `failed`: where, the error's two lines, and the exit code that belongs to it.
+
+    kind: the name of the error's class, such as `TransientBackendError`; None in states that older versions wrote.
+    """
 
     node: str
     message: str
     hint: str | None
     exit_code: int
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

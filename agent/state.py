@@ -113,8 +113,10 @@ def nothing_found() -> AgentState:
     }
 
 
-def check_question(question: str, choices: tuple[str, ...]) -> None:
+def check_question(question: str, choices: tuple[str, ...], empty_choices: bool = False) -> None:
     """Refuse what cannot be asked, before anything is loaded.
+
+    empty_choices: let empty choices pass, which benchmarks have; no prompt shows one.
 
     Raises:
         UsageError: an empty question, a single choice or an empty one.
@@ -123,7 +125,7 @@ def check_question(question: str, choices: tuple[str, ...]) -> None:
         raise UsageError("the question is empty", "ask something about the clip")
     if len(choices) == 1:
         raise UsageError("one choice leaves nothing to choose", "give at least two --choice, or none")
-    if not all(choice.strip() for choice in choices):
+    if not all(choice.strip() for choice in choices) and not empty_choices:
         raise UsageError("a choice is empty", "give each --choice a text")
 
 
@@ -135,6 +137,7 @@ def question_of(state: AgentState) -> Question:
         audio=AudioRef(**fields["audio"]),
         choices=tuple(fields["choices"]),
         id=fields["id"],
+        draw=fields.get("draw", 0),
     )
 
 

@@ -19,14 +19,46 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
+from lalm_agent.config import AgentConfig, Preset
 from lalm_agent.errors import LalmError, PermanentBackendError, UsageError
 from lalm_agent.models.base import LALM, ModelSpec, Request, Response
 from lalm_agent.plugins import Found
+from lalm_agent.registry import NODES, best_tools, check_node, find_tool
 from lalm_agent.state import Task, Tool, ToolResult
 
 TOOL_OFFERS = ("model", "decoding", "mode", "argument")
 MODEL_OFFERS = ("argument", "device", "dtype")
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
+
+
+def tool_names(preset: Preset, changed: Mapping[str, str], model: str) -> dict[str, str]:
+    """The tool of each node: the preset's, with single nodes changed.
+
+    `paper`: every node is the LALM. `assist`: the best tool installed for each node.
+
+    Raises:
+        UsageError: an unknown node.
+    """
+    names = best_tools(model) if preset == "assist" else dict.fromkeys(NODES, "lalm")
+    for node in changed:
+        check_node(node)
+    return names | dict(changed)
+
+
+def find_tools(config: AgentConfig, own: Mapping[str, Any] | None = None) -> dict[str, Found]:
+    """What fills each node, found and checked but not yet made. `own`: classes and functions by node.
+
+    Raises:
+        UsageError: an unknown node or tool, or one that cannot be a tool.
+    """
+    names = tool_names(config.preset, config.tools, config.model)
+    found = {node: find_tool(node, name) for node, name in names.items() if node not in (own or {})}
+    for node, target in (own or {}).items():
+        check_node(node)
+        found[node] = Found(_label(target), target)
+    for tool in found.values():
+        check_tool(tool)
+    return found
 
 
 def check_tool(found: Found) -> None:
@@ -163,6 +195,11 @@ class OneAtATime:
         """Wait, then answer. Raises what the model raises."""
         with self._lock:
             return self._model.generate(requests)
+
+
+def _label(target: Any) -> str:
+    described = target if hasattr(target, "__qualname__") else type(target)
+    return f"{described.__module__}:{described.__qualname__}"
 
 
 def _wanted(found: Found, offers: Sequence[str], taken: int) -> list[str]:

@@ -30,6 +30,12 @@ OUTCOMES = tuple(Outcome)
 """Code -> outcome; a metric's arrays hold the codes."""
 
 
+NORMALISER_FAILED = "normaliser_failed"
+JUDGE_FAILED = "judge_failed"
+SCORER_FAILED = frozenset({NORMALISER_FAILED, JUDGE_FAILED})
+"""Rules of `failed` grades where the scorer's own model gave no reply: the reply itself was never graded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grade:
     """An outcome with what it was read from.
@@ -76,6 +82,15 @@ def grade(item: Item, text: str | None) -> Grade:
     if verdict.status is not Status.ANSWERED or verdict.text is None:
         return Grade(Outcome.UNPARSED, None, verdict.rule)
     return Grade(outcome_of(item, verdict.text), verdict.text, verdict.rule)
+
+
+def unanswered(item: Item, text: str | None) -> Grade | None:
+    """The parser's grade of a reply in which it reads no answer (abstained, unparsed, failed); None where it reads one.
+
+    For scorers whose own rule has no such outcomes: a published match knows right and wrong, and a refusal is neither.
+    """
+    read = grade(item, text)
+    return None if read.outcome in (Outcome.CORRECT, Outcome.WRONG) else read
 
 
 def outcome_of(item: Item, chosen: str) -> Outcome:

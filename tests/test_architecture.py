@@ -29,7 +29,7 @@ RANKS = {
     2: ("models",),
     3: ("tools",),
     4: ("graph", "nodes", "policy"),
-    5: ("assemble", "checkpoints", "runner", "toolbox"),
+    5: ("assemble", "checkpoints", "loading", "runner", "toolbox"),
     6: ("eval",),
     7: ("training",),
     8: ("cli", "web"),
@@ -40,7 +40,7 @@ SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, the mapping of errors.
 PROTOCOLS += ("lalm_agent.models.openai_ref", "lalm_agent.models.openai_errors")
-MAY_NAME_CONCRETE = ("assemble", "cli", "web", "training")
+MAY_NAME_CONCRETE = ("assemble", "loading", "cli", "web", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation receives `ask`.
 FORBIDDEN = (
     *(("graph", "tools"), ("nodes", "tools"), ("policy", "tools")),

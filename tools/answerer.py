@@ -8,7 +8,7 @@ from lalm_agent.config import AnswerMode
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import OptionScore, Response, softmax_of_scores
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.tools.lalm import LalmTool, heard_by, result_of
+from lalm_agent.tools.lalm import LalmTool, close_call, heard_by, result_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +45,15 @@ class LalmAnswerer(LalmTool):
         scores = response.option_scores
         if scores is None:
             raise PermanentBackendError("this model gives no log-probabilities to score", "answer by generating")
-        best = max(scores, key=lambda score: score.mean_logprob)
-        return _with_probs(_scored(best.text, prompt, response), scores[: len(choices)])
+        return _with_probs(_likeliest(scores, prompt, response), scores[: len(choices)])
 
 
-def _scored(text: str, prompt: str, response: Response) -> ToolResult:
-    return ToolResult(text, prompt, heard_s=heard_by(response), warnings=response.warnings)
+def _likeliest(scores: tuple[OptionScore, ...], prompt: str, response: Response) -> ToolResult:
+    """The first of the most probable options."""
+    best, *others = sorted(scores, key=lambda score: -score.mean_logprob)
+    gap = best.mean_logprob - others[0].mean_logprob if others else None
+    warnings = (*response.warnings, *close_call(gap))
+    return ToolResult(best.text, prompt, heard_s=heard_by(response), warnings=warnings)
 
 
 def _with_probs(result: ToolResult, scores: tuple[OptionScore, ...] | None) -> ToolResult:

@@ -5,6 +5,15 @@ from dataclasses import dataclass
 from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
 from lalm_agent.state import Task, ToolResult
 
+CLOSE_GAP = 1e-3
+"""Natural log-probabilities that differ by less may change places with the batch size: float32 sums in another order
+move them by up to about 1e-4."""
+
+_CLOSE_CALL = (
+    f"a close call: the two likeliest ways to go on are less than {CLOSE_GAP} apart in log-probability, "
+    "so that another batch size or machine may give another reply"
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LalmTool:
@@ -20,15 +29,24 @@ class LalmTool:
 
     def ask(self, task: Task, prompt: str, n: int = 1, options: tuple[str, ...] = ()) -> Response:
         """One user turn about the task's clip."""
-        request = Request((Turn("user", prompt),), task.sound, self.decoding, n, options, task.question.id)
+        question = task.question
+        request = Request((Turn("user", prompt),), task.sound, self.decoding, n, options, question.id, question.draw)
         return self.model.generate([request])[0]
 
 
 def result_of(response: Response, prompt: str) -> ToolResult:
-    """The first completion as a node's result; a reply that was cut off says so."""
+    """The first completion as a node's result; a reply that was cut off or that hangs on rounding says so."""
     completion = response.completions[0]
-    cut = ("the reply was cut off at the limit of new tokens",) if completion.finish == "length" else ()
-    return ToolResult(completion.text, prompt, heard_s=heard_by(response), warnings=(*response.warnings, *cut))
+    warnings = response.warnings
+    if completion.finish == "length":
+        warnings += ("the reply was cut off at the limit of new tokens",)
+    warnings += close_call(completion.top_two_gap)
+    return ToolResult(completion.text, prompt, heard_s=heard_by(response), warnings=warnings)
+
+
+def close_call(gap: float | None) -> tuple[str, ...]:
+    """The warning about two log-probabilities that lie so close that rounding decides; nothing where none is known."""
+    return (_CLOSE_CALL,) if gap is not None and gap < CLOSE_GAP else ()
 
 
 def heard_by(response: Response) -> tuple[float, float]:

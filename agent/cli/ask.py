@@ -23,6 +23,8 @@ def ask(
     device: options.DeviceFlag = None,
     dtype: options.DtypeFlag = None,
     max_new_tokens: options.MaxNewTokensFlag = None,
+    temperature: options.TemperatureFlag = None,
+    seed: options.SeedFlag = None,
     max_audio_s: options.MaxAudioFlag = None,
     timeout_s: options.TimeoutFlag = None,
     hears_audio: options.HearsAudioFlag = None,

@@ -1,10 +1,12 @@
-"""`lalm-agent data synth`: the project's own benchmark of synthetic clips with questions."""
+"""`lalm-agent data synth`: the project's own benchmark of synthetic clips; `data check` is in `data_check`."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lalm_agent.cli import data_check
 
 app = typer.Typer(help="Questions about audio, made or checked.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,11 +17,6 @@ class SplitName(StrEnum):
     TRAIN = "train"
     DEV = "dev"
     TEST = "test"
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `synth` a subcommand while it is the only one."""
 
 
 @app.command("synth")
@@ -48,3 +45,6 @@ def synth(
         bar = progress.add_task("questions", total=n)
         write_benchmark(out, Split(split.value), n, seed, lambda done, _: progress.update(bar, completed=done))
     typer.echo(f"{out / 'questions.json'}: {n} questions")
+
+
+app.command("check")(data_check.check)

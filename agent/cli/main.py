@@ -9,7 +9,8 @@ import traceback
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from lalm_agent.cli import ask, data, doctor, graph, models, tools
+from lalm_agent.cli import ask, data, doctor, graph, models, rescore, score, tools
+from lalm_agent.cli import eval as eval_
 from lalm_agent.errors import LalmError
 from lalm_agent.terminal import printable
 
@@ -24,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("ask")(ask.ask)
+app.command("eval")(eval_.evaluate)
+app.command("score")(score.score)
+app.command("rescore")(rescore.rescore)
 app.command("tools")(tools.tools)
 app.command("models")(models.models)
 app.command("graph")(graph.graph)

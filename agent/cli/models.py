@@ -19,3 +19,4 @@ def models(debug: Annotated[bool, typer.Option(help="Show the traceback of an er
     typer.echo("\narchitectures of checkpoints:")
     for name in sorted(FAMILIES):
         typer.echo(f"  {name}")
+    typer.echo("  any language model with a chat template, for `rescore --with llm:MODEL` and `ask --text-only`")

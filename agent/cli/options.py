@@ -34,6 +34,10 @@ AdapterFlag = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter 
 DeviceFlag = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
 DtypeFlag = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.", show_default="auto")]
 MaxNewTokensFlag = Annotated[int | None, typer.Option(help="Longest reply in tokens.", show_default="256")]
+TemperatureFlag = Annotated[
+    float | None, typer.Option(help="Of the answer; 0 takes the likeliest word each time.", show_default="0")
+]
+SeedFlag = Annotated[int | None, typer.Option(help="Of the sampling noise.", show_default="0")]
 MaxAudioFlag = Annotated[
     float | None, typer.Option(help="Longest clip that is accepted, in seconds.", show_default="3600")
 ]
@@ -41,7 +45,9 @@ TimeoutFlag = Annotated[float | None, typer.Option(help="Seconds for one attempt
 HearsAudioFlag = Annotated[
     bool | None,
     typer.Option(
-        "--hears-audio/--text-only", help="Whether an endpoint's model is given the clip.", show_default="yes"
+        "--hears-audio/--text-only",
+        help="Whether an endpoint's or a text-only model is given the clip.",
+        show_default="yes",
     ),
 ]
 CheckpointFlag = Annotated[str | None, typer.Option(help="SQLite file that keeps the states of the graph.")]

@@ -18,6 +18,9 @@ from lalm_agent.records import ModelInfo
 
 Role = Literal["system", "user", "assistant"]
 
+DEAF = "the model takes text only: it did not hear the clip"
+"""The warning on a response of a model that was asked without the request's clip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -57,6 +60,7 @@ class Request:
     n: how many completions; 0 where only options are to be scored. More than one needs a temperature.
     options: assistant replies whose probabilities are wanted.
     key: names the request for the sampling noise (a question's id); equal keys draw equal noise.
+    draw: number of the first draw: completion j is draw `draw + j`, the same as where more or fewer are asked for.
     """
 
     turns: tuple[Turn, ...]
@@ -65,11 +69,14 @@ class Request:
     n: int = 1
     options: tuple[str, ...] = ()
     key: str = ""
+    draw: int = 0
 
     def __post_init__(self) -> None:
         """Refuse requests that ask for nothing or for N times the same."""
         if not self.turns or (self.n < 1 and not self.options):
             raise UsageError("a request needs a turn, and completions or options to score")
+        if self.draw < 0:
+            raise UsageError(f"draws are numbered from 0, and this is {self.draw}")
         if self.n > 1 and self.decoding.temperature == 0:
             raise UsageError(f"{self.n} greedy completions would all be the same", "set a temperature above 0")
 
@@ -81,11 +88,14 @@ class Completion:
     token_logprobs: natural log-probability of each generated token under the unfiltered model at temperature 1,
         the end-of-turn token included; None where the model does not give them out.
     finish: `length` means that `max_new_tokens` cut the reply off.
+    top_two_gap: smallest difference, over the reply's positions, between the two largest natural log-probabilities;
+        a greedy reply with a tiny one hangs on rounding. None where it was sampled or the model does not give it out.
     """
 
     text: str
     token_logprobs: tuple[float, ...] | None
     finish: Literal["stop", "length"]
+    top_two_gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +132,14 @@ class ModelSpec:
     """What a caller may want to know of a model before asking.
 
     window_s: longest stretch of audio in seconds that it hears at once; None where no limit is known.
+    hears_audio: False for a model that is asked without the clip.
     """
 
     info: ModelInfo
     window_s: float | None
     device: str
     dtype: str
+    hears_audio: bool = True
 
 
 class LALM(Protocol):

@@ -38,10 +38,15 @@ class LogprobRecorder:
         self.after = _After(self)
         self.logprobs: torch.Tensor | None = None
         self.chosen: list[torch.Tensor] = []
+        self.gaps: list[torch.Tensor] = []
 
     def rows(self) -> list[list[float]]:
         """Per row the log-probability at each generated position, padding positions included."""
         return torch.stack(self.chosen, dim=1).tolist() if self.chosen else []
+
+    def gap_rows(self) -> list[list[float]]:
+        """Per row and position, by how much the largest log-probability exceeds the second."""
+        return torch.stack(self.gaps, dim=1).tolist() if self.gaps else []
 
 
 class _Before(LogitsProcessor):
@@ -60,6 +65,8 @@ class _After(StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         assert self._recorder.logprobs is not None
         self._recorder.chosen.append(self._recorder.logprobs.gather(1, input_ids[:, -1:]).squeeze(1))
+        first, second = self._recorder.logprobs.topk(2).values.unbind(dim=1)
+        self._recorder.gaps.append(first - second)
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 

@@ -44,6 +44,7 @@ class Family:
     window: how to read the longest clip off the processor.
     own_adapter: the sub-folder of a PEFT adapter that belongs to the checkpoint and is always on.
     mixes_lengths: whether a clip in a batch is heard as it is alone, whatever the length of the others.
+    hears: False for a model that takes text only (`text_lm`).
     """
 
     model: str
@@ -51,6 +52,7 @@ class Family:
     window: Window
     own_adapter: str | None = None
     mixes_lengths: bool = True
+    hears: bool = True
 
 
 _QWEN25_OMNI = Family("Qwen2_5OmniThinkerForConditionalGeneration", "Qwen2_5OmniProcessor", _feature_window)

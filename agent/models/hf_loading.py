@@ -15,7 +15,7 @@ from typing import Any
 
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.models.hf_adapters import AdapterSwitch, adapter_files
-from lalm_agent.models.hf_families import Family, family_of
+from lalm_agent.models.hf_families import FAMILIES, Family, family_of
 from lalm_agent.records import ModelInfo
 
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
@@ -52,14 +52,16 @@ class Checkpoint:
 
 
 def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
-    """Load a checkpoint of any family in `hf_families` from a folder or from the hub's cache or site.
+    """Load a checkpoint from a folder or from the hub's cache or site.
+
+    It is of a family in `hf_families`, or a text-only causal language model (`text_lm`).
 
     Raises:
         UsageError: the reference names nothing, the architecture is not supported, or a setting is impossible.
         DataError: the files are no checkpoint, lack weights, or are damaged.
     """
     folder, revision = _locate(ref, options.allow_pickle)
-    family = family_of(_architecture(folder), str(folder))
+    family = _family(folder)
     weights = _weight_files(folder, options.allow_pickle)
     import torch
     import transformers
@@ -156,16 +158,21 @@ def _from_hub(name: str, revision: str | None, left_out: list[str]) -> tuple[Pat
     return folder, folder.name
 
 
-def _architecture(folder: Path) -> str:
+def _family(folder: Path) -> Family:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architecture = config["architectures"][0]
+        architecture, model_type = str(config["architectures"][0]), str(config.get("model_type"))
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise DataError(
             f"{folder} holds no checkpoint: config.json is missing or names no architecture",
             "give the folder that save_pretrained wrote",
         ) from error
-    return str(architecture)
+    if architecture not in FAMILIES:
+        from lalm_agent.models.text_lm import text_family
+
+        if (found := text_family(architecture, model_type)) is not None:
+            return found
+    return family_of(architecture, str(folder))
 
 
 def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lalm_agent.errors import DataError
 from lalm_agent.models.hf_families import Family
+from lalm_agent.models.text_lm import load_text_processor
 
 _SIGHT = ("image_processor", "video_processor")
 _LOADERS = {
@@ -18,8 +19,10 @@ def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any
     """The processor of a checkpoint's folder, padding on the left, with a chat template.
 
     Raises:
-        DataError: the checkpoint has no chat template, or no audio token.
+        DataError: the checkpoint has no chat template, or an audio model no audio token.
     """
+    if not family.hears:
+        return load_text_processor(folder, trust_remote_code)
     import transformers
 
     found = _processor_class(family, transformers)

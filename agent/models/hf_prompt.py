@@ -16,6 +16,7 @@ from lalm_agent.errors import PermanentBackendError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_families import Family
 from lalm_agent.models.hf_processors import audio_front_end, audio_token_id
+from lalm_agent.models.text_lm import TextProcessor
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
@@ -30,8 +31,10 @@ class Hearing:
     audio_token_id: int
 
 
-def hearing_of(processor: Any, family: Family) -> Hearing:
-    """Read the settings off the processor."""
+def hearing_of(processor: Any, family: Family) -> Hearing | None:
+    """Read the settings off the processor; None for a model that takes text only."""
+    if not family.hears:
+        return None
     rate = audio_front_end(processor).sampling_rate
     return Hearing(rate, family.window(processor), audio_token_id(processor))
 
@@ -56,6 +59,8 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
     Raises:
         PermanentBackendError: a request's clip became no audio tokens.
     """
+    if isinstance(processor, TextProcessor):
+        return processor.batch_inputs([request.turns for request in requests], **_ending(requests[0].turns))
     conversations = [conversation(request.turns, sound) for request, sound in zip(requests, sounds, strict=True)]
     # Padding is asked for the text alone: each front end pads clips in its own way.
     settings: dict[str, Any] = {"text_kwargs": {"padding": True}, "return_tensors": "pt"}
@@ -79,6 +84,8 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
 
 def audio_token_counts(processor: Any, input_ids: Any) -> Any:
     """How many positions of each prompt are audio: (batch,) int64."""
+    if isinstance(processor, TextProcessor):
+        return input_ids.new_zeros(len(input_ids))
     return (input_ids == audio_token_id(processor)).sum(dim=1)
 
 
@@ -112,6 +119,8 @@ def _with_reply(turns: tuple[Turn, ...], reply: str) -> tuple[Turn, ...]:
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
     """Token ids of a conversation without its clip."""
+    if isinstance(processor, TextProcessor):
+        return processor.token_ids(turns, **ending)
     ids: list[int] = processor.tokenizer.apply_chat_template(
         conversation(turns, None),
         chat_template=processor.chat_template,
@@ -153,7 +162,8 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
         plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
         answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
         added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
-        control = sorted({*tokenizer.all_special_tokens, processor.audio_token, *filter(str.strip, added)})
+        heard = () if processor.audio_token is None else (processor.audio_token,)
+        control = sorted({*tokenizer.all_special_tokens, *heard, *filter(str.strip, added)})
         tokenizer.chat_control_tokens = control
         hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
         marked = _text_ids(processor, hostile, add_generation_prompt=True)

@@ -28,15 +28,13 @@ from typing import Any, TypeVar
 
 from lalm_agent.errors import UsageError
 from lalm_agent.models.backoff import wait_s
-from lalm_agent.models.base import Completion, ModelSpec, Request, Response
+from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
 from lalm_agent.models.openai_errors import Setback, setback_of, timed_out
 from lalm_agent.models.openai_ref import Endpoint, EndpointRef, endpoint_of, parse_ref
 from lalm_agent.models.openai_wire import Dialect, Reply, audio_part, chat_body, check, read_reply
 from lalm_agent.records import ModelInfo
 
-__all__ = ["EndpointOptions", "EndpointRef", "OpenAICompatLALM", "load", "parse_ref"]
-
-DEAF = "the model takes text only: it did not hear the clip"
+__all__ = ["DEAF", "EndpointOptions", "EndpointRef", "OpenAICompatLALM", "load", "parse_ref"]
 
 # The last is how the SDK remembers that it was asked for the response as it is.
 _KEPT_HEADERS = {"content-length", "accept-encoding", "connection", "x-stainless-raw-response"}
@@ -98,7 +96,7 @@ class OpenAICompatLALM:
         self._draw = draw
         # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
         self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
-        self._spec = ModelSpec(ModelInfo(endpoint.ref), window_s=None, device="remote", dtype="unknown")
+        self._spec = ModelSpec(ModelInfo(endpoint.ref), None, "remote", "unknown", self._options.hears_audio)
 
     @property
     def spec(self) -> ModelSpec:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lalm_agent.errors import BackendError, PermanentBackendError, TransientBackendError
+from lalm_agent.errors import BackendError, LalmError, PermanentBackendError, TransientBackendError
 from lalm_agent.models.backoff import retry_after_s
 from lalm_agent.models.openai_ref import KEY_OF_DEFAULT, KEY_OF_URL, Endpoint
 
@@ -152,7 +152,10 @@ def _of_connection(error: Exception, endpoint: Endpoint) -> Setback:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, outermost first."""
-    while error is not None:
+    """The error and what led to it, outermost first.
+
+    It ends before one of ours: an earlier failure, which the caller was handling when it asked again.
+    """
+    while error is not None and not isinstance(error, LalmError):
         yield error
         error = error.__cause__ or error.__context__

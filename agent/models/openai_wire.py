@@ -110,7 +110,7 @@ def check(request: Request, endpoint: Endpoint) -> None:
 def chat_body(
     model: str, request: Request, clip: dict[str, Any] | None, dialect: Dialect, first_draw: int = 0
 ) -> dict[str, Any]:
-    """The arguments of the SDK's `chat.completions.create` for the draws from `first_draw` on.
+    """The arguments of the SDK's `chat.completions.create` for the request's completions from `first_draw` on.
 
     What only servers other than OpenAI's know (top_k, continuing a turn) is in `extra_body`.
     """
@@ -136,8 +136,11 @@ def chat_body(
 
 
 def seed_of(request: Request, first_draw: int) -> int:
-    """The seed to send, below 2**31: fixed by the request's seed and key and by the number of its first draw."""
-    text = f"{request.decoding.seed}\n{first_draw}\n{request.key}"
+    """The seed to send, below 2**31: fixed by the request's seed and key and by the number of the first draw sent for.
+
+    first_draw: counted within the request, whose own `draw` is added.
+    """
+    text = f"{request.decoding.seed}\n{request.draw + first_draw}\n{request.key}"
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
 
 

@@ -1,4 +1,4 @@
-"""Audio chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
+"""Chat models of transformers behind the LALM protocol, one path for all families in `hf_families` and `text_lm`.
 
 What a request costs: one `generate` call for all completions of requests with the same decoding, one forward pass
 of the prompt plus one of the options (sharing the prompt's cache) where options are scored.
@@ -9,6 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.audio import Sound
 from lalm_agent.errors import LalmError, PermanentBackendError
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
 from lalm_agent.models.hf_adapters import adapter_files
@@ -49,7 +53,8 @@ class TransformersLALM:
         self._batch_rows = batch_rows
         self._adapter: str | None = None
         info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
-        self._spec = ModelSpec(info, self._hearing.window_s, checkpoint.device, checkpoint.dtype)
+        window_s = self._hearing.window_s if self._hearing else None
+        self._spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
         protect_from_control_tokens(self._processor, info.ref)
 
     def with_adapter(self, folder: str | Path) -> "TransformersLALM":
@@ -90,7 +95,7 @@ class TransformersLALM:
             raise PermanentBackendError(f"the model {self._spec.info.ref} failed: {reason}") from error
 
     def _generate(self, requests: Sequence[Request]) -> list[Response]:
-        heard = [waveform(r.sound, self._hearing) if r.sound else None for r in requests]
+        heard = [self._heard(r.sound) if r.sound else None for r in requests]
         sounds = [entry[0] if entry else None for entry in heard]
         completions = self._completions(requests, sounds)
         responses = []
@@ -100,6 +105,15 @@ class TransformersLALM:
             texts, audio_tokens = completions.get(index, ((), None))
             responses.append(Response(texts, scores, heard_s, audio_tokens, _window_warning(request, heard_s)))
         return responses
+
+    def _heard(self, sound: Sound) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        if self._hearing is None:
+            raise PermanentBackendError(
+                f"this model takes text only and cannot hear the clip: {self._spec.info.ref} is a "
+                f"{self._checkpoint.family.model}",
+                "name a model that hears; --text-only asks this one without the clip",
+            )
+        return waveform(sound, self._hearing)
 
     def _completions(
         self, requests: Sequence[Request], sounds: Sequence[Any]
@@ -129,7 +143,8 @@ class TransformersLALM:
         recorder = LogprobRecorder()
         processors: list[Any] = [recorder.before]
         if decoding.temperature > 0:
-            draws = [Draw(request.key, number) for request, (_, number) in zip(requests, batch, strict=True)]
+            numbered = zip(requests, batch, strict=True)
+            draws = [Draw(request.key, request.draw + number) for request, (_, number) in numbered]
             processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
         output = self._model.generate(
             **inputs,
@@ -140,15 +155,18 @@ class TransformersLALM:
             stopping_criteria=[recorder.after],
         )
         replies = output[:, prompt_tokens:].tolist()
-        pairs = zip(replies, recorder.rows(), counts, strict=True)
-        return [(self._completion(tokens, logprobs), count) for tokens, logprobs, count in pairs]
+        found = list(map(self._completion, replies, recorder.rows(), recorder.gap_rows()))
+        if decoding.temperature > 0:
+            # What was drawn does not hang on the two likeliest tokens.
+            found = [replace(completion, top_two_gap=None) for completion in found]
+        return list(zip(found, counts, strict=True))
 
-    def _completion(self, tokens: list[int], logprobs: list[float]) -> Completion:
+    def _completion(self, tokens: list[int], logprobs: list[float], gaps: list[float]) -> Completion:
         stops = self._stop_ids()
         end = next((i for i, token in enumerate(tokens) if token in stops), None)
         text = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-        kept = logprobs if end is None else logprobs[: end + 1]
-        return Completion(text, tuple(kept), "length" if end is None else "stop")
+        length = len(tokens) if end is None else end + 1
+        return Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", min(gaps[:length]))
 
     def _scores(self, request: Request, sound: Any) -> tuple[OptionScore, ...]:
         from lalm_agent.models.hf_scoring import option_logprobs

@@ -57,12 +57,12 @@ def answer_prompt(
 ) -> str:
     """The prompt that is answered; for the agent its third step.
 
-    The agent's first sentence stands only where both a type and its content were found.
+    The agent's first sentence stands only where both a type and its content were found; an empty text is no content.
     """
     parts = [select_one(question, choices)]
     if method is Method.MCOT:
         parts = [mcot_examples(), *parts, MCOT_SENTENCE]
-    if audio_type is not None and content is not None:
+    if audio_type is not None and content and content.strip():
         given = GIVEN_CONTENT_TEMPLATE.replace("{type}", audio_type.capitalize())
         # The content is replaced last: what a transcript says must never be read as a placeholder.
         parts = [given.replace("{content}", content), *parts]
@@ -81,7 +81,7 @@ def mcot_examples() -> str:
 def prompt_hashes(method: Method) -> dict[str, str]:
     """sha256 of each prompt that a method uses, with its slots left open.
 
-    A run is the same run only if these are the same.
+    A run is the same run only if these are the same. Those of `lora` are the baseline's: only the weights differ.
     """
     slots = ("{choices}",)
     prompts = {"answer": answer_prompt(method, "{question}", slots)}

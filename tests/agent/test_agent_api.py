@@ -124,7 +124,7 @@ def test_the_model_is_loaded_once_for_many_threads(
 ) -> None:
     loaded = []
 
-    def load(config: AgentConfig) -> ScriptedLALM:
+    def load(config: AgentConfig, rows: int) -> ScriptedLALM:
         loaded.append(config.model)
         threading.Event().wait(0.05)
         return ScriptedLALM(lambda _: "IDK")

@@ -182,3 +182,8 @@ def test_same_text_is_symmetric(one: str, other: str) -> None:
 def test_refuses() -> None:
     assert refuses("Well, I really don't know, but dog")
     assert not refuses("I know that it is a dog")
+
+
+@pytest.mark.parametrize("text", ["D", "(D)", "4.", "The answer is D."])
+def test_a_label_never_names_an_empty_choice(text: str) -> None:
+    assert parse(text, ("dog", "cat", "cow", "")).status is Status.UNPARSED

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lalm_agent.audio import Sound
+from lalm_agent.cli.main import run
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
@@ -193,3 +194,19 @@ load({str(tiny_checkpoint)!r})
 assert "peft" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_method_lora_asks_the_adapted_model(
+    tiny_checkpoint: Path, qwen_adapter: Path, sound: Sound, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for arguments in (["--method", "baseline"], ["--method", "lora", "--adapter", str(qwen_adapter)]):
+        model = ["--model", str(tiny_checkpoint), "--max-new-tokens", "4", "--device", "cpu"]
+        assert run(["ask", sound.ref.path, "Which?", "-c", "dog", "-c", "cat", "--json", *model, *arguments]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    baseline, lora = said
+    assert (lora["method"], lora["tools"]) == ("lora", {"answer": "lalm"})
+    assert lora["steps"][0]["prompt"] == baseline["steps"][0]["prompt"]
+    assert lora["steps"][0]["output"] != baseline["steps"][0]["output"]
+    assert baseline["model"]["adapter_sha256"] is None
+    assert lora["model"]["adapter_sha256"] is not None

@@ -169,7 +169,7 @@ def test_other_forms_scan_no_entry_points(ref: str, tmp_path: Path, monkeypatch:
         raise AssertionError("scanned")
 
     monkeypatch.setattr("lalm_agent.plugins.entry_points", scan)
-    monkeypatch.setattr("lalm_agent.assemble._load_checkpoint", lambda *_: None)
+    monkeypatch.setattr("lalm_agent.loading._load_checkpoint", lambda *_: None)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     (tmp_path / "script.jsonl").touch()
     load_model(AgentConfig(model=ref))

@@ -26,6 +26,11 @@ def test_baseline() -> None:
     assert prompts.answer_prompt(Method.BASELINE, QUESTION, CHOICES) == SELECT
 
 
+def test_lora_asks_as_the_baseline_does() -> None:
+    assert prompts.answer_prompt(Method.LORA, QUESTION, CHOICES) == SELECT
+    assert prompts.prompt_hashes(Method.LORA) == prompts.prompt_hashes(Method.BASELINE)
+
+
 def test_idk() -> None:
     assert prompts.answer_prompt(Method.IDK, QUESTION, CHOICES) == f"{SELECT} {IDK}"
 
@@ -37,6 +42,12 @@ def test_agent_with_content() -> None:
 
 def test_agent_without_a_type_has_no_first_sentence() -> None:
     assert prompts.answer_prompt(Method.AGENT, QUESTION, CHOICES) == f"{SELECT} {IDK}"
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_agent_with_empty_content_has_no_first_sentence(content: str) -> None:
+    prompt = prompts.answer_prompt(Method.AGENT, QUESTION, CHOICES, AudioType.SPEECH, content)
+    assert prompt == f"{SELECT} {IDK}"
 
 
 def test_mcot_ends_with_the_paper_s_sentences() -> None:

@@ -22,6 +22,8 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "answer_mode": ("score", "generate", "score"),
     "adapter": ("a", "b", "c"),
     "max_new_tokens": (1, "2", 3),
+    "temperature": (0.5, "1.5", 1.0),
+    "seed": (1, "2", 3),
     "device": ("cpu", "cuda", "mps"),
     "dtype": ("float32", "bfloat16", "float16"),
     "trust_remote_code": (True, "false", True),

@@ -1,5 +1,8 @@
 """The nodes that the LALM fills: what they ask, what they give back."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -123,3 +126,64 @@ def test_per_clip_keeps_no_failures(task: Task) -> None:
     with pytest.raises(PermanentBackendError):
         kept(task)
     assert kept(task).text == "fine"
+
+
+def test_per_clip_finds_a_result_once_for_threads_that_ask_at_the_same_time(task: Task) -> None:
+    class Slow(Counting):
+        def __call__(self, task: Task) -> ToolResult:
+            time.sleep(0.05)
+            return super().__call__(task)
+
+    start = threading.Barrier(6)
+    kept = PerClip(tool := Slow())
+
+    def call(number: int) -> ToolResult:
+        start.wait(20)
+        return kept(replace(task, audio_type=AudioType.MUSIC if number % 2 else AudioType.SOUND))
+
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(call, range(6)))
+    assert tool.calls == 2
+    assert sorted(result.cached for result in results) == [False] * 2 + [True] * 4
+    assert len({result.text for result in results[::2]}) == len({result.text for result in results[1::2]}) == 1
+    assert kept._turns == {}
+
+
+def test_per_clip_goes_on_after_the_failure_of_the_thread_that_all_wait_for(task: Task) -> None:
+    class Failing(Counting):
+        def __call__(self, task: Task) -> ToolResult:
+            time.sleep(0.02)
+            if super().__call__(task).text == "result 1":
+                raise PermanentBackendError("first")
+            return ToolResult("fine")
+
+    kept = PerClip(tool := Failing())
+
+    def call(_: int) -> str:
+        try:
+            return kept(task).text
+        except PermanentBackendError:
+            return "failed"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(call, range(4))) == ["failed", "fine", "fine", "fine"]
+    assert tool.calls == 2
+
+
+@pytest.mark.parametrize(("gap", "said"), [(None, False), (0.5, False), (1e-3, False), (9e-4, True), (0.0, True)])
+def test_a_reply_that_hangs_on_rounding_says_so(task: Task, gap: float | None, said: bool) -> None:
+    model = ScriptedLALM([Response((Completion("dog", None, "stop", gap),), None, (0.0, 1.0), 3)])
+    assert [w.startswith("a close call") for w in LalmCaptioner(model, Decoding())(task).warnings] == [True] * said
+
+
+@pytest.mark.parametrize(("cat", "said"), [(-2.0, True), (-2.001, True), (-2.01, False)])
+def test_a_score_that_hangs_on_rounding_says_so(task: Task, cat: float, said: bool) -> None:
+    result = LalmAnswerer(scored(dog=-2.0, cat=cat, IDK=-9.0), Decoding(), "score")(task)
+    assert result.text == "dog"
+    assert [warning.startswith("a close call") for warning in result.warnings] == [True] * said
+
+
+def test_an_answer_is_asked_for_by_id_and_draw(task: Task) -> None:
+    model = scored(dog=-2.0, cat=-1.0)
+    LalmAnswerer(model, Decoding())(replace(task, question=replace(task.question, id="q", draw=3)))
+    assert (model.asked[0].key, model.asked[0].draw) == ("q", 3)

@@ -24,6 +24,8 @@ from lalm_agent.training.synth.requirements import require_synth
 UNANSWERABLE_EVERY = 5
 FAMILIES = ("gold_removed", "wrong_modality", "unheard", "swapped", "silence", "low_snr")
 MAX_TRIES = 20
+MASKED = {"silence": "silence", "low_snr": "noise"}
+"""Family -> what is heard of its clips in place of what they were made from."""
 NEVER_UNKNOWN = ("type", "sound_present", "instrument_present", "drums", "behind", "tempo_bpm")
 """Skills that silence or another clip can leave answerable, so that they are not asked of one."""
 
@@ -32,12 +34,24 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One question of the benchmark with the clip it is asked about."""
+    """One question of the benchmark with the clip it is asked about.
+
+    samples: what is heard, (n,) float32 in [-1, 1] at 16 kHz; those of `clip`, or silence in their place.
+    """
 
     id: str
     samples: Samples
     clip: Clip
     question: SynthQuestion
+
+    @property
+    def content(self) -> str:
+        """What a perfect content step says of the samples: the English words where they are known, else a caption.
+
+        Silence and noise that drowns a clip are said to be that: what lies behind them cannot be heard.
+        """
+        masked = MASKED.get(self.question.family or "")
+        return masked or self.clip.facts.transcript or self.clip.facts.caption
 
 
 def write_benchmark(folder: Path, split: Split, n: int, seed: int, progress: Progress | None = None) -> None:
@@ -192,6 +206,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "level": question.level,
         "seed": clip.seed,
         "family": question.family,
+        "content": entry.content,
     }
 
 

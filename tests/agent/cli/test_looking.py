@@ -52,7 +52,7 @@ def test_models_lists_the_forms(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("method", "nodes"),
-    [("agent", set(NODES)), ("baseline", {"answer"}), ("idk", {"answer"}), ("mcot", {"answer"})],
+    [("agent", set(NODES)), ("baseline", {"answer"}), ("idk", {"answer"}), ("mcot", {"answer"}), ("lora", {"answer"})],
 )
 def test_mermaid(capsys: pytest.CaptureFixture[str], method: str, nodes: set[str]) -> None:
     assert run(["graph", "--method", method]) == 0

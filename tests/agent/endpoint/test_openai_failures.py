@@ -122,6 +122,20 @@ def test_nobody_there_is_transient(failure: Any, scheme: str) -> None:
     assert url in error.message
 
 
+def test_whoever_asks_again_while_handling_a_failure_reads_of_the_new_one_alone(stub: Any, connect: Any) -> None:
+    stub.plays(stub.hangs_up)
+    lalm = connect(max_attempts=2).lalm
+    with pytest.raises(TransientBackendError) as first:
+        lalm.generate([ask()])
+    try:
+        raise first.value
+    except TransientBackendError:
+        with pytest.raises(TransientBackendError) as second:
+            lalm.generate([ask()])
+    assert second.value.message == first.value.message
+    assert (second.value.message.count("no reply from"), second.value.message.count("attempts")) == (1, 1)
+
+
 def test_a_server_that_speaks_no_tls_is_no_reply(failure: Any, stub: Any) -> None:
     url = stub.url.replace("http://", "https://")
     lalm = OpenAICompatLALM(endpoint_of(f"openai:m@{url}", {}), EndpointOptions(max_attempts=1))

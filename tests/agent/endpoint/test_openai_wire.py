@@ -86,6 +86,12 @@ def test_the_seed_differs_by_key_seed_and_draw_only() -> None:
     assert seed_of(once, 2) == seed_of(again, 2)
 
 
+def test_the_seed_of_a_draw_is_the_same_wherever_the_request_begins() -> None:
+    first, third = (request(decoding=SAMPLED, key="a", draw=draw) for draw in (0, 2))
+    assert chat_body("m", third, None, FULL)["seed"] == seed_of(first, 2) != seed_of(first, 0)
+    assert seed_of(third, 1) == seed_of(first, 3)
+
+
 def test_a_begun_reply_is_continued_by_servers_that_can() -> None:
     begun = request(Turn("user", "What?"), Turn("assistant", "It is"))
     extra = chat_body("m", begun, None, FULL)["extra_body"]

@@ -3,16 +3,19 @@ import wave
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lalm_agent.errors import UsageError
+from lalm_agent.records import AudioType
 from lalm_agent.training.synth import requirements
 from lalm_agent.training.synth.benchmark import FAMILIES, write_benchmark
+from lalm_agent.training.synth.clips import make_clip
 from lalm_agent.training.synth.records import Split
 from lalm_agent.training.synth.requirements import find_soundfont, require_synth
 
 MMAU_KEYS = ["id", "audio_id", "question", "choices", "answer", "dataset", "task", "split", "category", "sub-category"]
-OUR_KEYS = ["difficulty", "answerable", "seen", "skill", "level", "seed", "family"]
+OUR_KEYS = ["difficulty", "answerable", "seen", "skill", "level", "seed", "family", "content"]
 N = 95
 
 
@@ -56,6 +59,26 @@ def test_modalities_answers_and_families_are_balanced(rows: list[dict]) -> None:
     for row in rows:
         assert (row["answer"] is None) == (not row["answerable"]) == (row["family"] is not None)
         assert row["answerable"] == (row["choices"].count(row["answer"]) == 1)
+
+
+def test_content_is_what_a_perfect_content_step_says_of_the_clip_heard(folder: Path, rows: list[dict]) -> None:
+    masked = {"silence": "silence", "low_snr": "noise"}
+    assert {row["content"] for row in rows if row["family"] in masked} == set(masked.values())
+    for row in [row for at, row in enumerate(rows) if row["family"] is not None or at % 8 == 0]:
+        made = make_clip(row["seed"], Split.TEST, AudioType(row["task"]), row["seen"])
+        if row["family"] in masked:
+            assert row["content"] == masked[row["family"]]
+            continue
+        with wave.open(str(folder / row["audio_id"])) as file:
+            heard = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        assert np.array_equal(heard, np.round(made.samples * 32767)), "the facts are those of the clip that is heard"
+        assert row["content"] == (made.facts.transcript or made.facts.caption)
+
+
+def test_content_is_a_transcript_only_of_known_english_words(rows: list[dict]) -> None:
+    spoken = [row["content"] for row in rows if row["task"] == "speech" and row["family"] is None]
+    captions = [content for content in spoken if content.startswith("a ") and " voice" in content]
+    assert 0 < len(captions) < len(spoken)
 
 
 def test_the_truth_goes_round_the_places(rows: list[dict]) -> None:

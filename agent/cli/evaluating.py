@@ -1,0 +1,145 @@
+"""What `lalm-agent eval` does, step by step; everything is checked before a model is loaded."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lalm_agent.cli import options
+from lalm_agent.cli.eval_flags import ENDPOINT, EvalOptions
+from lalm_agent.cli.eval_identity import identity_of, loaded_identity
+from lalm_agent.cli.eval_report import Report, say
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import UsageError
+from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.plan import Plan, check_clips, make_plan
+from lalm_agent.eval.stored import Heard
+from lalm_agent.records import Method
+
+
+def evaluate_data(flags: dict[str, Any], wanted: EvalOptions) -> int:
+    """Run `lalm-agent eval`; the exit code.
+
+    Raises:
+        UsageError: the call is wrong, or the folder is another run's.
+        DataError: the data or the folder cannot be used.
+        BackendError: the model cannot.
+        KeyboardInterrupt: Ctrl-C; what was answered is kept.
+    """
+    config = _config(flags, wanted)
+    from lalm_agent.eval.benchmarks import load_benchmark
+    from lalm_agent.eval.folder import MismatchError
+
+    benchmark = load_benchmark(wanted.data, wanted.data_file, wanted.audio_root)
+    if wanted.dry_run:
+        from lalm_agent.cli.eval_dry import dry_run
+
+        return dry_run(config, wanted, benchmark)
+    with ExitStack() as stack:
+        try:
+            return _run(config, wanted, benchmark, stack)
+        except MismatchError as error:
+            for line in error.fields:
+                say(f"differs: {line}")
+            raise
+
+
+def _config(flags: dict[str, Any], wanted: EvalOptions) -> AgentConfig:
+    config: AgentConfig = options.settings_from(flags)
+    if "preset" not in config.model_fields_set:
+        config = config.model_copy(update={"preset": "paper"})
+    if wanted.draws > 1 and config.temperature == 0:
+        raise UsageError(f"{wanted.draws} draws without a temperature would all be the same", "give --temperature 0.7")
+    given = wanted.type_source != "model" or wanted.content_source != "model"
+    if given and config.method is not Method.AGENT:
+        raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
+    # A failed node has to end its question, not the run.
+    return config.model_copy(update={"debug": False})
+
+
+def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: ExitStack) -> int:
+    from lalm_agent.eval.folder import RunFolder
+
+    folder = stack.enter_context(RunFolder(wanted.out))
+    plan = make_plan(benchmark, wanted.wanted(config.seed), folder.items, folder.answers)
+    check_clips(plan)
+    clip = clip_source(wanted, benchmark, plan, config, wanted.out)
+    agent, given = make_agent(config, wanted, plan, stack)
+    identity = identity_of(agent, wanted, benchmark, given)
+    folder.check(identity, loaded=False)
+    if plan.works or folder.spec is None:
+        say("loading the model")
+    # Also for a finished run: weights that changed under the same name make it another run.
+    identity = loaded_identity(identity, agent.spec)
+    folder.check(identity)
+    report = Report(wanted, identity, plan, agent.spec.device)
+    if not plan.works and folder.spec is not None:
+        return report.nothing_to_do(folder)
+    from lalm_agent.cli.eval_asking import ask_everything
+
+    return ask_everything(agent, folder, plan, clip, report)
+
+
+def clip_source(
+    wanted: EvalOptions, benchmark: Benchmark, plan: Plan, config: AgentConfig, folder: Path
+) -> Callable[[Item], Heard]:
+    """What is heard for a question, by `--audio`. `folder`: where silent clips may be written.
+
+    Raises:
+        UsageError: the data have a single clip, and it is to be swapped.
+    """
+    from lalm_agent.eval.blind import Real, Silence, Swap
+    from lalm_agent.eval.store import SILENCE
+
+    root = benchmark.audio_root or Path()
+    if wanted.audio == "silence":
+        return Silence(root, folder / SILENCE, config.max_audio_s)
+    if wanted.audio == "swap":
+        return Swap(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
+    return Real(root)
+
+
+def make_agent(config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: ExitStack) -> tuple[Any, dict[str, str]]:
+    """An agent that has not loaded its model yet, and the names of the tools that are given by the data.
+
+    Raises:
+        UsageError: a node or tool that does not exist, or data that give no content.
+    """
+    from lalm_agent.assemble import Agent
+    from lalm_agent.eval.given import given_tools
+    from lalm_agent.models.counted import Budget, Counted
+
+    budget = Budget(wanted.max_requests)
+    given = given_tools(plan.pool, wanted.type_source, wanted.content_source, config.seed)
+
+    def wrap(model: Any) -> Any:
+        counted = Counted(model, budget)
+        if wanted.dry_run or not config.model.startswith(ENDPOINT):
+            return counted
+        from lalm_agent.eval.store import RESPONSES
+        from lalm_agent.models.response_cache import CachedResponses
+
+        cached = CachedResponses(counted, wanted.out / RESPONSES)
+        stack.callback(cached.close)
+        return cached
+
+    agent = Agent(config, tools={**config.tools, **given}, batch_rows=wanted.batch_size, wrap=wrap)
+    return agent, {node: tool.name for node, tool in given.items()}
+
+
+def silent_folder(stack: ExitStack) -> Path:
+    """A folder that goes away, for the silent clips of a dry run."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
+
+
+def stopwatch() -> float:
+    """Seconds on a clock that only goes forward."""
+    return time.monotonic()
+
+
+def command_line() -> tuple[str, ...]:
+    """The command as it was typed, without the folder of the program."""
+    return (Path(sys.argv[0]).name, *sys.argv[1:])

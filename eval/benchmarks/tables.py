@@ -1,0 +1,188 @@
+"""Rows of JSONL, JSON and CSV files with the numbers of their lines. What a row means is not known here.
+
+Strict where a row could be lost or changed without a word: UTF-8 only, no key twice in an object, no column twice in
+a header, as many cells as columns.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lalm_agent.errors import DataError, UsageError
+
+SUFFIXES = (".jsonl", ".json", ".csv")
+Row = dict[str, object]
+NumberedRow = tuple[int, Row | DataError]
+_BOM = b"\xef\xbb\xbf"
+_MAX_CELL = 10_000_000
+"""Characters of a CSV cell; the standard library's limit is too low for a transcript."""
+
+
+class _Reader(Protocol):
+    """What `csv.reader` returns."""
+
+    line_num: int
+
+    def __next__(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file's rows in order, each with its line (for a JSON array its element), counted from 1.
+
+    sha256: over the file's bytes.
+    rows: read while they are iterated over, once.
+    """
+
+    sha256: str
+    rows: Iterable[NumberedRow]
+
+
+def read_table(path: Path) -> Table:
+    """Open a file of rows; its suffix says how to read it.
+
+    Raises:
+        UsageError: the suffix is none of `.jsonl`, `.json`, `.csv`.
+        DataError: the file is missing, empty, or cannot be read as what its name says.
+    """
+    readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows}
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
+    data = read_bytes(path)
+    return Table(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a data file.
+
+    Raises:
+        DataError: there is no such file, it may not be read, or it is empty.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", "check the path") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "give a file that can be read") from error
+    if not data.strip():
+        raise DataError(f"{path} is empty", "download or write it again")
+    return data
+
+
+def parse_json(text: str) -> object:
+    """A JSON text in which no object has a key twice.
+
+    Raises:
+        DataError: one has, or the text is not JSON; the message says where, without the file.
+    """
+    try:
+        value: object = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}", "mend it") from None
+    except (RecursionError, ValueError) as error:  # Nested too deep, or a number of thousands of digits.
+        raise DataError(f"not JSON that can be read: {error}", "mend it") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"the key {twice!r} is given twice", "keep one of the two")
+    return row
+
+
+def _jsonl(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    del path  # A bad line is a fault of that line, not of the file.
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            yield number, _json_row(line)
+
+
+def _json_row(line: bytes) -> Row | DataError:
+    try:
+        value = parse_json(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return DataError("not UTF-8", "save the file as UTF-8")
+    except DataError as error:
+        return DataError(error.message.replace("line 1, ", ""), error.hint)
+    return _as_row(value)
+
+
+def _as_row(value: object) -> Row | DataError:
+    if isinstance(value, dict):
+        return value
+    return DataError(f"a question is a JSON object, and this is a {_kind(value)}", "write {…} with the question's keys")
+
+
+def _kind(value: object) -> str:
+    names = {list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _json_array(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    try:
+        value = parse_json(utf8(data, path))
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", error.hint) from None
+    if not isinstance(value, list):
+        raise DataError(f"{path} holds no JSON list", "write the questions as a list, or give a .jsonl file")
+    return ((number, _as_row(element)) for number, element in enumerate(value, start=1))
+
+
+def utf8(data: bytes, path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DataError: it is not UTF-8; the message names the line.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line} is not UTF-8", "save the file as UTF-8") from None
+
+
+def csv_rows(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    """Rows of a CSV file with a header, each with the line on which it begins.
+
+    Raises:
+        DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
+    """
+    csv.field_size_limit(_MAX_CELL)
+    reader = csv.reader(io.StringIO(utf8(data, path), newline=""), strict=True)
+    header = _next_row(reader, path) or []
+    if len(set(header)) < len(header) or "" in header:
+        raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
+    return _csv_body(reader, header, path)
+
+
+def _csv_body(reader: _Reader, header: list[str], path: Path) -> Iterator[NumberedRow]:
+    while True:
+        begin = reader.line_num + 1
+        cells = _next_row(reader, path)
+        if cells is None:
+            return
+        if not cells:
+            continue
+        if len(cells) == len(header):
+            yield begin, dict(zip(header, cells, strict=True))
+        else:
+            reason = f"{len(cells)} cells, and the header has {len(header)}"
+            yield begin, DataError(reason, "quote cells that hold commas")
+
+
+def _next_row(reader: _Reader, path: Path) -> list[str] | None:
+    try:
+        return next(reader)
+    except StopIteration:
+        return None
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}", "mend the quotes of this row") from None

@@ -1,0 +1,141 @@
+"""The Reliability Gain Index, log10(dHum / dCon), in three named conventions (P1, arXiv 2505.19294, section 4).
+
+    convention   dCon             dHum             what it is
+    equation     (Nc - Ncc) / Nc  (Nw - Nww) / Nw  the paper's equations
+    table        (Nc - Ncc) / N   (Nw - Nww) / N   what the paper's tables print
+    strict       Ncr / Nc         Nwr / Nw         ours: only refusals count, a flipped answer is none
+
+N_xy are the questions that were x under the baseline and are y under the method: c correct, r refused, w wrong, with
+unparsed and failed in w on both sides. What the baseline itself refused is in N and enters neither delta.
+
+A method that never refuses and re-rolls answers at constant accuracy has equation RGI log10(Nc / Nw), and random
+refusal has table RGI log10(Nw / Nc); strict is undefined for the one and 0 for the other. RGI is a log ratio of rates:
+it grows without bound as refusals become few, so compare it at equal coverage only.
+
+All take transitions (..., 5, 5) int64 and give (...) float64: NaN where undefined, infinities as they are.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.eval.metrics.counts import Counts, Floats, ratio, three_way
+from lalm_agent.eval.metrics.estimate import Kind, kind_of
+from lalm_agent.eval.metrics.reliability import refusals
+
+
+class Convention(StrEnum):
+    """Which changes count, and what they are divided by."""
+
+    EQUATION = "equation"
+    TABLE = "table"
+    STRICT = "strict"
+
+
+def deltas(t: Counts, convention: Convention) -> tuple[Floats, Floats]:
+    """(dCon, dHum): the increase of conservativeness and of humbleness, as fractions.
+
+    NaN where the baseline has nothing right (dCon) or nothing wrong (dHum), in every convention: there was nothing
+    whose refusal could have been counted.
+    """
+    con, hum = _numerators(t, convention)
+    return _deltas(t, convention, con, hum)
+
+
+def rgi(t: Counts, convention: Convention) -> Floats:
+    """log10(dHum / dCon): +inf where only dCon is 0, -inf where only dHum is; NaN where both are or one is NaN."""
+    con, hum = _numerators(t, convention)
+    return _log_ratio(t, convention, con, hum)
+
+
+def kind(t: Counts, convention: Convention) -> Kind:
+    """What the RGI of one method's transitions (5, 5) is: finite, an infinity or undefined."""
+    return kind_of(float(rgi(t, convention)))
+
+
+def flip_only(t: Counts, convention: Convention) -> Floats:
+    """The RGI if only flips counted: Ncw and Nwc as the numerators.
+
+    What of the RGI a method gets without refusing anything. NaN under `strict`, which counts no flips.
+    """
+    if convention is Convention.STRICT:
+        return np.full(t.shape[:-2], np.nan)
+    m = three_way(t)
+    return _log_ratio(t, convention, m[..., 0, 2], m[..., 2, 0])
+
+
+def smoothed(t: Counts, convention: Convention) -> Floats:
+    """The RGI with half a count added to each of the two numerators; a figure of its own, never shown as the RGI.
+
+    Finite where the RGI is infinite. NaN where the RGI is undefined: with both numerators 0, the two halves alone
+    would make log10(Nc / Nw) out of a method that changed nothing.
+    """
+    con, hum = _numerators(t, convention)
+    value = _log_ratio(t, convention, con + 0.5, hum + 0.5)
+    return np.where((con == 0) & (hum == 0), np.nan, value)
+
+
+def rgi_null(t: Counts, convention: Convention) -> Floats:
+    """The RGI with as many refusals put where random refusal puts them on average, the flips held fixed.
+
+    The null is that of `reliability.rel_null`. Without flips it is 0 under `equation` and `strict`, and
+    log10(Nw / Nc) under `table`. RGI is not linear in where the refusals fall, so this is the RGI of the mean place
+    and not the mean RGI, which is infinite whenever all of them can fall on one side.
+    """
+    m = three_way(t)
+    from_right, from_wrong, refused = refusals(t)
+    pool = np.maximum(from_right + from_wrong, 1)
+    con, hum = refused * from_right / pool, refused * from_wrong / pool
+    if convention is not Convention.STRICT:
+        con, hum = con + m[..., 0, 2], hum + m[..., 2, 0]
+    return _log_ratio(t, convention, con, hum)
+
+
+def null_p(t: Counts) -> float | None:
+    """P(X <= Ncr) under random refusal with flips held fixed: how often chance spares right answers as well or better.
+
+    t: transitions (5, 5) of one method. X ~ Hypergeometric(A + B, A, R) as in `reliability.rel_null`, exact and
+    one-sided. In every convention more refusals of right answers mean a lower RGI, so this one p-value belongs to all
+    three. None where nothing was refused. Questions are taken as exchangeable: two about one clip count as two.
+    """
+    from scipy.stats import hypergeom
+
+    from_right, from_wrong, refused = (int(part) for part in refusals(t))
+    if refused == 0:
+        return None
+    return float(hypergeom.cdf(int(three_way(t)[0, 1]), from_right + from_wrong, from_right, refused))
+
+
+def _numerators(t: Counts, convention: Convention) -> tuple[Counts, Counts]:
+    m = three_way(t)
+    con, hum = m[..., 0, 1], m[..., 2, 1]
+    if convention is Convention.STRICT:
+        return con, hum
+    return con + m[..., 0, 2], hum + m[..., 2, 0]
+
+
+def _baseline(t: Counts) -> tuple[Floats, Floats]:
+    """(Nc, Nw) as float64."""
+    n = three_way(t).sum(axis=-1).astype(np.float64)
+    return n[..., 0], n[..., 2]
+
+
+def _deltas(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArray[Any]) -> tuple[Floats, Floats]:
+    n_correct, n_wrong = _baseline(t)
+    if convention is Convention.TABLE:
+        n = t.sum(axis=(-1, -2))
+        # An empty side makes a delta undefined even where N could divide it.
+        return np.where(n_correct > 0, ratio(con, n), np.nan), np.where(n_wrong > 0, ratio(hum, n), np.nan)
+    return ratio(con, n_correct), ratio(hum, n_wrong)
+
+
+def _log_ratio(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArray[Any]) -> Floats:
+    n_correct, n_wrong = _baseline(t)
+    if convention is Convention.TABLE:
+        n_correct, n_wrong = np.minimum(n_correct, 1), np.minimum(n_wrong, 1)
+    # Cross products are exact, so that equal rates give exactly 0 (and both 0, or an empty side, 0 / 0, which is NaN).
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value: Floats = np.log10(np.divide(hum * n_correct, con * n_wrong))
+    return np.where((n_correct > 0) & (n_wrong > 0), value, np.nan)

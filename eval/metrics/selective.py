@@ -1,0 +1,136 @@
+"""Answering selectively by a confidence: risk and coverage, discrimination, calibration.
+
+An unknown confidence is NaN. It is never given a value: the answer is left out of every figure, and `Ranked` says how
+many there were. Conventions follow El-Yaniv and Wiener 2010 (risk-coverage), Geifman et al. 2019 (AURC, its excess)
+and Guo et al. 2017 (ECE).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, Bools, Codes, Floats
+
+ECE_BINS = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The replies that have a confidence, the most confident first.
+
+    right: (m,) bool. confidence: (m,) float64 in [0, 1], falling.
+    n_unknown: replies without a confidence, left out.
+    n_without: questions without an answer to rank: abstained and failed.
+    """
+
+    right: Bools
+    confidence: Floats
+    n_unknown: int
+    n_without: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Risk over coverage, both (m,): keeping the i + 1 most confident of m answers.
+
+    coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct.
+    threshold: the lowest confidence kept. Inside a tie, where no threshold can lie, risk is the mean over the orders.
+    """
+
+    coverage: Floats
+    risk: Floats
+    threshold: Floats
+
+
+def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
+    """Rank the replies (n,) by confidence (n,), NaN = unknown. Correct is right; wrong and unparsed are not.
+
+    Raises:
+        DataError: a confidence lies outside [0, 1].
+        ValueError: the two differ in length.
+    """
+    if codes.shape != confidence.shape:
+        raise ValueError(f"one confidence for each question is needed, not {confidence.shape} for {codes.shape}")
+    known = ~np.isnan(confidence)
+    outside = known & ~((confidence >= 0) & (confidence <= 1))
+    if outside.any():
+        raise DataError(
+            f"{outside.sum()} confidences lie outside 0 to 1, such as {confidence[outside][0]}",
+            "give probabilities; log-probabilities have to be exponentiated",
+        )
+    replied = (codes != ABSTAINED) & (codes != FAILED)
+    used = replied & known
+    order = np.argsort(-confidence[used], kind="stable")
+    return Ranked(
+        right=(codes[used] == CORRECT)[order],
+        confidence=confidence[used][order].astype(np.float64),
+        n_unknown=int((replied & ~known).sum()),
+        n_without=int((~replied).sum()),
+    )
+
+
+def risk_coverage(answers: Ranked) -> Curve:
+    """The risk-coverage curve, one point for each number of answers kept. Empty without answers."""
+    n = len(answers.right)
+    kept = np.arange(1, n + 1)
+    last = np.flatnonzero(np.append(np.diff(answers.confidence) != 0, True)[:n])
+    errors = np.cumsum(~answers.right)[last]
+    # Over all orders of a tie, errors come in evenly.
+    expected = np.interp(kept, np.append(0, last + 1), np.append(0, errors))
+    return Curve(kept / max(n, 1), expected / kept, answers.confidence)
+
+
+def aurc(answers: Ranked) -> float:
+    """Area under the risk-coverage curve: the mean of its points. Lower is better; NaN without answers."""
+    return _mean(risk_coverage(answers).risk)
+
+
+def excess_aurc(answers: Ranked) -> float:
+    """AURC minus that of an oracle that ranks every right answer first, computed exactly. NaN without answers."""
+    kept = np.arange(1, len(answers.right) + 1)
+    oracle = np.maximum(0, kept - answers.right.sum()) / kept
+    return aurc(answers) - _mean(oracle)
+
+
+def risk_at_coverage(answers: Ranked, coverage: float) -> float:
+    """Error rate among the most confident answers that make up at least this share, in (0, 1]. NaN without answers.
+
+    Raises:
+        UsageError: the coverage is not in (0, 1].
+    """
+    if not 0 < coverage <= 1:
+        raise UsageError(f"coverage lies above 0 and up to 1, not at {coverage}", "give a share such as 0.8")
+    n = len(answers.right)
+    # 1e-9: 0.7 * 10 must be 7 answers and not 8.
+    return float(risk_coverage(answers).risk[math.ceil(coverage * n - 1e-9) - 1]) if n else math.nan
+
+
+def auroc(answers: Ranked) -> float:
+    """Chance that a right answer is more confident than a wrong one; a tie counts half. NaN if either is missing."""
+    from scipy.stats import rankdata
+
+    n_right, n_wrong = int(answers.right.sum()), int((~answers.right).sum())
+    if not n_right or not n_wrong:
+        return math.nan
+    ranks = rankdata(answers.confidence)[answers.right].sum()
+    return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
+
+
+def ece(answers: Ranked, bins: int = ECE_BINS) -> float:
+    """Expected calibration error over equal-width bins (lower, upper], the first with its lower end.
+
+    The sum over the bins of |share right - mean confidence|, weighted by the bin's share of the answers. NaN without
+    answers.
+    """
+    n = len(answers.right)
+    which = np.digitize(answers.confidence, np.arange(1, bins) / bins, right=True)
+    # |right - confidence| summed inside a bin is the bin's gap times its size.
+    gaps = np.bincount(which, answers.right - answers.confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / n) if n else math.nan
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else math.nan

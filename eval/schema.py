@@ -1,0 +1,226 @@
+"""The report of `lalm-agent score --json`, as records that are their own JSON schema.
+
+Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it. The keys
+of CONTRACT.md come first in each record; the others are additions.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(_Record):
+    """A fraction or a difference of fractions with its 95 % interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class RgiFigure(_Record):
+    """The Reliability Gain Index in one convention (P1 section 4; `metrics.rgi`).
+
+    kind, low_kind, high_kind: finite, +inf, -inf or undefined. undefined_share: share of the resamples without a
+    value, which were dropped. flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance
+    puts them on average. null_p: how often chance spares right answers as well. smoothed: with half a count added.
+    """
+
+    d_con: float | None
+    d_hum: float | None
+    value: float | None
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    flip_only: float | None = None
+    null_p: float | None = None
+    low_kind: str = "undefined"
+    high_kind: str = "undefined"
+    undefined_share: float | None = None
+    flip_only_kind: str = "undefined"
+    null: float | None = None
+    null_kind: str = "undefined"
+    smoothed: float | None = None
+
+
+class McNemarFigure(_Record):
+    """McNemar's exact test. b: questions that only the first method has right; c: only the second. p_holm: adjusted."""
+
+    p: float
+    b: int
+    c: int
+    p_holm: float | None = None
+
+
+class MethodPair(McNemarFigure):
+    """The test between two methods on all questions of both."""
+
+    first: str
+    second: str
+    n: int
+
+
+class Published(_Record):
+    """Accuracy by the published string match, of which refusals are wrong answers like any other."""
+
+    scorer: str
+    acc: float | None
+
+
+class HonestyFigures(_Record):
+    """Prudence, over-conservativeness and honesty (arXiv 2312.07000); quadrants (arXiv 2401.13275) as counts."""
+
+    prudence: float | None
+    over_conservativeness: float | None
+    honesty: float | None
+    truthful: float | None
+    quadrants: dict[str, int]
+
+
+class RefusingFigures(_Record):
+    """How well unanswerable questions were refused. n_answerable and n_unanswerable are its denominators."""
+
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    false_refusal_rate: Figure
+    n_unanswerable: int
+    n_answerable: int
+    counts_unanswerable: dict[str, int]
+
+
+class RgiDifference(_Record):
+    """A difference of two strict RGI, which may be infinite."""
+
+    value: float | None
+    kind: str
+    low: float | None
+    low_kind: str
+    high: float | None
+    high_kind: str
+    undefined_share: float | None
+
+
+class MatchedFigures(_Record):
+    """As many refusals as the method has, of the baseline's least confident answers (`metrics.matched`).
+
+    reason: why there are no figures. confidence_known: share of the baseline's answers with a confidence.
+    rel_difference, rgi_difference: the method minus this control, Rel and strict RGI. beaten: whether the whole
+    interval of rgi_difference is above 0; null where it is undefined.
+    """
+
+    n_rejected: int
+    n_unparsed: int
+    n_unknown: int
+    n_tied: int
+    confidence_known: float | None
+    reason: str | None = None
+    acc: Figure | None = None
+    tru: Figure | None = None
+    rej: Figure | None = None
+    rel: Figure | None = None
+    rgi: dict[str, RgiFigure] | None = None
+    rel_difference: Figure | None = None
+    rgi_difference: RgiDifference | None = None
+    beaten: bool | None = None
+
+
+class SelectiveFigures(_Record):
+    """Answers ranked by the method's own confidence. curve: (coverage, risk), at most 101 points."""
+
+    n: int
+    n_unknown: int
+    aurc: float | None
+    excess_aurc: float | None
+    auroc: float | None
+    ece: float | None
+    curve: list[tuple[float, float]] = []
+
+
+class Group(_Record):
+    """The figures of one method on one group of questions.
+
+    n: answerable questions of the method outside `excluded`; the five counts sum to it. excluded: questions on
+    trained-on clips. left_out: what `--exclude` took out of N. n_paired: questions that the baseline has as well, from
+    which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made.
+    """
+
+    n: int
+    counts: dict[str, int]
+    excluded: int
+    acc: Figure
+    tru: Figure
+    rej: Figure
+    rel: Figure
+    rel_minus_null: Figure
+    rgi: dict[str, RgiFigure]
+    transitions: dict[str, dict[str, int]]
+    n_paired: int
+    n_clips: int | None
+    left_out: dict[str, int] = {}
+    mcnemar: McNemarFigure | None = None
+    published: Published | None = None
+    honesty: HonestyFigures | None = None
+    refusing: RefusingFigures | None = None
+    matched: MatchedFigures | None = None
+    selective: SelectiveFigures | None = None
+
+
+class Claim(_Record):
+    """What may be said about a method's refusing. holds: see `summary.claim_of`."""
+
+    holds: bool
+    text: str
+    beats_matched_coverage: bool | None
+
+
+class Method(_Record):
+    """One method. labels: what a reader must know before any figure, such as "no refusals: not evidence"."""
+
+    name: str
+    groups: dict[str, Group]
+    method: str | None = None
+    labels: list[str] = []
+    claim: Claim | None = None
+    diagnosis: list[str] = []
+    type_confusion: dict[str, object] | None = None
+    facts: dict[str, str] = {}
+
+
+class Guess(_Record):
+    """What one scores without listening: the paper's reference rows, on the questions at hand."""
+
+    chance: float | None
+    always_first: float | None
+    most_frequent: float | None
+
+
+class MeanRow(_Record):
+    """The paper's "LoRA Fine-tuning" row: means over (source, test) cells (`metrics.lora_row`), by test modality."""
+
+    name: str
+    convention: str
+    groups: dict[str, dict[str, float | None]]
+
+
+class Report(_Record):
+    """Everything that `score` found.
+
+    rgi: the convention that tables show. n_clips: null where a file of counts does not say. level: of the intervals.
+    """
+
+    methods: list[Method]
+    baseline: str
+    benchmark: str | None
+    scorer: str
+    rgi: str
+    n: int
+    n_clips: int | None
+    resamples: int
+    seed: int
+    level: float
+    guessing: dict[str, Guess] = {}
+    mcnemar: list[MethodPair] = []
+    mean_rows: list[MeanRow] = []
+    warnings: list[str] = []

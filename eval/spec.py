@@ -1,0 +1,175 @@
+"""What a run is: its identity, which decides the answers, and its provenance, which is recorded and free to change.
+
+The run's id is a hash of the identity. A run is resumed only where the identity is the same, field by field.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lalm_agent.errors import DataError
+
+SCHEMA = 1
+"""Version of the run folder's files. A reader refuses a newer one."""
+
+AudioControl = Literal["real", "silence", "swap"]
+TypeSource = Literal["model", "oracle"]
+ContentSource = Literal["model", "oracle", "none", "other"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataIdentity(_Record):
+    """Which questions: `sha256` is over the bytes of the data files."""
+
+    name: str
+    sha256: str
+
+
+class Identity(_Record):
+    """What decides the answers of a run.
+
+    dtype: as loaded, because it changes answers; `auto` differs between a CPU and a GPU.
+    tools: node -> tool, the nodes that the method uses.
+    prompts: sha256 of each prompt with its slots open.
+    modality: the values of the groups `modality` that are asked, sorted; empty for all.
+    type_source, content_source: `model`, or what was given in the place of the node's own work.
+    """
+
+    model: str
+    revision: str | None
+    weights_sha256: str | None
+    adapter_sha256: str | None
+    dtype: str
+    hears_audio: bool
+    method: str
+    answer_mode: str
+    tools: dict[str, str]
+    prompts: dict[str, str]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+    draws: int
+    data: DataIdentity
+    modality: tuple[str, ...]
+    shuffle_choices: bool
+    audio: AudioControl
+    type_source: TypeSource
+    content_source: ContentSource
+    max_audio_s: float
+
+    @property
+    def run_id(self) -> str:
+        """The first 16 hexadecimal digits of the sha256 of the identity as JSON with sorted keys."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Session(_Record):
+    """One call of `eval` that worked on the run: provenance, free to change.
+
+    started: UTC, ISO 8601. commit, dirty: of the checkout that the package was imported from; None outside of one.
+    """
+
+    started: str
+    command: tuple[str, ...]
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    device: str
+    batch_size: int
+    concurrency: int
+
+
+class Selection(_Record):
+    """Which of the data's questions are in the run.
+
+    limit: the first so many by `selection.order_key`; None for all.
+    missing: ids of questions left out because their clip is not there.
+    faulty: rows of the data files that could not be used.
+    """
+
+    limit: int | None
+    asked: int
+    missing: tuple[str, ...] = ()
+    faulty: int = 0
+
+
+class RunSpec(_Record):
+    """`spec.json`.
+
+    data_version: what the data files are known as by their sha256, in words; None for files that nobody knows.
+    sessions: one entry for each call that asked something, the first being the run's making.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    run_id: str
+    created: str
+    identity: Identity
+    data_version: str | None
+    selection: Selection
+    sessions: tuple[Session, ...]
+
+
+def differences(old: Identity, new: Identity) -> list[str]:
+    """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return [
+        f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name, _ABSENT) != after.get(name, _ABSENT)
+    ]
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read `spec.json`.
+
+    Raises:
+        DataError: it is not there, not of this form, or of a newer version.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "give the folder of a run") from error
+    version = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise DataError(f"{path} is of version {version}, this program reads up to {SCHEMA}", "use a newer lalm-agent")
+    try:
+        return RunSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: {where}: {first['msg']}", "the file was changed by hand?") from error
+
+
+def spec_text(spec: RunSpec) -> str:
+    """The text of `spec.json`."""
+    return json.dumps(spec.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_ABSENT = object()
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _shown(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name, _ABSENT)
+    if value is _ABSENT or value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

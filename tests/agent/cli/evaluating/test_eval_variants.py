@@ -1,0 +1,111 @@
+"""`lalm-agent eval`: shuffled choices, draws, blind controls, dry runs, given nodes, modalities, seen clips."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lalm_agent.eval.store import run_outputs
+
+Said = Callable[[], tuple[str, str]]
+
+
+def test_choices_are_shuffled_and_the_index_is_the_files(place: Any) -> None:
+    assert place.eval("--method", "baseline", "--shuffle-choices") == 0
+    prompts = {prompt.rpartition("choices: ")[2] for _, _, prompt, _ in place.asks()}
+    assert len(prompts) > 5
+    answered = [line for line in place.answers().values() if line["status"] == "answered"]
+    assert answered
+    assert all(("dog", "cat", "cow", "frog")[line["choice"]] == line["answer"] for line in answered)
+    assert place.eval("--method", "baseline", "--shuffle-choices", "--seed", "1", out="other") == 0
+    assert {one["id"]: one["prompt"] for one in place.answers().values()} != {
+        one["id"]: one["prompt"] for one in place.answers("other").values()
+    }
+
+
+def test_draws_need_a_temperature_and_are_kept_apart(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", "--draws", "3") == 2
+    assert "error: 3 draws without a temperature would all be the same" in said()[1]
+    assert place.eval("--method", "baseline", "--draws", "3", "--temperature", "0.7") == 0
+    assert len(place.answers()) == 72
+    assert {(key, draw) for key, draw, *_ in place.asks()} == set(place.answers())
+
+
+def test_silence_and_swap_are_heard_and_recorded(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", out="real") == 0
+    own = {key: sha256 for key, _, _, sha256 in place.asks()}
+    for control in ("silence", "swap"):
+        (place.path / "asks.log").unlink()
+        assert place.eval("--method", "baseline", "--audio", control, out=control) == 0
+        assert "note: blind control" in said()[1]
+        heard = {key: sha256 for key, _, _, sha256 in place.asks()}
+        assert all(heard[key] != own[key] for key in own)
+        if control == "swap":
+            assert set(heard.values()) <= set(own.values())
+            assert all(heard[f"{n}a"] == heard[f"{n}b"] for n in range(12)), "by clip, not by question"
+        else:
+            assert not set(heard.values()) & set(own.values())
+            assert len(list((place.path / "silence" / "silence").iterdir())) == 12
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(place: Any, said: Said) -> None:
+    before = set(place.path.iterdir())
+    assert place.eval("--method", "agent", "--dry-run", "--json", "--audio", "silence") == 0
+    cost = json.loads(said()[0])
+    assert cost["questions"] == 24
+    assert cost["requests"] == 24 + 12 + 12
+    assert cost["audio_s"] == pytest.approx(sum(800 + 100 * n for n in range(12)) / 8000)
+    assert cost["seconds"] > 0
+    asked = {key for key, *_ in place.asks()}
+    assert len(asked) == 3
+    assert {entry.name for entry in set(place.path.iterdir()) - before} <= {"asks.log", "__pycache__"}
+
+
+def test_a_dry_run_of_a_started_run_asks_nothing(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", "--limit", "6") == 0
+    said()
+    files = {path: path.read_bytes() for path in (place.path / "out").iterdir()}
+    assert place.eval("--method", "baseline", "--dry-run") == 0
+    assert "from the 6 answers that are there" in said()[0]
+    assert len(place.asks()) == 6
+    assert {path: path.read_bytes() for path in (place.path / "out").iterdir()} == files
+
+
+def test_a_dry_run_of_an_endpoint_sends_nothing(place: Any, said: Said, blocked_hosts: list[str]) -> None:
+    model = "openai:some-model@http://127.0.0.1:9/v1"
+    assert place.eval("--method", "baseline", "--dry-run", model=model) == 0
+    assert "estimated seconds: not estimated: a dry run sends nothing" in said()[0]
+    assert blocked_hosts == []
+
+
+def test_given_types_and_contents_replace_nodes(place: Any, said: Said) -> None:
+    assert place.eval("--method", "agent", "--type", "oracle", "--content", "oracle") == 0
+    assert "tools: type=oracle, asr=oracle, caption=oracle, answer=lalm" in said()[1]
+    assert len(place.asks()) == 24
+    assert all(f"the content of {key[:-1]} " in prompt for key, _, prompt, _ in place.asks())
+    modalities = {key: line["audio_type"] for (key, _), line in place.answers().items()}
+    assert modalities["0a"] == "sound"
+    assert modalities["2b"] == "speech"
+    assert place.spec()["identity"]["content_source"] == "oracle"
+    assert place.eval("--method", "idk", "--type", "oracle", out="idk") == 2
+    assert "--type and --content need the steps of the agent" in said()[1]
+
+
+def test_only_the_wanted_modality_is_asked(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", "--modality", "music", "--modality", "speech") == 0
+    assert len(place.answers()) == 16
+    assert place.spec()["identity"]["modality"] == ["music", "speech"]
+    assert place.eval("--modality", "musik", out="x") == 2
+    assert "no question has the modality musik" in said()[1]
+
+
+def test_clips_that_the_adapter_was_trained_on_are_excluded(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", out="real") == 0
+    own = {key: sha256 for key, _, _, sha256 in place.asks()}
+    adapter = place.path / "adapter"
+    adapter.mkdir()
+    (adapter / "trained_clips.json").write_text(json.dumps({"audio_sha256": [own["3a"], own["7a"]]}), "utf-8")
+    assert place.eval("--method", "lora", "--adapter", "adapter") == 0
+    assert "4 of them are about clips that the adapter was trained on" in said()[0]
+    assert run_outputs(place.path / "out").excluded == {"3a", "3b", "7a", "7b"}

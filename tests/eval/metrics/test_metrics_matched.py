@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lalm_agent.eval.metrics.matched import matched_coverage, matched_rejection
+
+NAN = math.nan
+IDS = [f"q{i}" for i in range(8)]
+#               right wrong refused unparsed failed right wrong unparsed
+BEFORE = np.array([0, 1, 2, 3, 4, 0, 1, 3], np.int8)
+CONFIDENCE = np.array([0.9, 0.2, 0.1, NAN, NAN, 0.5, NAN, 0.99])
+
+
+def rejected(n: int) -> list[int]:
+    codes = matched_rejection(BEFORE, CONFIDENCE, n, IDS).codes
+    assert codes is not None
+    return np.flatnonzero(codes != BEFORE).tolist()
+
+
+def test_unparsed_replies_go_first_and_then_the_least_confident() -> None:
+    assert rejected(0) == []
+    assert rejected(1) in ([3], [7])
+    assert rejected(2) == [3, 7]
+    assert rejected(3) == [1, 3, 7]
+    assert rejected(4) == [1, 3, 5, 7]
+    assert rejected(5) == [0, 1, 3, 5, 7]
+
+
+def test_the_result_says_what_was_done() -> None:
+    found = matched_rejection(BEFORE, CONFIDENCE, 3, IDS)
+    assert found.codes is not None
+    assert found.codes.tolist() == [0, 2, 2, 2, 4, 0, 1, 2]
+    assert (found.n_rejected, found.n_unparsed, found.n_unknown, found.n_tied, found.reason) == (3, 2, 1, 0, None)
+    assert BEFORE.tolist() == [0, 1, 2, 3, 4, 0, 1, 3]
+
+
+def test_what_cannot_be_rejected_is_never_rejected_and_said() -> None:
+    found = matched_rejection(BEFORE, CONFIDENCE, 6, IDS)
+    assert found.codes is None
+    assert found.n_unknown == 1
+    assert found.reason == "6 to reject, but only 5 can be; answers of unknown confidence: 1"
+
+
+def test_as_many_are_refused_as_by_the_method() -> None:
+    after = np.array([2, 1, 2, 2, 2, 0, 1, 0])
+    found = matched_coverage(BEFORE, after, CONFIDENCE, IDS)
+    assert found.codes is not None
+    assert found.n_rejected == 3
+    assert (found.codes == 2).sum() == (after == 2).sum()
+
+
+def test_a_method_that_refuses_less_than_the_baseline_has_no_control() -> None:
+    found = matched_coverage(np.array([2, 2, 0]), np.array([0, 2, 0]), np.array([0.1, 0.1, 0.1]), ["a", "b", "c"])
+    assert found.codes is None
+    assert found.reason == "the baseline itself refuses 1 more"
+
+
+def test_ties_are_broken_by_the_id_and_not_by_the_order() -> None:
+    n = 200
+    ids = [f"item-{i}" for i in range(n)]
+    before, confidence = np.zeros(n, np.int8), np.full(n, 0.5)
+    confidence[:10] = 0.1
+    found = matched_rejection(before, confidence, 60, ids)
+    assert found.codes is not None
+    assert found.n_tied == 190
+    names = {ids[i] for i in np.flatnonzero(found.codes == 2)}
+    assert len(names) == 60
+    assert {f"item-{i}" for i in range(10)} <= names
+    order = np.random.default_rng(0).permutation(n)
+    again = matched_rejection(before, confidence[order], 60, [ids[i] for i in order])
+    assert again.codes is not None
+    assert {ids[order[i]] for i in np.flatnonzero(again.codes == 2)} == names
+    # Neither the first nor the last of the tied ones: about half of the rejected lie in each half.
+    assert 15 <= sum(int(name.split("-")[1]) >= 105 for name in names) <= 35
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([NAN, 0.0, 0.3, 0.3, 1.0])), max_size=12), st.integers(0, 12)
+)
+def test_exactly_as_many_are_rejected_and_no_more_confident_one(rows: list[tuple[int, float]], n: int) -> None:
+    before = np.array([code for code, _ in rows], np.int8)
+    confidence = np.array([c for _, c in rows], np.float64)
+    found = matched_rejection(before, confidence, n, [str(i) for i in range(len(rows))])
+    answered = (before == 0) | (before == 1)
+    able = (before == 3) | (answered & ~np.isnan(confidence))
+    assert (found.codes is None) == (able.sum() < n) == (found.reason is not None)
+    if found.codes is not None:
+        changed = found.codes != before
+        assert changed.sum() == n
+        assert able[changed].all()
+        assert (found.codes[changed] == 2).all()
+        kept = able & ~changed & answered
+        gone = changed & answered
+        if kept.any() and gone.any():
+            assert confidence[gone].max() <= confidence[kept].min()
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 ids"):
+        matched_rejection(np.array([0, 0]), np.array([0.1, 0.2]), 1, ["a"])
+    with pytest.raises(ValueError, match="same questions"):
+        matched_coverage(np.array([0, 0]), np.array([0]), np.array([0.1, 0.2]), ["a", "b"])

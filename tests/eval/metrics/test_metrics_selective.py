@@ -1,0 +1,135 @@
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.metrics import selective as s
+
+NAN = math.nan
+answers = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])), min_size=1, max_size=6)
+
+
+def ranked(rows: list[tuple[bool, float]]) -> s.Ranked:
+    return s.ranked(np.array([0 if right else 1 for right, _ in rows]), np.array([c for _, c in rows]))
+
+
+# Right, right, wrong, right, wrong from the most confident on.
+FIVE = [(True, 0.9), (False, 0.3), (True, 0.8), (True, 0.5), (False, 0.6)]
+NONE = s.ranked(np.array([2, 4]), np.array([NAN, NAN]))
+
+
+def test_replies_are_ranked_and_the_rest_is_counted() -> None:
+    codes = np.array([0, 1, 2, 3, 4, 0, 1], np.int8)
+    found = s.ranked(codes, np.array([0.2, 0.9, 0.5, 0.4, NAN, NAN, NAN]))
+    # Unparsed is a reply that is not right; abstained and failed are none, whatever their confidence.
+    assert found.right.tolist() == [False, False, True]
+    assert found.confidence.tolist() == [0.9, 0.4, 0.2]
+    assert (found.n_unknown, found.n_without) == (2, 2)
+
+
+def test_an_unknown_confidence_changes_no_figure() -> None:
+    codes, confidence = np.array([0, 1, 0, 0, 1]), np.array([c for _, c in FIVE])
+    more = s.ranked(np.append(codes, [0, 1]), np.append(confidence, [NAN, NAN]))
+    fewer = s.ranked(codes, confidence)
+    assert s.aurc(more) == s.aurc(fewer)
+    assert s.auroc(more) == s.auroc(fewer)
+    assert s.ece(more) == s.ece(fewer)
+    assert (more.n_unknown, fewer.n_unknown) == (2, 0)
+
+
+def test_what_is_no_probability_or_no_pair_is_refused() -> None:
+    for bad in (-0.1, 1.5, math.inf, -math.inf):
+        with pytest.raises(DataError, match="outside 0 to 1") as caught:
+            s.ranked(np.array([0, 1]), np.array([0.5, bad]))
+        assert "log-probabilities" in str(caught.value.hint)
+    with pytest.raises(ValueError, match="one confidence"):
+        s.ranked(np.array([0, 1]), np.array([0.5]))
+
+
+def test_the_risk_coverage_curve_of_a_worked_example() -> None:
+    curve = s.risk_coverage(ranked(FIVE))
+    assert curve.coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert curve.threshold.tolist() == [0.9, 0.8, 0.6, 0.5, 0.3]
+    assert curve.risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
+    assert s.aurc(ranked(FIVE)) == pytest.approx((1 / 3 + 1 / 4 + 2 / 5) / 5)
+    # The oracle: three right first, then 1/4 and 2/5.
+    assert s.excess_aurc(ranked(FIVE)) == pytest.approx((1 / 3) / 5)
+
+
+@given(answers)
+def test_inside_a_tie_the_curve_is_the_mean_over_all_orders(rows: list[tuple[bool, float]]) -> None:
+    every = [sorted(order, key=lambda row: -row[1]) for order in permutations(rows)]
+    risks = [[sum(not right for right, _ in order[: i + 1]) / (i + 1) for i in range(len(rows))] for order in every]
+    assert s.risk_coverage(ranked(rows)).risk.tolist() == pytest.approx(np.mean(risks, axis=0).tolist())
+
+
+@given(answers, st.randoms(use_true_random=False))
+def test_the_order_of_questions_changes_nothing(rows: list[tuple[bool, float]], random: object) -> None:
+    shuffled = rows.copy()
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for figure in (s.aurc, s.excess_aurc, s.auroc, s.ece):
+        assert figure(ranked(shuffled)) == pytest.approx(figure(ranked(rows)), nan_ok=True)
+
+
+@given(answers)
+def test_no_ranking_beats_the_oracle(rows: list[tuple[bool, float]]) -> None:
+    assert s.excess_aurc(ranked(rows)) >= -1e-12
+    perfect = [(right, 0.9 if right else 0.1) for right, _ in rows]
+    assert s.excess_aurc(ranked(perfect)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_risk_at_a_coverage() -> None:
+    five = ranked(FIVE)
+    assert s.risk_at_coverage(five, 0.6) == pytest.approx(1 / 3)
+    # At least this share: 61 % of five answers are four.
+    assert s.risk_at_coverage(five, 0.61) == pytest.approx(1 / 4)
+    assert s.risk_at_coverage(five, 1.0) == pytest.approx(2 / 5)
+    assert s.risk_at_coverage(five, 1e-6) == 0.0
+    for bad in (0.0, 1.01, NAN):
+        with pytest.raises(UsageError, match="coverage"):
+            s.risk_at_coverage(five, bad)
+
+
+def test_70_percent_of_ten_answers_are_seven() -> None:
+    ten = ranked([(i < 7, 1 - i / 10) for i in range(10)])
+    assert s.risk_at_coverage(ten, 0.7) == 0.0
+    assert s.risk_at_coverage(ten, 0.71) == pytest.approx(1 / 8)
+
+
+@given(answers)
+def test_auroc_is_the_share_of_pairs_in_order(rows: list[tuple[bool, float]]) -> None:
+    right, wrong = [c for r, c in rows if r], [c for r, c in rows if not r]
+    assume(right and wrong)
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in right for b in wrong]
+    assert s.auroc(ranked(rows)) == pytest.approx(np.mean(pairs))
+
+
+def test_auroc_needs_right_and_wrong_answers() -> None:
+    assert math.isnan(s.auroc(ranked([(True, 0.4), (True, 0.6)])))
+    assert math.isnan(s.auroc(ranked([(False, 0.4)])))
+    # 5 of 6 pairs in order.
+    assert s.auroc(ranked(FIVE)) == pytest.approx(5 / 6)
+
+
+def test_ece_of_a_worked_example() -> None:
+    # (.2, .3]: .25 and .3, one right: |.5 - .275|; (.9, 1]: 1.0, right; [0, .1]: 0.0 and .1, both wrong: .05.
+    rows = [(True, 0.25), (False, 0.3), (True, 1.0), (False, 0.0), (False, 0.1)]
+    assert s.ece(ranked(rows)) == pytest.approx((2 * 0.225 + 0 + 2 * 0.05) / 5)
+
+
+def test_ece_cuts_its_bins_at_the_decimals() -> None:
+    # Each k / 10 is the upper end of a bin, so each bin has one answer and gaps cannot cancel.
+    rows = [(k % 2 == 0, k / 10) for k in range(1, 11)]
+    assert s.ece(ranked(rows)) == pytest.approx(np.mean([abs((k % 2 == 0) - k / 10) for k in range(1, 11)]))
+    assert s.ece(ranked([(True, 0.4), (False, 0.6)]), bins=1) == pytest.approx(0.0)
+
+
+def test_without_answers_everything_is_undefined() -> None:
+    assert s.risk_coverage(NONE).risk.shape == (0,)
+    assert (NONE.n_unknown, NONE.n_without) == (0, 2)
+    for value in (s.aurc(NONE), s.excess_aurc(NONE), s.auroc(NONE), s.ece(NONE), s.risk_at_coverage(NONE, 0.5)):
+        assert math.isnan(value)
