@@ -150,9 +150,9 @@ def test_imports_follow_the_ranks() -> None:
         ("lalm_agent.graph", "from lalm_agent.tools import asr"),
         ("lalm_agent.graph", "import lalm_agent.tools"),
         ("lalm_agent.runner", "from lalm_agent.tools.asr import Asr"),
-        ("lalm_agent.eval.run", "from lalm_agent.graph import build"),
-        ("lalm_agent.eval.run", "from lalm_agent.models.scripted import ScriptedLALM"),
-        ("lalm_agent.eval.run", "from lalm_agent.training.idk import build"),
+        ("lalm_agent.eval.runs.run", "from lalm_agent.graph import build"),
+        ("lalm_agent.eval.runs.run", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.eval.runs.run", "from lalm_agent.training.idk import build"),
         ("lalm_agent.web.server", "from lalm_agent.cli.main import main"),
     ],
 )

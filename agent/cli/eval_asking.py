@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from lalm_agent.cli.eval_report import Report, say
-from lalm_agent.eval.folder import RunFolder
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.plan import Plan
-from lalm_agent.eval.progress import Progress, Tally, show_progress
-from lalm_agent.eval.provenance import now, source_state, versions
-from lalm_agent.eval.run import Asker, Dropped, ask_all
-from lalm_agent.eval.spec import Session
-from lalm_agent.eval.store import AnswerLog
-from lalm_agent.eval.stored import Heard, StoredAnswer
-from lalm_agent.eval.trained import trained_clips
+from lalm_agent.eval.runs.folder import RunFolder
+from lalm_agent.eval.runs.plan import Plan
+from lalm_agent.eval.runs.progress import Progress, Tally, show_progress
+from lalm_agent.eval.runs.provenance import now, source_state, versions
+from lalm_agent.eval.runs.run import Asker, Dropped, ask_all
+from lalm_agent.eval.runs.spec import Session
+from lalm_agent.eval.runs.store import AnswerLog
+from lalm_agent.eval.runs.stored import Heard, StoredAnswer
+from lalm_agent.eval.runs.trained import trained_clips
 
 INTERRUPTED = 130
 

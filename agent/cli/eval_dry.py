@@ -11,13 +11,13 @@ import typer
 from lalm_agent.cli.eval_flags import ENDPOINT, EvalOptions
 from lalm_agent.cli.eval_report import say
 from lalm_agent.config import AgentConfig
-from lalm_agent.eval.estimate_cost import Cost, audio_seconds, by_trying, from_answers, requests
 from lalm_agent.eval.items import Benchmark
-from lalm_agent.eval.plan import Plan, make_plan
-from lalm_agent.eval.progress import duration
-from lalm_agent.eval.run import Asker
-from lalm_agent.eval.store import is_run, read_answers, read_items
-from lalm_agent.eval.stored import Key, StoredAnswer
+from lalm_agent.eval.runs.estimate_cost import Cost, audio_seconds, by_trying, from_answers, requests
+from lalm_agent.eval.runs.plan import Plan, make_plan
+from lalm_agent.eval.runs.progress import duration
+from lalm_agent.eval.runs.run import Asker
+from lalm_agent.eval.runs.store import is_run, read_answers, read_items
+from lalm_agent.eval.runs.stored import Key, StoredAnswer
 
 
 @dataclass(frozen=True, slots=True)

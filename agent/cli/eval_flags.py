@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 if TYPE_CHECKING:
-    from lalm_agent.eval.plan import Wanted
+    from lalm_agent.eval.runs.plan import Wanted
 
 ENDPOINT = "openai:"
 _ENDPOINT_THREADS = 8
@@ -133,7 +133,7 @@ class EvalOptions:
 
     def wanted(self, seed: int) -> "Wanted":
         """What of it chooses the questions."""
-        from lalm_agent.eval.plan import Wanted
+        from lalm_agent.eval.runs.plan import Wanted
 
         return Wanted(
             limit=self.limit,

@@ -8,7 +8,7 @@ from lalm_agent.models.base import ModelSpec
 
 if TYPE_CHECKING:
     from lalm_agent.cli.eval_flags import EvalOptions
-    from lalm_agent.eval.spec import Identity
+    from lalm_agent.eval.runs.spec import Identity
 
 _NOT_LOADED = "not loaded"
 
@@ -18,7 +18,7 @@ def identity_of(agent: Any, wanted: "EvalOptions", benchmark: Benchmark, given: 
 
     agent: an `Agent`. given: node -> what stands in for its tool.
     """
-    from lalm_agent.eval.spec import DataIdentity, Identity
+    from lalm_agent.eval.runs.spec import DataIdentity, Identity
     from lalm_agent.prompts import prompt_hashes
 
     config, decoding = agent.config, agent.decoding

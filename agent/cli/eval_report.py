@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lalm_agent.eval.grade import Outcome
-from lalm_agent.eval.plan import Plan
-from lalm_agent.eval.progress import Tally
+from lalm_agent.eval.runs.plan import Plan
+from lalm_agent.eval.runs.progress import Tally
 from lalm_agent.terminal import printable
 
 if TYPE_CHECKING:
     from lalm_agent.cli.eval_flags import EvalOptions
-    from lalm_agent.eval.folder import RunFolder
-    from lalm_agent.eval.spec import Identity
+    from lalm_agent.eval.runs.folder import RunFolder
+    from lalm_agent.eval.runs.spec import Identity
 
 
 def say(text: str) -> None:

@@ -15,8 +15,8 @@ from lalm_agent.cli.eval_report import Report, say
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.plan import Plan, check_clips, make_plan
-from lalm_agent.eval.stored import Heard
+from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
+from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import Method
 
 
@@ -31,7 +31,7 @@ def evaluate_data(flags: dict[str, Any], wanted: EvalOptions) -> int:
     """
     config = _config(flags, wanted)
     from lalm_agent.eval.benchmarks import load_benchmark
-    from lalm_agent.eval.folder import MismatchError
+    from lalm_agent.eval.runs.folder import MismatchError
 
     benchmark = load_benchmark(wanted.data, wanted.data_file, wanted.audio_root)
     if wanted.dry_run:
@@ -61,7 +61,7 @@ def _config(flags: dict[str, Any], wanted: EvalOptions) -> AgentConfig:
 
 
 def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: ExitStack) -> int:
-    from lalm_agent.eval.folder import RunFolder
+    from lalm_agent.eval.runs.folder import RunFolder
 
     folder = stack.enter_context(RunFolder(wanted.out))
     plan = make_plan(benchmark, wanted.wanted(config.seed), folder.items, folder.answers)
@@ -91,8 +91,8 @@ def clip_source(
     Raises:
         UsageError: the data have a single clip, and it is to be swapped.
     """
-    from lalm_agent.eval.blind import Real, Silence, Swap
-    from lalm_agent.eval.store import SILENCE
+    from lalm_agent.eval.runs.blind import Real, Silence, Swap
+    from lalm_agent.eval.runs.store import SILENCE
 
     root = benchmark.audio_root or Path()
     if wanted.audio == "silence":
@@ -109,7 +109,7 @@ def make_agent(config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: Exit
         UsageError: a node or tool that does not exist, or data that give no content.
     """
     from lalm_agent.assemble import Agent
-    from lalm_agent.eval.given import given_tools
+    from lalm_agent.eval.runs.given import given_tools
     from lalm_agent.models.counted import Budget, Counted
 
     budget = Budget(wanted.max_requests)
@@ -119,7 +119,7 @@ def make_agent(config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: Exit
         counted = Counted(model, budget)
         if wanted.dry_run or not config.model.startswith(ENDPOINT):
             return counted
-        from lalm_agent.eval.store import RESPONSES
+        from lalm_agent.eval.runs.store import RESPONSES
         from lalm_agent.models.response_cache import CachedResponses
 
         cached = CachedResponses(counted, wanted.out / RESPONSES)

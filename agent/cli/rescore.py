@@ -54,9 +54,9 @@ def rescore(
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
     from lalm_agent.cli.rescore_render import rescoring_json, rescoring_lines
-    from lalm_agent.eval.predictions import is_run, read_outputs
-    from lalm_agent.eval.rescoring import rescore as rescored
+    from lalm_agent.eval.reading.predictions import is_run, read_outputs
     from lalm_agent.eval.scorers import model_ref, published_match
+    from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
     refs = {name: model_ref(name) for name in _names(scorers)} if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, key)

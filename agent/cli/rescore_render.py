@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lalm_agent.eval.grade import OUTCOMES
-from lalm_agent.eval.rescoring import Agreement, Disagreement, Rescoring, ScorerFigures
+from lalm_agent.eval.scoring.rescoring import Agreement, Disagreement, Rescoring, ScorerFigures
 from lalm_agent.terminal import printable, shortened
 
 FIRST = 20

@@ -12,13 +12,13 @@ from lalm_agent.errors import UsageError
 from lalm_agent.hints import did_you_mean
 
 if TYPE_CHECKING:
-    from lalm_agent.eval import predictions as files
     from lalm_agent.eval.grade import Outcome
     from lalm_agent.eval.items import Item
     from lalm_agent.eval.outputs import Outputs
-    from lalm_agent.eval.pairing import Grading
-    from lalm_agent.eval.schema import Report
-    from lalm_agent.eval.summary import Config
+    from lalm_agent.eval.reading import predictions as files
+    from lalm_agent.eval.scoring.pairing import Grading
+    from lalm_agent.eval.scoring.schema import Report
+    from lalm_agent.eval.scoring.summary import Config
 
     MakeGrading = Callable[[str | None], Grading]
 
@@ -89,14 +89,14 @@ def score(
     given = tuple(paths or ())
     if (counts is None) == (not given):
         raise UsageError("give either BASELINE METHOD… or --counts FILE", "lalm-agent score --help")
-    from lalm_agent.eval.arrays import Resampling
     from lalm_agent.eval.metrics.rgi import Convention
-    from lalm_agent.eval.summary import Config
+    from lalm_agent.eval.scoring.arrays import Resampling
+    from lalm_agent.eval.scoring.summary import Config
 
     config = Config(Convention(rgi.value), benchmark, Resampling(resamples, seed))
     if counts is not None:
         _require_alone((benchmark, data, key, exclude, None if scorer == "rule" else scorer))
-        from lalm_agent.eval.counts_report import counts_report
+        from lalm_agent.eval.scoring.counts_report import counts_report
 
         report = counts_report(counts, config)
     else:
@@ -105,9 +105,9 @@ def score(
 
 
 def _report(paths: Sequence[Path], how: Reading, make: "MakeGrading", config: "Config") -> "Report":
-    from lalm_agent.eval import predictions as files
-    from lalm_agent.eval.pairing import study
-    from lalm_agent.eval.summary import summarise
+    from lalm_agent.eval.reading import predictions as files
+    from lalm_agent.eval.scoring.pairing import study
+    from lalm_agent.eval.scoring.summary import summarise
 
     questions = files.questions_of(how.benchmark, how.data)
     reading = files.Reading(how.benchmark, questions, how.key)
@@ -119,7 +119,7 @@ def _report(paths: Sequence[Path], how: Reading, make: "MakeGrading", config: "C
 
 def _read(paths: Sequence[Path], reading: "files.Reading") -> "list[Outputs]":
     """All outputs in the order given, each under a name of its own, equal questions held once."""
-    from lalm_agent.eval import predictions as files
+    from lalm_agent.eval.reading import predictions as files
 
     known: dict[str, Item] = {}
     found = []
@@ -143,8 +143,8 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 def _grading(scorer: str, exclude: str | None) -> "MakeGrading":
     """Who grades, once the benchmark is known that the published string match depends on."""
-    from lalm_agent.eval.pairing import Grading
     from lalm_agent.eval.scorers import make_scorer, model_ref, published_match
+    from lalm_agent.eval.scoring.pairing import Grading
 
     if model_ref(scorer) is not None:
         raise UsageError(f"score asks no model, and {scorer} does", f"lalm-agent rescore RUN_OR_FILE --with {scorer}")
@@ -165,7 +165,7 @@ def _require_alone(others: Sequence[object]) -> None:
 
 def _outcomes(text: str | None) -> "frozenset[Outcome]":
     from lalm_agent.eval.grade import Outcome
-    from lalm_agent.eval.pairing import LEAVABLE
+    from lalm_agent.eval.scoring.pairing import LEAVABLE
 
     names = [name.strip() for name in text.split(",")] if text is not None else []
     for name in names:
@@ -175,8 +175,8 @@ def _outcomes(text: str | None) -> "frozenset[Outcome]":
 
 
 def _print(report: "Report", form: str, by: str) -> None:
-    from lalm_agent.eval import report as texts
-    from lalm_agent.eval.tables import dimensions
+    from lalm_agent.eval.scoring import report as texts
+    from lalm_agent.eval.scoring.tables import dimensions
 
     if by not in (known := dimensions(report)):
         raise UsageError(f"nothing to group by {by}", did_you_mean(by, known))

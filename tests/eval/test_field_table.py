@@ -12,8 +12,8 @@ from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.outputs import Output, Outputs
-from lalm_agent.eval.rescoring import rescore
 from lalm_agent.eval.scorers import SCORERS, make_scorer
+from lalm_agent.eval.scoring.rescoring import rescore
 from lalm_agent.models.scripted import ScriptedLALM
 
 C, W, A, U, F = OUTCOMES

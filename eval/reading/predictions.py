@@ -1,0 +1,243 @@
+"""Replies that were made elsewhere, and runs of ours, as `Outputs`.
+
+    a run folder      as `lalm_agent.eval.runs.store` wrote it
+    a file            MMAU's or MMAR's rows with a prediction key, JSON, JSONL or CSV; or rows of ids and predictions
+                      alone, where `--data` gives the questions; or SAKURA's results
+    another folder    all such files in it, as one method (SAKURA has a file for each track and hop)
+
+Audio is not touched. Nothing is dropped without a word: a row that cannot be read is an error with file and line.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.benchmarks import NAMES, layouts, load_benchmark
+from lalm_agent.eval.benchmarks.rows import item_of
+from lalm_agent.eval.benchmarks.tables import SUFFIXES, Row, read_table
+from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.reading.prediction_rows import KEYS, has_key, output_of
+from lalm_agent.eval.reading.sakura_results import is_sakura_results, sakura_rows
+from lalm_agent.hints import did_you_mean
+
+GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
+_OWN = replace(layouts.OWN, numbered=False)
+_LAYOUTS = {None: _OWN, "mmau": layouts.MMAU, "mmar": layouts.MMAR, "synth": layouts.SYNTH, "sakura": _OWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How prediction files are read.
+
+    benchmark: whose keys the rows have; None reads the keys of any.
+    questions: the questions of a data file, which are then the only ones; None takes those of the rows.
+    key: the key that holds the reply; None reads whichever of `prediction_rows.KEYS` is there.
+    """
+
+    benchmark: str | None = None
+    questions: Benchmark | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row: where it stands, the question if the row holds it, and the reply."""
+
+    place: str
+    id: str
+    item: Item | None
+    output: Output
+    has_key: bool
+
+
+def read_outputs(path: Path, benchmark: str | None = None, data: Path | None = None, key: str | None = None) -> Outputs:
+    """Read what a method gave.
+
+    Args:
+        path: a run folder, a prediction file, or a folder of prediction files.
+        benchmark: `mmau | mmar | sakura | synth`; not for run folders, which know their own.
+        data: the file with the questions, for files of ids and predictions, and to hold a file to all questions.
+        key: the key that holds the reply.
+
+    Raises:
+        DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named.
+        UsageError: the benchmark is unknown.
+    """
+    if is_run(path):
+        return read_run(path)
+    return read_predictions(path, Reading(benchmark, questions_of(benchmark, data), key))
+
+
+def is_run(path: Path) -> bool:
+    """Whether the path is a run folder of ours."""
+    from lalm_agent.eval.runs.store import is_run
+
+    return is_run(path)
+
+
+def read_run(folder: Path) -> Outputs:
+    """A run's outputs, the benchmark's name among its facts.
+
+    Raises:
+        DataError: the run is damaged.
+    """
+    from lalm_agent.eval.runs.spec import read_spec
+    from lalm_agent.eval.runs.store import SPEC, run_outputs
+
+    outputs = run_outputs(folder)
+    return replace(outputs, facts={"benchmark": read_spec(folder / SPEC).identity.data.name, **outputs.facts})
+
+
+def questions_of(benchmark: str | None, data: Path | None) -> Benchmark | None:
+    """The questions of a data file; None without one.
+
+    Raises:
+        DataError: the file cannot be read, or a row of it cannot be used.
+        UsageError: the benchmark is unknown.
+    """
+    if benchmark is not None and benchmark not in NAMES:
+        raise UsageError(f"no benchmark is called {benchmark!r}", did_you_mean(benchmark, NAMES))
+    if data is None:
+        return None
+    loaded = load_benchmark(benchmark, data) if benchmark else load_benchmark(str(data))
+    if loaded.faults:
+        more = f" ({len(loaded.faults)} rows cannot be used)" if len(loaded.faults) > 1 else ""
+        hint = f"mend the data; lalm-agent data check {benchmark or data} says all"
+        raise DataError(f"{loaded.faults[0]}{more}", hint)
+    return loaded
+
+
+def read_predictions(path: Path, reading: Reading) -> Outputs:
+    """Read a prediction file, or all prediction files of a folder as one method.
+
+    Raises:
+        DataError: as `read_outputs`.
+    """
+    files = _files(path)
+    rows = [row for file in files for row in _rows(file, reading)]
+    if not rows:
+        raise DataError(f"{path} holds no predictions", "give a file with at least one row")
+    if not any(row.has_key for row in rows):
+        wanted = reading.key or " or ".join(KEYS)
+        raise DataError(f"no row of {path} has the key {wanted}", "say which key holds the reply: --key NAME")
+    _require_unique(rows)
+    facts = {"file": str(path), **({"benchmark": reading.benchmark} if reading.benchmark else {})}
+    if reading.questions is None:
+        items = tuple(row.item for row in rows if row.item is not None)
+        return Outputs(path.stem, items, {row.id: row.output for row in rows}, facts=facts)
+    return _held_to(reading.questions, rows, Outputs(path.stem, reading.questions.items, {}, facts=facts))
+
+
+def _held_to(questions: Benchmark, rows: Sequence[Prediction], empty: Outputs) -> Outputs:
+    """Replies to the questions of a data file; those to any other are counted in a warning."""
+    known = {item.id: item for item in questions.items}
+    ids = _ids_in(known)
+    by_id = {}
+    unknown = []
+    for row in rows:
+        id = ids.get(row.id) or ids.get(_without_suffix(row.id))
+        if id is None:
+            unknown.append(row)
+            continue
+        if row.item is not None:
+            require_same(known[id], row.item, (questions.name, row.place))
+        by_id[id] = replace(row.output, id=id)
+    if not by_id:
+        first = f"the first is {rows[0].id!r}"
+        raise DataError(
+            f"{empty.facts['file']} answers no question of {questions.name}; {first}", "check --benchmark and --data"
+        )
+    warnings: tuple[str, ...] = ()
+    if unknown:
+        some = ", ".join(repr(row.id) for row in unknown[:3])
+        warnings = (f"{len(unknown)} rows answer no question of the data, such as {some}: left out",)
+    version = questions.version or f"sha256 {questions.sha256[:12]}"
+    return replace(empty, by_id=by_id, warnings=warnings, facts={**empty.facts, "data": version})
+
+
+def require_same(one: Item, other: Item, names: tuple[str, str]) -> None:
+    """Refuse to score two sources together that disagree on a question. The order of its choices may differ.
+
+    Raises:
+        DataError: they differ in its gold answer or choices; the question is named.
+    """
+    gold = [None if item.gold is None else item.gold.strip() for item in (one, other)]
+    choices = [sorted(choice.strip() for choice in item.choices) for item in (one, other)]
+    if gold[0] == gold[1] and choices[0] == choices[1]:
+        return
+    what = "gold answer" if gold[0] != gold[1] else "choices"
+    raise DataError(
+        f"{names[0]} and {names[1]} disagree on the {what} of question {one.id!r}",
+        "score files that were made from the same version of the benchmark",
+    )
+
+
+def _ids_in(known: Mapping[str, Item]) -> dict[str, str]:
+    """Ways to write an id -> the id: SAKURA's clips are called by file, and a copy may have another suffix."""
+    return {_without_suffix(id): id for id in known} | {id: id for id in known}
+
+
+def _without_suffix(id: str) -> str:
+    """`Track/clip.wav/hop` without the clip's suffix; any other id as it is."""
+    track, _, rest = id.partition("/")
+    file, _, hop = rest.rpartition("/")
+    return f"{track}/{Path(file).stem}/{hop}" if file else id
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"{path} is neither a run folder nor a folder of prediction files", "check the path")
+    return found
+
+
+def _rows(file: Path, reading: Reading) -> Iterator[Prediction]:
+    if reading.benchmark in (None, "sakura") and is_sakura_results(file):
+        for place, item, output in sakura_rows(file):
+            yield Prediction(place, item.id, item, output, has_key=True)
+        return
+    if reading.benchmark == "sakura":
+        raise DataError(f"{file} is none of SAKURA's result files", 'they hold {"attribute", "type", "results"}')
+    for line, row in read_table(file).rows:
+        place = f"{file}:{line}"
+        try:
+            if isinstance(row, DataError):
+                raise row
+            yield _prediction(row, line, place, reading)
+        except DataError as error:
+            raise DataError(f"{place}: {error.message}", error.hint) from None
+
+
+def _prediction(row: Row, line: int, place: str, reading: Reading) -> Prediction:
+    layout = _LAYOUTS[reading.benchmark]
+    holds_question = any(row.get(key) is not None for key in layout.answer)
+    if reading.questions is not None and not holds_question:
+        id = _bare_id(row, layout.id)
+        return Prediction(place, id, None, output_of(row, id, reading.key), has_key(row, reading.key))
+    try:
+        item = item_of(row, line, layout)
+    except DataError as error:
+        hint = f"{error.hint}; {GIVE_DATA}" if reading.questions is None else error.hint
+        raise DataError(error.message, hint) from None
+    return Prediction(place, item.id, item, output_of(row, item.id, reading.key), has_key(row, reading.key))
+
+
+def _bare_id(row: Row, keys: tuple[str, ...]) -> str:
+    value = next((row[key] for key in keys if row.get(key) not in (None, "")), None)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"no `{keys[0]}`", f"each row needs the question's id; the keys here are {', '.join(row)}")
+    return str(value)
+
+
+def _require_unique(rows: Sequence[Prediction]) -> None:
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.id in first:
+            raise DataError(
+                f"{row.place}: the id {row.id!r} was given before, in {first[row.id]}", "keep one reply to a question"
+            )
+        first[row.id] = row.place

@@ -1,0 +1,1 @@
+"""Runs: what is asked, of which clip, and where every answer is kept."""

@@ -1,0 +1,1 @@
+"""From graded replies to figures, verdicts and tables. No model, no audio."""

@@ -1,0 +1,276 @@
+"""The questions that several methods are compared on, and every method's outcome on each of them.
+
+Two universes meet here. A prediction file is held to every question that any of the files or runs given has (or that
+the data file has): a question that it lacks is `failed`, never left out. A run folder has fixed questions
+(`--limit`), so that another's question is none of its own; a figure that compares the two uses the intersection.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.errors import UsageError
+from lalm_agent.eval.grade import Outcome, RuleScorer, Scorer
+from lalm_agent.eval.items import MODALITY, Item
+from lalm_agent.eval.metrics.counts import Bools, Codes, codes
+from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.reading.predictions import require_same
+from lalm_agent.records import AudioType
+
+NOT_ASKED, SEEN, LEFT_OUT = -1, -2, -3
+"""Codes beside those of outcomes: no question of this method; on a trained-on clip; left out by `--exclude`."""
+
+TOTAL = "total"
+LEAVABLE = (Outcome.UNPARSED, Outcome.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """One method over the universe of questions.
+
+    outputs: what it was read from; its items are its own questions.
+    codes: (n,) int8, index into `grade.OUTCOMES`, or NOT_ASKED, SEEN, LEFT_OUT. Unanswerable questions have codes too.
+    chosen: (n,) the text taken as the answer; None where there is none.
+    confidence: (n,) float64 in [0, 1]; NaN where it is not known.
+    published: (n,) int8, the codes by the published string match; None without such a scorer.
+    left_out: questions left out by `--exclude`, by outcome.
+    """
+
+    outputs: Outputs
+    codes: NDArray[np.int8]
+    chosen: tuple[str | None, ...]
+    confidence: NDArray[np.float64]
+    published: NDArray[np.int8] | None
+    left_out: Mapping[Outcome, NDArray[np.bool_]]
+
+    @property
+    def name(self) -> str:
+        """What tables call the method."""
+        return self.outputs.name
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Methods over one universe of n questions; the first method is the baseline.
+
+    answerable: (n,) bool. clips: (n,) int64, equal for questions about one clip.
+    groups: group key -> (m,) int64 places of its questions, `total` first; see `group_key`.
+    """
+
+    items: tuple[Item, ...]
+    answerable: Bools
+    clips: NDArray[np.int64]
+    groups: Mapping[str, NDArray[np.int64]]
+    methods: tuple[Graded, ...]
+    scorer: str
+    published_scorer: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def baseline(self) -> Graded:
+        """The method that the others are compared with."""
+        return self.methods[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """Who grades, and which outcomes are left out of N instead of counting as wrong."""
+
+    scorer: Scorer = field(default_factory=RuleScorer)
+    published: Scorer | None = None
+    leave_out: frozenset[Outcome] = frozenset()
+
+
+def study(outputs: Sequence[Outputs], grading: Grading, universe: Sequence[Item] | None = None) -> Study:
+    """Grade all methods over their common universe.
+
+    universe: the questions of a data file, if one was given: files are held to exactly these.
+
+    Raises:
+        DataError: two sources disagree on a question's gold answer or choices.
+        UsageError: there is nothing to compare, two methods share no question, or an outcome cannot be left out.
+    """
+    if bad := grading.leave_out - set(LEAVABLE):
+        raise UsageError(f"{', '.join(sorted(bad))} cannot be left out of N", f"one or both of: {', '.join(LEAVABLE)}")
+    sources = ([("the data file", universe)] if universe else []) + [(o.name, o.items) for o in outputs]
+    items = merged(sources)
+    if not items:
+        raise UsageError("there is no question to score", "give files or runs with questions")
+    _require_common(outputs)
+    ids = tuple(items)
+    held_to = frozenset(item.id for item in universe) if universe else frozenset(ids)
+    methods = tuple(_graded(one, items, held_to, grading) for one in outputs)
+    ordered = tuple(items.values())
+    return Study(
+        items=ordered,
+        answerable=np.fromiter((item.answerable for item in ordered), np.bool_, len(ordered)),
+        clips=clip_numbers(ordered, outputs),
+        groups=group_places(ordered),
+        methods=methods,
+        scorer=grading.scorer.name,
+        published_scorer=grading.published.name if grading.published else None,
+        warnings=tuple(_warnings(methods, ids)),
+    )
+
+
+def merged(sources: Iterable[tuple[str, Sequence[Item]]]) -> dict[str, Item]:
+    """Every question of all sources by id, in the order of first appearance. Order of choices may differ.
+
+    A dimension that the first source of a question lacks is taken from a later one.
+
+    Raises:
+        DataError: two sources disagree on a question's gold answer or choices; the question is named.
+    """
+    found: dict[str, Item] = {}
+    owner: dict[str, str] = {}
+    for name, items in sources:
+        for item in items:
+            known = found.setdefault(item.id, item)
+            if known is item or known == item:
+                owner.setdefault(item.id, name)
+                continue
+            require_same(known, item, (owner[item.id], name))
+            if missing := tuple(pair for pair in item.groups if pair[0] not in dict(known.groups)):
+                found[item.id] = replace(known, groups=known.groups + missing)
+    return found
+
+
+def _require_common(outputs: Sequence[Outputs]) -> None:
+    baseline = {item.id for item in outputs[0].items}
+    for other in outputs[1:]:
+        if baseline.isdisjoint(item.id for item in other.items):
+            raise UsageError(f"{other.name} and {outputs[0].name} share no question", "score runs of one benchmark")
+
+
+def group_key(dimension: str, value: str) -> str:
+    """The modality by its own word, any other dimension as `dimension:value`."""
+    return value if dimension == MODALITY else f"{dimension}:{value}"
+
+
+def group_places(items: Sequence[Item]) -> dict[str, NDArray[np.int64]]:
+    """Group key -> places of its questions: the total, the modalities, then the other dimensions as they come."""
+    # The paper's three modalities in the paper's order, whether they occur or not; mixes come after them.
+    places: dict[str, dict[str, list[int]]] = {MODALITY: {str(kind): [] for kind in AudioType}}
+    for place, item in enumerate(items):
+        for dimension, value in item.groups:
+            places.setdefault(dimension, {}).setdefault(group_key(dimension, value), []).append(place)
+    result = {TOTAL: np.arange(len(items))}
+    for keys in places.values():
+        result |= {key: np.array(found, np.int64) for key, found in keys.items() if found}
+    return result
+
+
+def clip_numbers(items: Sequence[Item], outputs: Sequence[Outputs]) -> NDArray[np.int64]:
+    """A number for each question (n,), equal for equal clips: by content where a method knows it, else by name.
+
+    Two names of one recording are one clip as soon as one method knows the content of both.
+    """
+    content: dict[str, str] = {}
+    for one in outputs:
+        for output in one.by_id.values():
+            if output.audio_sha256 is not None:
+                content.setdefault(output.id, output.audio_sha256)
+    by_name = {item.audio: content[item.id] for item in items if item.id in content}
+    number: dict[str, int] = {}
+    clips = (content.get(item.id) or by_name.get(item.audio) or item.audio for item in items)
+    return np.fromiter((number.setdefault(clip, len(number)) for clip in clips), np.int64, len(items))
+
+
+def _graded(outputs: Outputs, items: Mapping[str, Item], held_to: frozenset[str], grading: Grading) -> Graded:
+    own = {item.id: item for item in outputs.items}
+    asked = own.keys() if outputs.fixed_items else held_to
+    places = [place for place, id in enumerate(items) if id in asked]
+    ids = list(items)
+    # Graded against the method's own order of choices: a letter means what that model was shown.
+    questions = [own.get(ids[place], items[ids[place]]) for place in places]
+    replies = [outputs.by_id.get(question.id) for question in questions]
+    texts = [None if reply is None else reply.text for reply in replies]
+    grades = grading.scorer(questions, texts)
+    result = np.full(len(items), NOT_ASKED, np.int8)
+    result[places] = codes([grade.outcome for grade in grades])
+    seen = [place for place in places if ids[place] in outputs.excluded]
+    result[seen] = SEEN
+    left_out = {outcome: result == code for outcome, code in _codes_of(grading.leave_out)}
+    for mask in left_out.values():
+        result[mask] = LEFT_OUT
+    published = None
+    if grading.published is not None:
+        published = np.full(len(items), NOT_ASKED, np.int8)
+        published[places] = codes([grade.outcome for grade in grading.published(questions, texts)])
+    return Graded(
+        outputs=outputs,
+        codes=result,
+        chosen=_spread([grade.chosen for grade in grades], places, len(items)),
+        confidence=_confidences(replies, places, len(items)),
+        published=published,
+        left_out=left_out,
+    )
+
+
+def _codes_of(outcomes: Iterable[Outcome]) -> list[tuple[Outcome, int]]:
+    return [(outcome, int(codes([outcome])[0])) for outcome in outcomes]
+
+
+def _spread(values: Sequence[str | None], places: Sequence[int], n: int) -> tuple[str | None, ...]:
+    result: list[str | None] = [None] * n
+    for place, value in zip(places, values, strict=True):
+        result[place] = value
+    return tuple(result)
+
+
+def _confidences(replies: Sequence[Output | None], places: Sequence[int], n: int) -> NDArray[np.float64]:
+    result = np.full(n, np.nan)
+    result[places] = [np.nan if r is None or r.confidence is None else r.confidence for r in replies]
+    return result
+
+
+def paired(one: Codes, other: Codes) -> Bools:
+    """Which questions (n,) both methods were asked and may be judged by."""
+    result: Bools = (one >= 0) & (other >= 0)
+    return result
+
+
+def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterable[str]:
+    baseline = methods[0]
+    for method in methods:
+        name = method.name
+        yield from (f"{name}: {warning}" for warning in method.outputs.warnings)
+        if missing := _missing(method, ids):
+            yield f"{name}: {missing} questions have no row in it and count as failed"
+        if seen := int((method.codes == SEEN).sum()):
+            yield f"{name}: {seen} questions on clips that it was trained on are outside N"
+        if lost := int((method.codes == LEFT_OUT).sum()):
+            yield f"{name}: {lost} unparsed or failed questions left out of N as asked; by default they count as wrong"
+        if method is not baseline:
+            yield from _fallen_out(baseline, method)
+
+
+def _missing(method: Graded, ids: Sequence[str]) -> int:
+    """Questions that a file was held to and has no row for. An unfinished run says itself what it lacks."""
+    if method.outputs.fixed_items:
+        return 0
+    asked = method.codes != NOT_ASKED
+    return sum(id not in method.outputs.by_id for id, counts in zip(ids, asked, strict=True) if counts)
+
+
+def _fallen_out(baseline: Graded, method: Graded) -> Iterable[str]:
+    """How many questions of either are not compared, and why."""
+    lost = (method.codes != NOT_ASKED) | (baseline.codes != NOT_ASKED)
+    lost &= ~paired(baseline.codes, method.codes)
+    if not lost.any():
+        return
+    reasons: Counter[str] = Counter()
+    for before, after in zip(baseline.codes[lost], method.codes[lost], strict=True):
+        reasons[_reason(int(before), int(after), (baseline.name, method.name))] += 1
+    why = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+    yield f"{method.name}: compared with {baseline.name} on the questions of both; {int(lost.sum())} fell out: {why}"
+
+
+def _reason(before: int, after: int, names: tuple[str, str]) -> str:
+    for code, what in ((NOT_ASKED, "not asked by"), (SEEN, "seen in training by"), (LEFT_OUT, "left out for")):
+        if code in (before, after):
+            return f"{what} {names[0] if before == code else names[1]}"
+    raise ValueError(f"codes {before} and {after} are compared")

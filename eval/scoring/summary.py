@@ -1,0 +1,129 @@
+"""From graded methods to the report of CONTRACT.md: every figure of every group, and what may be said about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.eval.guessing import GuessRate, guess_rates
+from lalm_agent.eval.metrics.mcnemar import holm
+from lalm_agent.eval.metrics.rgi import Convention
+from lalm_agent.eval.scoring.arrays import Arrays, Resampling
+from lalm_agent.eval.scoring.confusion import confusion_json, type_confusion
+from lalm_agent.eval.scoring.figures import Wanted, group_figures, mcnemar_figure
+from lalm_agent.eval.scoring.pairing import SEEN, TOTAL, Graded, Study, group_key, paired
+from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report
+from lalm_agent.eval.scoring.verdicts import claim_of, diagnosis_of, labels_of
+
+FEW_CLIPS = 10
+"""Ours: a percentile bootstrap over fewer is too narrow to be read, and over one clip it has no width at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """rgi: the convention that tables show; figures are made in all. benchmark: its name, for the caption."""
+
+    rgi: Convention = Convention.STRICT
+    benchmark: str | None = None
+    resampling: Resampling = field(default_factory=Resampling)
+
+
+def summarise(study: Study, config: Config) -> Report:
+    """Every figure of a study."""
+    methods = [_method(study, method, config) for method in study.methods]
+    n_clips = len(np.unique(study.clips))
+    few = (f"{n_clips} clips: too few for the intervals to be trusted",) if n_clips < FEW_CLIPS else ()
+    return Report(
+        methods=methods,
+        baseline=study.baseline.name,
+        benchmark=config.benchmark,
+        scorer=study.scorer,
+        rgi=str(config.rgi),
+        n=int(study.answerable.sum()),
+        n_clips=n_clips,
+        resamples=config.resampling.resamples,
+        seed=config.resampling.seed,
+        level=config.resampling.level,
+        guessing=_guessing(study),
+        mcnemar=_pairs(study),
+        warnings=[*study.warnings, *few],
+    )
+
+
+def _method(study: Study, method: Graded, config: Config) -> Method:
+    is_baseline = method is study.baseline
+    modalities = {item.modality for item in study.items}
+    groups: dict[str, Group] = {}
+    for key, places in study.groups.items():
+        arrays = arrays_of(study, method, places)
+        if len(arrays.own) or arrays.excluded or (arrays.all_codes is not None and len(arrays.all_codes)):
+            wanted = Wanted(study.published_scorer, curve=key == TOTAL or key in modalities)
+            groups[key] = group_figures(arrays, wanted, config.resampling)
+    types = type_confusion(method.outputs) if method.outputs.has_types else None
+    return Method(
+        name=method.name,
+        groups=groups,
+        method=method.outputs.method,
+        labels=list(labels_of(groups.get(TOTAL), is_baseline)),
+        claim=None if is_baseline else claim_of(groups.get(TOTAL)),
+        diagnosis=list(diagnosis_of(study, method, groups, types)),
+        type_confusion=confusion_json(types) if types else None,
+        facts=dict(method.outputs.facts),
+    )
+
+
+def arrays_of(study: Study, method: Graded, places: NDArray[np.int64]) -> Arrays:
+    """What the figures of the questions at `places` are made from."""
+    codes, before = method.codes[places], study.baseline.codes[places]
+    answerable, clips = study.answerable[places], study.clips[places]
+    asked, both = (codes >= 0), paired(before, codes) & answerable
+    own = asked & answerable
+    at = places[both]
+    return Arrays(
+        own=codes[own],
+        own_clips=clips[own],
+        before=before[both],
+        after=codes[both],
+        clips=clips[both],
+        own_confidence=_known(method.confidence[places][own]),
+        confidence=_known(study.baseline.confidence[at]),
+        ids=[study.items[place].id for place in at] if _known(study.baseline.confidence[at]) is not None else (),
+        all_answerable=answerable[asked],
+        all_codes=codes[asked],
+        all_clips=clips[asked],
+        published=None if method.published is None else method.published[places][own],
+        excluded=int((codes == SEEN).sum()),
+        left_out={str(outcome): n for outcome, mask in method.left_out.items() if (n := int(mask[places].sum()))},
+        is_baseline=method is study.baseline,
+    )
+
+
+def _known(confidence: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    return None if np.isnan(confidence).all() else confidence
+
+
+def _guessing(study: Study) -> dict[str, Guess]:
+    """The reference rows over the baseline's questions that count."""
+    counted = [item for item, code in zip(study.items, study.baseline.codes, strict=True) if code >= 0]
+    rates = guess_rates(counted)
+    groups: Mapping[tuple[str, str], GuessRate] = rates.groups
+    return {TOTAL: _guess(rates.total), **{group_key(*pair): _guess(rate) for pair, rate in groups.items()}}
+
+
+def _guess(rate: GuessRate) -> Guess:
+    return Guess(chance=rate.chance, always_first=rate.always_first, most_frequent=rate.most_frequent)
+
+
+def _pairs(study: Study) -> list[MethodPair]:
+    """McNemar between all methods over all answerable questions of both, adjusted together (Holm)."""
+    found = []
+    for one, other in combinations(study.methods, 2):
+        both = paired(one.codes, other.codes) & study.answerable
+        test = mcnemar_figure(one.codes[both], other.codes[both])
+        found.append(
+            MethodPair(first=one.name, second=other.name, n=int(both.sum()), p=test.p, b=test.b, c=test.c)
+        )
+    adjusted = holm([pair.p for pair in found])
+    return [pair.model_copy(update={"p_holm": p}) for pair, p in zip(found, adjusted, strict=True)]

@@ -1,0 +1,105 @@
+"""The identity of a run: what changes its id, and how a difference is said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.runs.spec import (
+    SCHEMA,
+    DataIdentity,
+    Identity,
+    RunSpec,
+    Selection,
+    differences,
+    read_spec,
+    spec_text,
+)
+
+CHANGES: dict[str, Any] = {
+    "model": "other",
+    "revision": "r2",
+    "weights_sha256": "d" * 64,
+    "adapter_sha256": "e" * 64,
+    "dtype": "bfloat16",
+    "hears_audio": False,
+    "method": "idk",
+    "answer_mode": "score",
+    "tools": {"answer": "own:tool"},
+    "prompts": {"answer": "f" * 64},
+    "max_new_tokens": 8,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "top_k": 5,
+    "seed": 1,
+    "draws": 2,
+    "data": DataIdentity(name="made", sha256="0" * 64),
+    "modality": ("music",),
+    "shuffle_choices": True,
+    "audio": "silence",
+    "type_source": "oracle",
+    "content_source": "none",
+    "max_audio_s": 30.0,
+}
+
+
+def test_every_field_of_the_identity_is_tried_below() -> None:
+    assert set(CHANGES) == set(Identity.model_fields)
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_each_field_changes_the_id_and_is_named(identity: Callable[..., Identity], field: str) -> None:
+    old, new = identity(), identity(**{field: CHANGES[field]})
+    assert old.run_id != new.run_id
+    (line,) = differences(old, new)
+    assert line.startswith(field)
+    assert " in the run, " in line
+
+
+def test_the_same_identity_has_the_same_id_and_no_difference(identity: Callable[..., Identity]) -> None:
+    assert identity().run_id == identity().run_id
+    assert differences(identity(), identity()) == []
+
+
+def test_differences_are_said_field_by_field(identity: Callable[..., Identity]) -> None:
+    old = identity()
+    new = identity(method="agent", seed=3, tools={"type": "lalm", "answer": "lalm"}, weights_sha256=None)
+    assert differences(old, new) == [
+        f"weights_sha256: {'a' * 64} in the run, none now",
+        "method: baseline in the run, agent now",
+        "seed: 0 in the run, 3 now",
+        "tools.type: none in the run, lalm now",
+    ]
+
+
+def test_a_spec_comes_back_from_its_text(identity: Callable[..., Identity], session: Any, tmp_path: Path) -> None:
+    spec = RunSpec(
+        schema=SCHEMA,
+        run_id=identity().run_id,
+        created="2026-01-01T00:00:00+00:00",
+        identity=identity(modality=("music", "sound")),
+        data_version="known",
+        selection=Selection(limit=3, asked=3, missing=("q1",)),
+        sessions=(session,),
+    )
+    (tmp_path / "spec.json").write_text(spec_text(spec), "utf-8")
+    assert read_spec(tmp_path / "spec.json") == spec
+    assert json.loads(spec_text(spec))["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read"),
+        ("[]", "spec.json"),
+        ('{"schema": 99}', "version 99"),
+        ('{"schema": 1}', "run_id"),
+    ],
+)
+def test_a_spec_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "spec.json").write_text(text, "utf-8")
+    with pytest.raises(DataError, match=said):
+        read_spec(tmp_path / "spec.json")

@@ -1,0 +1,175 @@
+"""What a run's folder keeps, and what scoring gets out of it without data and audio."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Outcome, RuleScorer
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.runs.folder import RunFolder
+from lalm_agent.eval.runs.plan import Plan, Wanted
+from lalm_agent.eval.runs.run import Asker, Work, ask_all
+from lalm_agent.eval.runs.spec import Identity
+from lalm_agent.eval.runs.store import ANSWERS, ITEMS, AnswerLog, is_run, read_answers, read_items, run_outputs
+from lalm_agent.eval.runs.stored import Heard
+from lalm_agent.records import Status
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, identity: Callable[..., Identity], session: Any, answer_to: Any
+) -> Callable[..., Path]:
+    """A finished run of a plan, as far as `count` answers."""
+
+    def make(plan: Plan, count: int | None = None, trained: frozenset[str] = frozenset(), **changes: Any) -> Path:
+        path = tmp_path / "run"
+        with RunFolder(path) as folder:
+            folder.begin(identity(**changes), plan, session)
+            log = AnswerLog(path)
+            asker = Asker(answer_to, lambda item: Heard(item.audio), trained)
+            ask_all(plan.works[:count], asker, log.append, 1)
+            log.close()
+        return path
+
+    return make
+
+
+def test_a_folder_is_a_run_once_it_has_its_spec(tmp_path: Path, run: Any, plan_of: Any, make_items: Any) -> None:
+    assert not is_run(tmp_path)
+    assert is_run(run(plan_of(make_items(3))))
+
+
+def test_items_and_answers_come_back_as_they_were(run: Any, plan_of: Any, make_items: Any) -> None:
+    plan = plan_of(make_items(30), Wanted(shuffle=True, draws=2))
+    path = run(plan, draws=2)
+    assert tuple(read_items(path)) == plan.items
+    answers = read_answers(path)
+    assert set(answers) == {work.key for work in plan.works}
+    assert {answer.status for answer in answers.values()} == set(Status)
+
+
+def test_no_line_repeats_what_the_spec_says(run: Any, plan_of: Any, make_items: Any) -> None:
+    line = json.loads((run(plan_of(make_items(3))) / ANSWERS).read_text("utf-8").splitlines()[0])
+    assert not {"model", "tools", "versions", "method", "gold", "choices"} & set(line)
+
+
+def test_the_stored_choice_counts_in_the_files_order(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(40), Wanted(shuffle=True)), shuffle_choices=True)
+    answers = [answer for answer in read_answers(path).values() if answer.status is Status.ANSWERED]
+    asked = {one.item.id: one for one in read_items(path)}
+    assert len(answers) > 10
+    assert all(asked[answer.id].item.choices[answer.choice] == answer.answer for answer in answers)
+    assert any(asked[answer.id].shown(0)[answer.choice] != answer.answer for answer in answers)
+
+
+def test_scoring_sees_the_choices_as_they_were_shown(run: Any, plan_of: Any, answer_to: Any) -> None:
+    """A letter means the order shown: with the file's order, most of these would be graded wrong."""
+    items = [Item(f"q{n}", f"{n}.wav", "?", ("dog", "cat", "cow", "frog"), "cow") for n in range(20)]
+    path = run(plan_of(items, Wanted(shuffle=True)), count=0, shuffle_choices=True)
+    log = AnswerLog(path)
+
+    def by_letter(audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        answer = answer_to(audio, text, choices, "q0", 0)
+        letter = "ABCD"[list(choices).index("cow")]
+        return replace(
+            answer,
+            status=Status.ANSWERED,
+            answer="cow",
+            choice=list(choices).index("cow"),
+            failure=None,
+            steps=tuple(replace(step, output=letter) for step in answer.steps),
+        )
+
+    asker = Asker(by_letter, lambda item: Heard(item.audio))
+    for asked in read_items(path):
+        log.append(asker(Work(asked, 0)))
+    log.close()
+    outputs = run_outputs(path)
+    grades = RuleScorer()(outputs.items, [outputs.by_id[item.id].text for item in outputs.items])
+    assert {grade.outcome for grade in grades} == {Outcome.CORRECT}
+    assert {answer.choice for answer in read_answers(path).values()} == {2}
+
+
+def test_scoring_needs_neither_the_data_nor_the_audio(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(20)))
+    for clip in (path.parent / "audio").iterdir():
+        clip.unlink()
+    outputs = run_outputs(path)
+    assert outputs.name == "run"
+    assert outputs.method == "baseline"
+    assert not outputs.has_types
+    assert {item.id: item for item in outputs.items} == {item.id: item for item in make_items(20)}
+    failed = {answer.id for answer in read_answers(path).values() if answer.status is Status.FAILED}
+    assert failed
+    assert {id_ for id_, output in outputs.by_id.items() if output.text is None} == failed
+    assert outputs.facts["model"] == "scripted:-"
+    assert f"{len(failed)} questions failed" in outputs.warnings[0]
+
+
+def test_an_unfinished_run_says_so(run: Any, plan_of: Any, make_items: Any) -> None:
+    outputs = run_outputs(run(plan_of(make_items(20)), count=5))
+    assert len(outputs.items) == 20
+    assert len(outputs.by_id) == 5
+    assert outputs.warnings[0].startswith("unfinished run: 15 of 20 questions")
+
+
+def test_of_several_answers_to_a_question_the_last_counts(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(20)))
+    before = read_answers(path)
+    failed = next(answer for answer in before.values() if answer.status is Status.FAILED)
+    log = AnswerLog(path)
+    log.append(replace(failed, status=Status.ABSTAINED, reply="IDK", failure=None))
+    log.close()
+    assert read_answers(path)[failed.key].reply == "IDK"
+    assert len(read_answers(path)) == len(before)
+
+
+def test_draws_are_read_apart(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(20), Wanted(draws=2)), draws=2)
+    first, second = run_outputs(path, 0), run_outputs(path, 1)
+    assert first.by_id.keys() == second.by_id.keys()
+    assert {id_: output.text for id_, output in first.by_id.items()} != {
+        id_: output.text for id_, output in second.by_id.items()
+    }
+    with pytest.raises(DataError, match="has no draw 2"):
+        run_outputs(path, 2)
+
+
+def test_questions_on_clips_of_the_training_are_excluded(run: Any, plan_of: Any, make_items: Any) -> None:
+    from hashlib import sha256
+
+    trained = frozenset(sha256(f"{n}.wav".encode()).hexdigest() for n in (3, 5))
+    assert run_outputs(run(plan_of(make_items(8)), trained=trained)).excluded == {"q3", "q5"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"audio": "silence"}, "digital silence"),
+        ({"audio": "swap"}, "another question's clip"),
+        ({"content_source": "other"}, "content by other"),
+    ],
+)
+def test_a_control_is_said_with_the_figures(
+    run: Any, plan_of: Any, make_items: Any, changes: Any, said: str
+) -> None:
+    outputs = run_outputs(run(plan_of(make_items(3)), **changes))
+    assert any(said in warning for warning in outputs.warnings)
+    sha256s = {output.audio_sha256 for output in outputs.by_id.values()}
+    assert (sha256s == {None}) == ("audio" in changes), "silent clips are no name for the question's own"
+
+
+def test_a_damaged_line_is_named(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(3)))
+    lines = (path / ANSWERS).read_text("utf-8").splitlines(keepends=True)
+    (path / ANSWERS).write_text("".join([lines[0], '{"id": "q1"}\n', lines[2]]), "utf-8")
+    with pytest.raises(DataError, match=r"answers\.jsonl:2 is no answer"):
+        read_answers(path)
+    (path / ITEMS).write_text('{"id": "q1"}\n{}\n', "utf-8")
+    with pytest.raises(DataError, match=r"items\.jsonl:1 is no item"):
+        read_items(path)

@@ -1,0 +1,120 @@
+"""Several scorers over the same replies: counts, range, agreement, disagreements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.scoring.rescoring import agreement, rescore
+
+C, W, A, U, F = OUTCOMES
+
+
+@dataclass
+class Fixed:
+    """Gives each question the outcome that its id is mapped to."""
+
+    name: str
+    outcomes: dict[str, Outcome]
+    rule: str = "fixed"
+
+    def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+        return [Grade(self.outcomes[item.id], None, self.rule) for item in items]
+
+
+def outputs(ids: str, gold: str | None = "dog", **changed: object) -> Outputs:
+    items = tuple(Item(id, "", "Which?", ("dog", "cat"), gold) for id in ids)
+    fields: dict[str, object] = {"by_id": {id: Output(id, f"reply {id}") for id in ids}, **changed}
+    return Outputs("run", items, **fields)  # type: ignore[arg-type]
+
+
+def fixed(name: str, ids: str, *outcomes: Outcome) -> Fixed:
+    return Fixed(name, dict(zip(ids, outcomes, strict=True)))
+
+
+def test_counts_accuracy_and_range_of_a_worked_example() -> None:
+    found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A), fixed("y", "abcd", C, U, W, F)])
+    x, y = found.scorers
+    assert (x.counts, x.accuracy) == ({C: 2, W: 1, A: 1, U: 0, F: 0}, 0.5)
+    assert (y.counts, y.accuracy) == ({C: 1, W: 1, A: 0, U: 1, F: 1}, 0.25)
+    assert (found.n, found.lowest, found.highest) == (4, 0.25, 0.5)
+    assert (x.unscored, x.bounds) == (0, (0.5, 0.5))
+    assert [row.id for row in found.disagreements] == ["b", "d"]
+    assert found.disagreements[0].reply == "reply b"
+    assert {name: grade.outcome for name, grade in found.disagreements[1].grades.items()} == {"x": A, "y": F}
+
+
+def test_kappa_of_a_worked_example() -> None:
+    # 20 and 15 of 50 in agreement, margins 25/25 and 30/20: p_o = 0.7, p_e = 0.5, kappa = 0.4.
+    cells = [(C, C, 20), (C, W, 5), (W, C, 10), (W, W, 15)]
+    one = [Grade(a, None, "") for a, _, n in cells for _ in range(n)]
+    other = [Grade(b, None, "") for _, b, n in cells for _ in range(n)]
+    found = agreement(("x", one), ("y", other))
+    assert found.share == pytest.approx(0.7)
+    assert found.kappa == pytest.approx(0.4)
+    assert found.table[C] == {C: 20, W: 5, A: 0, U: 0, F: 0}
+
+
+def test_kappa_is_undefined_where_both_say_one_thing_only() -> None:
+    same = [Grade(C, None, "")] * 3
+    found = agreement(("x", same), ("y", same))
+    assert (found.share, found.kappa) == (1.0, None)
+    none = agreement(("x", []), ("y", []))
+    assert (none.n, none.share, none.kappa) == (0, None, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(OUTCOMES))))
+def test_agreement_is_symmetric_and_bounded(pairs: list[tuple[Outcome, Outcome]]) -> None:
+    one, other = ([Grade(pair[k], None, "") for pair in pairs] for k in (0, 1))
+    there, back = agreement(("x", one), ("y", other)), agreement(("y", other), ("x", one))
+    assert (there.share, there.kappa) == (back.share, back.kappa)
+    assert there.kappa is None or -1 <= there.kappa <= 1
+    assert sum(n for row in there.table.values() for n in row.values()) == len(pairs)
+    assert there.kappa is None or (there.kappa == 1) == (one == other)
+
+
+def test_a_question_without_a_reply_stays_in_n() -> None:
+    from lalm_agent.eval.scorers import make_scorer
+
+    found = rescore(outputs("ab", by_id={"a": Output("a", "dog")}), [make_scorer("rule"), make_scorer("mmau")])
+    assert [(s.n, s.accuracy, s.counts[F]) for s in found.scorers] == [(2, 0.5, 1)] * 2
+
+
+def test_excluded_questions_are_outside_n_and_counted() -> None:
+    found = rescore(outputs("abc", excluded=frozenset("c")), [fixed("x", "abc", C, W, C)])
+    assert (found.n, found.excluded, found.scorers[0].accuracy) == (2, 1, 0.5)
+
+
+def test_unanswerable_questions_are_outside_accuracy_and_inside_agreement() -> None:
+    found = rescore(outputs("ab", gold=None), [fixed("x", "ab", A, W), fixed("y", "ab", A, A)])
+    assert (found.n, found.unanswerable, found.lowest) == (0, 2, None)
+    assert found.scorers[0].accuracy is None
+    assert found.scorers[0].bounds is None
+    assert found.scorers[0].unanswerable == {C: 0, W: 1, A: 1, U: 0, F: 0}
+    assert (found.pairs[0].n, found.pairs[0].share) == (2, 0.5)
+    assert [row.id for row in found.disagreements] == ["b"]
+
+
+def test_a_dead_judge_has_no_accuracy_and_widens_no_range() -> None:
+    dead = Fixed("judge", dict.fromkeys("abcd", F), JUDGE_FAILED)
+    found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A), dead])
+    judge = found.scorers[1]
+    assert (judge.accuracy, judge.unscored, judge.bounds) == (None, 4, (0.0, 1.0))
+    assert (found.lowest, found.highest) == (0.5, 0.5)
+
+
+def test_scorers_of_one_name_count_once_and_rules_are_counted() -> None:
+    found = rescore(outputs("ab"), [fixed("x", "ab", C, W), fixed("x", "ab", C, W)])
+    assert [(s.name, s.rules) for s in found.scorers] == [("x", {"fixed": 2})]
+    assert found.pairs == ()
+    assert found.disagreements == ()
+
+
+def test_nothing_at_all() -> None:
+    found = rescore(outputs(""), [fixed("x", "")])
+    assert (found.n, found.lowest, found.highest, found.scorers[0].accuracy) == (0, None, None, None)

@@ -1,0 +1,238 @@
+"""The report as a whole, on counts that were worked out by hand."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.scorers import make_scorer
+from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.pairing import Grading, study
+from lalm_agent.eval.scoring.schema import Report
+from lalm_agent.eval.scoring.summary import Config, summarise
+from lalm_agent.records import AudioType
+
+REPLY = {"c": "dog", "w": "cat", "a": "IDK", "u": "hm hm", "n": None}
+QUICK = Config(resampling=Resampling(resamples=200))
+
+
+def items(n: int, gold: Sequence[str | None] | None = None) -> tuple[Item, ...]:
+    golds = gold or ["dog"] * n
+    groups = (("modality", "sound"),)
+    return tuple(Item(str(at), f"{at}.wav", "What?", ("dog", "cat"), golds[at], groups) for at in range(n))
+
+
+def outputs(name: str, letters: str, confidence: Sequence[float | None] = (), **more: object) -> Outputs:
+    """One letter a question: c correct, w wrong, a abstained, u unparsed, n no reply."""
+    known = confidence or [None] * len(letters)
+    by_id = {str(at): Output(str(at), REPLY[letter], known[at]) for at, letter in enumerate(letters)}
+    return Outputs(**{"name": name, "items": items(len(letters)), "by_id": by_id, **more})  # type: ignore[arg-type]
+
+
+def report(*methods: Outputs, config: Config = QUICK) -> Report:
+    return summarise(study(methods, Grading(published=make_scorer("mmau"))), config)
+
+
+def test_figures_by_hand() -> None:
+    """Baseline 6 right, 4 wrong; the method refuses 1 of the right and 2 of the wrong, and flips one each way."""
+    result = report(outputs("base", "ccccccwwww"), outputs("idk", "ccccawaacw"))
+    total = result.methods[1].groups["total"]
+    assert total.n == total.n_paired == 10
+    assert total.counts == {"correct": 5, "wrong": 2, "abstained": 3, "unparsed": 0, "failed": 0}
+    assert total.acc.value == pytest.approx(0.5)
+    assert total.tru.value == pytest.approx(0.8)
+    assert total.rej.value == pytest.approx(0.3)
+    assert total.rel.value == pytest.approx(0.3 * 0.5 + 0.7 * 0.8)
+    strict = total.rgi["strict"]
+    assert (strict.d_con, strict.d_hum) == (pytest.approx(1 / 6), pytest.approx(2 / 4))
+    assert strict.value == pytest.approx(0.4771, abs=1e-4)  # log10(3)
+    assert total.rgi["equation"].value == pytest.approx(0.3522, abs=1e-4)  # log10((3 / 4) / (2 / 6))
+    assert total.rgi["table"].value == pytest.approx(0.1761, abs=1e-4)  # log10(3 / 2)
+    assert total.transitions["correct"] == {"correct": 4, "wrong": 1, "abstained": 1, "unparsed": 0, "failed": 0}
+    assert sum(sum(row.values()) for row in total.transitions.values()) == 10
+    assert total.mcnemar is not None
+    assert (total.mcnemar.b, total.mcnemar.c) == (2, 1)
+    assert total.published is not None
+    assert (total.published.scorer, total.published.acc) == ("mmau", pytest.approx(0.5))
+    assert result.methods[1].groups["sound"] == total.model_copy(update={"selective": None})
+
+
+def test_the_baseline_is_the_first_method_and_its_rgi_is_undefined() -> None:
+    base = report(outputs("base", "ccw"), outputs("idk", "caw")).methods[0]
+    assert base.name == "base"
+    strict = base.groups["total"].rgi["strict"]
+    assert (strict.value, strict.kind, strict.low_kind) == (None, "undefined", "undefined")
+    assert base.claim is None
+    assert base.labels == []
+
+
+def test_unparsed_and_failed_count_as_wrong_and_are_counted() -> None:
+    total = report(outputs("base", "cccc"), outputs("m", "cuna")).methods[1].groups["total"]
+    assert total.counts == {"correct": 1, "wrong": 0, "abstained": 1, "unparsed": 1, "failed": 1}
+    assert total.tru.value == pytest.approx(0.5)
+    assert total.rgi["equation"].d_con == pytest.approx(3 / 4)
+
+
+def test_an_infinite_gain_is_said_by_its_kind() -> None:
+    method = report(outputs("base", "ccww"), outputs("m", "ccaw")).methods[1]
+    strict = method.groups["total"].rgi["strict"]
+    assert (strict.value, strict.kind) == (None, "+inf")
+    assert any("infinite" in label for label in method.labels)
+    assert method.claim is not None
+    assert not method.claim.holds  # one refusal falls on a wrong answer half of the time
+
+
+def test_excluded_clips_leave_n() -> None:
+    result = report(outputs("base", "ccww"), outputs("lora", "caww", excluded=frozenset("0")))
+    base, lora = (method.groups["total"] for method in result.methods)
+    assert (base.n, base.excluded) == (4, 0)
+    assert (lora.n, lora.excluded, lora.n_paired) == (3, 1, 3)
+    assert lora.transitions["correct"]["abstained"] == 1
+    assert sum(lora.counts.values()) == 3
+
+
+def test_unanswerable_questions_feed_only_precision_and_recall() -> None:
+    gold = ["dog", "dog", None, None]
+    methods = [
+        Outputs(name, items(4, gold), {str(at): Output(str(at), REPLY[letter]) for at, letter in enumerate(letters)})
+        for name, letters in (("base", "ccww"), ("idk", "caaw"))
+    ]
+    result = report(*methods)
+    total = result.methods[1].groups["total"]
+    assert result.n == total.n == 2
+    assert total.acc.value == pytest.approx(0.5)
+    assert total.refusing is not None
+    assert (total.refusing.n_unanswerable, total.refusing.n_answerable) == (2, 2)
+    assert total.refusing.precision.value == pytest.approx(0.5)
+    assert total.refusing.recall.value == pytest.approx(0.5)
+    assert result.methods[0].groups["total"].refusing is not None
+    assert report(outputs("base", "cw")).methods[0].groups["total"].refusing is None
+
+
+def test_a_group_of_unanswerable_questions_has_undefined_figures() -> None:
+    methods = [Outputs("base", items(2, [None, None]), {"0": Output("0", "IDK")})]
+    total = report(*methods).methods[0].groups["total"]
+    assert (total.n, total.acc.value, total.acc.low) == (0, None, None)
+    assert total.refusing is not None
+    assert total.refusing.recall.value == pytest.approx(0.5)
+
+
+# --- what may be claimed ---------------------------------------------------------------------------------------------
+
+
+def test_a_method_that_re_rolls_and_never_refuses_earns_no_claim() -> None:
+    """82 % right, a tenth drawn again: of those 82 right ones 15 turn wrong, of those 18 wrong ones 15 turn right."""
+    base, method = "c" * 820 + "w" * 180, "c" * 805 + "w" * 15 + "c" * 15 + "w" * 165
+    found = report(outputs("base", base), outputs("re-roll", method)).methods[1]
+    equation = found.groups["total"].rgi["equation"]
+    assert equation.value == pytest.approx(0.6586, abs=1e-4)  # log10(820 / 180)
+    assert equation.low is not None
+    assert equation.low > 0  # the trap: by `equation` alone this would be a gain
+    assert found.labels == ["no refusals: not evidence"]
+    assert found.claim is not None
+    assert not found.claim.holds
+    assert found.claim.text == "no claim: no refusals: not evidence"
+    assert found.groups["total"].rgi["strict"].kind == "undefined"
+
+
+def test_random_refusals_earn_no_claim() -> None:
+    """30 % right, a fifth of both kinds refused."""
+    base, method = "c" * 300 + "w" * 700, "a" * 60 + "c" * 240 + "a" * 140 + "w" * 560
+    found = report(outputs("base", base), outputs("random", method)).methods[1]
+    table = found.groups["total"].rgi["table"]
+    assert table.value == pytest.approx(0.368, abs=1e-3)  # log10(700 / 300)
+    assert table.low is not None
+    assert table.low > 0  # the trap: by `table` alone this would be a gain
+    assert found.groups["total"].rgi["strict"].value == pytest.approx(0)
+    assert found.claim is not None
+    assert not found.claim.holds
+    assert "no claim" in found.claim.text
+
+
+def test_refusals_of_wrong_answers_earn_one() -> None:
+    base, method = "c" * 60 + "w" * 40, "a" * 5 + "c" * 55 + "a" * 20 + "w" * 20
+    found = report(outputs("base", base), outputs("good", method)).methods[1]
+    assert found.claim is not None
+    assert found.claim.holds
+    assert found.claim.beats_matched_coverage is None
+    assert "confidence is not known" in found.claim.text
+
+
+def test_matched_coverage_is_the_control() -> None:
+    base, method = "c" * 60 + "w" * 40, "a" * 5 + "c" * 55 + "a" * 20 + "w" * 20
+    good = [0.9] * 60 + [0.1] * 40
+    bad = [0.1] * 60 + [0.9] * 40
+    for confidence, beats in ((good, False), (bad, True)):
+        found = report(outputs("base", base, confidence), outputs("m", method)).methods[1]
+        matched = found.groups["total"].matched
+        assert matched is not None
+        assert (matched.n_rejected, matched.confidence_known) == (25, 1.0)
+        assert matched.rej is not None
+        assert matched.rej.value == pytest.approx(0.25)
+        assert matched.beaten is beats
+        assert found.claim is not None
+        assert found.claim.beats_matched_coverage is beats
+
+
+def test_confidence_of_too_few_answers_gives_a_reason_and_no_figure() -> None:
+    base = outputs("base", "ccww", [0.5, None, None, None])
+    matched = report(base, outputs("m", "caaw")).methods[1].groups["total"].matched
+    assert matched is not None
+    assert matched.reason is not None
+    assert (matched.rgi, matched.beaten) == (None, None)
+
+
+def test_selective_answering_by_the_methods_own_confidence() -> None:
+    total = report(outputs("base", "ccww", [0.9, 0.8, 0.2, None])).methods[0].groups["total"]
+    assert total.selective is not None
+    assert (total.selective.n, total.selective.n_unknown) == (3, 1)
+    assert total.selective.auroc == pytest.approx(1.0)
+    assert total.selective.curve[-1] == (pytest.approx(1.0), pytest.approx(1 / 3))
+
+
+# --- the rest of the report ------------------------------------------------------------------------------------------
+
+
+def test_every_pair_of_methods_is_tested_and_adjusted() -> None:
+    result = report(outputs("a", "c" * 20), outputs("b", "w" * 20), outputs("c", "c" * 10 + "w" * 10))
+    assert [(pair.first, pair.second) for pair in result.mcnemar] == [("a", "b"), ("a", "c"), ("b", "c")]
+    first = result.mcnemar[0]
+    assert (first.b, first.c, first.p) == (20, 0, pytest.approx(2 * 0.5**20))
+    assert first.p_holm == pytest.approx(3 * first.p)
+
+
+def test_reference_rows_are_computed_on_the_questions_at_hand() -> None:
+    total = report(outputs("base", "ccww")).guessing["total"]
+    assert (total.chance, total.always_first, total.most_frequent) == (0.5, 1.0, 1.0)
+
+
+def test_an_agents_type_step_is_shown() -> None:
+    by_id = {"0": Output("0", "dog", audio_type=AudioType.SOUND), "1": Output("1", "dog", audio_type=AudioType.MUSIC)}
+    agent = Outputs("agent", items(2), by_id, method="agent", has_types=True)
+    found = report(outputs("base", "cc"), agent).methods
+    assert found[0].type_confusion is None
+    assert found[1].type_confusion is not None
+    assert found[1].type_confusion["accuracy"] == 0.5
+    assert any("ignored" in line for line in found[1].diagnosis)
+
+
+def test_the_same_seed_gives_the_same_report_whatever_the_order_of_rows() -> None:
+    base, idk = outputs("base", "ccccccwwww"), outputs("idk", "ccccawaacw")
+    turned = [Outputs(one.name, one.items[::-1], one.by_id) for one in (base, idk)]
+    one, other = report(base, idk), report(*turned)
+    assert one == report(base, idk)
+    assert one.methods[1].groups["total"].rgi == other.methods[1].groups["total"].rgi
+
+
+def test_no_number_of_the_report_is_nan_or_infinite() -> None:
+    def numbers(value: object) -> list[float]:
+        if isinstance(value, Mapping):
+            return [number for part in value.values() for number in numbers(part)]
+        if isinstance(value, list):
+            return [number for part in value for number in numbers(part)]
+        return [value] if isinstance(value, float) else []
+
+    found = numbers(report(outputs("base", "cwn"), outputs("m", "caa")).model_dump(mode="json"))
+    assert found
+    assert all(abs(number) < 1e6 for number in found)
