@@ -11,7 +11,7 @@ from lalm_agent.checkpoints import mapped_errors, open_checkpoints
 from lalm_agent.clips import ClipStore
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
-from lalm_agent.loading import DEFAULT_ROWS, as_ours, load_model, with_adapter
+from lalm_agent.loading import DEFAULT_ROWS, as_ours, hearing_as_asked, load_model, require_ears, with_adapter
 from lalm_agent.models.base import LALM, Decoding, ModelSpec
 from lalm_agent.models.micro_batch import MicroBatch
 from lalm_agent.plugins import Found
@@ -84,7 +84,7 @@ class Agent:
         """The graph with its model and tools, loaded when first wanted.
 
         Raises:
-            UsageError: the model's reference names nothing.
+            UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
         from lalm_agent.graph import build_graph
@@ -96,7 +96,7 @@ class Agent:
         # Those without the model first: what is wrong with them should not have to wait for its loading.
         without = {node: found for node, found in self._tools.items() if not wants_model(found)}
         toolbox = {node: _tool(node, found, None, config) for node, found in without.items()}
-        model = self._given_model or load_model(config, max(DEFAULT_ROWS, self._batch_rows))
+        model = self._model()
         answering = with_adapter(model, config.adapter)
         lock = threading.Lock()
         shared: dict[int, LALM] = {}
@@ -113,6 +113,13 @@ class Agent:
             {node: toolbox[node].name for node in self._tools},
             answering.spec.info,
         )
+
+    def _model(self) -> LALM:
+        if self._given_model is not None:
+            return hearing_as_asked(self._given_model, self.config)
+        model = load_model(self.config, max(DEFAULT_ROWS, self._batch_rows))
+        require_ears(model, self.config)
+        return model
 
     @property
     def spec(self) -> ModelSpec:

@@ -24,7 +24,8 @@ class AgentConfig(BaseModel):
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
     timeout_s: seconds for one attempt at an endpoint.
-    hears_audio: False for a text-only model, at an endpoint or of a checkpoint, which is asked without the clip.
+    hears_audio: False to ask the model without the clip: a text-only one, or a blind control of one that hears. Tools
+        that hear for themselves, such as an ASR, still do.
     max_audio_s: longest clip that is accepted, in seconds.
     checkpoint: an SQLite file that keeps the states of each question's graph.
     debug: raise the error of a failed node in place of recording it.

@@ -8,6 +8,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.hints import did_you_mean
 from lalm_agent.models.base import LALM
+from lalm_agent.models.without_clip import WithoutClip
 from lalm_agent.plugins import MODEL_GROUP, find_plugin, installed_plugins
 from lalm_agent.registry import BUILT_IN_MODELS
 from lalm_agent.toolbox import OwnModel, make_model
@@ -24,9 +25,31 @@ def load_model(config: AgentConfig, rows: int = DEFAULT_ROWS) -> LALM:
     rows: how many prompts a checkpoint computes at once at most.
 
     Raises:
-        UsageError: the reference names nothing.
+        UsageError: the reference names nothing, or there is no such adapter to put on it later.
         DataError: what it names cannot be loaded.
     """
+    return hearing_as_asked(_loaded(config, rows), config)
+
+
+def hearing_as_asked(model: LALM, config: AgentConfig) -> LALM:
+    """The model, without the clips where the config says `hears_audio: False`."""
+    return model if config.hears_audio else WithoutClip(model)
+
+
+def require_ears(model: LALM, config: AgentConfig) -> None:
+    """Refuse to ask a model about clips that it would not be given, unless that is what is wanted.
+
+    Raises:
+        UsageError: a model that takes text only.
+    """
+    if config.hears_audio and not model.spec.hears_audio:
+        raise UsageError(
+            f"the model {model.spec.info.ref} takes text only and cannot hear the clip",
+            "name a model that hears; --text-only asks this one without the clip",
+        )
+
+
+def _loaded(config: AgentConfig, rows: int) -> LALM:
     ref = config.model
     if ref.startswith("scripted:"):
         from lalm_agent.models.scripted import load_script
@@ -57,13 +80,14 @@ def _load_mini(config: AgentConfig, rows: int) -> LALM:
 
 
 def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | None = None) -> LALM:
+    from lalm_agent.models.hf_adapters import require_adapter
     from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-    from lalm_agent.models.text_lm import WithoutClip
     from lalm_agent.models.transformers_lalm import TransformersLALM
 
+    if config.adapter is not None:
+        require_adapter(Path(config.adapter).expanduser())
     options = LoadOptions(config.device, config.dtype, config.trust_remote_code, config.allow_pickle)
-    model = TransformersLALM(load_checkpoint(ref, options), rows, shown_as)
-    return model if model.spec.hears_audio or config.hears_audio else WithoutClip(model)
+    return TransformersLALM(load_checkpoint(ref, options), rows, shown_as)
 
 
 def with_adapter(model: LALM, folder: str | None) -> LALM:
@@ -75,6 +99,8 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
     """
     if folder is None:
         return model
+    if isinstance(model, WithoutClip):
+        return WithoutClip(with_adapter(model.inner, folder))
     put_on = getattr(model.inner if isinstance(model, OwnModel) else model, "with_adapter", None)
     if put_on is None:
         raise UsageError(f"the model {model.spec.info.ref} takes no adapter", "adapters go on checkpoints only")

@@ -4,6 +4,7 @@ Makes the synthetic dev and test splits, runs every method on them and on SAKURA
 each table under the command that made it. A second call goes on where the first was cut; runs are kept in WORK_FOLDER.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -106,6 +107,35 @@ def section(data: Data, folder: Path) -> list[str]:
     return lines
 
 
+def glance(data: list[Data], folder: Path) -> list[str]:
+    """One line for each method on each data set, from `score --json`: what may be claimed, and what may not."""
+    head = "| data | method | Acc % | Rej % | Rel - null % | strict RGI | claim |"
+    lines = ["## At a glance", "", head, "|---" * 7 + "|"]
+    for one in data:
+        runs = [f"runs/{one.name}-{method}" for method in METHODS]
+        report = json.loads(lalm_agent(["score", *runs, "--json"], folder))
+        for method, name in zip(report["methods"], METHODS, strict=True):
+            total = method["groups"]["total"]
+            cells = [_interval(total[key], 100) for key in ("acc", "rej", "rel_minus_null")]
+            claim = method["claim"]["text"] if method["claim"] and name != METHODS[0] else ""
+            lines.append("| " + " | ".join([one.name, name, *cells, _rgi(total["rgi"]["strict"]), claim]) + " |")
+    return [*lines, ""]
+
+
+def _interval(figure: dict[str, float | None], scale: float) -> str:
+    value, low, high = (figure[key] for key in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return "undefined"
+    return f"{scale * value:z.1f} [{scale * low:z.1f}, {scale * high:z.1f}]"
+
+
+def _rgi(figure: dict[str, float | str | None]) -> str:
+    """The value and its interval; an infinity by its name."""
+    pairs = [(figure["value"], figure["kind"]), *((figure[end], figure[f"{end}_kind"]) for end in ("low", "high"))]
+    value, low, high = (kind if number is None else f"{number:z.2f}" for number, kind in pairs)
+    return "undefined" if value == "undefined" else f"{value} [{low}, {high}]"
+
+
 def attribution(folder: Path) -> list[str]:
     """What the agent's content step is worth, on dev."""
     runs = ["runs/dev-agent", *(f"runs/dev-content-{content}" for content in CONTENTS)]
@@ -122,6 +152,7 @@ def main() -> None:
     lines = ["# Results with `mini`", "", CAPTION, ""]
     made_by = "`python benchmarks/results.py SAKURA_FOLDER WORK_FOLDER`"
     lines += [f"Made by {made_by}; each table stands under its command.", ""]
+    lines += glance(data, folder)
     for one in data:
         lines += section(one, folder)
     print("\n".join([*lines, *attribution(folder)]).rstrip())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,7 @@ def check(
 ) -> int:
     """Check a benchmark: rows that cannot be used, odd questions, missing or odd clips, what guessing scores.
 
-    Exit code 2 if a row cannot be used. Missing clips are listed and are no error.
+    Exit code 2 if a row cannot be used or a clip cannot be decoded. Missing clips are listed and are no error.
     """
     from lalm_agent.eval.benchmarks import load_benchmark
     from lalm_agent.eval.checking import check_json, check_questions
@@ -51,9 +52,34 @@ def check(
     else:
         from lalm_agent.terminal import printable
 
-        for line in (*_head(benchmark), *_question_lines(questions), *_clip_lines(clips), *_fault_lines(benchmark)):
+        parts = (_head(benchmark), _question_lines(questions), _clip_lines(clips), _fault_lines(benchmark))
+        for line in chain(*parts, _eval_lines(benchmark, clips)):
             typer.echo(printable(line, one_line=False))
-    return 2 if benchmark.faults else 0
+    _refuse(benchmark, clips)
+    return 0
+
+
+def _refuse(benchmark: "Benchmark", clips: "ClipCheck | None") -> None:
+    """Say what has to be mended before a run.
+
+    Raises:
+        DataError: rows that cannot be used, or clips that cannot be decoded.
+    """
+    from lalm_agent.errors import DataError
+
+    faults, broken = benchmark.faults, clips.broken if clips else ()
+    found = [f"{len(faults)} rows cannot be used, first {_named(faults[0])}"] if faults else []
+    found += [f"{len(broken)} clips cannot be decoded, first {_named(broken[0])}"] if broken else []
+    if not found:
+        return
+    hints = ["mend the rows, or leave them out with `eval --skip-faulty`"] if faults else []
+    hints += ["mend the clips: the questions about them would end as failed"] if broken else []
+    raise DataError("; ".join(found), "; ".join(hints))
+
+
+def _named(fault: "Fault") -> str:
+    """The place and the reason; a clip's reason begins with its path already."""
+    return fault.reason if fault.file in fault.reason else str(fault)
 
 
 def _check_clips(benchmark: "Benchmark", window_s: float) -> "ClipCheck":
@@ -63,7 +89,8 @@ def _check_clips(benchmark: "Benchmark", window_s: float) -> "ClipCheck":
     from lalm_agent.eval.checking_clips import check_clips
 
     columns = (SpinnerColumn(), "clips", MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("clips", total=None)
         return check_clips(benchmark, window_s, lambda done, n: progress.update(bar, completed=done, total=n))
 
@@ -114,6 +141,19 @@ def _clip_lines(check: "ClipCheck | None") -> Iterator[str]:
     yield from _listed("silent", check.silent)
     yield from _listed(f"above {check.window_s:g} s", check.long)
     yield from _listed("same recording", [" = ".join(names) for names in check.copies])
+
+
+def _eval_lines(benchmark: "Benchmark", check: "ClipCheck | None") -> Iterator[str]:
+    """What `eval` will make of missing clips."""
+    if check is None or not check.missing:
+        return
+    absent = {fault.file for fault in check.missing}
+    questions = sum(item.audio in absent for item in benchmark.items)
+    about = f"the clips of {questions} of {len(benchmark.items)} questions are missing"
+    if questions == len(benchmark.items):
+        yield _row("eval", f"refuses to start: {about}; fetch them or give --audio-root")
+    else:
+        yield _row("eval", f"refuses to start: {about}; --skip-missing leaves them out")
 
 
 def _fault_lines(benchmark: "Benchmark") -> Iterator[str]:

@@ -106,6 +106,8 @@ class Report:
             notes.append("blind control: digital silence of each clip's own length in place of the clip")
         if identity.audio == "swap":
             notes.append("blind control: each question hears another clip of the data, of any modality")
+        if not identity.hears_audio:
+            notes.append("text only: the model is asked without the clip, as each answer says")
         if selection.missing:
             notes.append(f"{len(selection.missing)} questions are left out because their clip is missing")
         if selection.faulty:

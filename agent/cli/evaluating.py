@@ -53,11 +53,24 @@ def _config(flags: dict[str, Any], wanted: EvalOptions) -> AgentConfig:
         config = config.model_copy(update={"preset": "paper"})
     if wanted.draws > 1 and config.temperature == 0:
         raise UsageError(f"{wanted.draws} draws without a temperature would all be the same", "give --temperature 0.7")
-    given = wanted.type_source != "model" or wanted.content_source != "model"
-    if given and config.method is not Method.AGENT:
-        raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
+    _check_given(config, wanted, flags)
     # A failed node has to end its question, not the run.
     return config.model_copy(update={"debug": False})
+
+
+def _check_given(config: AgentConfig, wanted: EvalOptions, flags: dict[str, Any]) -> None:
+    """Refuse `--type` and `--content` where there is no such step, or where a flag names its tool as well."""
+    sources = {"type": ("--type", wanted.type_source)}
+    sources |= {node: ("--content", wanted.content_source) for node in ("asr", "caption")}
+    given = {node: (flag, source) for node, (flag, source) in sources.items() if source != "model"}
+    if given and config.method is not Method.AGENT:
+        raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
+    from lalm_agent.settings import parse_tools
+
+    for node in parse_tools(flags.get("tools") or (), "--tool"):
+        if node in given:
+            flag, source = given[node]
+            raise UsageError(f"{flag} {source} and --tool {node}=… both fill the node {node}", "give one of the two")
 
 
 def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: ExitStack) -> int:

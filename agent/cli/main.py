@@ -15,6 +15,8 @@ from lalm_agent.errors import LalmError
 from lalm_agent.terminal import printable
 
 INTERRUPTED = 130
+_NO_ARGUMENTS = "NoArgsIsHelpError"
+"""Raised for a bare `lalm-agent`, with the help as its message; typer does not export it."""
 
 app = typer.Typer(
     name="lalm-agent",
@@ -71,6 +73,9 @@ def run(arguments: list[str]) -> int:
     except LalmError as error:
         return _print_error(error, error.message, error.hint, error.exit_code, debug)
     except TyperException as error:
+        if type(error).__name__ == _NO_ARGUMENTS:
+            typer.echo(str(error), err=True)
+            return 2
         return _print_error(error, *_usage_lines(error), debug)
     except BrokenPipeError:
         sys.stderr.close()

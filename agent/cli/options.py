@@ -46,7 +46,7 @@ HearsAudioFlag = Annotated[
     bool | None,
     typer.Option(
         "--hears-audio/--text-only",
-        help="Whether an endpoint's or a text-only model is given the clip.",
+        help="Whether the model is given the clip. --text-only: for a text-only model, or as a blind control.",
         show_default="yes",
     ),
 ]

@@ -18,7 +18,7 @@ from lalm_agent.records import ModelInfo
 
 Role = Literal["system", "user", "assistant"]
 
-DEAF = "the model takes text only: it did not hear the clip"
+DEAF = "asked by text only: the model did not hear the clip"
 """The warning on a response of a model that was asked without the request's clip."""
 
 

@@ -100,12 +100,22 @@ def adapter_files(folder: Path) -> list[Path]:
     return [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
 
 
-def _read_config(folder: Path) -> Any:
+def require_adapter(folder: Path) -> None:
+    """Refuse a folder without an adapter's files; nothing is read, so that it costs nothing before a model is loaded.
+
+    Raises:
+        UsageError: no such folder.
+        DataError: a file is missing.
+    """
     if not folder.is_dir():
         raise UsageError(f"no such adapter folder: {folder}", _HINT)
     for file in adapter_files(folder):
         if not file.is_file():
             raise DataError(f"{folder} holds no PEFT adapter: {file.name} is missing", _HINT)
+
+
+def _read_config(folder: Path) -> Any:
+    require_adapter(folder)
     from peft import PeftConfig
 
     with _mapped_errors(folder):

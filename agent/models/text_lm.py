@@ -9,16 +9,12 @@ with a long chain of thought would be cut off before its answer. Some templates 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.models.base import DEAF, ModelSpec, Request, Response, Turn
+from lalm_agent.models.base import Turn
 from lalm_agent.models.hf_families import Family
-
-if TYPE_CHECKING:
-    from lalm_agent.models.transformers_lalm import TransformersLALM
 
 
 def text_family(architecture: str, model_type: str) -> Family | None:
@@ -101,28 +97,3 @@ def load_text_processor(folder: Path, trust_remote_code: bool) -> TextProcessor:
         # Only ever masked, so that any token will do.
         tokenizer.pad_token = tokenizer.eos_token
     return TextProcessor(tokenizer, template)
-
-
-class WithoutClip:
-    """A text-only model that is asked all the same, without the clip; each response says so."""
-
-    def __init__(self, model: "TransformersLALM") -> None:
-        """`model` is of a family that does not hear."""
-        self._model = model
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model's own."""
-        return self._model.spec
-
-    def with_adapter(self, folder: str | Path) -> "WithoutClip":
-        """The same with a PEFT adapter on top; see `TransformersLALM.with_adapter`."""
-        return WithoutClip(self._model.with_adapter(folder))
-
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer each request by its text; raises what the model raises."""
-        responses = self._model.generate([replace(request, sound=None) for request in requests])
-        return [
-            replace(response, warnings=(DEAF, *response.warnings)) if request.sound is not None else response
-            for request, response in zip(requests, responses, strict=True)
-        ]

@@ -10,6 +10,7 @@ choices and answer that begin with `(A)`, `(B)`, …, which are taken off where 
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +111,8 @@ def _read(name: str, scratch: str) -> Any:
 
     folder = Path(name)
     if not folder.is_dir():
-        return datasets.load_dataset(name)
+        with _without_retries_shown():
+            return datasets.load_dataset(name)
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return datasets.load_from_disk(name)
     had_bars = datasets.are_progress_bars_disabled()
@@ -120,6 +122,18 @@ def _read(name: str, scratch: str) -> Any:
     finally:
         if not had_bars:
             datasets.enable_progress_bars()
+
+
+@contextmanager
+def _without_retries_shown() -> Iterator[None]:
+    """The hub's client warns of each of its attempts; what came of them is one line of ours."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _unreadable(name: str, error: BaseException) -> DataError:

@@ -53,6 +53,8 @@ def read_table(path: Path) -> Table:
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows}
     suffix = path.suffix.lower()
     if suffix not in readers:
+        if not path.exists():
+            raise _absent(path)
         raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
     data = read_bytes(path)
     return Table(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
@@ -67,12 +69,16 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "check the path") from None
+        raise _absent(path) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "give a file that can be read") from error
     if not data.strip():
         raise DataError(f"{path} is empty", "download or write it again")
     return data
+
+
+def _absent(path: Path) -> DataError:
+    return DataError(f"{path} does not exist", "check the path")
 
 
 def parse_json(text: str) -> object:
@@ -128,8 +134,9 @@ def _kind(value: object) -> str:
 
 
 def _json_array(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    text = utf8(data, path)
     try:
-        value = parse_json(utf8(data, path))
+        value = parse_json(text)
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
     if not isinstance(value, list):

@@ -189,6 +189,10 @@ def _without_suffix(id: str) -> str:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
+    from lalm_agent.eval.runs.store import ITEMS, SPEC
+
+    if (path / SPEC).is_file():
+        raise DataError(f"{path} is a run without its {ITEMS}", "copy the run's folder whole")
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not found:
         raise DataError(f"{path} is neither a run folder nor a folder of prediction files", "check the path")

@@ -17,8 +17,8 @@ from lalm_agent.eval.runs.store import (
     RESPONSES,
     SPEC,
     is_run,
+    items_of,
     read_answers,
-    read_items,
     write_items,
     write_spec,
 )
@@ -74,7 +74,7 @@ class RunFolder:
         try:
             if is_run(self.path):
                 self.spec = read_spec(self.path / SPEC)
-                self.items = read_items(self.path)
+                self.items = items_of(self.path, self.spec)
                 self.answers = read_answers(self.path)
         except BaseException:
             self._lock.release()

@@ -74,7 +74,9 @@ def make_plan(
     left_out = {id_: why for id_, why in absent.items() if id_ not in kept} if wanted.skip_missing else {}
     chosen = selected(pool, wanted.limit, left_out, kept & {asked.item.id for asked in there})
     if not chosen:
-        raise UsageError("there is no question to ask", "every clip is missing" if left_out else "the data are empty")
+        if left_out:
+            raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
+        raise UsageError("there is no question to ask: the data are empty", "give a file with questions")
     items = tuple(with_orders(item, wanted.shuffle, wanted.seed, wanted.draws) for item in chosen)
     works = tuple(to_ask(items, wanted.draws, known, wanted.retry_failed))
     to_hear = {work.asked.item.id for work in works}

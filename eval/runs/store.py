@@ -44,6 +44,21 @@ def read_items(folder: Path) -> list[Asked]:
     return [item_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1)]
 
 
+def items_of(folder: Path, spec: RunSpec) -> list[Asked]:
+    """The questions of a run, all that its spec counts; a call that was killed may have added to them already.
+
+    Raises:
+        DataError: the file is damaged, or was cut off as by a copy that ended early.
+    """
+    items = read_items(folder)
+    if len(items) < spec.selection.asked:
+        raise DataError(
+            f"{folder / ITEMS} holds {len(items)} of the run's {spec.selection.asked} questions",
+            "the file is damaged: copy the run's folder again",
+        )
+    return items
+
+
 def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
     """The answers of a run so far; of several about one question and draw the last.
 
@@ -92,7 +107,7 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     spec = read_spec(folder / SPEC)
     if not 0 <= draw < spec.identity.draws:
         raise DataError(f"{folder} has no draw {draw}", f"it has {spec.identity.draws}, counted from 0")
-    asked = read_items(folder)
+    asked = items_of(folder, spec)
     answers = {id_: answer for (id_, of), answer in read_answers(folder).items() if of == draw}
     items = tuple(replace(one.item, choices=one.shown(draw)) for one in asked)
     own_audio = spec.identity.audio == "real"
@@ -103,7 +118,8 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         by_id=by_id,
         excluded=frozenset(id_ for id_ in by_id if answers[id_].seen),
         method=spec.identity.method,
-        has_types=spec.identity.method == Method.AGENT,
+        # An oracle's types are the data's own: a matrix of them would show nothing.
+        has_types=spec.identity.method == Method.AGENT and spec.identity.type_source == "model",
         fixed_items=spec.selection.limit is not None or bool(spec.identity.modality or spec.selection.missing),
         facts=_facts(spec),
         warnings=tuple(_warnings(spec, items, answers)),
@@ -130,7 +146,7 @@ def _facts(spec: RunSpec) -> dict[str, str]:
         "data": spec.data_version or f"{identity.data.name} {identity.data.sha256[:12]}",
         "dtype": identity.dtype,
         "choices": "shuffled" if identity.shuffle_choices else "in the file's order",
-        "audio": identity.audio,
+        "audio": identity.audio if identity.hears_audio else "text only",
     }
 
 
@@ -149,5 +165,7 @@ def _warnings(spec: RunSpec, items: tuple[Item, ...], answers: dict[str, StoredA
     if identity.audio != "real":
         what = "digital silence" if identity.audio == "silence" else "another question's clip"
         yield f"blind control: each question was asked with {what} in place of its clip"
+    if not identity.hears_audio:
+        yield "blind control: the model was asked by text only, without the clip"
     if identity.type_source != "model" or identity.content_source != "model":
         yield f"node attribution: type by {identity.type_source}, content by {identity.content_source}"

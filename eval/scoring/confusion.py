@@ -1,7 +1,7 @@
 """What the type step made of each modality: the first node of the agent, measured by itself."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lalm_agent.eval.items import Item
@@ -82,6 +82,13 @@ def confusion_json(confusion: TypeConfusion) -> dict[str, object]:
         "accuracy": confusion.accuracy,
         "rows": {row.modality: dict(zip(FOUND, row.found, strict=True)) for row in confusion.rows},
     }
+
+
+def confusion_of(rows: Mapping[str, Mapping[str, int]]) -> TypeConfusion:
+    """The matrix of the rows that `confusion_json` made."""
+    return TypeConfusion(
+        tuple(TypeRow(modality, tuple(found[kind] for kind in FOUND)) for modality, found in rows.items())
+    )
 
 
 def confusion_table(confusion: TypeConfusion) -> tuple[tuple[str, ...], ...]:

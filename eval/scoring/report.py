@@ -123,11 +123,16 @@ def _aligned(table: Table, form: str, escape: Callable[[str], str]) -> str:
     """`tabulate` would read numbers out of the cells and drop their zeros; it is only to align."""
     from tabulate import tabulate
 
-    text = min(2, len(table.header)) if table.header[0] in ("Group", "First") else 1
+    text = _text_columns(table)
     align = ["left"] * text + ["right"] * (len(table.header) - text)
     rows = [[escape(cell) for cell in row] for row in _without_repeats(table)]
     header = [escape(cell) for cell in table.header]
     return str(tabulate(rows, header, tablefmt=form, disable_numparse=True, colalign=align))
+
+
+def _text_columns(table: Table) -> int:
+    """How many columns, from the left, hold names."""
+    return 2 if table.header[0] in ("Group", "First") else 1
 
 
 def _without_repeats(table: Table) -> Iterator[tuple[str, ...]]:
@@ -158,7 +163,8 @@ def _latex_cell(text: str) -> str:
 
 
 def _latex_table(table: Table, caption: str) -> str:
-    columns = "ll" + "r" * (len(table.header) - 2)
+    text = _text_columns(table)
+    columns = "l" * text + "r" * (len(table.header) - text)
     rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in _without_repeats(table)]
     lines = [
         r"\begin{table*}",

@@ -175,6 +175,18 @@ class Claim(_Record):
     beats_matched_coverage: bool | None
 
 
+class TypeFigures(_Record):
+    """The agent's type step: rows[modality of the data][type found], one count a question (`scoring.confusion`).
+
+    n, correct: questions of one modality, and those whose type was found. accuracy: null where n is 0.
+    """
+
+    n: int
+    correct: int
+    accuracy: float | None
+    rows: dict[str, dict[str, int]]
+
+
 class Method(_Record):
     """One method. labels: what a reader must know before any figure, such as "no refusals: not evidence"."""
 
@@ -184,7 +196,7 @@ class Method(_Record):
     labels: list[str] = []
     claim: Claim | None = None
     diagnosis: list[str] = []
-    type_confusion: dict[str, object] | None = None
+    type_confusion: TypeFigures | None = None
     facts: dict[str, str] = {}
 
 
@@ -207,7 +219,8 @@ class MeanRow(_Record):
 class Report(_Record):
     """Everything that `score` found.
 
-    rgi: the convention that tables show. n_clips: null where a file of counts does not say. level: of the intervals.
+    rgi: the convention that tables show. n: answerable questions. n_clips: the clips that these are about; null where a
+    file of counts does not say. level: of the intervals.
     """
 
     methods: list[Method]

@@ -14,7 +14,7 @@ from lalm_agent.eval.scoring.arrays import Arrays, Resampling
 from lalm_agent.eval.scoring.confusion import confusion_json, type_confusion
 from lalm_agent.eval.scoring.figures import Wanted, group_figures, mcnemar_figure
 from lalm_agent.eval.scoring.pairing import SEEN, TOTAL, Graded, Study, group_key, paired
-from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report
+from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report, TypeFigures
 from lalm_agent.eval.scoring.verdicts import claim_of, diagnosis_of, labels_of
 
 FEW_CLIPS = 10
@@ -33,7 +33,7 @@ class Config:
 def summarise(study: Study, config: Config) -> Report:
     """Every figure of a study."""
     methods = [_method(study, method, config) for method in study.methods]
-    n_clips = len(np.unique(study.clips))
+    n_clips = len(np.unique(study.clips[study.answerable]))
     few = (f"{n_clips} clips: too few for the intervals to be trusted",) if n_clips < FEW_CLIPS else ()
     return Report(
         methods=methods,
@@ -69,7 +69,7 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
         labels=list(labels_of(groups.get(TOTAL), is_baseline)),
         claim=None if is_baseline else claim_of(groups.get(TOTAL)),
         diagnosis=list(diagnosis_of(study, method, groups, types)),
-        type_confusion=confusion_json(types) if types else None,
+        type_confusion=TypeFigures.model_validate(confusion_json(types)) if types else None,
         facts=dict(method.outputs.facts),
     )
 

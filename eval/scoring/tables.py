@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lalm_agent.eval.metrics.estimate import Kind
+from lalm_agent.eval.scoring.confusion import confusion_of, confusion_table, percent
 from lalm_agent.eval.scoring.pairing import TOTAL
 from lalm_agent.eval.scoring.schema import Figure, Group, Guess, MeanRow, Method, Report, RgiFigure
 from lalm_agent.eval.scoring.verdicts import shown_end
@@ -27,7 +28,8 @@ def tables_of(report: Report, by: str = "modality") -> tuple[Table, ...]:
     by: the dimension whose groups stand beside the total; `modality` for the data's own words.
     """
     groups = shown_groups(report, by)
-    made = [make(report, groups) for make in (_reliability, _gain, _refusing)] + [_confidence(report), _tests(report)]
+    made = [make(report, groups) for make in (_reliability, _gain, _refusing)]
+    made += [_confidence(report), _tests(report), *_types(report)]
     return tuple(table for table in made if table.rows)
 
 
@@ -147,6 +149,16 @@ def _tests(report: Report) -> Table:
         for pair in report.mcnemar
     )
     return Table("McNemar's exact test between methods, all questions", header, rows)
+
+
+def _types(report: Report) -> Iterator[Table]:
+    """The matrix of each method that has a type step of its own."""
+    for method in report.methods:
+        if (found := method.type_confusion) is not None and found.rows:
+            header, *rows = confusion_table(confusion_of(found.rows))
+            share = "undefined" if found.accuracy is None else percent(found.accuracy)
+            title = f"Type step of {method.name}: modality of the data against the type found; accuracy {share}"
+            yield Table(f"{title}, n = {found.n}", header, tuple(rows))
 
 
 def labelled(method: Method) -> str:

@@ -32,6 +32,40 @@ def test_lines_for_a_person(own: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert table["missing"] == "1: gone.wav"
     assert table["clips"] == "2, of which 1 can be heard: 0.0 minutes"
     assert table["faults"] == "none"
+    last = "refuses to start: the clips of 1 of 2 questions are missing; --skip-missing leaves them out"
+    assert out.splitlines()[-1] == f"eval                {last}"
+
+
+def test_missing_clips_are_no_error_and_said_last(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own.parent / "a.wav").unlink()
+    assert run(["data", "check", str(own)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].endswith(
+        "refuses to start: the clips of 2 of 2 questions are missing; fetch them or give --audio-root"
+    )
+    assert err == ""
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_clips_that_cannot_be_decoded_end_in_exit_code_2(
+    own: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**ROW, "id": name, "audio": f"{name}.wav"} for name in ("a", "bad", "worse")]
+    own.write_text("\n".join(json.dumps(row) for row in rows))
+    for name in ("bad", "worse"):
+        (own.parent / f"{name}.wav").write_bytes(b"no audio at all")
+    assert run(["data", "check", str(own), *flags]) == 2
+    out, err = capsys.readouterr()
+    if flags:
+        assert [clip["file"] for clip in json.loads(out)["clips"]["broken"]] == ["bad.wav", "worse.wav"]
+    else:
+        assert "cannot be decoded   2: bad.wav" in out
+    error, hint = err.splitlines()
+    assert error.startswith("error: 2 clips cannot be decoded, first ")
+    assert "bad.wav" in error
+    assert error.count("bad.wav") == 1
+    assert hint == "try: mend the clips: the questions about them would end as failed"
+    assert run(["data", "check", str(own), "--no-audio"]) == 0
 
 
 def test_json_is_alone_on_stdout(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +81,9 @@ def test_a_fault_ends_in_exit_code_2(own: Path, capsys: pytest.CaptureFixture[st
     bad = "\n".join(json.dumps({**ROW, "id": f"b\x1b{number}", "answer": "\x1b[31mB"}) for number in range(30))
     own.write_text(f"{own.read_text()}\n{bad}")
     assert run(["data", "check", str(own), "--no-audio"]) == 2
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert err.splitlines()[0].startswith(f"error: 30 rows cannot be used, first {own}:3: the answer")
+    assert len(err.splitlines()) == 2
     assert "30 rows cannot be used" in out
     assert f"{own}:3: the answer" in out
     assert "and 10 more" in out

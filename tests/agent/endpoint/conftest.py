@@ -39,8 +39,8 @@ class Stub(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.script: Callable[[Asked], Act] = self.honest
         self.asked: list[Asked] = []

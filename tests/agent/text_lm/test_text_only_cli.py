@@ -67,8 +67,10 @@ def test_a_clip_needs_a_model_that_hears_unless_text_only_is_asked_for(
     asked += ["--choice", "dog", "--choice", "cat", "--method", "baseline"]
     asked += ["--device", "cpu", "--max-new-tokens", "8", "--json"]
     assert run(asked) == 2
-    assert "takes text only and cannot hear the clip" in "".join(capsys.readouterr())
+    printed = capsys.readouterr()
+    assert printed.out == "", "it is refused before it is asked"
+    assert "takes text only and cannot hear the clip" in printed.err
     run([*asked, "--text-only"])
     answer = json.loads(capsys.readouterr().out)
     assert (answer["failure"], answer["heard_s"]) == (None, [0.0, 0.0])
-    assert answer["warnings"][0] == "the model takes text only: it did not hear the clip"
+    assert answer["warnings"][0] == "asked by text only: the model did not hear the clip"

@@ -83,9 +83,9 @@ def test_an_answered_question_needs_its_clip_no_more(
 
 def test_no_clip_at_all_is_said(benchmark_of: Callable[..., Benchmark], make_items: Any) -> None:
     benchmark = benchmark_of(make_items(2), missing=("0.wav", "1.wav"))
-    with pytest.raises(UsageError, match="there is no question to ask") as refused:
+    with pytest.raises(UsageError, match="there is no question to ask: every clip is missing") as refused:
         make_plan(benchmark, Wanted(skip_missing=True))
-    assert refused.value.hint == "every clip is missing"
+    assert refused.value.hint == "give --audio-root"
 
 
 def test_faulty_rows_are_refused_unless_they_are_to_be_left_out(

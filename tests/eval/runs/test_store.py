@@ -111,6 +111,23 @@ def test_scoring_needs_neither_the_data_nor_the_audio(run: Any, plan_of: Any, ma
     assert f"{len(failed)} questions failed" in outputs.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("method", "type_source", "has_types"),
+    [("agent", "model", True), ("agent", "oracle", False), ("baseline", "model", False)],
+)
+def test_types_are_scored_only_where_a_step_found_them(
+    run: Any, plan_of: Any, make_items: Any, method: str, type_source: str, has_types: bool
+) -> None:
+    outputs = run_outputs(run(plan_of(make_items(3)), method=method, type_source=type_source))
+    assert outputs.has_types is has_types
+
+
+def test_a_run_without_the_clips_is_called_a_control(run: Any, plan_of: Any, make_items: Any) -> None:
+    outputs = run_outputs(run(plan_of(make_items(3)), hears_audio=False))
+    assert outputs.facts["audio"] == "text only"
+    assert "blind control: the model was asked by text only, without the clip" in outputs.warnings
+
+
 def test_an_unfinished_run_says_so(run: Any, plan_of: Any, make_items: Any) -> None:
     outputs = run_outputs(run(plan_of(make_items(20)), count=5))
     assert len(outputs.items) == 20

@@ -16,6 +16,7 @@ from lalm_agent.eval.scoring.report import as_csv, as_json, as_latex, as_markdow
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.eval.scoring.tables import dimensions, shown_groups, tables_of
+from lalm_agent.records import AudioType
 
 REPLY = {"c": "dog", "w": "cat", "a": "IDK", "u": "hm", "n": None}
 EVIL = "=1+1|\x1b[31m_x_ & 50% \\input{a}\u202e\n<b>"
@@ -66,6 +67,32 @@ def test_tables_are_grouped_by_any_dimension() -> None:
     first = tables_of(report, "difficulty")[0]
     assert first.rows[0][:3] == ("difficulty:easy", "base", "10")
     assert all(len(row) == len(table.header) for table in tables_of(report) for row in table.rows)
+
+
+def test_an_agents_type_step_has_a_table_with_its_accuracy() -> None:
+    kinds = (("sound", AudioType.SOUND), ("music", AudioType.SOUND), ("mix-sound-speech", None))
+    made = tuple(
+        Item(str(n), f"{n}.wav", "?", ("dog", "cat"), "dog", (("modality", name),)) for n, (name, _) in enumerate(kinds)
+    )
+    by_id = {str(n): Output(str(n), "dog", audio_type=found) for n, (_, found) in enumerate(kinds)}
+    base, agent = Outputs("base", made, by_id), Outputs("my_agent", made, by_id, method="agent", has_types=True)
+    report = summarise(study([base, agent], Grading()), Config(resampling=Resampling(resamples=50)))
+    (table,) = (table for table in tables_of(report) if "Type step" in table.title)
+    assert "Type step of my_agent" in table.title
+    assert "accuracy 50.0 %, n = 2" in table.title
+    assert table.rows == (
+        ("sound", "1", "0", "0", "0", "1", "100.0 %"),
+        ("music", "1", "0", "0", "0", "1", "0.0 %"),
+        ("mix-sound-speech", "0", "0", "0", "1", "1", "-"),
+    )
+    assert "accuracy 50.0 %, n = 2" in as_terminal(report)
+    assert re.search(r"^\| mix-sound-speech +\| +0 \| +0 \| +0 \| +1 \| +1 \| +- \|$", as_markdown(report), re.M)
+    latex = as_latex(report)
+    assert r"\caption{Type step of my\_agent: modality" in latex
+    assert r"accuracy 50.0 \%, n = 2.}" in latex
+    assert r"music & 1 & 0 & 0 & 0 & 1 & 0.0 \% \\" in latex
+    assert json.loads(as_json(report))["methods"][1]["type_confusion"]["rows"]["music"]["sound"] == 1
+    assert not any("Type step" in table.title for table in tables_of(report_of()))
 
 
 def test_an_infinite_and_an_undefined_gain_are_words() -> None:

@@ -1,6 +1,7 @@
 """The report as a whole, on counts that were worked out by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -207,13 +208,21 @@ def test_reference_rows_are_computed_on_the_questions_at_hand() -> None:
     assert (total.chance, total.always_first, total.most_frequent) == (0.5, 1.0, 1.0)
 
 
+def test_clips_are_those_of_the_questions_that_count() -> None:
+    asked = items(12)
+    without = tuple(replace(one, id=f"u{n}", audio=f"u{n}.wav", gold=None) for n, one in enumerate(asked))
+    by_id = {one.id: Output(one.id, "dog") for one in (*asked, *without)}
+    found = report(Outputs("base", (*asked, *without), by_id))
+    assert (found.n, found.n_clips) == (12, 12)
+
+
 def test_an_agents_type_step_is_shown() -> None:
     by_id = {"0": Output("0", "dog", audio_type=AudioType.SOUND), "1": Output("1", "dog", audio_type=AudioType.MUSIC)}
     agent = Outputs("agent", items(2), by_id, method="agent", has_types=True)
     found = report(outputs("base", "cc"), agent).methods
     assert found[0].type_confusion is None
     assert found[1].type_confusion is not None
-    assert found[1].type_confusion["accuracy"] == 0.5
+    assert found[1].type_confusion.accuracy == 0.5
     assert any("ignored" in line for line in found[1].diagnosis)
 
 

@@ -34,13 +34,15 @@ class Hears:
         return [self.one(request) for request in requests]
     def one(self, request):
         prompt = request.turns[-1].text
+        clip = request.sound.ref.sha256 if request.sound else None
         with open("asks.log", "a") as log:
-            log.write(json.dumps([request.key, request.draw, prompt, request.sound.ref.sha256]) + "\\n")
+            log.write(json.dumps([request.key, request.draw, prompt, clip]) + "\\n")
         time.sleep(self.sleep)
         if os.path.exists("broken"):
             raise PermanentBackendError(pathlib.Path("broken").read_text())
-        text = self.said(prompt, f"{request.key} {request.draw} {request.sound.ref.sha256}")
-        return Response((Completion(text, None, "stop"),) * request.n, None, (0.0, request.sound.ref.seconds), None)
+        text = self.said(prompt, f"{request.key} {request.draw} {clip}")
+        heard = (0.0, request.sound.ref.seconds) if request.sound else None
+        return Response((Completion(text, None, "stop"),) * request.n, None, heard, None)
     def said(self, prompt, keyed):
         if prompt.startswith("Identify"):
             return "Sound"
@@ -48,6 +50,12 @@ class Hears:
             return "something"
         words = ["dog", "cat", "cow", "frog", "IDK", "hm"]
         return words[hashlib.sha256(keyed.encode()).digest()[0] % len(words)]
+
+class Deaf(Hears):
+    """The same, of a model that takes text only."""
+    def __init__(self, argument="0"):
+        super().__init__(argument)
+        self.spec = ModelSpec(ModelInfo("eval_model:Deaf", None, None), None, "cpu", "float32", hears_audio=False)
 '''
 
 
@@ -61,8 +69,8 @@ class Place:
         """Run `lalm-agent eval` on the benchmark in this process; the exit code."""
         return run(["eval", "bench.jsonl", "--model", model, "--out", out, *arguments])
 
-    def asks(self) -> list[tuple[str, int, str, str]]:
-        """(question, draw, prompt, sha256 of the clip heard) of each request so far."""
+    def asks(self) -> list[tuple[str, int, str, str | None]]:
+        """(question, draw, prompt, sha256 of the clip heard or None) of each request so far."""
         log = self.path / "asks.log"
         return [tuple(json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
 

@@ -92,6 +92,58 @@ def test_given_types_and_contents_replace_nodes(place: Any, said: Said) -> None:
     assert "--type and --content need the steps of the agent" in said()[1]
 
 
+@pytest.mark.parametrize(
+    ("given", "tool"),
+    [(("--type", "oracle"), "type"), (("--content", "oracle"), "asr"), (("--content", "none"), "caption")],
+)
+def test_a_node_has_one_source(place: Any, said: Said, given: tuple[str, str], tool: str) -> None:
+    assert place.eval("--method", "agent", *given, "--tool", f"{tool}=lalm") == 2
+    out, err = said()
+    assert (out, err.splitlines()) == (
+        "",
+        [
+            f"error: {' '.join(given)} and --tool {tool}=… both fill the node {tool}",
+            "try: give one of the two",
+        ],
+    )
+    other = "answer" if tool == "type" else "type"
+    assert place.eval("--method", "agent", *given, "--tool", f"{other}=lalm", "--limit", "1") == 0
+
+
+def test_text_only_is_a_control_for_a_model_that_hears(place: Any, said: Said) -> None:
+    assert place.eval("--method", "agent", "--text-only", "--limit", "4") == 0
+    assert "note: text only: the model is asked without the clip" in said()[1]
+    assert {clip for *_, clip in place.asks()} == {None}
+    assert all("asked by text only: the model did not hear the clip" in line["warnings"] for line in all_of(place))
+    assert place.spec()["identity"]["hears_audio"] is False
+    assert place.eval("--method", "agent", "--limit", "4") == 2
+    assert "differs: hears_audio: false in the run, true now" in said()[1]
+
+
+def test_an_adapter_goes_on_a_model_without_its_clips(place: Any) -> None:
+    (place.path / "adapter").mkdir()
+    assert place.eval("--method", "lora", "--adapter", "adapter", "--text-only", "--limit", "1") == 0
+    assert {clip for *_, clip in place.asks()} == {None}
+
+
+def test_a_model_that_cannot_hear_is_refused_before_a_question(place: Any, said: Said) -> None:
+    assert place.eval("--method", "baseline", model="eval_model:Deaf") == 2
+    out, err = said()
+    assert out == ""
+    assert err.splitlines()[-2:] == [
+        "error: the model eval_model:Deaf takes text only and cannot hear the clip",
+        "try: name a model that hears; --text-only asks this one without the clip",
+    ]
+    assert not place.asks()
+    assert not (place.path / "out").exists()
+    assert place.eval("--method", "baseline", "--text-only", model="eval_model:Deaf") == 0
+    assert len(place.asks()) == 24
+
+
+def all_of(place: Any) -> list[dict[str, Any]]:
+    return list(place.answers().values())
+
+
 def test_only_the_wanted_modality_is_asked(place: Any, said: Said) -> None:
     assert place.eval("--method", "baseline", "--modality", "music", "--modality", "speech") == 0
     assert len(place.answers()) == 16
