@@ -18,9 +18,10 @@ class Extra:
 
 
 EXTRAS: dict[str, Extra] = {
-    "draw": Extra(("grandalf", "matplotlib"), "lalm-agent graph as ascii or png"),
+    "draw": Extra(("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot"),
     "hf": Extra(("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
     "sqlite": Extra(("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
+    "train": Extra(("tensorboard",), "TensorBoard's files of lalm-agent train"),
     "synth": Extra(("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
 }
 

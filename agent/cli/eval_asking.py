@@ -85,6 +85,7 @@ def _session(agent: Any, report: Report) -> Session:
         device=report.device,
         batch_size=report.wanted.batch_size,
         concurrency=_threads(report, agent),
+        audio_root=None if report.plan.audio_root is None else str(report.plan.audio_root.resolve()),
     )
 
 

@@ -41,7 +41,7 @@ def dry_run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark) -> i
     """
     there = is_run(wanted.out)
     items, answers = (read_items(wanted.out), read_answers(wanted.out)) if there else ([], {})
-    plan = make_plan(benchmark, wanted.wanted(config.seed), items, answers)
+    plan = make_plan(benchmark, wanted.wanted(config.seed, config.model), items, answers)
     with ExitStack() as stack:
         cost = _cost(_Call(config, wanted, benchmark, plan, answers), stack)
     _print(cost, plan, wanted.as_json)

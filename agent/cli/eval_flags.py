@@ -97,7 +97,10 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on
 
 @dataclass(frozen=True, slots=True)
 class EvalOptions:
-    """The flags as given. `modality` is sorted; `audio` and the two sources are the words of the flags."""
+    """The flags as given. `modality` is sorted; `audio` and the two sources are the words of the flags.
+
+    bank: the run is a bank of samples (`lalm-agent idk sample`): it is asked question by question, at a temperature.
+    """
 
     data: str
     data_file: Path | None
@@ -118,6 +121,7 @@ class EvalOptions:
     type_source: str
     content_source: str
     as_json: bool
+    bank: bool = False
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -127,12 +131,12 @@ class EvalOptions:
     @classmethod
     def of(cls, given: dict[str, Any]) -> Self:
         """From the parameters of the command."""
-        values = {name: given[name] for name in cls.names()}
+        values = {name: given[name] for name in cls.names() & given.keys()}
         texts = {name: str(values[name]) for name in ("audio", "type_source", "content_source")}
         return cls(**{**values, **texts, "modality": tuple(sorted(set(values["modality"] or ())))})
 
-    def wanted(self, seed: int) -> "Wanted":
-        """What of it chooses the questions."""
+    def wanted(self, seed: int, model: str) -> "Wanted":
+        """What of it chooses the questions. An endpoint shares no work between draws: these need not come together."""
         from lalm_agent.eval.runs.plan import Wanted
 
         return Wanted(
@@ -141,6 +145,7 @@ class EvalOptions:
             draws=self.draws,
             seed=seed,
             shuffle=self.shuffle_choices,
+            by_question=self.bank and not model.startswith(ENDPOINT),
             retry_failed=self.retry_failed,
             skip_missing=self.skip_missing,
             skip_faulty=self.skip_faulty,

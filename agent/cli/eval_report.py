@@ -79,7 +79,8 @@ class Report:
             typer.echo(f"left out: {len(selection.missing)} questions without clip, {selection.faulty} faulty rows")
         typer.echo(printable(f"run folder: {folder.path}", one_line=True))
         before = "" if self.identity.method == "baseline" else "BASELINE "
-        typer.echo(printable(f"next: lalm-agent score {before}{folder.path}", one_line=True))
+        following = f"idk curve {folder.path}" if self.wanted.bank else f"score {before}{folder.path}"
+        typer.echo(printable(f"next: lalm-agent {following}", one_line=True))
         return 0
 
     def _json(self, folder: "RunFolder", tally: Tally, seen: int) -> dict[str, Any]:

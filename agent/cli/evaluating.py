@@ -19,6 +19,9 @@ from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import Method
 
+BANK_TEMPERATURE = 1.0
+"""The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
+
 
 def evaluate_data(flags: dict[str, Any], wanted: EvalOptions) -> int:
     """Run `lalm-agent eval`; the exit code.
@@ -51,8 +54,12 @@ def _config(flags: dict[str, Any], wanted: EvalOptions) -> AgentConfig:
     config: AgentConfig = options.settings_from(flags)
     if "preset" not in config.model_fields_set:
         config = config.model_copy(update={"preset": "paper"})
+    if wanted.bank and "temperature" not in config.model_fields_set:
+        config = config.model_copy(update={"temperature": BANK_TEMPERATURE})
     if wanted.draws > 1 and config.temperature == 0:
         raise UsageError(f"{wanted.draws} draws without a temperature would all be the same", "give --temperature 0.7")
+    if wanted.bank and config.answer_mode != "generate":
+        raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
     _check_given(config, wanted, flags)
     # A failed node has to end its question, not the run.
     return config.model_copy(update={"debug": False})
@@ -77,7 +84,7 @@ def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: 
     from lalm_agent.eval.runs.folder import RunFolder
 
     folder = stack.enter_context(RunFolder(wanted.out))
-    plan = make_plan(benchmark, wanted.wanted(config.seed), folder.items, folder.answers)
+    plan = make_plan(benchmark, wanted.wanted(config.seed, config.model), folder.items, folder.answers)
     check_clips(plan)
     clip = clip_source(wanted, benchmark, plan, config, wanted.out)
     agent, given = make_agent(config, wanted, plan, stack)
@@ -88,6 +95,7 @@ def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: 
     # Also for a finished run: weights that changed under the same name make it another run.
     identity = loaded_identity(identity, agent.spec)
     folder.check(identity)
+    identity = folder.grown(identity)
     report = Report(wanted, identity, plan, agent.spec.device)
     if not plan.works and folder.spec is not None:
         return report.nothing_to_do(folder)

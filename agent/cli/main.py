@@ -9,7 +9,7 @@ import traceback
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from lalm_agent.cli import ask, data, doctor, graph, models, rescore, score, tools
+from lalm_agent.cli import ask, data, doctor, graph, idk, models, rescore, score, tools, train
 from lalm_agent.cli import eval as eval_
 from lalm_agent.errors import LalmError
 from lalm_agent.terminal import printable
@@ -30,11 +30,13 @@ app.command("ask")(ask.ask)
 app.command("eval")(eval_.evaluate)
 app.command("score")(score.score)
 app.command("rescore")(rescore.rescore)
+app.command("train")(train.train)
 app.command("tools")(tools.tools)
 app.command("models")(models.models)
 app.command("graph")(graph.graph)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(idk.app, name="idk")
 
 
 def _show_version(wanted: bool) -> None:

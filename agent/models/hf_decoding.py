@@ -6,7 +6,7 @@ a resume.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from lalm_agent.models.base import Decoding
+from lalm_agent.models.base import Completion, Decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,51 @@ class Draw:
 
     key: str
     number: int
+
+
+def complete(
+    model: Any, tokenizer: Any, inputs: Mapping[str, Any], decoding: Decoding, draws: Sequence[Draw]
+) -> list[Completion]:
+    """One completion for each row of a batch, by the model's own `generate`.
+
+    Args:
+        model: a transformers model that generates.
+        tokenizer: writes the replies.
+        inputs: input_ids (rows, tokens), padded on the left, and what else `generate` is to be given.
+        decoding: for all rows.
+        draws: what each row is to the sampling noise.
+    """
+    prompt_tokens = inputs["input_ids"].shape[1]
+    recorder = LogprobRecorder()
+    processors: list[LogitsProcessor] = [recorder.before]
+    if decoding.temperature > 0:
+        processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
+    output = model.generate(
+        **inputs,
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=decoding.max_new_tokens,
+        logits_processor=processors,
+        stopping_criteria=[recorder.after],
+    )
+    stops = stop_ids(model)
+    found = []
+    for tokens, logprobs, gaps in zip(
+        output[:, prompt_tokens:].tolist(), recorder.rows(), recorder.gap_rows(), strict=True
+    ):
+        end = next((i for i, token in enumerate(tokens) if token in stops), None)
+        text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
+        length = len(tokens) if end is None else end + 1
+        # What was drawn does not hang on the two likeliest tokens.
+        gap = None if decoding.temperature > 0 else min(gaps[:length])
+        found.append(Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", gap))
+    return found
+
+
+def stop_ids(model: Any) -> set[int]:
+    """The tokens that end a reply."""
+    eos = model.generation_config.eos_token_id
+    return set(eos) if isinstance(eos, list) else {eos}
 
 
 class LogprobRecorder:

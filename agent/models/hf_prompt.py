@@ -89,6 +89,11 @@ def audio_token_counts(processor: Any, input_ids: Any) -> Any:
     return (input_ids == audio_token_id(processor)).sum(dim=1)
 
 
+def audio_end(processor: Any, input_ids: Any) -> int:
+    """How many tokens one prompt (tokens,) has up to the end of its clip; it has one."""
+    return int((input_ids == audio_token_id(processor)).nonzero()[-1]) + 1
+
+
 def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[list[int]]:
     """Token ids of each option as the assistant's reply to the request, up to and with the end of turn.
 

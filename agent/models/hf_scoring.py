@@ -5,6 +5,24 @@ from typing import Any
 
 import torch
 
+from lalm_agent.models.hf_prefix import Prefilled, continue_from
+
+
+def logprobs_after(
+    model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int
+) -> list[list[float]]:
+    """Natural log-probability of each token of each option after a computed prompt, `rows` options at a time.
+
+    options: token ids of each reply; none is empty. Returns one number for each token of each option.
+    """
+    found: list[list[float]] = []
+    for start in range(0, len(options), rows):
+        some = options[start : start + rows]
+        tokens = _padded(some, model.device)
+        logits = continue_from(model, prompt, tokens[:, :-1])
+        found.extend(row[: len(option)] for row, option in zip(_chosen(logits, tokens), some, strict=True))
+    return found
+
 
 def option_logprobs(model: Any, inputs: Any, options: Sequence[Sequence[int]]) -> list[list[float]]:
     """Natural log-probability of each token of each option after a prompt.
@@ -23,17 +41,20 @@ def option_logprobs(model: Any, inputs: Any, options: Sequence[Sequence[int]]) -
         cache.batch_repeat_interleave(len(options))
     except (AttributeError, NotImplementedError):
         return [_whole_conversation(model, inputs, option) for option in options]
-    width = max(map(len, options))
-    tokens = inputs["input_ids"].new_zeros(len(options), width)
-    for row, option in enumerate(options):
-        tokens[row, : len(option)] = torch.tensor(option)
+    tokens = _padded(options, inputs["input_ids"].device)
     logits = prompt.logits[:, -1:].expand(len(options), -1, -1)
-    if width > 1:
+    if tokens.shape[1] > 1:
         # No mask: nothing precedes the prompt, and what follows a shorter option is never looked at. The Qwen omni
         # classes would take a mask's length for that of the new tokens.
         later = model(input_ids=tokens[:, :-1], past_key_values=cache, use_cache=True).logits
         logits = torch.cat([logits, later], dim=1)
     return [row[: len(option)] for row, option in zip(_chosen(logits, tokens), options, strict=True)]
+
+
+def _padded(options: Sequence[Sequence[int]], device: Any) -> torch.Tensor:
+    """(options, tokens of the longest) int64, zeros at the end of shorter ones."""
+    width = max(map(len, options))
+    return torch.tensor([[*option, *[0] * (width - len(option))] for option in options], device=device)
 
 
 def _whole_conversation(model: Any, inputs: Any, option: Sequence[int]) -> list[float]:

@@ -1,30 +1,22 @@
 """Chat models of transformers behind the LALM protocol, one path for all families in `hf_families` and `text_lm`.
 
-What a request costs: one `generate` call for all completions of requests with the same decoding, one forward pass
-of the prompt plus one of the options (sharing the prompt's cache) where options are scored.
+What a request costs is told in `engine`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.audio import Sound
 from lalm_agent.errors import LalmError, PermanentBackendError
-from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
+from lalm_agent.models.base import ModelSpec, Request, Response
 from lalm_agent.models.hf_adapters import adapter_files
+from lalm_agent.models.hf_asked import Asked, digest
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint, weights_sha256
-from lalm_agent.models.hf_prompt import (
-    audio_token_counts,
-    batch_inputs,
-    hearing_of,
-    option_tokens,
-    protect_from_control_tokens,
-    waveform,
-)
+from lalm_agent.models.hf_prompt import hearing_of, protect_from_control_tokens, waveform
 
 
 def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
@@ -37,7 +29,7 @@ class TransformersLALM:
 
     Args:
         checkpoint: what `load_checkpoint` returned.
-        batch_rows: how many prompts at most go through the model at once.
+        batch_rows: how many completions at most go through the model at once.
         ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
 
     Raises:
@@ -46,16 +38,18 @@ class TransformersLALM:
 
     def __init__(self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None) -> None:
         """Check the tokenizer once; nothing is computed yet."""
+        from lalm_agent.models.engine import Engine
+
         self._checkpoint = checkpoint
-        self._model = checkpoint.model
-        self._processor = checkpoint.processor
+        # Of its own for each adapter: what is kept of a clip is what this adapter heard.
+        self._engine = Engine(checkpoint, batch_rows)
         self._hearing = hearing_of(checkpoint.processor, checkpoint.family)
         self._batch_rows = batch_rows
         self._adapter: str | None = None
         info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
         window_s = self._hearing.window_s if self._hearing else None
         self._spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
-        protect_from_control_tokens(self._processor, info.ref)
+        protect_from_control_tokens(checkpoint.processor, info.ref)
 
     def with_adapter(self, folder: str | Path) -> "TransformersLALM":
         """The same weights with a PEFT adapter on top; this object goes on answering without it.
@@ -95,15 +89,18 @@ class TransformersLALM:
             raise PermanentBackendError(f"the model {self._spec.info.ref} failed: {reason}") from error
 
     def _generate(self, requests: Sequence[Request]) -> list[Response]:
-        heard = [self._heard(r.sound) if r.sound else None for r in requests]
-        sounds = [entry[0] if entry else None for entry in heard]
-        completions = self._completions(requests, sounds)
+        heard = [self._heard(request.sound) if request.sound else None for request in requests]
+        clips: dict[int, str] = {}
+        asked = []
+        for request, entry in zip(requests, heard, strict=True):
+            if entry and id(request.sound) not in clips:
+                clips[id(request.sound)] = digest(entry[0])
+            asked.append(Asked(request, entry[0], clips[id(request.sound)]) if entry else Asked(request))
         responses = []
-        for index, request in enumerate(requests):
-            scores = self._scores(request, sounds[index]) if request.options else None
-            heard_s = entry[1] if (entry := heard[index]) else None
-            texts, audio_tokens = completions.get(index, ((), None))
-            responses.append(Response(texts, scores, heard_s, audio_tokens, _window_warning(request, heard_s)))
+        for request, entry, found in zip(requests, heard, self._engine.answers(asked), strict=True):
+            heard_s = entry[1] if entry else None
+            warnings = _window_warning(request, heard_s)
+            responses.append(Response(found.completions, found.option_scores, heard_s, found.audio_tokens, warnings))
         return responses
 
     def _heard(self, sound: Sound) -> tuple[NDArray[np.float32], tuple[float, float]]:
@@ -114,81 +111,6 @@ class TransformersLALM:
                 "name a model that hears; --text-only asks this one without the clip",
             )
         return waveform(sound, self._hearing)
-
-    def _completions(
-        self, requests: Sequence[Request], sounds: Sequence[Any]
-    ) -> dict[int, tuple[tuple[Completion, ...], int | None]]:
-        """Completions and audio token counts by request index; one `generate` a batch of like rows."""
-        found: dict[int, list[tuple[Completion, int]]] = {}
-        mixes = self._checkpoint.family.mixes_lengths
-        lengths = [0 if mixes or sound is None else len(sound) for sound in sounds]
-        for batch in _batches(requests, lengths, self._batch_rows):
-            rows = self._one_batch([requests[i] for i, _ in batch], [sounds[i] for i, _ in batch], batch)
-            for (index, _), row in zip(batch, rows, strict=True):
-                found.setdefault(index, []).append(row)
-        return {
-            index: (tuple(text for text, _ in rows), rows[0][1] if sounds[index] is not None else None)
-            for index, rows in found.items()
-        }
-
-    def _one_batch(
-        self, requests: Sequence[Request], sounds: Sequence[Any], batch: Sequence[tuple[int, int]]
-    ) -> list[tuple[Completion, int]]:
-        from lalm_agent.models.hf_decoding import Draw, KeyedGumbel, LogprobRecorder
-
-        inputs = batch_inputs(self._processor, requests, sounds).to(self._model.device, self._model.dtype)
-        counts = audio_token_counts(self._processor, inputs["input_ids"]).tolist()
-        prompt_tokens = inputs["input_ids"].shape[1]
-        decoding = requests[0].decoding
-        recorder = LogprobRecorder()
-        processors: list[Any] = [recorder.before]
-        if decoding.temperature > 0:
-            numbered = zip(requests, batch, strict=True)
-            draws = [Draw(request.key, request.draw + number) for request, (_, number) in numbered]
-            processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
-        output = self._model.generate(
-            **inputs,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=decoding.max_new_tokens,
-            logits_processor=processors,
-            stopping_criteria=[recorder.after],
-        )
-        replies = output[:, prompt_tokens:].tolist()
-        found = list(map(self._completion, replies, recorder.rows(), recorder.gap_rows()))
-        if decoding.temperature > 0:
-            # What was drawn does not hang on the two likeliest tokens.
-            found = [replace(completion, top_two_gap=None) for completion in found]
-        return list(zip(found, counts, strict=True))
-
-    def _completion(self, tokens: list[int], logprobs: list[float], gaps: list[float]) -> Completion:
-        stops = self._stop_ids()
-        end = next((i for i, token in enumerate(tokens) if token in stops), None)
-        text = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-        length = len(tokens) if end is None else end + 1
-        return Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", min(gaps[:length]))
-
-    def _scores(self, request: Request, sound: Any) -> tuple[OptionScore, ...]:
-        from lalm_agent.models.hf_scoring import option_logprobs
-
-        options = option_tokens(self._processor, request, self._stop_ids())
-        inputs = batch_inputs(self._processor, [request], [sound]).to(self._model.device, self._model.dtype)
-        logprobs = option_logprobs(self._model, inputs, options)
-        return tuple(OptionScore(text, sum(row), len(row)) for text, row in zip(request.options, logprobs, strict=True))
-
-    def _stop_ids(self) -> set[int]:
-        eos = self._model.generation_config.eos_token_id
-        return set(eos) if isinstance(eos, list) else {eos}
-
-
-def _batches(requests: Sequence[Request], lengths: Sequence[int], rows: int) -> Iterator[list[tuple[int, int]]]:
-    """(request index, draw number) in batches of requests of one length that can share one `generate` call."""
-    alike: dict[tuple[object, ...], list[tuple[int, int]]] = {}
-    for index, request in enumerate(requests):
-        kind = (request.decoding, request.sound is None, request.turns[-1].role == "assistant", lengths[index])
-        alike.setdefault(kind, []).extend((index, number) for number in range(request.n))
-    for group in alike.values():
-        yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 
 def _window_warning(request: Request, heard_s: tuple[float, float] | None) -> tuple[str, ...]:

@@ -109,6 +109,11 @@ class RunFolder:
         if fields:
             raise MismatchError(self.path, fields)
 
+    def grown(self, identity: Identity) -> Identity:
+        """The same with as many draws as the folder has, where that is more: a run never shrinks."""
+        there = self.spec.identity.draws if self.spec else 0
+        return identity.model_copy(update={"draws": max(identity.draws, there)})
+
     def begin(self, identity: Identity, plan: Plan, session: Session) -> RunSpec:
         """Write what the run is before its first question, or that it goes on, perhaps with more questions.
 
@@ -117,6 +122,7 @@ class RunFolder:
             StorageError: nothing can be written.
         """
         self.check(identity)
+        identity = self.grown(identity)
         # The items first: with a spec but without all of its items a folder would look complete too early.
         if list(plan.items) != self.items:
             write_items(self.path, plan.items)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.run import Work, to_ask
+from lalm_agent.eval.runs.run import Work, by_question, to_ask
 from lalm_agent.eval.runs.selection import missing_clips, of_modality, order_key, selected, with_orders
 from lalm_agent.eval.runs.spec import Selection
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer
@@ -21,6 +21,7 @@ class Wanted:
 
     limit: the first so many in the order of `selection`; None for all. modality: values of the group; empty for all.
     draws: how often each question is asked. shuffle: whether each draw shows the choices in an order of its own.
+    by_question: all draws of a question before the next question, so that a model can share work between them.
     """
 
     limit: int | None = None
@@ -28,6 +29,7 @@ class Wanted:
     draws: int = 1
     seed: int = 0
     shuffle: bool = False
+    by_question: bool = False
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
@@ -39,6 +41,7 @@ class Plan:
 
     pool: all questions of the wanted modalities. items: those of the run. works: what is left to ask.
     absent: names of clips that are not there. lacking: questions left to ask whose clip is not there, with the reason.
+    audio_root: the folder that clips are named from.
     """
 
     pool: tuple[Item, ...]
@@ -48,6 +51,7 @@ class Plan:
     absent: frozenset[str]
     lacking: Mapping[str, str]
     data_version: str | None = None
+    audio_root: Path | None = None
 
 
 def make_plan(
@@ -77,8 +81,11 @@ def make_plan(
         if left_out:
             raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
         raise UsageError("there is no question to ask: the data are empty", "give a file with questions")
-    items = tuple(with_orders(item, wanted.shuffle, wanted.seed, wanted.draws) for item in chosen)
-    works = tuple(to_ask(items, wanted.draws, known, wanted.retry_failed))
+    # Fewer draws than before must not take away the orders that the others were asked in.
+    draws = max([wanted.draws, *(len(asked.orders) for asked in there)])
+    items = tuple(with_orders(item, wanted.shuffle, wanted.seed, draws) for item in chosen)
+    left = to_ask(items, wanted.draws, known, wanted.retry_failed)
+    works = tuple(by_question(items, left) if wanted.by_question else left)
     to_hear = {work.asked.item.id for work in works}
     return Plan(
         pool=tuple(pool),
@@ -93,6 +100,7 @@ def make_plan(
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
         data_version=benchmark.version,
+        audio_root=benchmark.audio_root,
     )
 
 

@@ -1,16 +1,19 @@
 """Asks the questions of a run: some threads that ask, one that writes, each answer kept as it comes.
 
 At most `concurrency` questions are out at a time, and the next is handed out only when an answer has been written, so
-a kill loses no more than these. What is asked and in which order does not depend on the number of threads; the order
-of the lines does.
+a kill loses no more than these. Draws of one question that follow each other are handed out at once, so that they meet
+in one batch of a model. What is asked and in which order does not depend on the number of threads; the order of the
+lines does.
 """
 
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
@@ -102,6 +105,12 @@ def to_ask(items: Sequence[Asked], draws: int, answers: dict[Key, StoredAnswer],
     ]
 
 
+def by_question(items: Sequence[Asked], works: Sequence[Work]) -> list[Work]:
+    """The same work question by question, the draws of each in their order."""
+    place = {asked.item.id: number for number, asked in enumerate(items)}
+    return sorted(works, key=lambda work: (place[work.asked.item.id], work.draw))
+
+
 def ask_all(
     works: Sequence[Work],
     answer: Callable[[Work], StoredAnswer],
@@ -123,14 +132,13 @@ def ask_all(
     results: SimpleQueue[StoredAnswer | BaseException | None] = SimpleQueue()
     tasks: SimpleQueue[Work | None] = SimpleQueue()
     threads = min(concurrency, len(works))
+    groups = _groups(works, concurrency)
     for number in range(threads):
         threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True).start()
-    waiting, out, streak = iter(works), 0, _Streak()
+    out, streak = 0, _Streak()
     stop: BaseException | None = None
     with _interrupts(results):
-        for work in _first(waiting, threads):
-            tasks.put(work)
-            out += 1
+        out += _hand_out(groups, tasks, concurrency)
         while out:
             try:
                 result = results.get(timeout=_LOOK_S)
@@ -142,10 +150,8 @@ def ask_all(
                 continue
             out -= 1
             stop = _handled(result, keep, streak, stop)
-            following = None if stop else next(waiting, None)
-            if following is not None:
-                tasks.put(following)
-                out += 1
+            if stop is None:
+                out += _hand_out(groups, tasks, concurrency - out)
     for _ in range(threads):
         tasks.put(None)
     if stop is not None:
@@ -208,8 +214,24 @@ def _work(
             results.put(error)
 
 
-def _first(works: Iterator[Work], count: int) -> list[Work]:
-    return [work for _, work in zip(range(count), works, strict=False)]
+def _groups(works: Sequence[Work], largest: int) -> deque[list[Work]]:
+    """The work in order: neighbours about one question together, as far as so many may be out at a time."""
+    groups: deque[list[Work]] = deque()
+    for _, members in groupby(works, key=lambda work: work.asked.item.id):
+        same = list(members)
+        groups.extend(same[start : start + largest] for start in range(0, len(same), largest))
+    return groups
+
+
+def _hand_out(groups: deque[list[Work]], tasks: "SimpleQueue[Work | None]", room: int) -> int:
+    """Give the threads the next groups that there is room for; how many questions these are."""
+    handed = 0
+    while groups and len(groups[0]) <= room - handed:
+        group = groups.popleft()
+        handed += len(group)
+        for work in group:
+            tasks.put(work)
+    return handed
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a run is: its identity, which decides the answers, and its provenance, which is recorded and free to change.
 
-The run's id is a hash of the identity. A run is resumed only where the identity is the same, field by field.
+The run's id is a hash of the identity. A run is resumed only where the identity is the same, field by field. The
+number of draws is the exception: like the limit it says how much is asked, not what, and may grow.
 """
 
 import hashlib
@@ -25,6 +26,9 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_FREE_TO_GROW = {"draws"}
+
+
 class DataIdentity(_Record):
     """Which questions: `sha256` is over the bytes of the data files."""
 
@@ -40,6 +44,7 @@ class Identity(_Record):
     prompts: sha256 of each prompt with its slots open.
     modality: the values of the groups `modality` that are asked, sorted; empty for all.
     type_source, content_source: `model`, or what was given in the place of the node's own work.
+    draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
     """
 
     model: str
@@ -68,8 +73,8 @@ class Identity(_Record):
 
     @property
     def run_id(self) -> str:
-        """The first 16 hexadecimal digits of the sha256 of the identity as JSON with sorted keys."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+        """The first 16 hexadecimal digits of the sha256 of the identity, but for `draws`, as JSON with sorted keys."""
+        text = json.dumps(self.model_dump(mode="json", exclude=_FREE_TO_GROW), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -77,6 +82,7 @@ class Session(_Record):
     """One call of `eval` that worked on the run: provenance, free to change.
 
     started: UTC, ISO 8601. commit, dirty: of the checkout that the package was imported from; None outside of one.
+    audio_root: the folder that clips were named from, as an absolute path; None where it was not recorded.
     """
 
     started: str
@@ -87,6 +93,7 @@ class Session(_Record):
     device: str
     batch_size: int
     concurrency: int
+    audio_root: str | None = None
 
 
 class Selection(_Record):
@@ -120,8 +127,11 @@ class RunSpec(_Record):
 
 
 def differences(old: Identity, new: Identity) -> list[str]:
-    """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path.
+
+    The number of draws is none of them.
+    """
+    before, after = (_flat(one.model_dump(mode="json", exclude=_FREE_TO_GROW)) for one in (old, new))
     return [
         f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
         for name in dict.fromkeys([*before, *after])

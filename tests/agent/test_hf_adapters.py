@@ -81,10 +81,11 @@ def test_the_adapter_changes_the_adapted_model_s_answers_only(
 
 def test_weights_are_shared(tiny_checkpoint: Path, qwen_adapter: Path) -> None:
     base = load(str(tiny_checkpoint))
-    weights = {name: value.data_ptr() for name, value in base._model.named_parameters()}
+    model = base._checkpoint.model
+    weights = {name: value.data_ptr() for name, value in model.named_parameters()}
     adapted = base.with_adapter(qwen_adapter)
-    assert adapted._model is base._model
-    kept = {name.replace(".base_layer", ""): value.data_ptr() for name, value in base._model.named_parameters()}
+    assert adapted._checkpoint.model is model
+    kept = {name.replace(".base_layer", ""): value.data_ptr() for name, value in model.named_parameters()}
     assert all(kept[name] == pointer for name, pointer in weights.items())
 
 

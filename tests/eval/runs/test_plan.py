@@ -27,6 +27,21 @@ def test_everything_is_left_at_first_and_nothing_at_the_end(plan_of: Any, make_i
     assert plan_of(make_items(12), Wanted(draws=2), plan.items, answers).works == ()
 
 
+def test_draws_are_asked_question_by_question_where_that_is_wanted(plan_of: Any, make_items: Any) -> None:
+    works = plan_of(make_items(5), Wanted(draws=3, by_question=True)).works
+    assert [work.draw for work in works] == [0, 1, 2] * 5
+    assert [work.asked for work in works[::3]] == [work.asked for work in plan_of(make_items(5)).works]
+
+
+def test_fewer_draws_keep_the_orders_that_are_there(plan_of: Any, make_items: Any) -> None:
+    many = plan_of(make_items(6), Wanted(draws=4, shuffle=True))
+    few = plan_of(make_items(6), Wanted(draws=2, shuffle=True), many.items, {})
+    assert few.items == many.items
+    assert {work.draw for work in few.works} == {0, 1}
+    more = plan_of(make_items(6), Wanted(draws=5, shuffle=True), many.items, {})
+    assert all(a.orders == b.orders[:4] for a, b in zip(many.items, more.items, strict=True))
+
+
 def test_failed_questions_are_left_only_when_they_are_wanted(plan_of: Any, make_items: Any, answer_to: Any) -> None:
     first = plan_of(make_items(30))
     answers = answers_to(first.works, answer_to)

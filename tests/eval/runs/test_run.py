@@ -54,6 +54,31 @@ def test_answers_are_the_same_with_one_thread_and_with_eight(works: Any, answer_
     assert len(asked_by(8)) == 60
 
 
+@pytest.mark.parametrize(("draws", "threads", "questions_out"), [(3, 3, 1), (3, 5, 2), (3, 6, 2), (5, 3, 1), (1, 4, 4)])
+def test_draws_of_a_question_are_out_together(
+    works: Any, answer_to: Any, draws: int, threads: int, questions_out: int
+) -> None:
+    """Handed out when there is room for all of them, so that none of them lands in another question's batch."""
+    asked = [Work(work.asked, draw) for work in works(8) for draw in range(draws)]
+    out: list[str] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    def ask(audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        with lock:
+            out.append(id)
+            most.append(len(set(out)))
+        time.sleep(0.002)
+        with lock:
+            out.remove(id)
+        return answer_to(audio, text, choices, id, draw)
+
+    kept: list[StoredAnswer] = []
+    ask_all(asked, Asker(ask, real), kept.append, threads)
+    assert {answer.key for answer in kept} == {work.key for work in asked}
+    assert max(most) <= questions_out
+
+
 def test_no_more_than_concurrency_are_out_unwritten(works: Any, answer_to: Any) -> None:
     begun, written, most = 0, 0, 0
     lock = threading.Lock()

@@ -1,0 +1,279 @@
+"""One encoding of a clip and one computation of a prompt for all that is asked of it, and no other answer for that."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lalm_agent.audio import Sound, load
+from lalm_agent.models import engine as engine_module
+from lalm_agent.models.base import Decoding, OptionScore, Request, Turn
+from lalm_agent.models.engine import Engine
+from lalm_agent.models.hf_asked import Answered, Asked, digest
+from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
+from lalm_agent.models.hf_prefix import KEPT_CLIPS
+from lalm_agent.models.hf_prompt import hearing_of, waveform
+from lalm_agent.models.hf_rows import answers_by_rows
+
+FAMILIES = [
+    "qwen2-audio",
+    "qwen2.5-omni",
+    "qwen3-omni",
+    "audio-flamingo-3",
+    "music-flamingo",
+    "phi-4-multimodal",
+    "gemma-4",
+]
+MINI = Path(__file__).parents[2] / "agent" / "models" / "mini"
+GREEDY = Decoding(max_new_tokens=5)
+DRAWN = Decoding(max_new_tokens=5, temperature=1.3, seed=7)
+LONG = "A longer question than the others, so that the prompts in a batch differ in length: what is heard?"
+
+
+def asked(checkpoint: Checkpoint, sound: Sound | None, *turns: str, **more: Any) -> Asked:
+    """User and assistant in turn."""
+    roles = ("user", "assistant")
+    request = Request(tuple(Turn(roles[i % 2], text) for i, text in enumerate(turns)), sound, **more)  # type: ignore[arg-type]
+    hearing = hearing_of(checkpoint.processor, checkpoint.family)
+    if sound is None or hearing is None:
+        return Asked(request)
+    samples, _ = waveform(sound, hearing)
+    return Asked(request, samples, digest(samples))
+
+
+def same(one: Sequence[Answered], other: Sequence[Answered]) -> None:
+    """The same texts; log-probabilities within 1e-4."""
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert [c.text for c in a.completions] == [c.text for c in b.completions]
+        for c, d in zip(a.completions, b.completions, strict=True):
+            assert c.finish == d.finish
+            assert c.token_logprobs == pytest.approx(d.token_logprobs, abs=1e-4)
+            assert c.top_two_gap == pytest.approx(d.top_two_gap, abs=2e-4)
+        same_scores(a.option_scores, b.option_scores)
+        if a.completions:
+            assert a.audio_tokens == b.audio_tokens
+
+
+def same_scores(one: Sequence[OptionScore] | None, other: Sequence[OptionScore] | None) -> None:
+    assert (one is None) == (other is None)
+    for a, b in zip(one or (), other or (), strict=True):
+        assert (a.text, a.tokens) == (b.text, b.tokens)
+        assert a.logprob == pytest.approx(b.logprob, abs=1e-4)
+
+
+@contextmanager
+def runs_of(module: Any) -> Iterator[list[int]]:
+    """The number of rows of each run of a module."""
+    rows: list[int] = []
+
+    def note(_: Any, args: Any, kwargs: Any) -> None:
+        rows.append(len(next(v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor))))
+
+    handle = module.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield rows
+    finally:
+        handle.remove()
+
+
+@pytest.fixture(scope="module", params=[*FAMILIES, "mini"])
+def checkpoint(request: pytest.FixtureRequest, tiny_family: Callable[[str], Path]) -> Checkpoint:
+    folder = MINI if request.param == "mini" else tiny_family(request.param)
+    return load_checkpoint(str(folder), LoadOptions("cpu"))
+
+
+@pytest.fixture(scope="module")
+def qwen(tiny_checkpoint: Path) -> Checkpoint:
+    return load_checkpoint(str(tiny_checkpoint), LoadOptions("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def test_only_models_with_a_plain_cache_share(checkpoint: Checkpoint) -> None:
+    assert Engine(checkpoint, 8).shares is ("Gemma4" not in checkpoint.family.model)
+
+
+def test_sharing_changes_nothing(checkpoint: Checkpoint, sound: Sound, write_clip: Callable[..., Path]) -> None:
+    other = load(write_clip(2.3, name="other.wav"))
+    everything = [
+        asked(checkpoint, sound, "What is heard?", decoding=GREEDY, options=("dog", "a small cat")),
+        asked(checkpoint, sound, "What is heard?", decoding=DRAWN, n=3, key="q"),
+        asked(checkpoint, other, LONG, decoding=DRAWN, n=2, key="r"),
+        asked(checkpoint, None, "No clip here.", decoding=DRAWN, n=2, key="s"),
+        asked(checkpoint, sound, LONG, "I think it", decoding=GREEDY, options=("dog", "cat")),
+        asked(checkpoint, sound, "What is heard?", decoding=DRAWN, draw=3, key="q"),
+        asked(checkpoint, None, "No clip here.", n=0, options=("yes", "no")),
+    ]
+    shared = Engine(checkpoint, 4)
+    unshared = [answers_by_rows(checkpoint, [one], 1)[0] for one in everything]
+    same(shared.answers(everything), unshared)
+    # Again, from what is kept of the clips, and in other company.
+    same(shared.answers(everything[::-1])[::-1], unshared)
+    same([shared.answers([one])[0] for one in everything], unshared)
+
+
+def test_sharing_changes_nothing_where_the_window_is_full(
+    qwen: Checkpoint, write_clip: Callable[..., Path]
+) -> None:
+    half_minute = load(write_clip(30.0, name="half-minute.wav"))
+    everything = [
+        asked(qwen, half_minute, "What is heard?", decoding=DRAWN, n=5, key="q"),
+        asked(qwen, half_minute, LONG, decoding=GREEDY, options=("dog", "a small cat")),
+    ]
+    found = Engine(qwen, 8).answers(everything)
+    assert found[0].audio_tokens == 750
+    same(found, answers_by_rows(qwen, everything, 8))
+
+
+def test_text_models_share_too(tiny_text_checkpoint: Checkpoint) -> None:
+    everything = [
+        asked(tiny_text_checkpoint, None, "Which?", decoding=DRAWN, n=3, key="q", options=("dog", "a small cat")),
+        asked(tiny_text_checkpoint, None, LONG, "I say", decoding=GREEDY),
+    ]
+    engine = Engine(tiny_text_checkpoint, 8)
+    assert engine.shares
+    same(engine.answers(everything), [answers_by_rows(tiny_text_checkpoint, [one], 1)[0] for one in everything])
+
+
+@pytest.fixture(scope="module")
+def tiny_text_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A Qwen2 of random weights with the tiny audio model's tokenizer."""
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path_factory.mktemp("text")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    stops = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer) + 8, num_key_value_heads=1, **sizes, **stops))
+    model.lm_head.weight.data.mul_(20)
+    model.save_pretrained(folder)
+    return load_checkpoint(str(folder), LoadOptions("cpu"))
+
+
+class TestWork:
+    """How often the parts of a Qwen2-Audio run."""
+
+    def test_draws_and_options_cost_one_encoding_and_one_prompt(self, qwen: Checkpoint, sound: Sound) -> None:
+        requests = [asked(qwen, sound, "What is heard?", decoding=DRAWN, key="q", draw=draw) for draw in range(10)]
+        requests.append(asked(qwen, sound, "What is heard?", n=0, options=("dog", "cat", "cow")))
+        model = qwen.model.model
+        with runs_of(model.audio_tower) as encodings, runs_of(model.multi_modal_projector) as projections:
+            found = Engine(qwen, 16).answers(requests)
+        assert (encodings, projections) == ([1], [1])
+        assert len({one.completions[0].text for one in found[:10]}) > 1
+
+    def test_every_prompt_token_is_computed_once(self, qwen: Checkpoint, sound: Sound) -> None:
+        lengths: list[int] = []
+
+        def note(_: Any, args: Any, kwargs: Any) -> None:
+            lengths.append(kwargs["inputs_embeds"].shape[:2].numel())
+
+        one = asked(qwen, sound, "What is heard?", decoding=replace(DRAWN, max_new_tokens=1), n=6, key="q")
+        handle = qwen.model.model.language_model.register_forward_pre_hook(note, with_kwargs=True)
+        try:
+            Engine(qwen, 8).answers([one])
+            shared = sum(lengths)
+            lengths.clear()
+            answers_by_rows(qwen, [one], 8)
+        finally:
+            handle.remove()
+        tokens = sum(lengths) // 6
+        # The prompt but for its last token, the last token of each row, and the one token that looks at the cache.
+        assert shared == tokens - 1 + 6 + 1
+
+    def test_another_question_about_a_clip_does_not_encode_it_again(
+        self, qwen: Checkpoint, sound: Sound, write_clip: Callable[..., Path]
+    ) -> None:
+        engine = Engine(qwen, 8)
+        other = load(write_clip(1.5, name="another.wav"))
+        with runs_of(qwen.model.model.audio_tower) as encodings:
+            for question in ("What is heard?", "Who speaks?", LONG):
+                engine.answers([asked(qwen, sound, question, decoding=GREEDY)])
+            assert encodings == [1]
+            engine.answers([asked(qwen, other, "What is heard?", decoding=GREEDY)])
+            engine.answers([asked(qwen, sound, "And this?", decoding=GREEDY)])
+            assert encodings == [1, 1]
+
+    def test_what_is_kept_changes_no_bit(self, qwen: Checkpoint, sound: Sound) -> None:
+        first = asked(qwen, sound, "What is heard?", decoding=GREEDY)
+        second = asked(qwen, sound, LONG, decoding=DRAWN, n=3, options=("dog", "a small cat"))
+        engine = Engine(qwen, 8)
+        engine.answers([first])
+        assert engine.answers([second]) == Engine(qwen, 8).answers([second])
+
+    def test_another_text_before_the_clip_is_computed_anew(self, qwen: Checkpoint, sound: Sound) -> None:
+        engine = Engine(qwen, 8)
+        plain = asked(qwen, sound, "What is heard?", decoding=GREEDY)
+        turns = (Turn("system", "You are terse."), *plain.request.turns)
+        told = replace(plain, request=replace(plain.request, turns=turns))
+        engine.answers([plain])
+        with runs_of(qwen.model.model.audio_tower) as encodings:
+            same(engine.answers([told]), answers_by_rows(qwen, [told], 1))
+        assert len(encodings) == 2  # one of each
+
+    @pytest.mark.parametrize("rows", [1, 2, 3])
+    def test_no_more_rows_at_once_than_allowed(self, qwen: Checkpoint, sound: Sound, rows: int) -> None:
+        one = asked(qwen, sound, "What is heard?", decoding=DRAWN, n=5, key="q", options=("dog", "cat", "a cow", "no"))
+        with runs_of(qwen.model.lm_head) as seen, runs_of(qwen.model.model.audio_tower) as encodings:
+            found = Engine(qwen, rows).answers([one])
+        assert max(seen) == rows
+        assert encodings == [1]
+        same(found, Engine(qwen, 16).answers([one]))
+
+    def test_clips_heard_long_ago_are_forgotten(self, qwen: Checkpoint, write_clip: Callable[..., Path]) -> None:
+        engine = Engine(qwen, 8)
+        clips = [load(write_clip(0.5 + 0.1 * i, name=f"clip{i}.wav")) for i in range(KEPT_CLIPS + 1)]
+        with runs_of(qwen.model.model.audio_tower) as encodings:
+            for clip in [*clips, clips[1], clips[0]]:
+                engine.answers([asked(qwen, clip, "What is heard?", decoding=Decoding(1))])
+        assert len(encodings) == KEPT_CLIPS + 2
+
+
+def test_clips_of_one_length_are_told_apart(qwen: Checkpoint, sound: Sound, write_clip: Callable[..., Path]) -> None:
+    louder = load(write_clip(1.0, name="loud.wav", level=0.9))
+    requests = [asked(qwen, clip, "Which?", n=0, options=("dog", "a cat")) for clip in (sound, louder)]
+    together = Engine(qwen, 8).answers(requests)
+    assert together[0].option_scores != together[1].option_scores
+    assert together == [Engine(qwen, 8).answers([one])[0] for one in requests]
+
+
+def test_what_is_kept_is_given_up_when_memory_runs_out(
+    qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(qwen, 8)
+    one = asked(qwen, sound, "What is heard?", decoding=GREEDY)
+    expected = engine.answers([one])
+    sizes: list[int] = []
+
+    def scarce(*args: Any) -> Any:
+        sizes.append(len(args[-1]))
+        if args[-1]:
+            raise torch.OutOfMemoryError
+        return prefill(*args)
+
+    prefill = engine_module.prefill
+    monkeypatch.setattr(engine_module, "prefill", scarce)
+    assert engine.answers([one]) == expected
+    assert sizes == [1, 0]
+
+    def exhausted(*args: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(engine_module, "prefill", exhausted)
+    with pytest.raises(torch.OutOfMemoryError):
+        Engine(qwen, 8).answers([one])

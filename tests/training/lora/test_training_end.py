@@ -1,0 +1,148 @@
+"""A whole training: both classes come out of the adapter, and its folder is a plain PEFT folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent.assemble import Agent
+from lalm_agent.cli.main import run
+from lalm_agent.eval.runs.trained import trained_clips
+from lalm_agent.training.lora.folder import LOG, SPEC
+from lalm_agent.training.lora.rows import read_rows
+
+CHOICES = ("--choice", "dog", "--choice", "cat")
+
+
+def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
+    given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
+    return [*given, "--device", "cpu", *more]
+
+
+# A model of two layers of random weights learns by more than its attention.
+OVERFIT = ("--epochs", "30", "--learning-rate", "0.01", "--rank", "16", "--target-modules", ".*language_model.*_proj")
+
+
+@pytest.fixture
+def trained(hub_folder: Path, make_rows: Any, tmp_path: Path) -> tuple[Path, Path]:
+    """(rows, adapter) of a hub folder that was trained until it knows its sixteen rows by heart."""
+    rows, out = make_rows(16), tmp_path / "adapter"
+    assert run(command(rows, hub_folder, out, *OVERFIT)) == 0
+    return rows, out
+
+
+def test_an_overfitted_adapter_says_both_classes(
+    trained: tuple[Path, Path], hub_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, out = trained
+    rows = read_rows(path)
+    agent = Agent(model=str(hub_folder), method="lora", adapter=str(out), max_new_tokens=6)
+    replies = [agent.ask(rows.root / row.audio, row.question, row.choices) for row in rows.rows]
+    right = sum((reply.status == "abstained") == row.is_idk for row, reply in zip(rows.rows, replies, strict=True))
+    assert right >= 15
+    assert {reply.status for reply in replies} == {"abstained", "answered"}
+    # The same through the command line.
+    capsys.readouterr()
+    row = next(row for row, reply in zip(rows.rows, replies, strict=True) if row.is_idk and reply.status == "abstained")
+    asked = ["ask", str(rows.root / row.audio), row.question, *CHOICES, "--model", str(hub_folder), "--json"]
+    assert run([*asked, "--method", "lora", "--adapter", str(out), "--max-new-tokens", "6"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "abstained"
+    _the_folder_is_plain(trained, hub_folder)
+    _peft_alone_reads_it(out, hub_folder, tmp_path)
+    _a_finished_one_is_left_alone(trained, hub_folder, capsys)
+
+
+def _the_folder_is_plain(trained: tuple[Path, Path], hub_folder: Path) -> None:
+    path, out = trained
+    names = {entry.name for entry in out.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "trained_clips.json", SPEC, LOG} <= names
+    assert not names & {"checkpoints", "export"}
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert (config["peft_type"], config["r"]) == ("LORA", 16)
+    assert config["base_model_name_or_path"] == str(hub_folder)
+    assert trained_clips(str(out)) == {row.audio_sha256 for row in read_rows(path).rows}
+    spec = json.loads((out / SPEC).read_text())
+    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, spec["steps"] + 1))
+    assert all(line["seconds"] > 0 and {"loss", "lr"} <= line.keys() for line in lines)
+    assert lines[-1]["loss"] < lines[0]["loss"] / 4
+    assert list((out / "tensorboard").glob("events.*"))
+    assert spec["identity"]["weights_sha256"] in (out / "README.md").read_text()
+    assert spec["identity"]["data"] == {"sha256": read_rows(path).sha256, "rows": 16, "idk": 8}
+
+
+_WITH_PEFT_ALONE = """
+import json, sys, warnings
+warnings.filterwarnings("ignore")
+import torch
+from peft import PeftModel
+from transformers import Qwen2AudioForConditionalGeneration
+base = Qwen2AudioForConditionalGeneration.from_pretrained(sys.argv[1])
+ids = torch.arange(20, 40)[None]
+before = base(input_ids=ids).logits
+model = PeftModel.from_pretrained(base, sys.argv[2])
+assert not any(name.startswith("lalm_agent") for name in sys.modules)
+print(json.dumps(float((model(input_ids=ids).logits - before).abs().max())))
+"""
+
+
+def _peft_alone_reads_it(out: Path, hub_folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITH_PEFT_ALONE, str(hub_folder), str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) > 0.01
+
+
+def _a_finished_one_is_left_alone(
+    trained: tuple[Path, Path], hub_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = trained
+    before = {entry: entry.stat().st_mtime_ns for entry in out.rglob("*") if entry.name != "lock"}
+    capsys.readouterr()
+    assert run(command(path, hub_folder, out, *OVERFIT)) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert {entry: entry.stat().st_mtime_ns for entry in out.rglob("*") if entry.name != "lock"} == before
+    # Another training does not go into the same folder, and what differs is named.
+    assert run(command(path, hub_folder, out, *OVERFIT, "--seed", "5")) == 2
+    said = capsys.readouterr().err
+    assert "differs: recipe.seed: 0 in the run, 5 now" in said
+    assert "is another run" in said
+
+
+def test_a_dry_run_estimates_and_writes_nothing(
+    make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = make_rows(4), tmp_path / "adapter"
+    assert run(["train", "--data", str(rows), "--model", "mini", "--out", str(out), "--dry-run", "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (found["rows"], found["idk"], found["steps"], found["trainable"]) == (4, 2, 3, 40_960)
+    assert found["seconds"] > 0
+    assert found["memory_bytes"] > found["weight_bytes"]
+    assert found["audio_s"] == pytest.approx(4 * 0.6)
+    assert "preset: mini" in said.err
+    assert not out.exists()
+    assert run(["train", "--data", str(rows), "--model", "mini", "--out", str(out), "--dry-run"]) == 0
+    assert "estimated seconds" in capsys.readouterr().out
+
+
+def test_the_adapter_of_mini_says_that_it_is_mini_s(make_rows: Any, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    assert run(command(make_rows(2), "mini", out, "--max-steps", "1", "--alpha", "32", "--adapt", "paper")) == 0
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "mini"
+    assert (config["lora_alpha"], config["target_modules"]) == (32, r".*\.(q|k|v)_proj")
+    from safetensors import safe_open
+
+    with safe_open(out / "adapter_model.safetensors", "pt") as file:
+        names = list(file.keys())
+    assert any("audio_tower" in name for name in names)
+    assert any("language_model" in name for name in names)

@@ -1,0 +1,1 @@
+"""LoRA on the answering model from rows of IDK data: `lalm-agent train`."""
