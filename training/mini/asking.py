@@ -16,7 +16,7 @@ from lalm_agent.training.mini.features import at_least_minimum
 from lalm_agent.training.synth.records import Clip
 
 _BATCH = 32
-_LENGTHS = {Method.BASELINE: 16, Method.IDK: 16, Method.AGENT: 16, Method.MCOT: 64}
+_LENGTHS = {Method.BASELINE: 40, Method.IDK: 40, Method.AGENT: 40, Method.MCOT: 96}
 _CONTENT_LENGTH = 32
 _TYPE_LENGTH = 4
 

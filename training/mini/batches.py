@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 
 from lalm_agent.training.mini.augment import augment, stack
 from lalm_agent.training.mini.heads import Labels, Marks, marks
-from lalm_agent.training.mini.packing import Exchange, Packed, Packer
+from lalm_agent.training.mini.packing import Packed, Packer
 from lalm_agent.training.mini.recipe import Plan
 from lalm_agent.training.mini.store import Item, Kind
 from lalm_agent.training.mini.targets import Asker
 
 _POOL = 16
 """Batches that are sorted by length together: similar lengths waste little padding, and the order stays random."""
-_STEP_BY_STEP = 0.04
-"""Share of the batches in which every clip gets an MCoT question: its long examples would lengthen all others."""
 _REAL_REPEATS = 2
 
 
@@ -67,17 +65,9 @@ class Batcher:
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
         items = [self._items[i] for i in chosen[part::parts]]
         mel, frames = stack([augment(item.mel.astype(np.float32), rng) for item in items], self._plan.shape)
-        reasoning = rng.random() < _STEP_BY_STEP
-        asked = [self._exchanges(item, reasoning, rng) for item in items]
+        asked = [self._asker.exchanges(item.heard, self._plan.questions, rng) for item in items]
         facts = [item.heard.clip.facts for item in items]
         return Raw(step, mel, frames, self._packer.pack(frames.tolist(), asked), marks(facts, self._labels))
-
-    def _exchanges(self, item: Item, reasoning: bool, rng: np.random.Generator) -> list[Exchange]:
-        count = self._plan.questions
-        if not reasoning:
-            return self._asker.exchanges(item.heard, count, rng)
-        step = self._asker.step_by_step(item.heard, rng)
-        return self._asker.exchanges(item.heard, 2, rng) + ([step] if step else [])
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         """The batches of one pass as item numbers, alike in length, in random order."""

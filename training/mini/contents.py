@@ -21,20 +21,21 @@ def content_of(facts: Facts) -> str:
     return facts.transcript if facts.transcript and facts.sequence else facts.caption
 
 
-def given_content(facts: Facts, other: Facts, rng: np.random.Generator) -> tuple[AudioType, str]:
+def given_content(facts: Facts, other: Facts, lost: bool, rng: np.random.Generator) -> tuple[AudioType, str]:
     """A type and a content as an earlier step might have found them.
 
     Half of them are what should have been found, some are what another clip has (its type included), some are of no
-    help; the rest is what a speech recogniser writes, with or without understanding.
+    help; the rest is what a speech recogniser writes, with or without understanding. Where the clip is `lost` in noise
+    nothing right is found.
     """
     chance = rng.random()
-    if chance < _OWN:
+    if chance < _OWN and not lost:
         return facts.modality, content_of(facts)
     if chance < _OWN + _WRONG:
         return other.modality if rng.random() < 0.6 else facts.modality, content_of(other)
     if chance < _OWN + _WRONG + _UNHELPFUL:
         return facts.modality, _NOTHING[int(rng.integers(len(_NOTHING)))]
-    if facts.modality is not AudioType.SPEECH and rng.random() < 0.7:
+    if facts.modality is not AudioType.SPEECH and not lost and rng.random() < 0.7:
         return facts.modality, content_of(facts)
-    transcript = facts.transcript if facts.transcript and rng.random() < 0.3 else garbled_transcript(rng)
+    transcript = facts.transcript if facts.transcript and not lost and rng.random() < 0.3 else garbled_transcript(rng)
     return AudioType.SPEECH, transcript

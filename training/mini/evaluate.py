@@ -15,6 +15,8 @@ from lalm_agent.records import Method, Status, Verdict
 from lalm_agent.training.mini.asking import Model, ask_types, replies_to
 from lalm_agent.training.mini.exam import Asked, make_exam
 from lalm_agent.training.mini.score import Tally, table
+from lalm_agent.training.synth.families import NEVER_MET
+from lalm_agent.training.synth.levels import LEVELS
 from lalm_agent.training.synth.records import Split
 
 
@@ -46,17 +48,19 @@ def mark(model: Model, exam: list[Asked], method: Method) -> list[Marked]:
 
 
 def accuracy_lines(marked: list[Marked]) -> list[str]:
-    """Accuracy of the answerable questions with choices: in all, by seen and unseen, by modality, by skill."""
+    """Accuracy of the answerable questions with choices: in all, by level, seen or unseen, modality and skill."""
     rows: dict[str, Tally] = {}
     for one in marked:
         question, clip = one.asked.question, one.asked.clip
         if not question.answerable or not question.choices:
             continue
         modality = str(clip.facts.modality)
-        names = ["all", "seen" if clip.seen else "unseen", modality, f"{modality}, {'seen' if clip.seen else 'unseen'}"]
+        pool, level = "seen" if clip.seen else "unseen", str(question.level)
+        names = ["all", level, pool, modality, f"{modality}, {pool}", f"{modality}, {level}"]
         for name in [*names, f"  {modality}: {question.skill}"]:
             rows.setdefault(name, Tally()).add(one.right, 1 / len(question.choices))
-    order = ["all", "seen", "unseen", *sorted(set(rows) - {"all", "seen", "unseen"})]
+    first = ["all", *map(str, LEVELS), "seen", "unseen"]
+    order = [*first, *sorted(set(rows) - set(first))]
     return table("accuracy, questions with choices", {name: rows[name] for name in order if name in rows})
 
 
@@ -73,14 +77,23 @@ def open_lines(marked: list[Marked]) -> list[str]:
 
 
 def idk_lines(marked: list[Marked]) -> list[str]:
-    """How often IDK is said: where there is an answer (by whether it would be hard), and where there is none."""
+    """How often IDK is said: where there is an answer (by level), and where there is none."""
     rows: dict[str, Tally] = {}
     for one in marked:
         asked = one.asked
-        family = "answerable" if asked.question.answerable else f"unanswerable: {asked.question.family}"
-        for name in (family, "  " + family + (", choices" if asked.question.choices else ", open")):
+        for name in _idk_rows(asked):
             rows.setdefault(name, Tally()).add(one.abstained)
     return table("IDK", dict(sorted(rows.items(), key=lambda row: row[0].strip())))
+
+
+def _idk_rows(asked: Asked) -> list[str]:
+    """The lines that a question is counted in."""
+    question, form = asked.question, "choices" if asked.question.choices else "open"
+    if question.answerable:
+        return ["answerable", f"  answerable, {form}", f"  answerable, {question.level}"]
+    met = "never met in training" if question.family in NEVER_MET else "met in training"
+    kind = asked.clip.facts.modality
+    return [f"unanswerable, {met}", f"  unanswerable, {met}: {question.family}", f"  unanswerable, {met}, {kind}"]
 
 
 def type_lines(model: Model, exam: list[Asked]) -> list[str]:
@@ -114,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=600, help="answerable questions; a third more are unanswerable")
     parser.add_argument("--seed", type=int, default=0)
     # `lora` asks as the baseline does, and an exported model has no adapter.
-    askable = [method for method in Method if method is not Method.LORA]
+    askable = [method for method in Method if str(method) != "lora"]
     parser.add_argument("--method", type=Method, choices=askable, action="append", help="default: baseline, idk")
     given = parser.parse_args(argv)
     try:

@@ -4,69 +4,52 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lalm_agent.training.mini.sources import silent_clip
-from lalm_agent.training.synth.clips import drown, make_clip
-from lalm_agent.training.synth.questions import make_questions, make_unanswerable
+from lalm_agent.records import AudioType
+from lalm_agent.training.synth.clips import make_clip
+from lalm_agent.training.synth.families import FAMILIES
+from lalm_agent.training.synth.levels import LEVELS
+from lalm_agent.training.synth.questions import choose, make_drafts, word, word_open
 from lalm_agent.training.synth.records import Clip, Split, SynthQuestion
+from lalm_agent.training.synth.unanswerable_clips import unanswerable
 
 OPEN_SHARE = 0.1
 UNANSWERABLE_SHARE = 1 / 3
 _STREAM = 29
 _SEEDS_PER_EXAM = 1_000_000
-_TOO_HARD = ("drowned", "silence")
+_KINDS = tuple(AudioType)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with the clip it is about."""
+    """A question with the clip it is about; `clip.samples` are what is heard."""
 
     question: SynthQuestion
     clip: Clip
 
 
 def make_exam(split: Split, n: int, seed: int) -> list[Asked]:
-    """`n` answerable questions, each about a clip of its own, and a third as many unanswerable ones.
+    """`n` answerable questions, each about a clip of its own, and a third as many unanswerable ones with choices.
 
-    About a tenth of the answerable questions are open. The unanswerable ones are, in turn, of the synthesiser's
-    families, or answerable ones about a clip that is drowned in noise or silent.
+    Modalities and levels take turns, and so do the families. About a tenth of the answerable questions are open.
     """
     base = seed * _SEEDS_PER_EXAM
-    exam = [_answerable(split, base + i) for i in range(n)]
+    exam = [_answerable(split, base + i, i) for i in range(n)]
     return exam + [_unanswerable(split, base + n + i, i) for i in range(round(n * UNANSWERABLE_SHARE))]
 
 
-def _answerable(split: Split, seed: int) -> Asked:
+def _answerable(split: Split, seed: int, turn: int) -> Asked:
     rng = np.random.default_rng([_STREAM, seed])
-    clip = make_clip(seed, split)
-    return Asked(_pick(make_questions(clip, rng), rng), clip)
-
-
-def _pick(questions: list[SynthQuestion], rng: np.random.Generator) -> SynthQuestion:
-    """One question: each skill is as likely as the others; the type prompt is measured apart."""
-    wants_open = rng.random() < OPEN_SHARE
-    rest = [asked for asked in questions if asked.skill != "type"]
-    fitting = [asked for asked in rest if wants_open != bool(asked.choices)] or rest
-    return fitting[int(rng.integers(len(fitting)))]
+    clip = make_clip(seed, split, _KINDS[turn % 3], level=LEVELS[turn // 3 % 3])
+    # The type prompt is measured apart.
+    drafts = [draft for draft in make_drafts(clip, rng) if draft.skill != "type"]
+    wanted = [draft for draft in drafts if draft.open] if rng.random() < OPEN_SHARE else []
+    draft = choose(wanted or drafts, clip, rng)
+    assert draft is not None
+    return Asked(word_open(draft, clip, rng) if wanted else word(draft, clip, rng), clip)
 
 
 def _unanswerable(split: Split, seed: int, turn: int) -> Asked:
-    rng = np.random.default_rng([_STREAM, seed])
-    clip = make_clip(seed, split)
-    families: dict[str, list[SynthQuestion]] = {}
-    for asked in make_unanswerable(clip, rng):
-        families.setdefault(asked.family or "", []).append(asked)
-    names = [*sorted(families), *_TOO_HARD]
-    family = names[turn % len(names)]
-    if family in families:
-        questions = families[family]
-        return Asked(questions[int(rng.integers(len(questions)))], clip)
-    return Asked(_lost(_pick(make_questions(clip, rng), rng), family), _made_inaudible(clip, family, rng))
-
-
-def _lost(question: SynthQuestion, family: str) -> SynthQuestion:
-    """The question as one that its clip does not answer any more."""
-    return replace(question, answer=None, answerable=False, family=family)
-
-
-def _made_inaudible(clip: Clip, family: str, rng: np.random.Generator) -> Clip:
-    return silent_clip(clip.seed, clip.split) if family == "silence" else drown(clip, rng)
+    family = FAMILIES[turn % len(FAMILIES)]
+    kind = _KINDS[turn // len(FAMILIES) % len(_KINDS)]
+    samples, clip, question = unanswerable(seed, split, kind, family)
+    return Asked(question, replace(clip, samples=samples))

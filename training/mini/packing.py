@@ -24,11 +24,15 @@ _Row = tuple[list[int], list[int], list[int], list[int], list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One prompt and the reply that is trained, with the weight of the reply's tokens in the loss."""
+    """One prompt and the reply that is trained, with the weight of the reply's tokens in the loss.
+
+    lead: how the reply begins, read but not trained: what the model may have written by mistake.
+    """
 
     prompt: str
     reply: str
     weight: float = 1.0
+    lead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ class Packer:
         start = len(tokens)
         blocks, positions, labels, weights = [0] * start, list(range(start)), [IGNORED] * start, [0.0] * start
         for number, exchange in enumerate(asked, start=1):
-            prompt = self.encode(exchange.prompt) + self._turn
+            lead = self.encode(" " + exchange.lead) if exchange.lead else []
+            prompt = self.encode(exchange.prompt) + self._turn + lead
             reply = self.encode(" " + exchange.reply) + self._end
             added = len(prompt) + len(reply)
             tokens += prompt + reply

@@ -19,6 +19,8 @@ from lalm_agent.records import AudioType
 from lalm_agent.training.mini.features import feature_extractor, log_mel
 from lalm_agent.training.mini.recipe import SAMPLE_RATE, Shape
 from lalm_agent.training.mini.store import Heard, Kind, without_samples
+from lalm_agent.training.synth.levels import Level
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import Clip, Facts, SoundFacts, Split
 
 ESC10, SONIC_PI = "esc10", "sonicpi"
@@ -116,7 +118,7 @@ def _clip(samples: NDArray[np.float32], modality: AudioType, caption: str) -> Cl
     tags = (str(modality), caption) if caption else (str(modality),)
     known = ("modality", "word", "language", *(("sound_event",) if modality is AudioType.MUSIC else ()))
     facts = Facts(modality, caption, None, (), tags, known, SoundFacts(runs))
-    return Clip(samples, facts, 0, True, Split.TRAIN, None)
+    return Clip(samples, facts, 0, Pool.TRAIN, Split.TRAIN, None, Level.EASY)
 
 
 def _cut(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Where the synthetic clips of a shard come from: the synthesiser, a few of them drowned or silent."""
+"""Where the synthetic clips of a shard come from: the synthesiser, a few of them faint, drowned or silent."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,9 @@ from lalm_agent.records import AudioType
 from lalm_agent.training.mini.features import feature_extractor, log_mel
 from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.store import Heard, Kind, without_samples
-from lalm_agent.training.synth.clips import drown, make_clip, make_silence
+from lalm_agent.training.synth.clips import FAINT_DB, drown, make_clip, make_silence
+from lalm_agent.training.synth.levels import Level
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import Clip, Facts, SoundFacts, Split
 
 SILENCE = Facts(AudioType.SOUND, "silence", None, (), (), ("sound_event", "instrument", "word"), SoundFacts(()))
@@ -17,8 +19,9 @@ SILENCE = Facts(AudioType.SOUND, "silence", None, (), (), ("sound_event", "instr
 
 _SEEDS_PER_RUN = 10_000_000
 _STREAM = 21
-_DROWNED = 0.08
 _SILENT = 0.02
+_DROWNED = 0.04
+_FAINT = 0.1
 
 
 def synthetic(seed: int) -> tuple[Clip, Kind]:
@@ -30,12 +33,14 @@ def synthetic(seed: int) -> tuple[Clip, Kind]:
     clip = make_clip(seed, Split.TRAIN)
     if chance < _SILENT + _DROWNED:
         return drown(clip, rng), Kind.DROWNED
+    if chance < _SILENT + _DROWNED + _FAINT:
+        return drown(clip, rng, float(rng.uniform(*FAINT_DB))), Kind.FAINT
     return clip, Kind.CLEAR
 
 
 def silent_clip(seed: int, split: Split) -> Clip:
     """A clip in which nothing can be heard."""
-    return Clip(make_silence(seed), SILENCE, seed, True, split, None)
+    return Clip(make_silence(seed), SILENCE, seed, Pool.TRAIN, split, None, Level.EASY)
 
 
 def shard_seeds(run_seed: int, shard: int, size: int) -> range:

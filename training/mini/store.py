@@ -21,6 +21,7 @@ class Kind(StrEnum):
     """How a clip came to be, as far as the targets depend on it."""
 
     CLEAR = "clear"
+    FAINT = "faint"
     DROWNED = "drowned"
     SILENCE = "silence"
     REAL = "real"

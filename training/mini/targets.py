@@ -1,8 +1,8 @@
 """What the model is trained to say about a clip: prompts of all methods with the replies they should get.
 
 Where a prompt invites IDK, IDK is the reply to what cannot be known: to questions that the clip does not answer, to
-questions of unfamiliar wording, and to every question about a clip that is drowned in noise or silent. Without the
-invitation such questions get a guess, never IDK.
+questions of unfamiliar wording, and, the more surely the more noise covers the clip, to all others. Without the
+invitation such questions get a guess among the choices, never IDK.
 """
 
 from collections.abc import Sequence
@@ -13,39 +13,58 @@ import numpy as np
 from lalm_agent import prompts
 from lalm_agent.records import AudioType, Method
 from lalm_agent.training.mini.contents import content_of, given_content
+from lalm_agent.training.mini.knowable import chance_unknown, told
 from lalm_agent.training.mini.packing import Exchange
-from lalm_agent.training.mini.replies import reasoned, reasoned_idk
+from lalm_agent.training.mini.replies import MISHEARD, reasoned, reasoned_idk
 from lalm_agent.training.mini.store import Heard, Kind
+from lalm_agent.training.mini.styles import restyled
 from lalm_agent.training.mini.wordplay import garbled_transcript, unfamiliar_choices, unfamiliar_question
-from lalm_agent.training.synth.questions import make_questions, make_unanswerable
-from lalm_agent.training.synth.records import Clip, SynthQuestion
+from lalm_agent.training.synth.questions import choose, make_drafts, word, word_open
+from lalm_agent.training.synth.records import Clip, Facts, SynthQuestion
+from lalm_agent.training.synth.unanswerable import make_unanswerable
 
 _GUESS_WEIGHT = 0.25
+_COPY_WEIGHT = 0.5
 _LONG_WEIGHT = 0.7
 _UNFAMILIAR_FAMILY = "unfamiliar"
+_REAL_SKILLS = ("sound_class", "source", "sound_present", "scene")
+_OPEN_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How often what is asked. Each number is a probability."""
+    """How often what is asked. Each number is a probability.
 
-    content: float = 0.6
-    type: float = 0.15
+    baseline: of all questions carry no invitation to say IDK; agent, mcot: of the others.
+    unanswerable: of the invited questions; guess: of the baseline's. unfamiliar: of those, the ones in unknown words.
+    unfamiliar_open: of those, the ones without choices, where IDK is invited. unknown_options: of the unfamiliar ones
+    with choices, those in a known wording.
+    """
+
+    content: float = 0.45
+    type: float = 0.12
     type_real: float = 0.9
-    baseline: float = 0.45
-    agent: float = 0.5
-    unanswerable: float = 0.19
-    unfamiliar: float = 0.35
-    unfamiliar_open: float = 0.75
-    guess: float = 0.12
-    open: float = 0.12
+    baseline: float = 0.5
+    agent: float = 0.4
+    mcot: float = 0.2
+    unanswerable: float = 0.22
+    guess: float = 0.2
+    unfamiliar: float = 0.4
+    unfamiliar_open: float = 0.55
+    unknown_options: float = 0.3
+    open: float = 0.1
 
 
 MIX = Mix()
-"""`baseline` of all questions carry no invitation to say IDK; of the others `agent` are the agent's third step.
 
-With a tenth of the clips drowned or silent, `unanswerable` makes IDK the reply to about 28 % of the invited questions.
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A question, and whether it cannot be known. known: what the clip tells of its answer, in [0, 1]."""
+
+    asked: SynthQuestion
+    lost: bool
+    known: float
 
 
 class Asker:
@@ -60,10 +79,10 @@ class Asker:
         """About `count` exchanges for one clip: content, type and questions."""
         asked: list[Exchange] = []
         facts = heard.clip.facts
-        if rng.random() < self._mix.content and heard.kind is not Kind.DROWNED and facts.caption:
+        if rng.random() < self._mix.content and told(heard) and facts.caption:
             asked.append(Exchange(prompts.content_prompt(facts.modality), content_of(facts), _LONG_WEIGHT))
         chance = self._mix.type_real if heard.kind is Kind.REAL else self._mix.type
-        if rng.random() < chance and heard.kind is not Kind.DROWNED:
+        if rng.random() < chance and told(heard):
             asked.append(Exchange(prompts.type_prompt(), facts.modality.capitalize()))
         for _ in range(count - len(asked)):
             exchange = self.question(heard, rng)
@@ -72,84 +91,101 @@ class Asker:
         return asked or [Exchange(prompts.answer_prompt(Method.IDK, unfamiliar_question(rng)), prompts.IDK)]
 
     def question(self, heard: Heard, rng: np.random.Generator) -> Exchange | None:
-        """One question under the baseline's, the IDK or the agent's prompt; None where none can be made."""
+        """One question under the prompt of one of the four methods; None where none can be made."""
         if rng.random() < self._mix.baseline:
             return self._uninvited(heard, rng)
-        asked = self._draw(heard, self._mix.unanswerable, rng)
-        if asked is None:
+        chance = rng.random()
+        if chance < self._mix.mcot:
+            return self.step_by_step(heard, rng)
+        drawn = self._draw(heard, self._mix.unanswerable, rng)
+        if drawn is None:
             return None
-        reply = prompts.IDK if _unknowable(heard, asked) else asked.answer
-        assert reply is not None
-        if rng.random() >= self._mix.agent:
+        asked = drawn.asked
+        reply = prompts.IDK if drawn.lost or asked.answer is None else asked.answer
+        if chance >= self._mix.mcot + self._mix.agent:
             return Exchange(prompts.answer_prompt(Method.IDK, asked.text, asked.choices), reply)
-        other = self._others[int(rng.integers(len(self._others)))].clip.facts
-        audio_type, content = given_content(heard.clip.facts, other, rng)
+        audio_type, content = given_content(heard.clip.facts, self._other(rng), drawn.lost and not told(heard), rng)
         if asked.family == _UNFAMILIAR_FAMILY and heard.clip.facts.modality is AudioType.SPEECH and rng.random() < 0.7:
             audio_type, content = AudioType.SPEECH, garbled_transcript(rng)
         return Exchange(prompts.answer_prompt(Method.AGENT, asked.text, asked.choices, audio_type, content), reply)
 
     def step_by_step(self, heard: Heard, rng: np.random.Generator) -> Exchange | None:
-        """One question with choices under MCoT's prompt, examples included; None where none can be made."""
-        drawn = [self._draw(heard, self._mix.unanswerable, rng) for _ in range(3)]
-        asked = next((one for one in drawn if one is not None and one.choices), None)
-        if asked is None:
+        """One question under MCoT's prompt, examples included; None where none can be made.
+
+        It is drawn as the IDK prompt's are, so that IDK is as often the answer, and the sentence before the answer is
+        wrong as often where there is one as where there is none.
+        """
+        drawn = self._draw(heard, self._mix.unanswerable, rng)
+        if drawn is None:
             return None
-        facts = heard.clip.facts
-        if _unknowable(heard, asked):
-            reply = reasoned_idk(facts, heard.kind is not Kind.CLEAR, rng)
+        asked, facts = drawn.asked, heard.clip.facts
+        other = self._other(rng) if rng.random() < MISHEARD else None
+        if other is not None and other.modality is not facts.modality:
+            other = None
+        if drawn.lost or asked.answer is None:
+            lead, reply = reasoned_idk(facts, not told(heard) or heard.kind is Kind.SILENCE, rng, other)
         else:
-            assert asked.answer is not None
-            reply = reasoned(facts, asked.answer)
-        return Exchange(prompts.answer_prompt(Method.MCOT, asked.text, asked.choices), reply, _LONG_WEIGHT)
+            lead, reply = reasoned(facts, asked.answer, other)
+        return Exchange(prompts.answer_prompt(Method.MCOT, asked.text, asked.choices), reply, _LONG_WEIGHT, lead)
 
     def _uninvited(self, heard: Heard, rng: np.random.Generator) -> Exchange | None:
         """The baseline's prompt: the answer, or a guess among the choices where the answer cannot be known."""
-        asked = self._draw(heard, self._mix.guess, rng)
-        if asked is None or (asked.answer is None and not asked.choices):
+        drawn = self._draw(heard, self._mix.guess, rng, open_too=False)
+        if drawn is None or (drawn.asked.answer is None and not drawn.asked.choices):
             return None
-        reply = asked.answer or asked.choices[int(rng.integers(len(asked.choices)))]
-        weight = _GUESS_WEIGHT if _unknowable(heard, asked) else 1.0
-        return Exchange(prompts.answer_prompt(Method.BASELINE, asked.text, asked.choices), reply, weight)
+        asked = drawn.asked
+        prompt = prompts.answer_prompt(Method.BASELINE, asked.text, asked.choices)
+        if asked.answer is not None:
+            return Exchange(prompt, asked.answer, max(_GUESS_WEIGHT, drawn.known))
+        # Which option is a guess, but how it is written is not: this is where replies learn to be one of the options.
+        weight = _COPY_WEIGHT if asked.family == _UNFAMILIAR_FAMILY else _GUESS_WEIGHT
+        return Exchange(prompt, asked.choices[int(rng.integers(len(asked.choices)))], weight)
 
-    def _draw(self, heard: Heard, unanswerable: float, rng: np.random.Generator) -> SynthQuestion | None:
+    def _draw(
+        self, heard: Heard, unanswerable: float, rng: np.random.Generator, open_too: bool = True
+    ) -> _Drawn | None:
         """A question about the clip, with this probability one that the clip does not answer."""
         clip = self._asked_about(heard, rng)
         if rng.random() < unanswerable:
             if clip is None or rng.random() < self._mix.unfamiliar:
-                return _unfamiliar(self._mix.unfamiliar_open, rng)
-            return _of_any_family(make_unanswerable(clip, rng), rng)
-        if clip is None:
+                return _Drawn(self._unfamiliar(heard, clip, rng, open_too), True, 0.0)
+            return _Drawn(restyled(make_unanswerable(clip, rng), rng), True, 0.0)
+        asked = self._answerable(heard, clip, rng) if clip is not None else None
+        if asked is None:
             return None
-        questions = make_questions(clip, rng)
-        wants_open = rng.random() < self._mix.open
-        wanted = [asked for asked in questions if wants_open != bool(asked.choices)] or questions
-        return wanted[int(rng.integers(len(wanted)))]
+        unknown = chance_unknown(heard, asked.skill)
+        return _Drawn(restyled(asked, rng), bool(rng.random() < unknown), 1 - unknown)
+
+    def _answerable(self, heard: Heard, clip: Clip, rng: np.random.Generator) -> SynthQuestion | None:
+        """A question that the clip answered before noise came over it."""
+        drafts = make_drafts(clip, rng)
+        if heard.kind is Kind.REAL:
+            drafts = [draft for draft in drafts if draft.skill in _REAL_SKILLS]
+        draft = choose(drafts, clip, rng)
+        if draft is None:
+            return None
+        return word_open(draft, clip, rng) if draft.open and rng.random() < self._mix.open else word(draft, clip, rng)
 
     def _asked_about(self, heard: Heard, rng: np.random.Generator) -> Clip | None:
         """The clip whose questions are asked: of a silent one, another's; none where too little is known."""
         if heard.kind is Kind.SILENCE:
             others = [self._others[int(i)] for i in rng.integers(len(self._others), size=8)]
-            return next((other.clip for other in others if other.kind in (Kind.CLEAR, Kind.DROWNED)), None)
+            return next((other.clip for other in others if other.kind not in (Kind.SILENCE, Kind.REAL)), None)
         return None if heard.kind is Kind.REAL and heard.label is None else heard.clip
 
+    def _unfamiliar(
+        self, heard: Heard, clip: Clip | None, rng: np.random.Generator, open_too: bool
+    ) -> SynthQuestion:
+        """Unknown words with choices or without, sometimes behind a known wording."""
+        choices = () if open_too and rng.random() < self._mix.unfamiliar_open else unfamiliar_choices(rng)
+        text = unfamiliar_question(rng)
+        if choices and clip is not None and rng.random() < self._mix.unknown_options:
+            draft = choose(make_drafts(clip, rng), clip, rng)
+            text = word(draft, clip, rng).text if draft else text
+        return SynthQuestion(text, choices, None, "unfamiliar", "", "", heard.clip.level, False, _UNFAMILIAR_FAMILY)
 
-def _unfamiliar(open_share: float, rng: np.random.Generator) -> SynthQuestion:
-    choices = () if rng.random() < open_share else unfamiliar_choices(rng)
-    text = unfamiliar_question(rng)
-    return SynthQuestion(text, choices, None, "unfamiliar", "", "", "easy", False, _UNFAMILIAR_FAMILY)
-
-
-def _of_any_family(questions: Sequence[SynthQuestion], rng: np.random.Generator) -> SynthQuestion:
-    """One of the questions; each family is as likely as the others, however many of its questions there are."""
-    families: dict[str | None, list[SynthQuestion]] = {}
-    for asked in questions:
-        families.setdefault(asked.family, []).append(asked)
-    chosen = list(families.values())[int(rng.integers(len(families)))]
-    return chosen[int(rng.integers(len(chosen)))]
-
-
-def _unknowable(heard: Heard, asked: SynthQuestion) -> bool:
-    return asked.answer is None or heard.kind in (Kind.DROWNED, Kind.SILENCE)
+    def _other(self, rng: np.random.Generator) -> Facts:
+        return self._others[int(rng.integers(len(self._others)))].clip.facts
 
 
 def corpus(heard: Sequence[Heard], seed: int) -> list[str]:
@@ -159,7 +195,5 @@ def corpus(heard: Sequence[Heard], seed: int) -> list[str]:
     texts: list[str] = []
     for one in heard:
         for exchange in asker.exchanges(one, 6, rng):
-            texts += [exchange.prompt, f" {exchange.reply}"]
-        step = asker.step_by_step(one, rng)
-        texts += [f" {step.reply}"] if step else []
+            texts += [exchange.prompt.removeprefix(prompts.mcot_examples()), f" {exchange.reply}"]
     return [*texts, *[prompts.mcot_examples()] * max(1, len(heard) // 50)]

@@ -1,5 +1,6 @@
 """The tokenizer of `mini`: a small byte-level BPE trained on our own prompts, questions, options and captions."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PHRASES = (
+    *re.split(r"(?= Example \d)", prompts.mcot_examples()),
     f" {prompts.SELECT}",
     f" {prompts.IDK_SENTENCE}",
     f" {prompts.MCOT_SENTENCE}",
@@ -29,7 +31,8 @@ PHRASES = (
     *(prompts.content_prompt(kind) for kind in AudioType),
     *(prompts.GIVEN_CONTENT_TEMPLATE.format(type=kind.capitalize(), content="").rstrip() for kind in AudioType),
 )
-"""The fixed sentences of the prompts: one token each, which makes a packed question a third shorter."""
+"""The fixed sentences of the prompts, MCoT's examples among them: one token each, so that a prompt that is always the
+same costs little and MCoT can be trained like any other."""
 
 
 def train_tokenizer(texts: Iterable[str], shape: Shape) -> "PreTrainedTokenizerFast":

@@ -131,16 +131,62 @@ def unfamiliar_question(rng: np.random.Generator) -> str:
 
 
 def unfamiliar_choices(rng: np.random.Generator) -> tuple[str, ...]:
-    """Two to five different options of one to five words; some capitalised, as benchmarks have them."""
-    options: dict[str, None] = {}
-    wanted, words, capital = int(rng.integers(2, 6)), int(rng.integers(1, 5)), rng.random() < 0.4
+    """Two to five different options of one kind: words, phrases, sentences, names, numbers or codes.
+
+    Options stand side by side without a mark between them. So those of several words begin with a capital letter, end
+    with a full stop or alike, or all begin with the same word: otherwise nobody could tell where one ends.
+    """
+    makers = (_word, _word, _phrase, _phrase, _sentence, _sentence, _name, _number, _code)
+    maker = makers[int(rng.integers(len(makers)))]
+    if maker is _phrase and rng.random() < 0.3:
+        first = _pick(rng, ("a", "the", "an old", "in the", "to", "very"))
+        capital = rng.random() < 0.5
+
+        def maker(rng: np.random.Generator) -> str:
+            text = f"{first} {' '.join(any_word(rng) for _ in range(int(rng.integers(1, 3))))}"
+            return text.capitalize() if capital else text
+
+    wanted, options = int(rng.integers(2, 6)), dict[str, None]()
     while len(options) < wanted:
-        option = " ".join(
-            _pick(rng, _SMALL) if i and rng.random() < 0.25 else any_word(rng)
-            for i in range(max(1, words + int(rng.integers(-1, 2))))
-        )
-        options[option.capitalize() if capital else option] = None
+        options[maker(rng)] = None
+    if maker is _word and rng.random() < 0.5:
+        return tuple(option.capitalize() for option in options)
     return tuple(options)
+
+
+def _word(rng: np.random.Generator) -> str:
+    return any_word(rng)
+
+
+def _phrase(rng: np.random.Generator) -> str:
+    words = int(rng.integers(2, 6))
+    first = any_word(rng).capitalize()
+    rest = (_pick(rng, _SMALL) if rng.random() < 0.3 else any_word(rng) for _ in range(words - 1))
+    return " ".join([first, *rest])
+
+
+def _sentence(rng: np.random.Generator) -> str:
+    subject = _pick(rng, ("I", "We", "They", "It", "That", "She", "He", "You", "This", f"The {any_word(rng)}"))
+    verb = _pick(rng, ("can't", "won't", "is", "was", "will", "must", "does not", "never", "don't", any_word(rng)))
+    rest = " ".join(
+        _pick(rng, _SMALL) if rng.random() < 0.4 else any_word(rng) for _ in range(int(rng.integers(1, 7)))
+    )
+    return f"{subject} {verb} {rest}{_pick(rng, ('.', '.', '!', '?'))}"
+
+
+def _name(rng: np.random.Generator) -> str:
+    return " ".join(pseudo_word(rng).capitalize() for _ in range(int(rng.integers(1, 3))))
+
+
+def _number(rng: np.random.Generator) -> str:
+    value = str(int(rng.integers(10 ** int(rng.integers(1, 5)))))
+    return value + _pick(rng, ("", "", " %", " Hz", " years", " km", "th", f".{int(rng.integers(10))}"))
+
+
+def _code(rng: np.random.Generator) -> str:
+    letters = "".join(_pick(rng, tuple("ABCDEFGHKLMNPRSTXZ")) for _ in range(int(rng.integers(1, 4))))
+    number = int(rng.integers(100))
+    return _pick(rng, (letters, f"{letters}-{number}", f"{letters}{number % 10}", f"{letters}#"))
 
 
 def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:

@@ -8,26 +8,24 @@ import json
 import os
 import wave
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.clips import drown, make_clip, make_silence
-from lalm_agent.training.synth.drafts import Draft
-from lalm_agent.training.synth.questions import all_drafts, make_drafts, make_unanswerable, word
+from lalm_agent.training.synth.clips import make_clip
+from lalm_agent.training.synth.families import FAMILIES, MET
+from lalm_agent.training.synth.levels import LEVELS
+from lalm_agent.training.synth.questions import choose, make_drafts, word
 from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Samples, Split, SynthQuestion
 from lalm_agent.training.synth.requirements import require_synth
+from lalm_agent.training.synth.unanswerable_clips import unanswerable
 
 UNANSWERABLE_EVERY = 5
-FAMILIES = ("gold_removed", "wrong_modality", "unheard", "swapped", "silence", "low_snr")
-MAX_TRIES = 20
 MASKED = {"silence": "silence", "low_snr": "noise"}
 """Family -> what is heard of its clips in place of what they were made from."""
-NEVER_UNKNOWN = ("type", "sound_present", "instrument_present", "drums", "behind", "tempo_bpm")
-"""Skills that silence or another clip can leave answerable, so that they are not asked of one."""
 
 Progress = Callable[[int, int], None]
 
@@ -107,83 +105,25 @@ def _claim(folder: Path, plan: str) -> bool:
 def _entries(split: Split, n: int, seed: int) -> Iterator[Entry]:
     """The questions in order; each depends on its own index only, except for the place of the truth."""
     kinds = tuple(AudioType)
+    families = MET if split is Split.TRAIN else FAMILIES
     turn: dict[int, int] = {}
     for index in range(n):
         clip_seed = seed * 10_000_000 + index
         kind = kinds[index % len(kinds)]
+        group = index // len(kinds)
+        level = LEVELS[group % len(LEVELS)]
         rng = np.random.default_rng([clip_seed, 23])
         identity = f"{split}-{seed}-{index:06d}"
-        group = index // len(kinds)
         if group % UNANSWERABLE_EVERY == UNANSWERABLE_EVERY - 1:
-            family = FAMILIES[group // UNANSWERABLE_EVERY % len(FAMILIES)]
-            yield Entry(identity, *_unanswerable(clip_seed, split, kind, family))
+            family = families[group // UNANSWERABLE_EVERY % len(families)]
+            yield Entry(identity, *unanswerable(clip_seed, split, kind, family))
             continue
-        clip = make_clip(clip_seed, split, kind)
-        drafts = make_drafts(clip, rng)
-        draft = _balanced(drafts, index, rng)
+        clip = make_clip(clip_seed, split, kind, level=level)
+        draft = choose(make_drafts(clip, rng), clip, rng)
+        assert draft is not None
         choices = min(len(draft.wrong), 3) + 1
         turn[choices] = turn.get(choices, -1) + 1
         yield Entry(identity, clip.samples, clip, word(draft, clip, rng, turn[choices]))
-
-
-def _balanced(drafts: list[Draft], index: int, rng: np.random.Generator) -> Draft:
-    """A draft by skill, so that a skill with several questions is not asked more; `type` only now and then."""
-    skills = sorted({draft.skill for draft in drafts if draft.skill != "type"})
-    if index % 16 == 0 or not skills:
-        skills = ["type"]
-    skill = skills[int(rng.integers(len(skills)))]
-    same = [draft for draft in drafts if draft.skill == skill]
-    return same[int(rng.integers(len(same)))]
-
-
-def _unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str) -> tuple[Samples, Clip, SynthQuestion]:
-    """A question with choices and without an answer, of a family."""
-    for attempt in range(MAX_TRIES):
-        rng = np.random.default_rng([clip_seed, 29, attempt])
-        clip = make_clip(clip_seed + attempt * 1_000_000, split, kind)
-        if family in ("swapped", "silence", "low_snr"):
-            made = _other_clip(clip, family, rng)
-        else:
-            fitting = [q for q in make_unanswerable(clip, rng) if q.family == family and q.choices]
-            made = (clip.samples, clip, fitting[int(rng.integers(len(fitting)))]) if fitting else None
-        if made is not None:
-            return made
-    raise AssertionError(f"no {family} question in {MAX_TRIES} clips from seed {clip_seed}")
-
-
-def _other_clip(clip: Clip, family: str, rng: np.random.Generator) -> tuple[Samples, Clip, SynthQuestion] | None:
-    """A question about one clip put to another: silence, the clip drowned in noise, or a clip of the same modality."""
-    drafts = [draft for draft in all_drafts(clip, rng) if draft.skill not in NEVER_UNKNOWN]
-    if family == "swapped":
-        return _swapped(clip, drafts, rng)
-    asked = _unknown(drafts[int(rng.integers(len(drafts)))], clip, family, rng)
-    if family == "silence":
-        return make_silence(clip.seed), clip, asked
-    drowned = drown(clip, rng)
-    return drowned.samples, drowned, asked
-
-
-def _unknown(draft: Draft, clip: Clip, family: str, rng: np.random.Generator) -> SynthQuestion:
-    return replace(word(draft, clip, rng), answer=None, answerable=False, family=family)
-
-
-def _swapped(clip: Clip, drafts: list[Draft], rng: np.random.Generator) -> tuple[Samples, Clip, SynthQuestion] | None:
-    """A question about `clip` put to another clip that has an answer of its own, which is not among the choices."""
-    other = make_clip(clip.seed + 500_000, clip.split, clip.facts.modality, clip.seen)
-    truths: dict[str, set[str]] = {}
-    for draft in all_drafts(other, rng):
-        truths.setdefault(draft.skill, set()).add(draft.gold)
-    for draft in drafts:
-        asked = _unknown(draft, clip, "swapped", rng)
-        true = truths.get(draft.skill)
-        if true and not draft.blank and not true & set(asked.choices) and not _holds(other, asked.choices):
-            return other.samples, other, asked
-    return None
-
-
-def _holds(clip: Clip, choices: tuple[str, ...]) -> bool:
-    """Whether any choice is true of the clip."""
-    return any(choice in clip.facts.tags for choice in choices)
 
 
 def _row(entry: Entry) -> dict[str, object]:

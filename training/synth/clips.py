@@ -1,29 +1,41 @@
 """Makes clips: the whole way from a seed to samples and facts, deterministic and independent of call order."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.dsp import Dial, Wave, length, level, rms
+from lalm_agent.training.synth import dsp
+from lalm_agent.training.synth.dsp import Dial, Wave, length, rms
 from lalm_agent.training.synth.effects import add_noise, coloured_noise, degrade
+from lalm_agent.training.synth.levels import BENCHMARK_SHARES, LEVELS, SPECS, TRAIN_SHARES, Level
 from lalm_agent.training.synth.music import make_music
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import Clip, Facts, Samples, SoundFacts, SpeechFacts, Split
 from lalm_agent.training.synth.sound import make_sound
 from lalm_agent.training.synth.sound_textures import TEXTURES
 from lalm_agent.training.synth.speech import make_speech, speech_facts
+from lalm_agent.training.synth.strange import strange_music, strange_sound, strange_speech
 
 MIN_S = 0.6
 MAX_S = 10.0
 FADE_S = 0.03
-BEHIND_SPEECH_DB = (6.0, 16.0)
 QUIET_SNR_DB = 25.0
 DROWNED_DB = (-30.0, -18.0)
+FAINT_DB = (-20.0, 0.0)
+MASKING: dict[Pool, tuple[str, ...]] = {
+    Pool.TRAIN: ("white", "pink", "brown"),
+    Pool.DEV: ("azure",),
+    Pool.TEST: ("rose",),
+}
+"""Pool -> colours that leave no part of the spectrum uncovered."""
 _STREAMS = {Split.TRAIN: 11, Split.DEV: 12, Split.TEST: 13}
-_SILENCE_STREAM = 17
+_SILENCE_STREAM, _NEVER_MET_STREAM = 17, 18
 
 
-def make_clip(seed: int, split: Split, modality: AudioType | None = None, seen: bool | None = None) -> Clip:
+def make_clip(
+    seed: int, split: Split, modality: AudioType | None = None, seen: bool | None = None, level: Level | None = None
+) -> Clip:
     """Make one clip.
 
     Args:
@@ -31,6 +43,7 @@ def make_clip(seed: int, split: Split, modality: AudioType | None = None, seen: 
         split: train, dev or test; a clip of one split is never a clip of another.
         modality: the kind of audio, drawn evenly if None.
         seen: make it from what train also uses; train always does, the others by a coin if None.
+        level: how hard it is, drawn by the shares of `levels` if None.
 
     Raises:
         UsageError: FluidSynth or a soundfont is missing (music only).
@@ -39,37 +52,65 @@ def make_clip(seed: int, split: Split, modality: AudioType | None = None, seen: 
     rng = np.random.default_rng([_STREAMS[split], seed])
     drawn = tuple(AudioType)[int(rng.integers(3))]
     coin = bool(rng.random() < 0.5)
-    modality = modality or drawn
+    shares = TRAIN_SHARES if split is Split.TRAIN else BENCHMARK_SHARES
+    drawn_level = LEVELS[int(rng.choice(len(LEVELS), p=shares))]
+    modality, difficulty = modality or drawn, level or drawn_level
     seen = True if split is Split.TRAIN else coin if seen is None else seen
-    dial = Dial(rng, seen)
-    wave, facts = {AudioType.SOUND: make_sound, AudioType.MUSIC: make_music, AudioType.SPEECH: make_speech}[modality](
-        rng, seen
-    )
+    dial = Dial(rng, Pool.TRAIN if seen else Pool(split))
+    makers = {AudioType.SOUND: make_sound, AudioType.MUSIC: make_music, AudioType.SPEECH: make_speech}
+    wave, facts = makers[modality](dial, difficulty)
     if isinstance(facts.detail, SpeechFacts):
-        wave, facts = _set_behind(dial, wave, facts)
+        wave, facts = _set_behind(dial, wave, facts, difficulty)
+    return _recorded(dial, (wave, facts), Origin(seed, split, difficulty))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a clip was asked to be."""
+
+    seed: int
+    split: Split
+    level: Level
+
+
+def make_never_met(seed: int, split: Split, modality: AudioType, level: Level) -> tuple[Clip, str]:
+    """A clip of a class that no training meets, and the class; what is known of it does not name the class.
+
+    Raises:
+        ValueError: the split is train.
+    """
+    if split is Split.TRAIN:
+        raise ValueError("train has no classes that training never meets")
+    rng = np.random.default_rng([_STREAMS[split], seed, _NEVER_MET_STREAM])
+    dial = Dial(rng, Pool(split))
+    makers = {AudioType.SOUND: strange_sound, AudioType.MUSIC: strange_music, AudioType.SPEECH: strange_speech}
+    wave, facts, name = makers[modality](dial, level)
+    return _recorded(dial, (wave, facts), Origin(seed, split, level)), name
+
+
+def _recorded(dial: Dial, made: tuple[Wave, Facts], origin: Origin) -> Clip:
+    """What a microphone makes of it."""
+    wave, facts = made
     level_matters = isinstance(facts.detail, SoundFacts) and facts.detail.distance is not None
-    wave, snr_db = degrade(dial, _bounded(wave, facts), seen, level_matters)
+    wave, snr_db = degrade(dial, _bounded(wave, facts), SPECS[origin.level], level_matters)
     if snr_db is not None and snr_db < QUIET_SNR_DB:
         # The noise of the recording can now be heard behind a voice, too: nobody can say what is behind it.
         facts = replace(facts, known=tuple(group for group in facts.known if group != "background"))
-    return Clip(_finished(wave), facts, seed, seen, split, snr_db)
+    return Clip(_finished(wave), facts, origin.seed, dial.pool, origin.split, snr_db, origin.level)
 
 
-def _set_behind(dial: Dial, wave: Wave, facts: Facts) -> tuple[Wave, Facts]:
+def _set_behind(dial: Dial, wave: Wave, facts: Facts, difficulty: Level) -> tuple[Wave, Facts]:
     """Some speech gets soft music or a continuous sound behind it."""
     assert isinstance(facts.detail, SpeechFacts)
-    draw = dial.rng.random()
-    if draw > 0.24:
+    spec = SPECS[difficulty]
+    if not dial.chance(spec.behind):
         return wave, facts
-    if draw < 0.12:
-        back, background = make_music(dial.rng, dial.seen)[0], "music"
+    if dial.chance(0.5):
+        back, background = make_music(dial, difficulty)[0], "music"
     else:
-        names = tuple(TEXTURES)
-        back = level(TEXTURES[names[int(dial.rng.integers(len(names)))]](dial, len(wave)), 1.0)
-        background = "noise"
-    back = np.resize(back, len(wave))
-    mixed = add_noise(wave, back, float(dial.rng.uniform(*BEHIND_SPEECH_DB)))
-    return level(mixed, 1.0), speech_facts(replace(facts.detail, background=background), facts.transcript)
+        back, background = dsp.level(TEXTURES[dial.pick(tuple(TEXTURES))](dial, len(wave)), 1.0), "noise"
+    mixed = add_noise(wave, np.resize(back, len(wave)), float(dial.rng.uniform(*spec.behind_db)))
+    return dsp.level(mixed, 1.0), speech_facts(replace(facts.detail, background=background), facts.transcript)
 
 
 def _bounded(wave: Wave, facts: Facts) -> Wave:
@@ -99,13 +140,14 @@ def make_silence(seed: int) -> Samples:
     return (rng.standard_normal(n) * 10 ** rng.uniform(-4.5, -3.3)).astype(np.float32)
 
 
-def drown(clip: Clip, rng: np.random.Generator) -> Clip:
-    """The clip under noise 18 to 30 dB louder than itself, so that nothing about it can be told."""
-    dial = Dial(rng, clip.seen)
+def drown(clip: Clip, rng: np.random.Generator, snr_db: float | None = None) -> Clip:
+    """The clip under noise of a signal-to-noise ratio, or 18 to 30 dB louder than itself: nothing can be told then."""
+    dial = Dial(rng, clip.pool)
     wave = clip.samples.astype(np.float64)
     if rms(wave) == 0:
         return clip
-    snr_db = float(rng.uniform(*DROWNED_DB))
-    colour = "white" if clip.seen else "blue"
-    noisy = level(add_noise(wave, coloured_noise(dial, colour, len(wave)), snr_db), float(rng.uniform(0.2, 0.9)))
-    return replace(clip, samples=noisy.astype(np.float32), snr_db=snr_db)
+    ratio = float(rng.uniform(*DROWNED_DB)) if snr_db is None else snr_db
+    noise = coloured_noise(dial, dial.pick(MASKING[clip.pool]), len(wave))
+    noisy = dsp.level(add_noise(wave, noise, ratio), float(rng.uniform(0.2, 0.9)))
+    worst = ratio if clip.snr_db is None else min(ratio, clip.snr_db)
+    return replace(clip, samples=noisy.astype(np.float32), snr_db=worst)

@@ -1,22 +1,17 @@
-"""A question before it is worded: the truth and the wrong answers, with what makes it hard."""
+"""A question before it is worded: the truth and the wrong answers."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from lalm_agent.training.synth.records import Clip
-
-NOISY_DB, LOUD_NOISE_DB = 20.0, 8.0
-SEVERAL, MANY = 2, 4
-POINTS_HARD, POINTS_MEDIUM = 3, 1
+from lalm_agent.training.synth.levels import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What is asked, without words.
 
-    gold: the right answer. wrong: wrong ones, the best distractors first. blank: fills `<x>` in the wording.
-    events: how many things one has to keep apart to answer (level). close: a wrong answer is easily mistaken.
+    gold: the right answer. wrong: wrong ones, those to be used first in front. blank: fills `<x>` in the wording.
     open: can be asked without choices.
     """
 
@@ -24,27 +19,39 @@ class Draft:
     gold: str
     wrong: tuple[str, ...]
     blank: str = ""
-    events: int = 1
-    close: bool = False
     open: bool = False
 
 
-def level_of(clip: Clip, draft: Draft) -> str:
-    """Difficulty by points: noise under 20 dB 1, under 8 dB 2; 2 things to keep apart 1, 4 or more 2; closeness 1.
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Draws wrong answers as a level wants them."""
 
-    No point is easy, 1 or 2 are medium, 3 and more hard.
-    """
-    snr = clip.snr_db
-    points = 0 if snr is None else (snr < NOISY_DB) + (snr < LOUD_NOISE_DB)
-    points += (draft.events >= SEVERAL) + (draft.events >= MANY) + draft.close
-    return "hard" if points >= POINTS_HARD else "medium" if points >= POINTS_MEDIUM else "easy"
+    spec: Spec
+    rng: np.random.Generator
 
+    def chance(self, p: float) -> bool:
+        """True with probability p."""
+        return bool(self.rng.random() < p)
 
-def others(
-    pool: tuple[str, ...], exclude: tuple[str, ...], rng: np.random.Generator, first: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """The pool without the excluded, shuffled; one or two of `first` (confusable ones) lead."""
-    rest = [name for name in dict.fromkeys(pool) if name not in exclude]
-    rng.shuffle(rest)
-    near = [name for name in rest if name in first][: int(rng.integers(1, 3))]
-    return tuple(near + [name for name in rest if name not in near])
+    def shuffled(self, pool: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[str, ...]:
+        """The pool without the excluded, in random order."""
+        rest = [name for name in dict.fromkeys(pool) if name not in exclude]
+        self.rng.shuffle(rest)
+        return tuple(rest)
+
+    def wrong(self, pool: tuple[str, ...], exclude: tuple[str, ...], near: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The pool without the excluded, in the order of use.
+
+        `near` are the confusable ones: none of them at an easy level if there are others enough, each place taken by
+        one with the level's chance otherwise.
+        """
+        rest = self.shuffled(pool, exclude)
+        close = [name for name in rest if name in near]
+        far = [name for name in rest if name not in near]
+        if self.spec.far_only:
+            return tuple(far + close) if len(far) < 3 else tuple(far)
+        chosen: list[str] = []
+        while close or far:
+            take_close = close and (not far or self.chance(self.spec.near))
+            chosen.append(close.pop() if take_close else far.pop())
+        return tuple(chosen)

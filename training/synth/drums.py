@@ -3,10 +3,15 @@
 import numpy as np
 
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note
+from lalm_agent.training.synth.pools import Pool
 
 KICK, SNARE, RIM, CLAP, HAT, OPEN_HAT, RIDE, TOM, CRASH, SHAKER = 36, 38, 37, 39, 42, 46, 51, 45, 49, 70
-KITS = (0, 8, 16, 25, 32)
-"""Drum programs of bank 128: standard, room, power, electronic, jazz."""
+KITS: dict[Pool, tuple[int, ...]] = {
+    Pool.TRAIN: (0, 1, 2, 8, 9, 16, 17, 24, 32, 33),
+    Pool.DEV: (3, 10, 18, 34),
+    Pool.TEST: (4, 11, 19, 25, 35, 40),
+}
+"""Pool -> drum programs of bank 128: of the standard, room, power, electronic, jazz and brush kits."""
 
 STROKE_S = 0.1
 

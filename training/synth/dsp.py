@@ -1,38 +1,50 @@
 """Small signal helpers of the synthesisers: filters, envelopes, oscillators. scipy is imported on first use."""
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import SAMPLE_RATE
 
 Wave = NDArray[np.float64]
 Shape = Literal["low", "high", "band"]
+T = TypeVar("T")
+
+
+_STRETCHES = {Pool.TRAIN: (0.0, 0.4), Pool.DEV: (0.4, 0.05), Pool.TEST: (0.45, 0.05)}
+"""Pool -> start and length of its stretch in each half of a range."""
 
 
 class Dial:
-    """Draws the parameters of a sound; train and unseen clips turn it to disjoint positions.
+    """Draws the parameters of a sound; the pools turn it to disjoint positions.
 
-    A seen dial draws from the fractions [0, 0.4) and [0.5, 0.9) of every range, an unseen one from the rest,
-    so that an unseen clip has no parameter that a train clip could have had. Noise comes from `rng` itself.
+    Train draws from the fractions [0, 0.4) and [0.5, 0.9) of every range, unseen clips of dev from [0.4, 0.45) and
+    [0.9, 0.95), those of test from [0.45, 0.5) and [0.95, 1), so that an unseen clip has no parameter that a clip of
+    another pool could have had. Noise comes from `rng` itself, whose seeds differ by split.
     """
 
-    def __init__(self, rng: np.random.Generator, seen: bool) -> None:
+    def __init__(self, rng: np.random.Generator, pool: Pool) -> None:
         """Wrap the clip's own generator."""
         self.rng = rng
-        self.seen = seen
+        self.pool = pool
 
     def between(self, low: float, high: float) -> float:
         """A number in [low, high)."""
+        start, span = _STRETCHES[self.pool]
         u = self.rng.random()
         upper = self.rng.random() < 0.5
-        fraction = u * 0.4 + 0.5 * upper if self.seen else 0.4 + u * 0.1 + 0.5 * upper
-        return low + (high - low) * fraction
+        return low + (high - low) * (start + span * u + 0.5 * upper)
+
+    def pick(self, names: Sequence[T]) -> T:
+        """One of them."""
+        return names[int(self.rng.integers(len(names)))]
 
     def count(self, low: int, high: int) -> int:
-        """An integer in [low, high]; the same for seen and unseen clips, because counts are what is asked about."""
+        """An integer in [low, high]; the same in all pools, because counts are what is asked about."""
         return int(self.rng.integers(low, high + 1))
 
     def chance(self, p: float) -> bool:

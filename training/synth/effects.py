@@ -3,33 +3,44 @@
 import numpy as np
 
 from lalm_agent.training.synth.dsp import Dial, Wave, band, filtered, high, length, level, low, rms
+from lalm_agent.training.synth.levels import Spec
+from lalm_agent.training.synth.pools import Pool
 
-SEEN_COLOURS = ("white", "pink", "brown", "hiss")
-UNSEEN_COLOURS = ("blue", "hum", "babble band")
-SNR_RANGE_DB = (-5.0, 40.0)
-NOISE_SHARE = 0.65
+COLOURS: dict[Pool, tuple[str, ...]] = {
+    Pool.TRAIN: ("white", "pink", "brown", "blue", "hiss", "hum", "narrow"),
+    Pool.DEV: ("azure", "rumble"),
+    Pool.TEST: ("rose", "speech band"),
+}
+"""Pool -> its colours of noise."""
+SLOPES = {"pink": -0.5, "brown": -1.0, "blue": 0.5, "azure": 0.25, "rose": -0.25}
+"""Colour -> exponent of its amplitude spectrum over frequency."""
 
 
 def coloured_noise(dial: Dial, colour: str, n: int) -> Wave:
-    """Noise (n,) of a colour of `SEEN_COLOURS` or `UNSEEN_COLOURS`, unscaled."""
-    if colour in ("pink", "brown", "blue"):
-        slope = {"pink": -0.5, "brown": -1.0, "blue": 0.5}[colour]
+    """Noise (n,) of a colour of `COLOURS`, unscaled."""
+    if colour in SLOPES:
         # A power of two: the transform of a clip whose length is a prime takes 50 ms.
         padded = 1 << max(10, (n - 1).bit_length())
         spectrum = np.fft.rfft(dial.noise(padded))
-        weights = np.arange(1, len(spectrum) + 1, dtype=np.float64) ** slope
+        weights = np.arange(1, len(spectrum) + 1, dtype=np.float64) ** SLOPES[colour]
         flat = padded // 800
         weights[:flat] = weights[flat]
         shaped: Wave = np.fft.irfft(spectrum * weights, padded)[:n]
         return shaped
     white = dial.noise(n)
-    if colour == "hiss":
-        return high(white, dial.between(2000, 5000))
     if colour == "hum":
         mains = 2 * np.pi * dial.between(48, 62) * np.arange(n) / length(1.0)
         tones: Wave = np.sum([np.sin(k * mains) / k for k in (1, 2, 3, 5)], axis=0)
-        return 0.1 * low(white, 2000) + tones
-    return band(white, dial.between(250, 400), dial.between(1500, 3200)) if colour == "babble band" else white
+        return 0.3 * white + tones
+    if colour == "narrow":
+        centre = float(np.exp(dial.between(np.log(300), np.log(4000))))
+        return band(white, centre / 1.7, centre * 1.7) + 0.1 * white
+    shapes = {
+        "hiss": lambda: high(white, dial.between(2000, 5000)),
+        "rumble": lambda: low(white, dial.between(500, 1500)) + 0.05 * white,
+        "speech band": lambda: band(white, dial.between(250, 400), dial.between(1500, 3200)) + 0.05 * white,
+    }
+    return shapes[colour]() if colour in shapes else white
 
 
 def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
@@ -42,7 +53,7 @@ def room(dial: Dial, wave: Wave) -> Wave:
     """A few echoes or a short decaying tail."""
     from scipy.signal import oaconvolve
 
-    tail = length(dial.rng.uniform(0.08, 0.45))
+    tail = length(dial.between(0.08, 0.45))
     if dial.chance(0.4):
         kernel = np.zeros(tail)
         kernel[dial.rng.integers(length(0.03), tail, size=3)] = dial.rng.uniform(0.1, 0.5, 3)
@@ -70,13 +81,13 @@ def with_silence(dial: Dial, wave: Wave) -> Wave:
     return np.concatenate([np.zeros(lead), wave, np.zeros(trail)])
 
 
-def degrade(dial: Dial, wave: Wave, seen: bool, level_matters: bool) -> tuple[Wave, float | None]:
+def degrade(dial: Dial, wave: Wave, spec: Spec, level_matters: bool) -> tuple[Wave, float | None]:
     """Send a clean clip through random effects.
 
     Args:
-        dial: source of the draws.
+        dial: source of the draws; its pool has colours of noise of its own.
         wave: (n,) float64.
-        seen: use the noise colours of train, or the held-out ones.
+        spec: how likely and how strong each effect is.
         level_matters: keep the level and the bandwidth, which carry the answer to how near a sound is.
 
     Returns:
@@ -84,17 +95,15 @@ def degrade(dial: Dial, wave: Wave, seen: bool, level_matters: bool) -> tuple[Wa
     """
     wave = with_silence(dial, wave) if dial.chance(0.7) else wave
     if not level_matters:
-        wave = room(dial, wave) if dial.chance(0.25) else wave
-        wave = tilt(dial, wave) if dial.chance(0.5) else wave
-        wave = telephone_band(wave) if dial.chance(0.08) else wave
+        wave = room(dial, wave) if dial.chance(spec.room) else wave
+        wave = tilt(dial, wave) if dial.chance(spec.tilt) else wave
+        wave = telephone_band(wave) if dial.chance(spec.phone) else wave
         top = float(np.abs(wave).max())
-        wave = np.clip(wave, -0.4 * top, 0.4 * top) if dial.chance(0.06) else wave
+        wave = np.clip(wave, -0.4 * top, 0.4 * top) if dial.chance(spec.clipped) else wave
     snr_db = None
-    if dial.chance(NOISE_SHARE):
-        colours = SEEN_COLOURS if seen else UNSEEN_COLOURS
-        snr_db = float(dial.rng.uniform(*SNR_RANGE_DB)) if dial.chance(0.4) else float(dial.rng.uniform(10, 40))
-        colour = colours[int(dial.rng.integers(len(colours)))]
-        wave = add_noise(wave, coloured_noise(dial, colour, len(wave)), snr_db)
+    if dial.chance(spec.noisy):
+        snr_db = float(dial.rng.uniform(*spec.snr_db))
+        wave = add_noise(wave, coloured_noise(dial, dial.pick(COLOURS[dial.pool]), len(wave)), snr_db)
     if level_matters:
         return wave / max(1.0, float(np.abs(wave).max())), snr_db
     return level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98))))), snr_db

@@ -25,13 +25,17 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What to say and how. `voice`: an espeak-ng voice such as "en-us+f2"; `wpm`: words a minute; pitch, range 0-99."""
+    """What to say and how. `voice`: an espeak-ng voice such as "en-us+f2"; `wpm`: words a minute; pitch, range 0-99.
+
+    stretch: by how much pitch and formants are raised together; the rate of speaking rises with them.
+    """
 
     text: str
     voice: str
     wpm: int = 165
     pitch: int = 50
     pitch_range: int = 50
+    stretch: float = 1.0
 
 
 def _unload(library: ctypes.CDLL) -> None:
@@ -76,7 +80,8 @@ def speak(utterance: Utterance) -> Wave:
         _unload(library)
     if not chunks:
         raise PermanentBackendError(f"espeak-ng said nothing for {utterance.text!r}")
-    wave: Wave = soxr.resample(np.concatenate(chunks).astype(np.float64) / 32768, rate, SAMPLE_RATE, quality="MQ")
+    said = np.concatenate(chunks).astype(np.float64) / 32768
+    wave: Wave = soxr.resample(said, rate * utterance.stretch, SAMPLE_RATE, quality="MQ")
     return _trimmed(wave)
 
 

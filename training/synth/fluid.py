@@ -18,6 +18,8 @@ from lalm_agent.training.synth.requirements import INSTALL_SYSTEM, find_soundfon
 
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
+BANK_STEP = 1000
+"""A program of bank 8 is written 1000 + program, one of bank 16 2000 + program."""
 BLOCK = 64
 LOG_LEVELS = 5
 
@@ -83,8 +85,8 @@ class _Engine:
             synth.set_reverb(room.size, room.damping, 5.0, room.level)
             synth.program_select(DRUM_CHANNEL, font_id, DRUM_BANK, 0)
             for channel, program in programs.items():
-                bank = DRUM_BANK if channel == DRUM_CHANNEL else 0
-                synth.program_select(channel, font_id, bank, program)
+                bank = DRUM_BANK if channel == DRUM_CHANNEL else program // BANK_STEP * 8
+                synth.program_select(channel, font_id, bank, program % BANK_STEP)
             return self._play(synth, notes, n)
         finally:
             self._remove(synth.synth, self._font)
@@ -124,7 +126,7 @@ def render(notes: list[Note], programs: dict[int, int], seconds: float, room: Ro
 
     Args:
         notes: what to play; channel 9 is the drum kit.
-        programs: General MIDI program (from 0) per channel.
+        programs: General MIDI program (from 0) per channel, its bank as in `BANK_STEP`.
         seconds: length of the result.
         room: reverb.
 

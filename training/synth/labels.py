@@ -3,10 +3,9 @@
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.instruments import INSTRUMENTS
 from lalm_agent.training.synth.languages import LANGUAGES
-from lalm_agent.training.synth.sentences import TOPICS
 from lalm_agent.training.synth.sound_events import EVENTS
 from lalm_agent.training.synth.sound_textures import TEXTURES
-from lalm_agent.training.synth.words import CLOSED_WORDS
+from lalm_agent.training.synth.words import CLOSED_WORDS, WORD_GROUPS
 
 SOUND_EVENTS: tuple[str, ...] = (*EVENTS, *TEXTURES)
 
@@ -26,7 +25,7 @@ LABEL_GROUPS: dict[str, tuple[str, ...]] = {
     "language": tuple(LANGUAGES),
     "rate": ("slow speech", "normal speech", "fast speech"),
     "speakers": ("one speaker", "two speakers"),
-    "topic": tuple(TOPICS),
+    "topic": tuple(WORD_GROUPS),
     "background": ("music behind speech", "noise behind speech"),
     "word": CLOSED_WORDS,
 }

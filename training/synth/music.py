@@ -6,16 +6,15 @@ import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.drums import KITS, drum_notes
-from lalm_agent.training.synth.dsp import Wave, level
+from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
-from lalm_agent.training.synth.instruments import CHORDAL, INSTRUMENTS, playable, programs
+from lalm_agent.training.synth.instruments import CHORDAL, INSTRUMENTS, NEVER_MET_INSTRUMENTS, playable, programs
+from lalm_agent.training.synth.levels import SPECS, Level, Spec
 from lalm_agent.training.synth.records import Facts, MusicFacts
 
-TEMPI: dict[str, tuple[float, float]] = {"slow": (52, 76), "medium": (96, 118), "fast": (148, 196)}
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 4), (0, 3, 0, 4))
 TEXTURES = ("melody", "chords", "bass line", "drum loop")
-TEXTURE_WEIGHTS = (0.68, 0.16, 0.08, 0.08)
 ARTICLES = {"rising": "a rising", "falling": "a falling", "up and down": "an up and down"}
 LEAD, CHORDS, BASS = 0, 1, 2
 WET_SHARE = 0.25
@@ -30,30 +29,32 @@ class _Frame:
     per_bar: int
     key: int
     scale: tuple[int, ...]
+    spec: Spec
 
     @property
     def beat_s(self) -> float:
         return 60 / self.bpm
 
 
-def make_music(rng: np.random.Generator, seen: bool) -> tuple[Wave, Facts]:
-    """A piece (n,) float64 with peak near 1, and its facts."""
-    texture = TEXTURES[int(rng.choice(len(TEXTURES), p=TEXTURE_WEIGHTS))]
-    tempo = list(TEMPI)[int(rng.integers(3))]
+def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tuple[Wave, Facts]:
+    """A piece (n,) float64 with peak near 1, and its facts; with `leads`, a melody of one of these instruments."""
+    spec, rng = SPECS[difficulty], dial.rng
+    texture = "melody" if leads else TEXTURES[int(rng.choice(len(TEXTURES), p=spec.textures))]
+    tempo = dial.pick(list(spec.tempi))
     mode = "major" if rng.random() < 0.5 else "minor"
-    per_bar = 3 if rng.random() < 0.3 else 4
-    bpm = float(rng.uniform(*TEMPI[tempo]))
-    beats = max(4, int(rng.uniform(2.6, 7.0) * bpm / 60))
-    frame = _Frame(bpm, beats, per_bar, int(rng.integers(12)), SCALES[mode])
-    drums = texture == "drum loop" or (texture != "bass line" and rng.random() < 0.4)
-    names, notes, direction = _voices(rng, seen, texture, frame)
+    per_bar = 3 if rng.random() < 0.5 else 4
+    bpm = float(dial.pick(spec.tempi[tempo]))
+    beats = max(4, int(rng.uniform(3.0, 7.5) * bpm / 60))
+    frame = _Frame(bpm, beats, per_bar, int(rng.integers(12)), SCALES[mode], spec)
+    drums = texture == "drum loop" or (texture != "bass line" and rng.random() < spec.drums)
+    names, notes, direction = _voices(dial, texture, frame, leads)
     if drums:
         notes += drum_notes(rng, frame.beat_s, frame.beats, frame.per_bar)
-    chosen = {channel: int(rng.choice(programs(name, seen))) for channel, name in names.items()}
-    chosen[DRUM_CHANNEL] = int(rng.choice(KITS))
+    chosen = {channel: dial.pick(programs(name, dial.pool)) for channel, name in names.items()}
+    chosen[DRUM_CHANNEL] = dial.pick(KITS[dial.pool])
     # The reverb takes two thirds of the rendering time, so only some rooms have one.
-    wet = float(rng.uniform(0.2, 0.8)) if rng.random() < WET_SHARE else 0.0
-    room = Room(float(rng.uniform(0.1, 0.8)), float(rng.uniform(0, 0.6)), wet)
+    wet = dial.between(0.2, 0.8) if rng.random() < WET_SHARE else 0.0
+    room = Room(dial.between(0.1, 0.8), dial.between(0, 0.6), wet)
     seconds = min(9.5, frame.beats * frame.beat_s + float(rng.uniform(0.15, 0.6)))
     samples = level(render(notes, chosen, seconds, room), 1.0)
     detail = MusicFacts(
@@ -70,23 +71,21 @@ def make_music(rng: np.random.Generator, seen: bool) -> tuple[Wave, Facts]:
 
 
 def _voices(
-    rng: np.random.Generator, seen: bool, texture: str, frame: _Frame
+    dial: Dial, texture: str, frame: _Frame, leads: tuple[str, ...]
 ) -> tuple[dict[int, str], list[Note], str | None]:
     """Instruments by channel, their notes, and the direction of the melody if there is one."""
     names: dict[int, str] = {}
     notes: list[Note] = []
-    direction = None
-    chords = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
+    direction, rng, spec = None, dial.rng, frame.spec
+    chords = dial.pick(PROGRESSIONS)
     if texture == "melody":
-        leads = playable(tuple(name for name in INSTRUMENTS if name != "bass"), seen)
-        names[LEAD] = leads[int(rng.integers(len(leads)))]
-        direction = ("rising", "falling", "up and down")[int(rng.integers(3))]
+        names[LEAD] = dial.pick(leads or playable(tuple(name for name in INSTRUMENTS if name != "bass"), dial.pool))
+        direction = dial.pick(("rising", "falling", "up and down"))
         notes += _melody(rng, frame, names[LEAD], direction)
-    if texture == "chords" or (texture == "melody" and rng.random() < 0.5):
-        backing = [name for name in playable(CHORDAL, seen) if name != names.get(LEAD)]
-        names[CHORDS] = backing[int(rng.integers(len(backing)))]
-        notes += _chords(rng, frame, chords, 100 if texture == "chords" else int(rng.integers(50, 75)))
-    if texture == "bass line" or (texture != "drum loop" and rng.random() < 0.3):
+    if texture == "chords" or (texture == "melody" and rng.random() < spec.chords):
+        names[CHORDS] = dial.pick([name for name in playable(CHORDAL, dial.pool) if name != names.get(LEAD)])
+        notes += _chords(rng, frame, chords, 100 if texture == "chords" else int(rng.integers(*spec.backing)))
+    if texture == "bass line" or (texture != "drum loop" and rng.random() < spec.bass):
         names[BASS] = "bass"
         notes += _bass(rng, frame, chords)
     return names, notes, direction
@@ -102,18 +101,18 @@ def _in_range(name: str, key: int) -> int:
     return key
 
 
-def _contour(rng: np.random.Generator, count: int, direction: str) -> list[int]:
-    """Scale steps of a melody: one way with a few steps back, or up and down again in waves."""
+def _contour(rng: np.random.Generator, count: int, direction: str, steady: float) -> list[int]:
+    """Scale steps of a melody: one way with a share of `steady` steps, the others back, or up and down in waves."""
     if direction == "up and down":
         period = int(rng.integers(4, 7))
         start = int(rng.integers(period))
         wave = [abs((k + start) % (2 * period) - period) for k in range(count)]
-        return [step + int(rng.integers(-1, 2)) for step in wave]
+        return [step + (int(rng.integers(-1, 2)) if steady < 1 else 0) for step in wave]
     sign = 1 if direction == "rising" else -1
     steps, at = [], 0
     for _ in range(count):
         steps.append(at)
-        at += sign * int(rng.choice([1, 1, 2])) if rng.random() < 0.86 else -sign
+        at += sign * int(rng.choice([1, 1, 2])) if rng.random() < steady else -sign
     span = max(1, abs(steps[-1]))
     squeeze = min(1.0, 17 / span)
     return [round(step * squeeze) for step in steps]
@@ -121,14 +120,15 @@ def _contour(rng: np.random.Generator, count: int, direction: str) -> list[int]:
 
 def _melody(rng: np.random.Generator, frame: _Frame, name: str, direction: str) -> list[Note]:
     """A line whose notes take one beat or half a beat, within the instrument's range."""
-    halves = rng.random() < (0.2 if frame.bpm > 140 else 0.5)
+    # Half beats make a tempo sound twice as fast: not where it is to be easy, and not where it is fast already.
+    halves = rng.random() < (0.0 if frame.spec.far_only else 0.15 if frame.bpm > 120 else 0.35)
     rhythm: list[float] = []
     while sum(rhythm) < frame.beats - 1e-6:
         rhythm += [0.5, 0.5] if halves and rng.random() < 0.5 else [1.0]
-    steps = _contour(rng, len(rhythm), direction)
+    steps = _contour(rng, len(rhythm), direction, frame.spec.steady)
     base = min(steps)
     octaves = [12 * (step // 7) + frame.scale[step % 7] for step in (s - base for s in steps)]
-    instrument = INSTRUMENTS[name]
+    instrument = (INSTRUMENTS | NEVER_MET_INSTRUMENTS)[name]
     span = max(octaves)
     spare = max(0, instrument.high - instrument.low - span)
     bottom = instrument.low + int(rng.integers(spare + 1))

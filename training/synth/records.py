@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.records import AudioType
+from lalm_agent.training.synth.levels import Level
+from lalm_agent.training.synth.pools import Pool
 
 SAMPLE_RATE = 16_000
 
@@ -14,7 +16,7 @@ Samples = NDArray[np.float32]
 
 
 class Split(StrEnum):
-    """Which draw of clips: no clip, and for unseen clips no voice, program or sentence, is shared with train."""
+    """Which draw of clips. No two splits share a clip; what their unseen clips are made of, see `pools.Pool`."""
 
     TRAIN = "train"
     DEV = "dev"
@@ -62,7 +64,7 @@ class SpeechFacts:
 
     kind: "words" (closed vocabulary), "sentence", "salad" (other words in no order) or "dialogue" (two voices).
     genders: "male" or "female" per speaker in order; rate: "slow", "normal" or "fast".
-    words: the closed-vocabulary words spoken, empty for the other kinds; topic: of an English sentence.
+    words: the closed-vocabulary words spoken, empty for the other kinds; topic: what all of them belong to.
     background: "music", "noise" or "nothing".
     """
 
@@ -97,24 +99,30 @@ class Facts:
 class Clip:
     """A synthetic clip: `samples` (n,) float32 in [-1, 1] at 16 kHz, with what is known about it.
 
-    seen: made only from voices, programs, sentences, parameter ranges and noise kinds that train also uses.
+    pool: where its voices, programs, sentences, parameters and noise come from, and the wordings it is asked in.
     snr_db: level of the clip over the noise added to it in dB, None without noise.
     """
 
     samples: Samples
     facts: Facts
     seed: int
-    seen: bool
+    pool: Pool
     split: Split
     snr_db: float | None
+    level: Level
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is made only from what train also uses."""
+        return self.pool is Pool.TRAIN
 
 
 @dataclass(frozen=True, slots=True)
 class SynthQuestion:
     """A question about a clip. `choices` is empty for an open question; `answer` is None iff not answerable.
 
-    level: "easy", "medium" or "hard" by the rules of `levels.py`.
-    family: the construction that made the question unanswerable, None for an answerable one.
+    level: that of the clip. family: the construction that made the question unanswerable (`families.py`), None for an
+    answerable one.
     """
 
     text: str
@@ -123,6 +131,6 @@ class SynthQuestion:
     skill: str
     category: str
     sub_category: str
-    level: str
+    level: Level
     answerable: bool = True
     family: str | None = None

@@ -1,10 +1,11 @@
-"""English sentences by topic: patterns with alternatives, some held out for unseen clips."""
+"""More English sentences: patterns with alternatives about ten things, each pool with its own."""
 
-import numpy as np
-
+from lalm_agent.training.synth.dsp import Dial
+from lalm_agent.training.synth.languages import sentence
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.wording import draw
 
-TOPICS: dict[str, tuple[str, ...]] = {
+SUBJECTS: dict[str, tuple[str, ...]] = {
     "the weather": (
         "it will {rain|snow|be sunny|be windy|be cloudy} {tomorrow|this afternoon|all week|on friday} in the "
         "{north|south|city|hills}",
@@ -76,10 +77,17 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "you can {pay|save} {five|twenty} {dollars|euros} with this {coupon|card} {today|until saturday}",
     ),
 }
-"""Topic -> patterns; the last of each is held out."""
+"""Subject -> patterns; the last of each is test's, the one before it dev's."""
 
 
-def english_sentence(rng: np.random.Generator, topic: str, seen: bool) -> str:
-    """A sentence about a topic, from its train patterns or its held-out one; lower case, no punctuation."""
-    patterns = TOPICS[topic][:-1] if seen else TOPICS[topic][-1:]
-    return draw(patterns[int(rng.integers(len(patterns)))], rng)
+def patterns(subject: str, pool: Pool) -> tuple[str, ...]:
+    """The patterns of a subject that belong to a pool."""
+    held = {Pool.DEV: SUBJECTS[subject][-2:-1], Pool.TEST: SUBJECTS[subject][-1:]}
+    return held.get(pool, SUBJECTS[subject][:-2])
+
+
+def english_sentence(dial: Dial) -> str:
+    """A sentence of the dial's pool; lower case, no punctuation."""
+    if dial.chance(0.4):
+        return sentence(dial, "English")
+    return draw(dial.pick(patterns(dial.pick(tuple(SUBJECTS)), dial.pool)), dial.rng)

@@ -1,12 +1,13 @@
 """What a skill is: a place among MMAU's categories and the wordings of its questions.
 
-Wordings are patterns of `wording.py`; `<x>` is a blank filled by the question. `train` wordings ask about seen
-clips, `held` wordings about unseen ones; no sentence belongs to both (a test expands them all).
+Wordings are patterns of `wording.py`; `<x>` is a blank filled by the question. Each pool has its own; no sentence
+belongs to two of them (a test expands them all).
 """
 
 from dataclasses import dataclass
 
 from lalm_agent.records import AudioType
+from lalm_agent.training.synth.pools import Pool
 
 REASONING, EXTRACTION = "Reasoning", "Information Extraction"
 
@@ -19,15 +20,17 @@ class Skill:
     modality: AudioType | None
     category: str
     sub_category: str
-    train: tuple[str, ...]
-    held: tuple[str, ...]
+    wordings: dict[Pool, tuple[str, ...]]
 
 
 HERE = "{|in the recording|in this clip|in the audio|here}"
 
 
 def table(
-    modality: AudioType | None, *rows: tuple[str, str, str, tuple[str, ...], tuple[str, ...]]
+    modality: AudioType | None, *rows: tuple[str, str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 ) -> tuple[Skill, ...]:
-    """Skills of one modality from rows of (name, category, sub-category, train wordings, held-out wordings)."""
-    return tuple(Skill(name, modality, cat, sub, train, held) for name, cat, sub, train, held in rows)
+    """Skills of one modality from rows of (name, category, sub-category, wordings of train, of dev, of test)."""
+    return tuple(
+        Skill(name, modality, category, sub, {Pool.TRAIN: train, Pool.DEV: dev, Pool.TEST: test})
+        for name, category, sub, train, dev, test in rows
+    )

@@ -20,8 +20,8 @@ ANY_SKILLS = table(
             "Say what the {clip|recording} contains.",
             "What is {heard|mainly heard} in {the clip|the recording}: sound, music or speech?",
         ),
+        ("Do you hear music, speech or sound?",),
         (
-            "Do you hear music, speech or sound?",
             "This {clip|recording} is what kind of audio?",
             "Of which type is the audio?",
         ),

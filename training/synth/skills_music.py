@@ -16,8 +16,8 @@ MUSIC_SKILLS = table(
             "Name the {main |}instrument.",
             "On which instrument is the {melody|tune} played?",
         ),
+        ("The {melody|tune} is played on which instrument?",),
         (
-            "The {melody|tune} is played on which instrument?",
             "Name the instrument that {leads|plays the tune|you hear}.",
             "Which is the {main|lead} instrument of the {clip|recording}?",
         ),
@@ -31,10 +31,8 @@ MUSIC_SKILLS = table(
             "What {plays|is heard} {along|together} with the <x>?",
             "Besides the <x>, which instrument {plays|is heard}?",
         ),
-        (
-            "The <x> plays together with which instrument?",
-            "Along with the <x>, what is heard?",
-        ),
+        ("The <x> plays together with which instrument?",),
+        ("Along with the <x>, what is heard?",),
     ),
     (
         "instrument_family",
@@ -45,10 +43,8 @@ MUSIC_SKILLS = table(
             "What {kind|family} of instrument has the {tune|lead}?",
             "Which family does the {main|lead} instrument belong to?",
         ),
-        (
-            "The {main|lead} instrument is of which family?",
-            "Of which {kind|family} is the instrument that has the tune?",
-        ),
+        ("The {main|lead} instrument is of which family?",),
+        ("Of which {kind|family} is the instrument that has the tune?",),
     ),
     (
         "instrument_count",
@@ -59,10 +55,8 @@ MUSIC_SKILLS = table(
             "Not counting drums, how many instruments do you hear?",
             "What is the number of instruments, not counting drums?",
         ),
-        (
-            "Count the instruments, not the drums.",
-            "The {music|piece} has how many instruments, not counting drums?",
-        ),
+        ("Count the instruments, not the drums.",),
+        ("The {music|piece} has how many instruments, not counting drums?",),
     ),
     (
         "tempo",
@@ -74,10 +68,8 @@ MUSIC_SKILLS = table(
             "Is the {music|piece} slow, medium or fast?",
             "At what {speed|pace} is the music played?",
         ),
-        (
-            "The {music|piece|song} has {what|which} tempo?",
-            "Is the {tempo|speed|pace} fast, medium or slow?",
-        ),
+        ("The {music|piece|song} has {what|which} tempo?",),
+        ("Is the {tempo|speed|pace} fast, medium or slow?",),
     ),
     (
         "tempo_bpm",
@@ -88,10 +80,8 @@ MUSIC_SKILLS = table(
             "What is the tempo in beats per minute?",
             "Count the beats: how many per minute?",
         ),
-        (
-            "The {music|piece|song} has how many beats per minute?",
-            "In beats per minute, {what is the tempo|how fast is the music}?",
-        ),
+        ("The {music|piece|song} has how many beats per minute?",),
+        ("In beats per minute, {what is the tempo|how fast is the music}?",),
     ),
     (
         "direction",
@@ -104,10 +94,8 @@ MUSIC_SKILLS = table(
             "What is the {shape|direction} of the {melody|tune}?",
             "Does the {melody|tune} go up, down or up and down?",
         ),
-        (
-            "In which direction does the pitch {go|move|develop}?",
-            "Is the {pitch|shape} of the {melody|tune} rising, falling or up and down?",
-        ),
+        ("In which direction does the pitch {go|move|develop}?",),
+        ("Is the {pitch|shape} of the {melody|tune} rising, falling or up and down?",),
     ),
     (
         "mode",
@@ -118,10 +106,8 @@ MUSIC_SKILLS = table(
             "{Which|What} mode are the chords {in|of}?",
             "Are the chords major or minor?",
         ),
-        (
-            "Is the {key|mode} minor or major?",
-            "The {harmony|music|piece} is in {which|what} {mode|key}?",
-        ),
+        ("Is the {key|mode} minor or major?",),
+        ("The {harmony|music|piece} is in {which|what} {mode|key}?",),
     ),
     (
         "metre",
@@ -132,10 +118,8 @@ MUSIC_SKILLS = table(
             "{What|Which} metre {does|is} the drum {pattern|beat} {have|in}?",
             "Are there three or four beats in {a|each} bar?",
         ),
-        (
-            "{A|Each} bar has how many beats?",
-            "Count the beats of {a|each} bar.",
-        ),
+        ("{A|Each} bar has how many beats?",),
+        ("Count the beats of {a|each} bar.",),
     ),
     (
         "drums",
@@ -146,10 +130,8 @@ MUSIC_SKILLS = table(
             "{Do you hear|Can you hear} {a drum|drums}?",
             "Does the {music|piece} have {drums|a drum beat}?",
         ),
-        (
-            "Can {a drum|drums} be heard?",
-            "Is there {a drum|a drum beat} in the {music|piece}?",
-        ),
+        ("Can {a drum|drums} be heard?",),
+        ("Is there {a drum|a drum beat} in the {music|piece}?",),
     ),
     (
         "texture",
@@ -160,10 +142,8 @@ MUSIC_SKILLS = table(
             "Which {part|layer} {makes up|dominates} the {music|piece}?",
             "Does the {music|piece} consist of a melody, chords, a bass line or drums?",
         ),
-        (
-            "Which {part|layer} do you mainly hear?",
-            "What {makes up|dominates} the {music|piece}?",
-        ),
+        ("Which {part|layer} do you mainly hear?",),
+        ("What {makes up|dominates} the {music|piece}?",),
     ),
     (
         "instrument_present",
@@ -174,9 +154,7 @@ MUSIC_SKILLS = table(
             "Do you hear {a|the} <x>?",
             "Does {a|the} <x> play {|in the music}?",
         ),
-        (
-            "Can {a|the} <x> be heard in the {music|piece}?",
-            "Does the {music|piece} have {a|the} <x>?",
-        ),
+        ("Can {a|the} <x> be heard in the {music|piece}?",),
+        ("Does the {music|piece} have {a|the} <x>?",),
     ),
 )

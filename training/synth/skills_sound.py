@@ -16,8 +16,8 @@ SOUND_SKILLS = table(
             "Name the sound {|in the audio}.",
             "Identify the sound {|event} {|in the clip}.",
         ),
+        ("The {clip|recording} contains which sound?",),
         (
-            "The {clip|recording} contains which sound?",
             "Name the sound that you hear.",
             "Which sound event is this?",
         ),
@@ -30,12 +30,13 @@ SOUND_SKILLS = table(
             f"Which animal {{is heard|can be heard|makes this sound}} {HERE}?",
             "What animal {is it|do you hear|is this}?",
             "Identify the animal {|that makes the sound}.",
-            "{Name|What is} the animal that {is heard|you hear}.",
+            "{Name|Identify} the animal that {is heard|you hear}.",
+            "{What|Which} {animal|kind of animal|type of animal} {is heard|is} in the {audio|recording|clip}?",
+            "{What|Which} animal {makes|produces|is making} {the|this|that} {sound|noise|call}?",
+            "To which animal does the {sound|call} belong?",
         ),
-        (
-            "This sound is made by which animal?",
-            "The animal in the {clip|recording} is what?",
-        ),
+        ("This sound is made by which animal?",),
+        ("The animal in the {clip|recording} is what?",),
     ),
     (
         "count",
@@ -47,10 +48,8 @@ SOUND_SKILLS = table(
             "How many <x> sounds {are there|do you hear}?",
             "What is the number of <x> sounds?",
         ),
-        (
-            "The <x> {is heard|occurs} how {often|many times}?",
-            "Count how {often|many times} you hear the <x>.",
-        ),
+        ("The <x> {is heard|occurs} how {often|many times}?",),
+        ("Count how {often|many times} you hear the <x>.",),
     ),
     (
         "first_sound",
@@ -62,10 +61,8 @@ SOUND_SKILLS = table(
             "What is the first sound {|event}?",
             "Which of the sounds do you hear first?",
         ),
-        (
-            "The {clip|recording} starts with {what|which sound}?",
-            "Name the sound that {comes|is heard} first.",
-        ),
+        ("The {clip|recording} starts with {what|which sound}?",),
+        ("Name the sound that {comes|is heard} first.",),
     ),
     (
         "last_sound",
@@ -77,10 +74,8 @@ SOUND_SKILLS = table(
             "What is the last sound {|event}?",
             "Which of the sounds do you hear last?",
         ),
-        (
-            "The {clip|recording} ends with {what|which sound}?",
-            "Name the sound that {comes|is heard} last.",
-        ),
+        ("The {clip|recording} ends with {what|which sound}?",),
+        ("Name the sound that {comes|is heard} last.",),
     ),
     (
         "next_sound",
@@ -92,10 +87,8 @@ SOUND_SKILLS = table(
             "Which sound {comes|is} next after the <x>?",
             "What is the <x> followed by?",
         ),
-        (
-            "After the <x>, {what|which sound} {follows|is heard|comes next}?",
-            "The <x> is followed by {what|which sound}?",
-        ),
+        ("After the <x>, {what|which sound} {follows|is heard|comes next}?",),
+        ("The <x> is followed by {what|which sound}?",),
     ),
     (
         "most_frequent",
@@ -106,6 +99,7 @@ SOUND_SKILLS = table(
             "Which of the sounds do you hear most often?",
         ),
         ("What is the sound that {occurs|is heard} most often?",),
+        ("The sound that you hear most often is {what|which sound}?",),
     ),
     (
         "different_sounds",
@@ -116,10 +110,8 @@ SOUND_SKILLS = table(
             "How many kinds of sound do you hear?",
             "What is the number of different sounds?",
         ),
-        (
-            f"Count the different sounds {HERE}.",
-            "The {clip|recording} contains how many kinds of sound?",
-        ),
+        (f"Count the different sounds {HERE}.",),
+        ("The {clip|recording} contains how many kinds of sound?",),
     ),
     (
         "background",
@@ -130,10 +122,8 @@ SOUND_SKILLS = table(
             "Which {sound|noise} {goes on|continues} {behind|under} the {other sounds|events}?",
             "What is the background sound?",
         ),
-        (
-            "The background {of the clip|of the recording} is which sound?",
-            "Which sound do you hear behind the events?",
-        ),
+        ("The background {of the clip|of the recording} is which sound?",),
+        ("Which sound do you hear behind the events?",),
     ),
     (
         "foreground",
@@ -143,10 +133,8 @@ SOUND_SKILLS = table(
             "{What|Which sound} is heard over the <x>?",
             "What {happens|occurs} while the <x> {goes on|continues}?",
         ),
-        (
-            "Over the <x>, {what|which sound} can be heard?",
-            "Which {sound|event} occurs over the <x>?",
-        ),
+        ("Over the <x>, {what|which sound} can be heard?",),
+        ("Which {sound|event} occurs over the <x>?",),
     ),
     (
         "trend",
@@ -158,10 +146,8 @@ SOUND_SKILLS = table(
             f"What happens to the {{volume|loudness}} {HERE}?",
             "Is the {volume|loudness|level} getting louder, getting quieter or steady?",
         ),
-        (
-            "How does the sound develop: louder, quieter or steady?",
-            "The {volume|loudness|level} of the sound is getting what?",
-        ),
+        ("How does the sound develop: louder, quieter or steady?",),
+        ("The {volume|loudness|level} of the sound is getting what?",),
     ),
     (
         "distance",
@@ -172,10 +158,8 @@ SOUND_SKILLS = table(
             "Is the sound near or far {|away}?",
             "How {near|far} is the source of the sound?",
         ),
-        (
-            "Is the source {far|far away} or near?",
-            "The sound is how {far away|close}?",
-        ),
+        ("Is the source {far|far away} or near?",),
+        ("The sound is how {far away|close}?",),
     ),
     (
         "source",
@@ -187,10 +171,8 @@ SOUND_SKILLS = table(
             "What is the source of the sound?",
             "What is the sound made by?",
         ),
-        (
-            "The sound is made by what {kind|sort} of source?",
-            "Of which type is the source?",
-        ),
+        ("The sound is made by what {kind|sort} of source?",),
+        ("Of which type is the source?",),
     ),
     (
         "scene",
@@ -203,10 +185,8 @@ SOUND_SKILLS = table(
             "{Based on the given audio, |Listen: }where does this {happen|take place}?",
             "What is the most likely place of the recording?",
         ),
-        (
-            "This sound fits which place {|best}?",
-            "Where might you hear the sound?",
-        ),
+        ("This sound fits which place {|best}?",),
+        ("Where might you hear the sound?",),
     ),
     (
         "sound_present",
@@ -217,9 +197,7 @@ SOUND_SKILLS = table(
             "{Do you hear|Is there} {a|any} <x>?",
             "Does the {clip|recording} contain {a|any} <x>?",
         ),
-        (
-            "Is {a|any} <x> in the {clip|recording}?",
-            f"Can {{a|any}} <x> be heard {HERE}?",
-        ),
+        ("Is {a|any} <x> in the {clip|recording}?",),
+        (f"Can {{a|any}} <x> be heard {HERE}?",),
     ),
 )

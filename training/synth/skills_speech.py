@@ -14,11 +14,12 @@ SPEECH_SKILLS = table(
             "What is the {speaker's gender|gender of the speaker|gender of the voice}?",
             f"{{What|Which}} gender {{has the speaker|is the voice}} {HERE}?",
             "Who is speaking, a man or a woman?",
+            "{What|Which} {is|would be} the gender of the {person|speaker|voice} {|in the recording|who is speaking}?",
+            "{Identify|Name} the gender of the {person|speaker|voice}.",
+            "Is {it|this} a male or a female {speaker|voice}?",
         ),
-        (
-            "Is the person {male or female|female or male|a woman or a man}?",
-            "The {voice|speaker} has {which|what} gender?",
-        ),
+        ("Is the person {male or female|female or male|a woman or a man}?",),
+        ("The {voice|speaker} has {which|what} gender?",),
     ),
     (
         "language",
@@ -28,11 +29,10 @@ SPEECH_SKILLS = table(
             "{What|Which} language is {spoken|being spoken|this|used|the speaker using}?",
             "In {which|what} language does the {person|speaker|voice} {speak|talk}?",
             f"{{What|Which}} language do you hear {HERE}?",
+            "{Name|Identify} the language {|that is spoken} {|in the recording|in the audio}.",
         ),
-        (
-            "The {person|speaker|voice} is {using|speaking} {which|what} language?",
-            "Name the language {that you hear|of the speaker}.",
-        ),
+        ("The {person|speaker|voice} is {using|speaking} {which|what} language?",),
+        ("Name the language {that you hear|of the speaker}.",),
     ),
     (
         "word_count",
@@ -43,10 +43,8 @@ SPEECH_SKILLS = table(
             f"Count the words: how many are {{there|said}} {HERE}?",
             "What is the number of words?",
         ),
-        (
-            "The speaker {says|speaks} how many words?",
-            "Count the words {that you hear|of the speaker}.",
-        ),
+        ("The speaker {says|speaks} how many words?",),
+        ("Count the words {that you hear|of the speaker}.",),
     ),
     (
         "word_heard",
@@ -58,10 +56,8 @@ SPEECH_SKILLS = table(
             "{Name|Identify} the word {|that is spoken}.",
             "What is the word that the speaker says?",
         ),
-        (
-            "The speaker says which {word|of these words}?",
-            "Which of these words {do you hear|can be heard}?",
-        ),
+        ("The speaker says which {word|of these words}?",),
+        ("Which of these words {do you hear|can be heard}?",),
     ),
     (
         "first_word",
@@ -72,10 +68,8 @@ SPEECH_SKILLS = table(
             "{What|Which} is the first word {|spoken|of the speaker}?",
             "With which word does the speaker {start|begin}?",
         ),
-        (
-            "The speaker starts with {which|what} word?",
-            "Which word do you hear first?",
-        ),
+        ("The speaker starts with {which|what} word?",),
+        ("Which word do you hear first?",),
     ),
     (
         "last_word",
@@ -86,10 +80,8 @@ SPEECH_SKILLS = table(
             "{What|Which} is the last word {|spoken|of the speaker}?",
             "With which word does the speaker {end|stop}?",
         ),
-        (
-            "The speaker ends with {which|what} word?",
-            "Which word do you hear last?",
-        ),
+        ("The speaker ends with {which|what} word?",),
+        ("Which word do you hear last?",),
     ),
     (
         "next_word",
@@ -101,10 +93,8 @@ SPEECH_SKILLS = table(
             "After <x>, which word {comes|is next}?",
             "What is <x> followed by?",
         ),
-        (
-            "<x> is followed by {which|what} word?",
-            "Which word do you hear {right |}after <x>?",
-        ),
+        ("<x> is followed by {which|what} word?",),
+        ("Which word do you hear {right |}after <x>?",),
     ),
     (
         "rate",
@@ -115,10 +105,8 @@ SPEECH_SKILLS = table(
             "Is the speech slow, normal or fast?",
             "What is the {speed|pace|rate} of the speech?",
         ),
-        (
-            "The {person|speaker|voice} {speaks|talks} how {fast|quickly}?",
-            "Does the {person|speaker} speak slow, normal or fast?",
-        ),
+        ("The {person|speaker|voice} {speaks|talks} how {fast|quickly}?",),
+        ("Does the {person|speaker} speak slow, normal or fast?",),
     ),
     (
         "topic",
@@ -129,10 +117,8 @@ SPEECH_SKILLS = table(
             "{What|Which topic} is {the speech|it|the talk} about?",
             "What is the {main |}topic {|of the speech|of the conversation}?",
         ),
-        (
-            "The {speaker|person} is talking about {what|which topic}?",
-            "Which {main |}topic does the {speech|talk} have?",
-        ),
+        ("The {speaker|person} is talking about {what|which topic}?",),
+        ("Which {main |}topic does the {speech|talk} have?",),
     ),
     (
         "speakers",
@@ -143,10 +129,8 @@ SPEECH_SKILLS = table(
             "{Is it|Do you hear} one speaker or two?",
             "What is the number of {speakers|voices}?",
         ),
-        (
-            f"Count the {{speakers|people|voices}} {HERE}.",
-            "Are there one or two {speakers|voices}?",
-        ),
+        (f"Count the {{speakers|people|voices}} {HERE}.",),
+        ("Are there one or two {speakers|voices}?",),
     ),
     (
         "first_speaker",
@@ -157,10 +141,8 @@ SPEECH_SKILLS = table(
             "Which voice {starts|opens} the {conversation|dialogue}?",
             "Is the first voice a man or a woman?",
         ),
-        (
-            "Does a man or a woman {speak|talk} first?",
-            "The {conversation|dialogue} {starts|opens} with which voice?",
-        ),
+        ("Does a man or a woman {speak|talk} first?",),
+        ("The {conversation|dialogue} {starts|opens} with which voice?",),
     ),
     (
         "behind",
@@ -171,9 +153,7 @@ SPEECH_SKILLS = table(
             "What {do you hear|is heard} {behind|besides} the {speaker|voice}?",
             "Is there music, noise or nothing behind the {speech|voice}?",
         ),
-        (
-            "Behind the {speech|voice|speaker}, what {is heard|do you hear}?",
-            "Do you hear music, noise or nothing besides the {speech|voice}?",
-        ),
+        ("Behind the {speech|voice|speaker}, what {is heard|do you hear}?",),
+        ("Do you hear music, noise or nothing besides the {speech|voice}?",),
     ),
 )

@@ -3,78 +3,84 @@
 import numpy as np
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.dsp import Wave, level, pause
+from lalm_agent.training.synth.dsp import Dial, Wave, level, pause
 from lalm_agent.training.synth.espeak import Utterance, speak
-from lalm_agent.training.synth.languages import LANGUAGES, foreign_sentence
+from lalm_agent.training.synth.languages import LANGUAGES, NEVER_MET_LANGUAGES, sentence
+from lalm_agent.training.synth.levels import SPECS, Level, Spec
 from lalm_agent.training.synth.records import Facts, SpeechFacts
-from lalm_agent.training.synth.sentences import TOPICS, english_sentence
+from lalm_agent.training.synth.sentences import english_sentence
 from lalm_agent.training.synth.voices import draw_voice
-from lalm_agent.training.synth.words import CLOSED_WORDS, salad_words
+from lalm_agent.training.synth.words import CLOSED_WORDS, WORD_GROUPS, salad_words
 
 KINDS = ("words", "sentence", "foreign", "salad", "dialogue")
-KIND_WEIGHTS = (0.46, 0.16, 0.2, 0.07, 0.11)
-RATES: dict[str, tuple[int, int]] = {"slow": (95, 120), "normal": (150, 185), "fast": (250, 320)}
-RATE_WEIGHTS = (0.25, 0.5, 0.25)
+RATE_WEIGHTS = (0.3, 0.4, 0.3)
 GENDERS = ("male", "female")
-MAX_WORDS = 6
+ONE_GROUP_SHARE = 0.4
+"""Of the clips of few words, those whose words all belong to one thing."""
 
 
-def make_speech(rng: np.random.Generator, seen: bool) -> tuple[Wave, Facts]:
+def make_speech(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """An utterance (n,) float64 with peak near 1, and its facts; background and noise come later."""
-    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_WEIGHTS))]
+    spec = SPECS[difficulty]
+    kind = KINDS[int(dial.rng.choice(len(KINDS), p=spec.kinds))]
     if kind == "dialogue":
-        return _dialogue(rng, seen)
-    gender = GENDERS[int(rng.integers(2))]
-    rate = list(RATES)[int(rng.choice(len(RATES), p=RATE_WEIGHTS))]
-    language, words, topic = "English", (), None
+        return _dialogue(dial, spec)
+    gender = dial.pick(GENDERS)
+    rate = list(spec.rates)[int(dial.rng.choice(len(spec.rates), p=RATE_WEIGHTS))]
+    language, words = "English", ()
     if kind == "words":
-        count = int(rng.integers(1, MAX_WORDS + 1))
-        words = tuple(CLOSED_WORDS[i] for i in rng.choice(len(CLOSED_WORDS), count, replace=False))
+        words = _words(dial, spec)
         text = " ".join(words)
     elif kind == "sentence":
-        topic = _topic(rng)
-        text = english_sentence(rng, topic, seen)
+        text = english_sentence(dial)
     elif kind == "salad":
-        pool = salad_words(seen)
-        text = " ".join(pool[int(i)] for i in rng.integers(len(pool), size=int(rng.integers(2, 8))))
+        pool = salad_words(dial.pool)
+        text = " ".join(dial.pick(pool) for _ in range(dial.count(2, 7)))
     else:
-        others = [name for name in LANGUAGES if name != "English"]
-        language = others[int(rng.integers(len(others)))]
-        text = foreign_sentence(rng, language, seen)
-    spoken = ", ".join(words) if words and rng.random() < 0.5 else text
-    wave = _say(rng, spoken, (language, gender, rate), seen)
+        language = dial.pick([name for name in LANGUAGES if name != "English"])
+        text = sentence(dial, language)
+    spoken = ", ".join(words) if words and dial.chance(spec.paused) else text
+    wave = say(dial, spoken, language, gender, spec.rates[rate])
     label = "sentence" if kind == "foreign" else kind
     transcript = text if language == "English" else None
-    return wave, speech_facts(SpeechFacts(label, (gender,), language, rate, words, topic), transcript)
+    return wave, speech_facts(SpeechFacts(label, (gender,), language, rate, words, topic_of(words)), transcript)
 
 
-def _topic(rng: np.random.Generator) -> str:
-    return list(TOPICS)[int(rng.integers(len(TOPICS)))]
+def _words(dial: Dial, spec: Spec) -> tuple[str, ...]:
+    """Different closed words; sometimes all of one group, which then is their topic."""
+    count = dial.count(*spec.words)
+    group = dial.pick(tuple(WORD_GROUPS.values()))
+    pool = group if count <= len(group) and dial.chance(ONE_GROUP_SHARE) else CLOSED_WORDS
+    return tuple(pool[int(i)] for i in dial.rng.choice(len(pool), count, replace=False))
 
 
-def _say(rng: np.random.Generator, text: str, manner: tuple[str, str, str], seen: bool) -> Wave:
-    """Speak a text in a (language, gender, rate) with a voice of the pool."""
-    language, gender, rate = manner
-    variant, pitch, pitch_range = draw_voice(rng, gender, seen)
-    accents = LANGUAGES[language].voices
-    voice = f"{accents[int(rng.integers(len(accents)))]}+{variant}"
-    wpm = int(rng.integers(*RATES[rate]))
-    return level(speak(Utterance(text, voice, wpm, pitch, pitch_range)), 1.0)
+def topic_of(words: tuple[str, ...]) -> str | None:
+    """What all the words belong to, None if they do not belong to one thing."""
+    return next((topic for topic, group in WORD_GROUPS.items() if words and set(words) <= set(group)), None)
 
 
-def _dialogue(rng: np.random.Generator, seen: bool) -> tuple[Wave, Facts]:
-    """Two voices, one sentence each, about one topic."""
-    topic = _topic(rng)
-    genders = tuple(GENDERS[int(i)] for i in rng.integers(2, size=2)) if rng.random() < 0.3 else GENDERS
-    if rng.random() < 0.5:
-        genders = genders[::-1]
-    texts = [english_sentence(rng, topic, seen) for _ in genders]
+def say(dial: Dial, text: str, language: str, gender: str, wpm: tuple[int, int]) -> Wave:
+    """Speak a text with a voice of the dial's pool; peak 1."""
+    voice = draw_voice(dial, gender)
+    accent = dial.pick((LANGUAGES | NEVER_MET_LANGUAGES)[language].voices)
+    # The stretch of the voice speeds speech up or slows it down: taken back here.
+    pace = int(dial.rng.integers(*wpm) / voice.stretch)
+    asked = Utterance(text, f"{accent}+{voice.variant}", pace, voice.pitch, voice.pitch_range, voice.stretch)
+    return level(speak(asked), 1.0)
+
+
+def _dialogue(dial: Dial, spec: Spec) -> tuple[Wave, Facts]:
+    """Two voices, one sentence each."""
+    first = dial.pick(GENDERS)
+    second = first if dial.chance(spec.alike) else GENDERS[1 - GENDERS.index(first)]
+    genders = (first, second)
+    texts = [english_sentence(dial) for _ in genders]
     turns = [
-        _say(rng, text, ("English", gender, "normal"), seen) * rng.uniform(0.6, 1.0)
+        say(dial, text, "English", gender, spec.rates["normal"]) * dial.rng.uniform(0.6, 1.0)
         for text, gender in zip(texts, genders, strict=True)
     ]
-    wave = np.concatenate([turns[0], pause(float(rng.uniform(0.1, 0.5))), turns[1]])
-    return wave, speech_facts(SpeechFacts("dialogue", genders, "English", "normal", (), topic), " ".join(texts))
+    wave = np.concatenate([turns[0], pause(float(dial.rng.uniform(0.1, 0.5))), turns[1]])
+    return wave, speech_facts(SpeechFacts("dialogue", genders, "English", "normal"), " ".join(texts))
 
 
 def speech_caption(detail: SpeechFacts) -> str:

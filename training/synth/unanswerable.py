@@ -1,6 +1,8 @@
-"""Questions that a clip cannot answer: the truth not among the choices, another modality, or nothing audio tells."""
+"""Questions that a clip cannot answer by their construction, of the families that need no other clip.
 
-from dataclasses import replace
+The truth is not among the choices; another modality is asked about; nothing audio tells is asked for; or, in clips of
+a class that training never meets, every choice is a class that it does.
+"""
 
 import numpy as np
 
@@ -8,19 +10,17 @@ from lalm_agent.records import AudioType
 from lalm_agent.training.synth import questions_music as music
 from lalm_agent.training.synth import questions_sound as sound
 from lalm_agent.training.synth import questions_speech as speech
-from lalm_agent.training.synth.drafts import Draft, level_of
+from lalm_agent.training.synth.drafts import Draft
 from lalm_agent.training.synth.labels import SOUND_EVENTS
-from lalm_agent.training.synth.languages import LANGUAGES
+from lalm_agent.training.synth.languages import LANGUAGES, NEVER_MET_LANGUAGES
+from lalm_agent.training.synth.questions import choose, make_drafts, without_answer, worded
 from lalm_agent.training.synth.records import Clip, SpeechFacts, SynthQuestion
-from lalm_agent.training.synth.sentences import TOPICS
-from lalm_agent.training.synth.skills import SKILLS
 from lalm_agent.training.synth.sound_textures import TEXTURES
 from lalm_agent.training.synth.unheard import unheard_question
-from lalm_agent.training.synth.wording import draw
-from lalm_agent.training.synth.words import CLOSED_WORDS
+from lalm_agent.training.synth.words import CLOSED_WORDS, WORD_GROUPS
 
 MIN_WRONG = 3
-UNHEARD_PER_CLIP = 3
+_OPEN_SHARE = 0.25
 
 POOLS: dict[AudioType, dict[str, tuple[str, ...]]] = {
     AudioType.SOUND: {
@@ -53,19 +53,28 @@ POOLS: dict[AudioType, dict[str, tuple[str, ...]]] = {
         "next_word": CLOSED_WORDS,
         "word_count": sound.NUMBERS[1:7],
         "rate": speech.RATES,
-        "topic": tuple(TOPICS),
+        "topic": tuple(WORD_GROUPS),
         "first_speaker": speech.VOICES,
     },
 }
 """Modality -> skill that makes no sense for another modality -> what its choices are drawn from."""
 
 
-def unanswerable_questions(clip: Clip, drafts: list[Draft], rng: np.random.Generator) -> list[SynthQuestion]:
-    """All families for one clip: `drafts` are its answerable questions, from which the truth is taken away."""
-    questions = [_removed(draft, clip, rng) for draft in drafts if len(draft.wrong) >= MIN_WRONG]
-    questions += [_elsewhere(kind, clip, rng) for kind in foreign_modalities(clip)]
-    questions += [unheard_question(clip, rng) for _ in range(UNHEARD_PER_CLIP)]
-    return questions
+def make_unanswerable(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
+    """A question that the clip cannot answer, of a drawn family of `gold_removed`, `wrong_modality` and `unheard`."""
+    makers = (gold_removed, wrong_modality, unheard_question)
+    order = rng.permutation(len(makers))
+    return next(made for at in order if (made := makers[at](clip, rng)) is not None)
+
+
+def gold_removed(clip: Clip, rng: np.random.Generator) -> SynthQuestion | None:
+    """A question with three or four choices, none of which is true; None where the clip is asked no such one."""
+    draft = choose([draft for draft in make_drafts(clip, rng) if len(draft.wrong) >= MIN_WRONG], clip, rng)
+    if draft is None:
+        return None
+    wrong = list(draft.wrong[: int(rng.integers(3, 5))])
+    rng.shuffle(wrong)
+    return without_answer(worded(draft, clip, tuple(wrong), rng), "gold_removed")
 
 
 def foreign_modalities(clip: Clip) -> list[AudioType]:
@@ -78,32 +87,23 @@ def foreign_modalities(clip: Clip) -> list[AudioType]:
     return absent
 
 
-def _removed(draft: Draft, clip: Clip, rng: np.random.Generator) -> SynthQuestion:
-    """The question with three or four choices, none of which is true."""
-    wrong = list(draft.wrong[: int(rng.integers(3, 5))])
-    rng.shuffle(wrong)
-    return _unanswerable(draft, clip, tuple(wrong), rng, "gold_removed")
-
-
-def _elsewhere(kind: AudioType, clip: Clip, rng: np.random.Generator) -> SynthQuestion:
+def wrong_modality(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     """A question about a modality that the clip does not have."""
-    pools = POOLS[kind]
+    kinds = foreign_modalities(clip)
+    pools = POOLS[kinds[int(rng.integers(len(kinds)))]]
     name = list(pools)[int(rng.integers(len(pools)))]
-    choices = [str(choice) for choice in rng.choice(pools[name], min(4, len(pools[name])), replace=False)]
-    blank = str(rng.choice([word for word in pools[name] if word not in choices] or choices))
+    choices = tuple(str(choice) for choice in rng.choice(pools[name], min(4, len(pools[name])), replace=False))
+    blank = str(rng.choice([one for one in pools[name] if one not in choices] or choices))
     blank = str(rng.choice(SOUND_EVENTS)) if name == "count" else blank
-    open_question = rng.random() < 0.25
-    return _unanswerable(
-        Draft(name, "", (), blank), clip, () if open_question else tuple(choices), rng, "wrong_modality"
-    )
+    shown = () if rng.random() < _OPEN_SHARE else choices
+    return without_answer(worded(Draft(name, "", (), blank), clip, shown, rng), "wrong_modality")
 
 
-def _unanswerable(
-    draft: Draft, clip: Clip, choices: tuple[str, ...], rng: np.random.Generator, family: str
-) -> SynthQuestion:
-    skill = SKILLS[draft.skill]
-    patterns = skill.train if clip.seen else skill.held
-    text = draw(patterns[int(rng.integers(len(patterns)))], rng).replace("<x>", draft.blank)
-    level = level_of(clip, draft)
-    question = SynthQuestion(text, choices, None, skill.name, skill.category, skill.sub_category, level)
-    return replace(question, answerable=False, family=family)
+def class_never_met(clip: Clip, name: str, rng: np.random.Generator) -> SynthQuestion:
+    """What a clip of a class never met is asked: which of the classes that training knows it is."""
+    kind = clip.facts.modality
+    skill = {AudioType.SOUND: "sound_class", AudioType.MUSIC: "instrument"}.get(kind, "word_heard")
+    skill = "language" if name in NEVER_MET_LANGUAGES else skill
+    pool = POOLS[kind][skill]
+    choices = tuple(str(choice) for choice in rng.choice(pool, 4, replace=False))
+    return without_answer(worded(Draft(skill, "", ()), clip, choices, rng), "class_never_met")

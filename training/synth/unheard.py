@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lalm_agent.records import AudioType
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import Clip, SynthQuestion
 from lalm_agent.training.synth.wording import draw
 from lalm_agent.training.synth.words import VERBS, unheard_nouns
@@ -63,8 +64,8 @@ POOLS: dict[str, tuple[str, ...]] = {
 }
 """Name -> possible answers, none of which a clip can confirm."""
 
-_PATTERNS: dict[bool, dict[AudioType | None, tuple[Unheard, ...]]] = {
-    True: {
+_PATTERNS: dict[Pool, dict[AudioType | None, tuple[Unheard, ...]]] = {
+    Pool.TRAIN: {
         None: (
             Unheard("What {colour|color} is the {|old |small |broken }<w>?", "colour"),
             Unheard("In {which|what} year was {this|the clip|the <w>} {recorded|made|found}?", "year"),
@@ -105,43 +106,47 @@ _PATTERNS: dict[bool, dict[AudioType | None, tuple[Unheard, ...]]] = {
             Unheard("Who {is|was} the {speaker|message} {waiting|meant|calling} for?", "person"),
         ),
     },
-    False: {
+    Pool.DEV: {
         None: (
             Unheard("The <w> is of which colour?", "colour"),
             Unheard("Tell me when the <w> was invented.", "year"),
-            Unheard("Whose <w> got lost?", "person"),
-            Unheard("For what purpose is the <w> used?", "reason"),
             Unheard("Name the <w> of the <w>.", ""),
         ),
-        AudioType.SOUND: (
-            Unheard("How does the witness feel about the event?", "mood"),
-            Unheard("To whom does the animal or device belong?", "person"),
-        ),
-        AudioType.MUSIC: (
-            Unheard("Which artist is credited with this tune?", "person"),
-            Unheard("When did the piece have its first performance?", "year"),
-        ),
+        AudioType.SOUND: (Unheard("How does the witness feel about the event?", "mood"),),
+        AudioType.MUSIC: (Unheard("Which artist is credited with this tune?", "person"),),
         AudioType.SPEECH: (
             Unheard("What does the talker want to buy?", "item"),
+            Unheard("Where does the talker's family come from?", "city"),
+        ),
+    },
+    Pool.TEST: {
+        None: (
+            Unheard("Whose <w> got lost?", "person"),
+            Unheard("For what purpose is the <w> used?", "reason"),
+            Unheard("To which <w> was the <w> compared?", ""),
+        ),
+        AudioType.SOUND: (Unheard("To whom does the animal or device belong?", "person"),),
+        AudioType.MUSIC: (Unheard("When did the piece have its first performance?", "year"),),
+        AudioType.SPEECH: (
             Unheard("Where did the talker grow up?", "city"),
             Unheard("What does the talker do for a living?", "job"),
         ),
     },
 }
-"""Seen? -> modality (None: any) -> patterns; `<w>` stands for a noun of the split's pool, `<v>` for a verb."""
+"""Pool -> modality (None: any) -> patterns; `<w>` stands for a noun of the pool, `<v>` for a verb."""
 
 
-def unheard_patterns(seen: bool) -> tuple[str, ...]:
-    """All patterns that seen or unseen clips are asked."""
-    return tuple(entry.pattern for entries in _PATTERNS[seen].values() for entry in entries)
+def unheard_patterns(pool: Pool) -> tuple[str, ...]:
+    """All patterns that clips of a pool are asked."""
+    return tuple(entry.pattern for entries in _PATTERNS[pool].values() for entry in entries)
 
 
 def unheard_question(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     """One question that the clip, or any clip, leaves open; half of them have choices."""
     kind = clip.facts.modality if rng.random() < 0.5 else None
-    entries = _PATTERNS[clip.seen][kind]
+    entries = _PATTERNS[clip.pool][kind]
     entry = entries[int(rng.integers(len(entries)))]
-    words = unheard_nouns(clip.seen)
+    words = unheard_nouns(clip.pool)
     text = draw(entry.pattern, rng)
     for mark, pool in (("<w>", words), ("<v>", VERBS)):
         while mark in text:
@@ -150,6 +155,5 @@ def unheard_question(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     if rng.random() >= OPEN_SHARE:
         answers = POOLS[entry.pool] if entry.pool else words
         choices = tuple(str(choice) for choice in rng.choice(answers, int(rng.integers(3, 5)), replace=False))
-    return SynthQuestion(
-        text, choices, None, "unheard", "Reasoning", SUB_CATEGORY[clip.facts.modality], "medium", False, "unheard"
-    )
+    category = SUB_CATEGORY[clip.facts.modality]
+    return SynthQuestion(text, choices, None, "unheard", "Reasoning", category, clip.level, False, "unheard")

@@ -1,14 +1,34 @@
 """English words: the closed vocabulary that is asked about, other words that are only spoken, nouns of questions."""
 
-CLOSED_WORDS: tuple[str, ...] = tuple(
-    (
-        "apple baby bird boat book bread bridge brother butter camera candle castle chicken circle coffee corner "
-        "doctor dragon eagle finger flower forest garden giant guitar hammer hotel island jacket jungle kitchen "
-        "ladder lemon letter monkey mountain number orange paper pencil pepper picture planet pocket queen rabbit "
-        "river school shadow silver sister summer table teacher tiger tomato valley window winter yellow"
-    ).split()
+from lalm_agent.training.synth.pools import Pool, share
+
+WORD_GROUPS: dict[str, tuple[str, ...]] = {
+    "animals": ("tiger", "rabbit", "monkey", "eagle"),
+    "food": ("butter", "coffee", "tomato", "pepper"),
+    "places": ("kitchen", "school", "garden", "hotel"),
+    "people": ("teacher", "doctor", "brother", "queen"),
+    "things": ("hammer", "candle", "jacket", "bottle"),
+    "nature": ("river", "mountain", "flower", "island"),
+}
+"""What a closed word belongs to; a clip whose words all belong to one thing can be asked for its topic."""
+
+CLOSED_WORDS: tuple[str, ...] = tuple(sorted(word for group in WORD_GROUPS.values() for word in group))
+"""The words that a clip of kind "words" is made of. Few: a small model must hear each of them often."""
+
+CONFUSABLE: tuple[tuple[str, ...], ...] = (
+    ("butter", "brother", "pepper", "doctor"),
+    ("hammer", "flower", "river", "tiger"),
+    ("teacher", "river", "eagle", "tiger"),
+    ("rabbit", "jacket", "island"),
+    ("garden", "mountain", "kitchen", "candle"),
+    ("hotel", "school", "candle", "bottle"),
+    ("coffee", "monkey", "tomato"),
+    ("queen", "kitchen", "eagle"),
 )
-"""Sixty words that a clip of kind "words" is made of."""
+"""Words that sound somewhat alike: the wrong answers of hard questions."""
+
+NEVER_MET_WORDS: tuple[str, ...] = ("jungle", "pencil", "shadow", "lemon", "planet", "giant")
+"""Words that no training clip speaks and no training question offers."""
 
 OTHER_WORDS: tuple[str, ...] = tuple(
     (
@@ -49,12 +69,12 @@ OTHER_WORDS: tuple[str, ...] = tuple(
         "wrong young zero"
     ).split()
 )
-"""Words of the word salad; held-out clips draw from every fifth of them, the rest is train's."""
+"""Words of the word salad, shared out among the pools."""
 
 
-def salad_words(seen: bool) -> tuple[str, ...]:
-    """The words that train may scatter (`seen`) or the ones it never does."""
-    return tuple(word for i, word in enumerate(OTHER_WORDS) if (i % 5 != 4) == seen)
+def salad_words(pool: Pool) -> tuple[str, ...]:
+    """The words that a pool may scatter."""
+    return share(OTHER_WORDS, pool)
 
 
 NOUNS: tuple[str, ...] = tuple(
@@ -87,6 +107,11 @@ VERBS: tuple[str, ...] = tuple(
 )
 
 
-def unheard_nouns(seen: bool) -> tuple[str, ...]:
-    """The nouns of train's unanswerable questions (`seen`), or the ones kept for unseen clips."""
-    return tuple(word for i, word in enumerate(NOUNS) if (i % 5 != 4) == seen)
+def unheard_nouns(pool: Pool) -> tuple[str, ...]:
+    """The nouns of a pool's unanswerable questions."""
+    return share(NOUNS, pool)
+
+
+def alike(word: str) -> tuple[str, ...]:
+    """The closed words that sound somewhat like one of them."""
+    return tuple(dict.fromkeys(other for group in CONFUSABLE if word in group for other in group if other != word))

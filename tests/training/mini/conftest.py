@@ -10,6 +10,8 @@ from lalm_agent.training.mini.network import Normaliser, build_model
 from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.store import Heard, Kind
 from lalm_agent.training.mini.tokenizer import train_tokenizer
+from lalm_agent.training.synth.levels import Level
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import Clip, Facts, SoundFacts, SpeechFacts, Split
 
 TINY = Shape(
@@ -29,9 +31,9 @@ TINY = Shape(
 )
 
 
-def clip_of(facts: Facts, seed: int = 0) -> Clip:
+def clip_of(facts: Facts, seed: int = 0, snr_db: float | None = None) -> Clip:
     """A clip with these facts and no sound."""
-    return Clip(np.zeros(0, dtype=np.float32), facts, seed, True, Split.TRAIN, None)
+    return Clip(np.zeros(0, dtype=np.float32), facts, seed, Pool.TRAIN, Split.TRAIN, snr_db, Level.HARD)
 
 
 def dog() -> Facts:
@@ -42,15 +44,15 @@ def dog() -> Facts:
 
 
 def words() -> Facts:
-    detail = SpeechFacts("words", ("female",), "English", "normal", ("apple", "river"))
-    tags = ("speech", "female", "English", "normal speech", "one speaker", "apple", "river")
+    detail = SpeechFacts("words", ("female",), "English", "normal", ("rabbit", "river"))
+    tags = ("speech", "female", "English", "normal speech", "one speaker", "rabbit", "river")
     known = ("modality", "gender", "language", "word")
     caption = "a female voice speaking English"
-    return Facts(AudioType.SPEECH, caption, "apple river", ("apple", "river"), tags, known, detail)
+    return Facts(AudioType.SPEECH, caption, "rabbit river", ("rabbit", "river"), tags, known, detail)
 
 
 def sentence() -> Facts:
-    detail = SpeechFacts("sentence", ("male",), "English", "fast", (), "travel")
+    detail = SpeechFacts("sentence", ("male",), "English", "fast")
     caption = "a male voice speaking English fast"
     return Facts(AudioType.SPEECH, caption, "the train leaves at noon", (), ("speech", "male"), ("modality",), detail)
 
@@ -63,14 +65,14 @@ def heard():
         Heard(clip_of(dog()), 40, Kind.CLEAR),
         Heard(clip_of(words(), 1), 60, Kind.CLEAR),
         Heard(clip_of(sentence(), 2), 60, Kind.CLEAR),
-        Heard(clip_of(dog(), 3), 40, Kind.DROWNED),
+        Heard(clip_of(dog(), 3, -25.0), 40, Kind.DROWNED),
         Heard(clip_of(silence, 4), 40, Kind.SILENCE),
     ]
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    texts = [prompts.mcot_examples(), prompts.type_prompt(), " dog barking IDK apple river"] * 3
+    texts = [prompts.mcot_examples(), prompts.type_prompt(), " dog barking IDK rabbit river"] * 3
     return train_tokenizer(texts, TINY)
 
 

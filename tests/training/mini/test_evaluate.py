@@ -9,11 +9,12 @@ from lalm_agent.training.mini import evaluate
 from lalm_agent.training.mini.asking import replies_to
 from lalm_agent.training.mini.exam import Asked, make_exam
 from lalm_agent.training.mini.score import Tally, table, wilson
+from lalm_agent.training.synth.levels import Level
 from lalm_agent.training.synth.records import Split, SynthQuestion
 
-DOG = SynthQuestion("Which?", ("dog barking", "rain"), "dog barking", "sound_class", "", "", "easy")
-LOST = SynthQuestion("Whose?", ("Anna", "Hugo"), None, "unheard", "", "", "easy", False, "unheard")
-OPEN = SynthQuestion("Which sound?", (), "dog barking", "sound_class", "", "", "easy")
+DOG = SynthQuestion("Which?", ("dog barking", "rain"), "dog barking", "sound_class", "", "", Level.EASY)
+LOST = SynthQuestion("Whose?", ("Anna", "Hugo"), None, "unheard", "", "", Level.EASY, False, "unheard")
+OPEN = SynthQuestion("Which sound?", (), "dog barking", "sound_class", "", "", Level.EASY)
 
 
 class Fixed:
@@ -54,7 +55,8 @@ def test_the_tables_count_each_question_where_it_belongs(exam):
     assert "sound: sound_class" in accuracy
     assert any("open question right" in line and "100.0 %" in line for line in evaluate.open_lines(marked))
     idk = "\n".join(evaluate.idk_lines(marked))
-    assert "unanswerable: unheard, choices" in idk
+    assert "unanswerable, met in training: unheard" in idk
+    assert "100.0 % [20.7, 100.0] n 1, chance 50.0" in next(line for line in accuracy.splitlines() if "  easy" in line)
 
 
 def test_the_agent_is_given_its_own_type_and_content(exam):

@@ -1,5 +1,8 @@
 """What the model is trained to say: our prompts, replies that parse, IDK where it should stand and only there."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -7,10 +10,14 @@ from lalm_agent import prompts
 from lalm_agent.answers import parse
 from lalm_agent.records import AudioType, Method, Status
 from lalm_agent.training.mini.contents import content_of, given_content
+from lalm_agent.training.mini.knowable import chance_unknown
 from lalm_agent.training.mini.replies import reasoned, reasoned_idk
 from lalm_agent.training.mini.store import Kind
-from lalm_agent.training.mini.targets import Asker, corpus
+from lalm_agent.training.mini.styles import restyled
+from lalm_agent.training.mini.targets import MIX, Asker, corpus
 from lalm_agent.training.mini.wordplay import garbled_transcript, unfamiliar_choices, unfamiliar_question
+from lalm_agent.training.synth.levels import Level
+from lalm_agent.training.synth.records import SynthQuestion
 
 ROUNDS = 150
 
@@ -22,8 +29,14 @@ def exchanges(heard):
     return [(one, made) for _ in range(ROUNDS) for one in heard for made in asker.exchanges(one, 4, rng)]
 
 
+def noisy(one, snr_db):
+    """The clip under noise of this ratio."""
+    return replace(one, clip=replace(one.clip, snr_db=snr_db), kind=Kind.FAINT)
+
+
 def invites(prompt):
-    return prompt.endswith(prompts.IDK_SENTENCE)
+    """Whether IDK alone is a reply: MCoT's stands at the end of one."""
+    return prompt.endswith(prompts.IDK_SENTENCE) and not prompt.startswith(prompts.mcot_examples())
 
 
 def test_the_same_seed_asks_the_same(heard):
@@ -54,6 +67,41 @@ def test_nothing_is_known_about_a_clip_that_cannot_be_heard(exchanges, kind):
     assert {made.reply for made in invited} == {prompts.IDK}
 
 
+@pytest.mark.parametrize("skill", ["gender", "word_heard", "sound_class"])
+def test_what_is_unknown_rises_smoothly_as_noise_does(heard, skill):
+    def chance(snr_db):
+        return chance_unknown(noisy(heard[0], snr_db), skill)
+
+    chances = [chance(snr_db) for snr_db in range(20, -31, -1)]
+    steps = [after - before for before, after in pairwise(chances)]
+    assert all(step > 0 for step in steps)
+    assert max(steps) < 0.12
+    assert chances[0] < 0.001
+    assert chance(0.0) < 0.15
+    assert chances[-1] > 0.99
+    assert chance_unknown(heard[0], skill) == 0
+    assert chance_unknown(heard[4], skill) == 1
+
+
+def test_gender_is_lost_later_than_words(heard):
+    faint = noisy(heard[1], -8.0)
+    assert chance_unknown(faint, "word_heard") > chance_unknown(faint, "sound_class") > chance_unknown(faint, "gender")
+
+
+def test_a_faint_clip_is_refused_as_often_as_it_is_unknown(heard):
+    asker, rng = Asker(heard, replace(MIX, baseline=0.0, mcot=0.0, unanswerable=0.0)), np.random.default_rng(6)
+    faint = noisy(heard[0], -8.0)
+    made = [asker.question(faint, rng) for _ in range(400)]
+    share = sum(one.reply == prompts.IDK for one in made) / len(made)
+    assert 0.4 < share < 0.7
+
+
+def test_unfamiliar_options_are_copied_without_an_invitation_and_refused_with_one(exchanges):
+    strange = [made for _, made in exchanges if prompts.SELECT in made.prompt and made.weight == 0.5]
+    assert len(strange) > 40
+    assert all(made.reply in made.prompt and not invites(made.prompt) for made in strange)
+
+
 def test_guesses_weigh_less_than_answers(exchanges):
     baseline = [(one, made) for one, made in exchanges if prompts.SELECT in made.prompt and not invites(made.prompt)]
     drowned = [made.weight for one, made in baseline if one.kind is Kind.DROWNED]
@@ -72,40 +120,69 @@ def test_every_method_and_every_step_of_the_agent_is_asked(exchanges):
 
 def test_a_reply_with_choices_is_one_of_them_or_idk(exchanges):
     for _, made in exchanges:
-        if prompts.SELECT in made.prompt:
-            assert made.reply in made.prompt, made
+        if prompts.SELECT in made.prompt and not made.prompt.startswith(prompts.mcot_examples()):
+            assert made.reply in made.prompt, made.reply
 
 
-def test_step_by_step_replies_parse_to_the_answer_or_to_a_refusal(heard):
+def test_step_by_step_replies_parse_to_an_answer_or_to_a_refusal(heard):
     asker, rng = Asker(heard), np.random.default_rng(1)
-    made = [exchange for _ in range(40) for one in heard if (exchange := asker.step_by_step(one, rng))]
-    statuses = {parse(one.reply, ("dog barking", "rain")).status for one in made if "IDK" in one.reply}
+    made = [exchange for _ in range(60) for one in heard if (exchange := asker.step_by_step(one, rng))]
+    whole = [f"{one.lead} {one.reply}".strip() for one in made]
+    statuses = {parse(reply, ("dog barking", "rain")).status for reply in whole if reply.endswith("IDK.")}
     assert statuses == {Status.ABSTAINED}
     assert all(one.prompt.startswith(prompts.mcot_examples()) for one in made)
     facts = heard[0].clip.facts
-    verdict = parse(reasoned(facts, "dog barking"), ("rain", "dog barking"))
-    assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, "dog barking", "stated")
+    for lead, reply in (reasoned(facts, "dog barking"), reasoned(facts, "dog barking", heard[1].clip.facts)):
+        verdict = parse(f"{lead} {reply}", ("rain", "dog barking"))
+        assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, "dog barking", "stated")
+
+
+def test_mcot_is_refused_as_often_as_idk_and_misheard_as_often_with_an_answer_as_without(heard):
+    asker, rng = Asker(heard), np.random.default_rng(7)
+    made = [asker.step_by_step(heard[0], rng) for _ in range(600)]
+    plain = [asker.question(heard[0], rng) for _ in range(2400)]
+    invited = [one for one in plain if one and invites(one.prompt) and not one.prompt.startswith("Example")]
+    refused = [one for one in made if one.reply.endswith("IDK.")]
+    share = len(refused) / len(made)
+    assert share == pytest.approx(sum(one.reply == prompts.IDK for one in invited) / len(invited), abs=0.06)
+    answered = [one for one in made if not one.reply.endswith("IDK.")]
+    misheard = [sum(bool(one.lead) for one in ones) / len(ones) for ones in (refused, answered)]
+    assert misheard[0] == pytest.approx(misheard[1], abs=0.12)
+    assert misheard[1] > 0.05
 
 
 @pytest.mark.parametrize("unclear", [True, False])
 def test_a_reasoned_idk_is_a_refusal(heard, unclear):
     rng = np.random.default_rng(2)
-    replies = {reasoned_idk(heard[1].clip.facts, unclear, rng) for _ in range(20)}
-    assert {parse(reply, ("one", "two")).status for reply in replies} == {Status.ABSTAINED}
+    for other in (None, heard[0].clip.facts):
+        replies = {" ".join(reasoned_idk(heard[1].clip.facts, unclear, rng, other)) for _ in range(20)}
+        assert {parse(reply, ("one", "two")).status for reply in replies} == {Status.ABSTAINED}
 
 
 def test_words_of_the_closed_vocabulary_are_the_content_and_others_are_not(heard):
-    assert content_of(heard[1].clip.facts) == "apple river"
+    assert content_of(heard[1].clip.facts) == "rabbit river"
     assert content_of(heard[2].clip.facts) == "a male voice speaking English fast"
 
 
 def test_given_contents_are_right_and_wrong(heard):
     rng = np.random.default_rng(3)
     own, other = heard[1].clip.facts, heard[0].clip.facts
-    given = [given_content(own, other, rng) for _ in range(300)]
+    given = [given_content(own, other, False, rng) for _ in range(300)]
     assert 0.4 < sum(content == content_of(own) for _, content in given) / len(given) < 0.75
     assert any(content == other.caption for _, content in given)
     assert {kind for kind, _ in given} == {AudioType.SOUND, AudioType.SPEECH}
+    assert not any(given_content(own, other, True, rng)[1] == content_of(own) for _ in range(300))
+
+
+def test_a_question_in_another_style_keeps_its_answer_among_its_choices():
+    rng = np.random.default_rng(5)
+    plain = SynthQuestion("Which animal is it?", ("dog", "cat"), "dog", "animal", "", "", Level.EASY)
+    styled = [restyled(plain, rng) for _ in range(300)]
+    assert all(one.answer in one.choices and one.answer.lower() == "dog" for one in styled)
+    assert {one.answer for one in styled} == {"dog", "Dog"}
+    assert len({one.text for one in styled}) > 20
+    unanswerable = replace(plain, answer=None)
+    assert all(restyled(unanswerable, rng).answer is None for _ in range(50))
 
 
 def test_unfamiliar_wording_varies():
@@ -113,6 +190,13 @@ def test_unfamiliar_wording_varies():
     questions = {unfamiliar_question(rng) for _ in range(500)}
     assert len(questions) > 400
     assert all(2 <= len(set(choices)) == len(choices) <= 5 for choices in (unfamiliar_choices(rng) for _ in range(200)))
+    kinds = [unfamiliar_choices(rng) for _ in range(300)]
+    assert any(all(option[-1] in ".!?" for option in options) for options in kinds)
+    assert any(all(option[0].isdigit() for option in options) for options in kinds)
+    several = [options for options in kinds if any(" " in option for option in options)]
+    for options in several:
+        first = {option.split()[0].lower() for option in options}
+        assert all(option[0].isupper() or option[0].isdigit() for option in options) or len(first) == 1, options
     assert {len(garbled_transcript(rng).split()) for _ in range(300)} >= set(range(3, 25))
 
 

@@ -9,14 +9,16 @@ import pytest
 from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth import requirements
-from lalm_agent.training.synth.benchmark import FAMILIES, write_benchmark
-from lalm_agent.training.synth.clips import make_clip
+from lalm_agent.training.synth.benchmark import write_benchmark
+from lalm_agent.training.synth.clips import make_clip, make_never_met
+from lalm_agent.training.synth.families import FAMILIES, MET, NEVER_MET
+from lalm_agent.training.synth.levels import Level
 from lalm_agent.training.synth.records import Split
 from lalm_agent.training.synth.requirements import find_soundfont, require_synth
 
 MMAU_KEYS = ["id", "audio_id", "question", "choices", "answer", "dataset", "task", "split", "category", "sub-category"]
 OUR_KEYS = ["difficulty", "answerable", "seen", "skill", "level", "seed", "family", "content"]
-N = 95
+N = 120
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,8 @@ def test_modalities_answers_and_families_are_balanced(rows: list[dict]) -> None:
     unknown = [row for row in rows if not row["answerable"]]
     assert 0.15 <= len(unknown) / N <= 0.25
     assert {row["family"] for row in unknown} == set(FAMILIES)
+    levels = Counter(row["level"] for row in rows if row["answerable"])
+    assert max(levels.values()) - min(levels.values()) <= 0.15 * N
     for row in rows:
         assert (row["answer"] is None) == (not row["answerable"]) == (row["family"] is not None)
         assert row["answerable"] == (row["choices"].count(row["answer"]) == 1)
@@ -65,7 +69,11 @@ def test_content_is_what_a_perfect_content_step_says_of_the_clip_heard(folder: P
     masked = {"silence": "silence", "low_snr": "noise"}
     assert {row["content"] for row in rows if row["family"] in masked} == set(masked.values())
     for row in [row for at, row in enumerate(rows) if row["family"] is not None or at % 8 == 0]:
-        made = make_clip(row["seed"], Split.TEST, AudioType(row["task"]), row["seen"])
+        asked_for = (row["seed"], Split.TEST, AudioType(row["task"]))
+        if row["family"] == "class_never_met":
+            made = make_never_met(*asked_for, Level(row["level"]))[0]
+        else:
+            made = make_clip(*asked_for, row["seen"], Level(row["level"]))
         if row["family"] in masked:
             assert row["content"] == masked[row["family"]]
             continue
@@ -86,6 +94,13 @@ def test_the_truth_goes_round_the_places(rows: list[dict]) -> None:
     for size in {size for size, _ in places}:
         counts = [places[size, place] for place in range(size)]
         assert max(counts) - min(counts) <= 1
+
+
+def test_train_has_no_question_of_a_family_that_training_never_meets(engines: None, tmp_path: Path) -> None:
+    write_benchmark(tmp_path / "train", Split.TRAIN, 90, 0)
+    rows = json.loads((tmp_path / "train" / "questions.json").read_text(encoding="utf-8"))
+    assert {row["family"] for row in rows if row["family"]} == set(MET)
+    assert not set(MET) & set(NEVER_MET)
 
 
 def test_the_same_call_writes_the_same_bytes_and_goes_on_after_a_stop(folder: Path, tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ import numpy as np
 import pytest
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.clips import drown, make_clip, make_silence
+from lalm_agent.training.synth.clips import MASKING, drown, make_clip, make_never_met, make_silence
 from lalm_agent.training.synth.dsp import Dial, length, rms
-from lalm_agent.training.synth.effects import SEEN_COLOURS, UNSEEN_COLOURS, add_noise, coloured_noise
+from lalm_agent.training.synth.effects import COLOURS, add_noise, coloured_noise
 from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB
+from lalm_agent.training.synth.levels import LEVELS, SKILL_MIX, SPECS, TRAIN_SHARES, Level
+from lalm_agent.training.synth.pools import Pool
 from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, MusicFacts, SoundFacts, SpeechFacts, Split
-from lalm_agent.training.synth.sound_events import EVENTS
-from lalm_agent.training.synth.sound_textures import TEXTURES
+from lalm_agent.training.synth.skills import SKILLS
+from lalm_agent.training.synth.sound import PLANS
+from lalm_agent.training.synth.sound_events import EVENTS, NEVER_MET_EVENTS
+from lalm_agent.training.synth.sound_textures import NEVER_MET_TEXTURES, TEXTURES
 
 SEEDS = range(12)
 KINDS = tuple(AudioType)
@@ -93,42 +97,84 @@ def test_an_undemanded_modality_is_drawn(engines: None) -> None:
     assert {make_clip(seed, Split.TRAIN).facts.modality for seed in range(16)} == set(KINDS)
 
 
-@pytest.mark.parametrize("name", EVENTS)
-@pytest.mark.parametrize("seen", [True, False])
-def test_every_event_sounds(name: str, seen: bool) -> None:
-    stroke = EVENTS[name](Dial(np.random.default_rng(3), seen))
-    assert np.isfinite(stroke).all()
-    assert rms(stroke) > 1e-3
-    assert length(0.05) <= len(stroke) <= length(2.5)
+ALL_EVENTS, ALL_TEXTURES = EVENTS | NEVER_MET_EVENTS, TEXTURES | NEVER_MET_TEXTURES
 
 
-@pytest.mark.parametrize("name", TEXTURES)
-@pytest.mark.parametrize("seen", [True, False])
-def test_every_texture_sounds_for_as_long_as_asked(name: str, seen: bool) -> None:
+@pytest.mark.parametrize("name", ALL_EVENTS)
+@pytest.mark.parametrize("pool", Pool)
+def test_every_event_sounds(name: str, pool: Pool) -> None:
+    for seed in range(4):
+        stroke = ALL_EVENTS[name](Dial(np.random.default_rng(seed), pool))
+        assert np.isfinite(stroke).all()
+        assert rms(stroke) > 1e-3
+        assert length(0.05) <= len(stroke) <= length(2.5)
+
+
+@pytest.mark.parametrize("name", ALL_TEXTURES)
+@pytest.mark.parametrize("pool", Pool)
+def test_every_texture_sounds_for_as_long_as_asked(name: str, pool: Pool) -> None:
     n = length(2.0)
-    wave = TEXTURES[name](Dial(np.random.default_rng(3), seen), n)
+    wave = ALL_TEXTURES[name](Dial(np.random.default_rng(3), pool), n)
     assert wave.shape == (n,)
     assert np.isfinite(wave).all()
     assert rms(wave) > 1e-3
 
 
-def test_seen_and_unseen_dials_never_meet() -> None:
-    seen = Dial(np.random.default_rng(0), True)
-    unseen = Dial(np.random.default_rng(0), False)
-    for _ in range(500):
-        assert _position(seen.between(100, 200)) == "train"
-        assert _position(unseen.between(100, 200)) == "held"
+def test_the_dials_of_two_pools_never_meet() -> None:
+    found = {pool: {_stretch(Dial(np.random.default_rng(seed), pool)) for seed in range(300)} for pool in Pool}
+    assert found == {Pool.TRAIN: {"train"}, Pool.DEV: {"dev"}, Pool.TEST: {"test"}}
 
 
-def _position(value: float) -> str:
-    fraction = (value - 100) / 100
-    return "held" if 0.4 <= fraction < 0.5 or fraction >= 0.9 else "train"
+def _stretch(dial: Dial) -> str:
+    fraction = (dial.between(100, 200) - 100) / 100 % 0.5
+    return "train" if fraction < 0.4 else "dev" if fraction < 0.45 else "test"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_sets_noise_counts_and_words(engines: None, level: Level) -> None:
+    spec, made = SPECS[level], [make_clip(seed, Split.TRAIN, level=level) for seed in range(40)]
+    assert {clip.level for clip in made} == {level}
+    noisy = [clip.snr_db for clip in made if clip.snr_db is not None]
+    assert all(spec.snr_db[0] <= snr_db <= spec.snr_db[1] for snr_db in noisy)
+    words = [len(clip.facts.sequence) for clip in made if clip.facts.modality is AudioType.SPEECH]
+    assert max(words) <= spec.words[1]
+
+
+def test_the_table_of_levels_is_whole() -> None:
+    assert set(SKILL_MIX) == set(SKILLS)
+    assert sum(TRAIN_SHARES) == pytest.approx(1)
+    for spec in SPECS.values():
+        assert len(spec.plans) == len(PLANS)
+        for weights in (spec.plans, spec.kinds, spec.textures):
+            assert sum(weights) == pytest.approx(1)
+    ranges = [SPECS[level].snr_db for level in LEVELS]
+    assert ranges[0][0] >= ranges[1][1] > ranges[1][0] >= ranges[2][1]
+
+
+def test_an_undemanded_level_is_drawn_and_makes_the_clip_of_that_level(engines: None) -> None:
+    drawn = [make_clip(seed, Split.DEV, AudioType.SOUND) for seed in range(16)]
+    assert {clip.level for clip in drawn} == set(LEVELS)
+    again = make_clip(3, Split.DEV, AudioType.SOUND, drawn[3].seen, drawn[3].level)
+    np.testing.assert_array_equal(again.samples, drawn[3].samples)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_never_met_is_in_no_training_clip(engines: None, kind: AudioType) -> None:
+    made = [make_never_met(seed, Split.TEST, kind, Level.EASY) for seed in range(12)]
+    assert len({name for _, name in made}) > 2
+    for clip, name in made:
+        assert not clip.seen
+        assert clip.facts.tags == (str(kind),)
+        assert clip.facts.sequence == ()
+        assert all(name not in group for group in LABEL_GROUPS.values())
+    with pytest.raises(ValueError, match="train"):
+        make_never_met(0, Split.TRAIN, kind, Level.EASY)
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
-@pytest.mark.parametrize("colour", [*SEEN_COLOURS, *UNSEEN_COLOURS])
+@pytest.mark.parametrize("colour", [colour for colours in COLOURS.values() for colour in colours])
 def test_noise_is_added_at_the_ratio_asked_for(colour: str, snr_db: float) -> None:
-    dial = Dial(np.random.default_rng(1), True)
+    dial = Dial(np.random.default_rng(1), Pool.TRAIN)
     tone = np.sin(np.arange(16000) * 0.2)
     noise = add_noise(tone, coloured_noise(dial, colour, 16000), snr_db) - tone
     measured = 20 * np.log10(rms(tone) / np.sqrt(np.mean(noise**2)))
@@ -142,6 +188,8 @@ def test_a_drowned_clip_keeps_its_facts_and_loses_its_sound(engines: None) -> No
     assert drowned.snr_db is not None
     assert drowned.snr_db <= -18
     assert abs(np.corrcoef(drowned.samples, clip.samples)[0, 1]) < 0.2
+    assert drown(clip, np.random.default_rng(0), -3.0).snr_db == -3.0
+    assert len({colour for colours in MASKING.values() for colour in colours}) == sum(map(len, MASKING.values()))
 
 
 def test_silence_is_silent_and_depends_on_its_seed() -> None:
