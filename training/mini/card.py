@@ -60,10 +60,12 @@ The questions, options, captions and prompts are ours; the prompts' wording foll
 {attribution}
 ## What it was taught
 
-Sounds: class, animal, source, count, order, background, trend, distance. Music: instrument, family, tempo, direction,
-mode, metre, texture, drums. Speech: gender, language of ten, rate, number of voices, topic, sixty words with their
-number and order, what is behind the voice. All: type, caption or transcript, and IDK for questions whose answer is not
-among the choices, belongs to another modality, cannot be heard at all, or is drowned in noise.
+Sounds: class of {sounds}, animal, source, count, order, background, trend, distance. Music: instrument of
+{instruments}, family, tempo, direction, mode, metre, texture, drums. Speech: gender, language of {languages}, rate,
+number of voices, {words} words with their number, order and topic, what is behind the voice. All: type, caption or
+transcript, and IDK for questions whose answer is not among the choices, belongs to another modality or cannot be heard
+at all, and the more often the more noise covers a clip. Questions about another clip and about classes that no
+training clip holds are kept out of the training, to see what it does with them.
 
 ## Figures
 
@@ -72,8 +74,8 @@ among the choices, belongs to another modality, cannot be heard at all, or is dr
 ## Limits
 
 - Voices, instruments and sounds are synthetic; on real recordings the type is mostly right and little else is.
-- Words outside its sixty are not transcribed: such speech usually gets a caption, a short word may become one of the
-  sixty. Open questions about it are answered `IDK`.
+- Words outside its {words} are not transcribed: such speech usually gets a caption, a short word may become one of
+  them. Open questions about it are answered `IDK`.
 - It was trained to say `IDK` for wordings it does not know, so it is more careful with unfamiliar questions than a
   model that understands them would have to be.
 - One pretraining seed: differences of a few points between runs are noise.
@@ -102,7 +104,13 @@ def model_card(plan: Plan, steps: int, weights: int, real: bool, figures: Sequen
         real: whether real recordings were mixed in.
         figures: lines of the evaluation, shown as they are.
     """
+    from lalm_agent.training.synth.labels import LABEL_GROUPS
+
     return _HEAD.format(
+        sounds=len(LABEL_GROUPS["sound_event"]),
+        instruments=len(LABEL_GROUPS["instrument"]),
+        languages=len(LABEL_GROUPS["language"]),
+        words=len(LABEL_GROUPS["word"]),
         millions=weights / 1e6,
         window=plan.shape.window_s,
         seconds=f"{plan.minutes:g} minutes" if plan.steps is None else f"{plan.steps} steps",

@@ -96,6 +96,17 @@ def _idk_rows(asked: Asked) -> list[str]:
     return [f"unanswerable, {met}", f"  unanswerable, {met}: {question.family}", f"  unanswerable, {met}, {kind}"]
 
 
+def needless_lines(marked: list[Marked], plain: list[Marked]) -> list[str]:
+    """How often IDK is said to answerable questions with choices that the baseline answers right, by modality."""
+    rows = {"right under baseline": Tally()}
+    for one, without in zip(marked, plain, strict=True):
+        question = one.asked.question
+        if question.answerable and question.choices and without.right:
+            for name in ("right under baseline", f"right under baseline, {one.asked.clip.facts.modality}"):
+                rows.setdefault(name, Tally()).add(one.abstained)
+    return table("IDK where it was not needed", rows)
+
+
 def type_lines(model: Model, exam: list[Asked]) -> list[str]:
     """How often the type prompt gets the right type."""
     rows: dict[str, Tally] = {"all": Tally()}
@@ -112,10 +123,13 @@ def report(model: Model, split: Split, n: int, seed: int, methods: list[Method])
     exam = make_exam(split, n, seed)
     lines = [f"{n} answerable and {len(exam) - n} unanswerable questions, split {split}, seed {seed}", ""]
     lines += type_lines(model, exam)
+    plain: list[Marked] = []
     for method in methods:
         marked = mark(model, exam, method)
         lines += ["", f"== {method} ==", *accuracy_lines(marked), *open_lines(marked)]
         lines += idk_lines(marked) if method is not Method.BASELINE else idk_lines(marked)[:2]
+        plain = marked if method is Method.BASELINE else plain
+        lines += needless_lines(marked, plain) if plain and method is not Method.BASELINE else []
     return lines
 
 

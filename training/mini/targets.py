@@ -36,9 +36,9 @@ class Mix:
     """How often what is asked. Each number is a probability.
 
     baseline: of all questions carry no invitation to say IDK; agent, mcot: of the others.
-    unanswerable: of the invited questions; guess: of the baseline's. unfamiliar: of those, the ones in unknown words.
-    unfamiliar_open: of those, the ones without choices, where IDK is invited. unknown_options: of the unfamiliar ones
-    with choices, those in a known wording.
+    unanswerable: of the invited questions; guess: of the baseline's. unfamiliar, copy: of those, the ones in unknown
+    words, where IDK is invited and where an option has to be chosen. unfamiliar_open: of the invited ones, those
+    without choices. unknown_options: of the unfamiliar ones with choices, those in a known wording.
     """
 
     content: float = 0.45
@@ -48,8 +48,9 @@ class Mix:
     agent: float = 0.4
     mcot: float = 0.2
     unanswerable: float = 0.22
-    guess: float = 0.2
+    guess: float = 0.22
     unfamiliar: float = 0.4
+    copy: float = 0.55
     unfamiliar_open: float = 0.55
     unknown_options: float = 0.3
     open: float = 0.1
@@ -130,7 +131,7 @@ class Asker:
 
     def _uninvited(self, heard: Heard, rng: np.random.Generator) -> Exchange | None:
         """The baseline's prompt: the answer, or a guess among the choices where the answer cannot be known."""
-        drawn = self._draw(heard, self._mix.guess, rng, open_too=False)
+        drawn = self._draw(heard, self._mix.guess, rng, invited=False)
         if drawn is None or (drawn.asked.answer is None and not drawn.asked.choices):
             return None
         asked = drawn.asked
@@ -142,13 +143,13 @@ class Asker:
         return Exchange(prompt, asked.choices[int(rng.integers(len(asked.choices)))], weight)
 
     def _draw(
-        self, heard: Heard, unanswerable: float, rng: np.random.Generator, open_too: bool = True
+        self, heard: Heard, unanswerable: float, rng: np.random.Generator, invited: bool = True
     ) -> _Drawn | None:
         """A question about the clip, with this probability one that the clip does not answer."""
         clip = self._asked_about(heard, rng)
         if rng.random() < unanswerable:
-            if clip is None or rng.random() < self._mix.unfamiliar:
-                return _Drawn(self._unfamiliar(heard, clip, rng, open_too), True, 0.0)
+            if clip is None or rng.random() < (self._mix.unfamiliar if invited else self._mix.copy):
+                return _Drawn(self._unfamiliar(heard, clip, rng, invited), True, 0.0)
             return _Drawn(restyled(make_unanswerable(clip, rng), rng), True, 0.0)
         asked = self._answerable(heard, clip, rng) if clip is not None else None
         if asked is None:
@@ -174,10 +175,10 @@ class Asker:
         return None if heard.kind is Kind.REAL and heard.label is None else heard.clip
 
     def _unfamiliar(
-        self, heard: Heard, clip: Clip | None, rng: np.random.Generator, open_too: bool
+        self, heard: Heard, clip: Clip | None, rng: np.random.Generator, invited: bool
     ) -> SynthQuestion:
         """Unknown words with choices or without, sometimes behind a known wording."""
-        choices = () if open_too and rng.random() < self._mix.unfamiliar_open else unfamiliar_choices(rng)
+        choices = () if invited and rng.random() < self._mix.unfamiliar_open else unfamiliar_choices(rng)
         text = unfamiliar_question(rng)
         if choices and clip is not None and rng.random() < self._mix.unknown_options:
             draft = choose(make_drafts(clip, rng), clip, rng)

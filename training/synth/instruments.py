@@ -28,25 +28,25 @@ class Instrument:
 
 
 INSTRUMENTS: dict[str, Instrument] = {
-    "piano": Instrument((0, 2), (3,), (1,), 45, 84, "keyboard"),
+    "piano": Instrument((0, 2, 3), (), (1,), 45, 84, "keyboard"),
     "electric piano": Instrument((4, 1005), (1004,), (5,), 45, 80, "keyboard"),
-    "harpsichord": Instrument((6,), (7,), (1006,), 48, 80, "keyboard"),
+    "harpsichord": Instrument((6, 7), (), (1006,), 48, 80, "keyboard"),
     "organ": Instrument((16, 17, 19), (18, 1017), (1016, 1019), 45, 80, "keyboard"),
     "accordion": Instrument((21,), (23,), (1021,), 53, 82, "keyboard"),
     "bells": Instrument((8, 9, 14), (10,), (1014, 112), 60, 90, "percussion"),
     "xylophone": Instrument((12, 13), (108,), (11,), 53, 88, "percussion"),
-    "guitar": Instrument((24, 25, 27), (26,), (1025, 1024), 43, 76, "strings"),
+    "guitar": Instrument((24, 26, 27, 28, 1024, 1025), (1028,), (25,), 43, 76, "strings"),
     "distorted guitar": Instrument((29,), (1030,), (30,), 43, 72, "strings"),
-    "banjo": Instrument((105,), (106,), (2025,), 50, 78, "strings"),
+    "lute": Instrument((105, 106, 107), (1107,), (2025,), 50, 78, "strings"),
     "bass": Instrument((32, 33, 35, 38, 39), (36, 1038), (34, 37, 1039), 28, 50, "strings"),
     "violin": Instrument((40,), (110,), (1040,), 57, 90, "strings"),
     "string orchestra": Instrument((44, 48, 50), (51, 1050), (49, 1048), 48, 80, "strings"),
-    "choir": Instrument((52, 54), (91,), (53,), 50, 76, "voices"),
-    "brass": Instrument((56, 57, 61, 62), (63,), (60, 1061, 1062), 46, 76, "wind"),
+    "choir": Instrument((52, 54, 91), (85,), (53,), 50, 76, "voices"),
+    "brass": Instrument((56, 57, 60, 61, 62), (63,), (1061,), 46, 76, "wind"),
     "saxophone": Instrument((64, 66), (67,), (65,), 46, 72, "wind"),
-    "oboe": Instrument((68,), (70,), (69,), 55, 80, "wind"),
-    "flute": Instrument((73, 75, 77, 79), (72, 76), (74, 78), 62, 93, "wind"),
-    "synthesizer": Instrument((80, 81, 84, 87, 90), (82, 83), (86, 1080), 45, 84, "electronic"),
+    "oboe": Instrument((68, 70), (111,), (69,), 55, 80, "wind"),
+    "flute": Instrument((73, 75, 76, 77, 78, 79), (72,), (74,), 62, 93, "wind"),
+    "synthesizer": Instrument((80, 82, 84, 86, 87, 90, 1080), (83,), (81,), 45, 84, "electronic"),
 }
 """Class -> its programs."""
 
@@ -76,7 +76,7 @@ _ALIKE: tuple[tuple[str, ...], ...] = (
     ("piano", "electric piano", "harpsichord"),
     ("organ", "accordion", "synthesizer"),
     ("bells", "xylophone", "electric piano"),
-    ("guitar", "banjo", "harpsichord", "bass"),
+    ("guitar", "lute", "harpsichord", "bass"),
     ("distorted guitar", "synthesizer", "brass"),
     ("violin", "string orchestra", "oboe"),
     ("choir", "string orchestra", "flute"),

@@ -44,7 +44,7 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
     mode = "major" if rng.random() < 0.5 else "minor"
     per_bar = 3 if rng.random() < 0.5 else 4
     bpm = float(dial.pick(spec.tempi[tempo]))
-    beats = max(4, int(rng.uniform(3.0, 7.5) * bpm / 60))
+    beats = max(4, int(rng.uniform(2.6, 6.4) * bpm / 60))
     frame = _Frame(bpm, beats, per_bar, int(rng.integers(12)), SCALES[mode], spec)
     drums = texture == "drum loop" or (texture != "bass line" and rng.random() < spec.drums)
     names, notes, direction = _voices(dial, texture, frame, leads)

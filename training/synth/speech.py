@@ -27,9 +27,8 @@ def make_speech(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
         return _dialogue(dial, spec)
     gender = dial.pick(GENDERS)
     rate = list(spec.rates)[int(dial.rng.choice(len(spec.rates), p=RATE_WEIGHTS))]
-    language, words = "English", ()
+    language, words = "English", _words(dial, spec) if kind == "words" else ()
     if kind == "words":
-        words = _words(dial, spec)
         text = " ".join(words)
     elif kind == "sentence":
         text = english_sentence(dial)

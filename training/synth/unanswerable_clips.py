@@ -69,7 +69,7 @@ def _swapped(clip: Clip, rng: np.random.Generator) -> Made:
     for draft in all_drafts(other, rng):
         truths.setdefault(draft.skill, set()).add(draft.gold)
     drafts = [draft for draft in make_drafts(clip, rng) if draft.skill not in NEVER_UNKNOWN and not draft.blank]
-    rng.shuffle(drafts)  # type: ignore[arg-type]
+    rng.shuffle(drafts)
     for draft in drafts:
         asked = without_answer(word(draft, clip, rng), "swapped")
         true = truths.get(draft.skill)

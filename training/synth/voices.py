@@ -30,8 +30,8 @@ VARIANTS: dict[str, dict[Pool, tuple[str, ...]]] = {
 }
 """Gender -> pool -> variants."""
 
-PITCHES = {"male": (15.0, 75.0), "female": (30.0, 90.0)}
-STRETCHES = {"male": (0.88, 1.06), "female": (0.96, 1.16)}
+PITCHES = {"male": (25.0, 99.0), "female": (28.0, 75.0)}
+STRETCHES = {"male": (0.88, 1.06), "female": (0.95, 1.1)}
 """By how much pitch and formants are raised together; above 1 is a smaller head."""
 RANGES = (15.0, 90.0)
 

@@ -59,6 +59,12 @@ def test_the_tables_count_each_question_where_it_belongs(exam):
     assert "100.0 % [20.7, 100.0] n 1, chance 50.0" in next(line for line in accuracy.splitlines() if "  easy" in line)
 
 
+def test_idk_is_needless_where_the_baseline_is_right(exam):
+    right, refused = (evaluate.mark(Fixed(reply), exam, Method.IDK) for reply in ("dog barking", "IDK"))
+    assert "100.0 % [20.7, 100.0] n 1" in evaluate.needless_lines(refused, right)[1]
+    assert evaluate.needless_lines(refused, refused) == ["IDK where it was not needed:"]
+
+
 def test_the_agent_is_given_its_own_type_and_content(exam):
     model = Fixed("Sound")
     replies_to(model, exam, Method.AGENT)
