@@ -49,7 +49,7 @@ class Plan:
     minutes: float = 45.0
     steps: int | None = None
     warm: float = 0.24
-    clips: int = 30_000
+    clips: int = 60_000
     shard_clips: int = 250
     seed: int = 0
     workers: int = 2

@@ -41,7 +41,7 @@ class Mix:
     without choices. unknown_options: of the unfamiliar ones with choices, those in a known wording.
     """
 
-    content: float = 0.45
+    content: float = 0.6
     type: float = 0.12
     type_real: float = 0.9
     baseline: float = 0.5

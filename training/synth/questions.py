@@ -18,8 +18,10 @@ TYPE_NAMES = {AudioType.SOUND: "Sound", AudioType.MUSIC: "Music", AudioType.SPEE
 MAX_CHOICES = 4
 OPEN_SHARE = 0.5
 COMMON = {
-    ("language", "English"): 0.2,
-    ("speakers", "one"): 0.2,
+    ("language", "English"): 0.12,
+    ("speakers", "one"): 0.35,
+    ("accompaniment", "bass"): 0.4,
+    ("count", "one"): 0.7,
     ("different_sounds", "one"): 0.4,
     ("texture", "a melody"): 0.25,
     ("behind", "nothing"): 0.25,
