@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=600, help="answerable questions; a third more are unanswerable")
     parser.add_argument("--seed", type=int, default=0)
     # `lora` asks as the baseline does, and an exported model has no adapter.
-    askable = [method for method in Method if str(method) != "lora"]
+    askable = [method for method in Method if method is not Method.LORA]
     parser.add_argument("--method", type=Method, choices=askable, action="append", help="default: baseline, idk")
     given = parser.parse_args(argv)
     try:
