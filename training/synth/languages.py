@@ -11,7 +11,7 @@ from lalm_agent.training.synth.language_lists import LISTS
 from lalm_agent.training.synth.pools import Pool
 
 WHO, DOES, WHERE, WHEN = range(4)
-_HELD = (1, 2, 1, 1)
+_HELD = (2, 3, 1, 1)
 """How many items of each list dev keeps to itself, and test."""
 _WESTERN = (WHO, DOES, WHERE, WHEN)
 
