@@ -9,16 +9,12 @@ own. Prints what it ran, the seconds from start to end and the peak resident mem
 
 import argparse
 import json
-import os
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-MIB = 1024
-"""`ru_maxrss` of Linux is in KiB."""
+from measuring import measured
+
 KINDS = ("sound", "music", "speech")
 REPLIES = ("{}", "The answer is {}.", "({letter}) {}", "I think that it is {}, because of the sound.", "IDK")
 
@@ -34,9 +30,11 @@ def main() -> None:
         methods = 2 if questions <= 1000 else options.methods
         with tempfile.TemporaryDirectory() as folder:
             files = write_predictions(Path(folder), questions, methods)
-            seconds, mib = measured([*map(str, files), "--resamples", str(options.resamples)])
+            arguments = ["--resamples", str(options.resamples), "--benchmark", "mmau", "--json"]
+            print("$ lalm-agent score", *(file.name for file in files), *arguments, flush=True)
+            seconds, peak = measured(["score", *map(str, files), *arguments])
         size = f"{questions * methods:7d} rows ({methods} files x {questions} questions)"
-        print(f"{size}: {seconds:.1f} s, {mib:.0f} MiB")
+        print(f"{size}: {seconds:.1f} s, {peak / 2**20:.0f} MiB")
 
 
 def write_predictions(folder: Path, questions: int, methods: int) -> list[Path]:
@@ -67,20 +65,6 @@ def _row(rng: random.Random, number: int) -> dict[str, object]:
         "category": rng.choice(("Reasoning", "Information Extraction")),
         "sub-category": f"Skill {number % 27}",
     }
-
-
-def measured(arguments: list[str]) -> tuple[float, float]:
-    """Seconds and peak MiB of `lalm-agent score` in a process of its own."""
-    entry = "import sys; from lalm_agent.cli.main import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", entry, "score", *arguments, "--benchmark", "mmau", "--json"]
-    print("$ lalm-agent", *(Path(part).name for part in command[3:]), flush=True)
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"lalm-agent score ended with {process.returncode}")
-    return time.monotonic() - start, usage.ru_maxrss / MIB
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ UNKNOWABLE = (
     "What promise is made here?",
     "Which city are they travelling to?",
     "How does the story end?",
+    "Which newspaper do they quote?",
+    "Whose birthday are they celebrating?",
+    "Explain the joke.",
+    "At which university did they study?",
 )
 """Open questions of a form that no training asks; beside them stands one that it does ask, with IDK as the reply."""
 
