@@ -149,8 +149,8 @@ def median(values: Sequence[float]) -> Figure:
         return Figure(None, None, None, 0)
     # The largest k with P(Binomial(n, 1/2) < k) <= 2.5 %: the k-th smallest and the k-th largest value.
     k = next(rank for rank in range(n + 1) if binom.cdf(rank, n, 0.5) > 0.025)
-    ends = (ordered[k - 1], ordered[n - k]) if k else (None, None)
-    return Figure(float(np.median(ordered)), *ends, n)
+    low, high = (ordered[k - 1], ordered[n - k]) if k else (None, None)
+    return Figure(float(np.median(ordered)), low, high, n)
 
 
 def _difference(counts: NDArray[Any]) -> Floats:
