@@ -1,9 +1,11 @@
 """Requests through one checkpoint: each clip encoded once, each prompt computed once, whatever is asked of it.
 
 All completions of a prompt, and the scores of its options, start from the same computed prompt; prompts about one clip
-start from the same computed beginning (`hf_prefix`). Prompts are computed one by one, which for hundreds of tokens is
-no slower than together, and makes a prompt's numbers the same in any company. Rows of several prompts are decoded
-together, because a step of many rows costs little more than a step of one.
+start from the same computed beginning (`hf_prefix`), for which the audio tower ran on the clip's own frames where its
+class allows that (`own_frames`). Prompts are computed one by one, which for hundreds of tokens is no slower than
+together, and makes a prompt's numbers the same in any company. Rows of several prompts are decoded together, because a
+step of many rows costs little more than a step of one. Options are scored prompt by prompt: at `rows` options at once
+there is little to gain, and scores that are compared between questions keep their bits in any company.
 """
 
 from collections.abc import Iterator, Sequence

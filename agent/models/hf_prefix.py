@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lalm_agent.errors import PermanentBackendError
+from lalm_agent.models.own_frames import own_frames
 
 KEPT_CLIPS = 8
 KEPT_BYTES = 2**30
@@ -130,7 +131,8 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
     heard = kept.get(clip, tokens[:clip_end])
     if heard is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
-        heard = Prefix(tokens[:clip_end], _layers(model.base_model(**cut, use_cache=True)))
+        with own_frames(model, cut) as shorter:
+            heard = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
         kept.put(clip, heard)
     return Prefilled(_run(model, heard, tokens[clip_end:-1]), tokens[-1])
 

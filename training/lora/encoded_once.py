@@ -1,4 +1,4 @@
-"""A frozen audio encoder that runs once for each clip, however often the clip is trained on.
+"""A frozen audio encoder that runs once for each clip, and on its own frames, however often the clip is trained on.
 
 Clips are encoded one by one, so that what a clip becomes does not depend on the batch it is first met in, nor on a
 resume. An encoder that is trained, draws random numbers, or is sharded over processes is left as it is.
@@ -8,10 +8,12 @@ import hashlib
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers.modeling_outputs import BaseModelOutput
 
+from lalm_agent.models.own_frames import encoded, hears_no_padding
+
 KEPT_BYTES = 2**30
-_CLASSES = ("Qwen2AudioForConditionalGeneration",)
 _RANDOM = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop")
 
 
@@ -20,40 +22,46 @@ def encode_once(model: Any) -> bool:
 
     model: a model of transformers, before or after peft has put its layers in.
     """
-    if type(model).__name__ not in _CLASSES:
+    tower: Any = getattr(model.base_model, "audio_tower", None)
+    if not hears_no_padding(tower):
         return False
-    tower = model.model.audio_tower
+    if isinstance(tower.forward, _Memory):
+        return True
     draws = any(getattr(tower.config, name, 0) for name in _RANDOM)
     if draws or any(parameter.requires_grad for parameter in tower.parameters()):
         return False
-    tower.forward = _Memory(tower.forward)
+    tower.forward = _Memory(tower)
     return True
 
 
 class _Memory:
     """In the place of the encoder's `forward`. What does not fit any more is computed each time."""
 
-    def __init__(self, forward: Any) -> None:
-        self._forward = forward
+    def __init__(self, tower: Any) -> None:
+        self._tower = tower
         self._kept: dict[bytes, torch.Tensor] = {}
         self._nbytes = 0
 
     def __call__(self, input_features: torch.Tensor, attention_mask: Any = None, **given: Any) -> BaseModelOutput:
-        """input_features : (batch, mels, frames); attention_mask : (batch, …) or None. Runs clip by clip."""
+        """input_features : (batch, mels, frames); attention_mask : (batch, …) or None. Runs clip by clip.
+
+        Returns as many outputs as the longest clip has, (batch, outputs, size), zeros behind the others'.
+        """
         rows = []
         for row in range(len(input_features)):
             features = input_features[row : row + 1]
             mask = None if attention_mask is None else attention_mask[row : row + 1]
             rows.append(self._encoded(features, mask, given).to(features.device))
-        return BaseModelOutput(last_hidden_state=torch.cat(rows))
+        longest = max(row.shape[1] for row in rows)
+        padded = [pad(row, (0, 0, 0, longest - row.shape[1])) for row in rows]
+        return BaseModelOutput(last_hidden_state=torch.cat(padded))
 
     def _encoded(self, features: torch.Tensor, mask: Any, given: dict[str, Any]) -> torch.Tensor:
         key = _digest(features) + (b"" if mask is None else _digest(mask))
         found = self._kept.get(key)
         if found is None:
             with torch.no_grad():
-                output = self._forward(features, attention_mask=mask, **given)
-            found = output.last_hidden_state.detach().cpu()
+                found = encoded(self._tower, features, mask, **given).detach().cpu()
             if self._nbytes + found.nbytes <= KEPT_BYTES:
                 self._kept[key] = found
                 self._nbytes += found.nbytes
