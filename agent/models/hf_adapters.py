@@ -5,6 +5,7 @@ on. `AdapterSwitch` is that say; it is exclusive, so that two threads cannot use
 """
 
 import contextlib
+import json
 import re
 import threading
 import warnings
@@ -83,6 +84,14 @@ class AdapterSwitch:
             raise
         self._names[folder] = name
 
+    def drop(self) -> None:
+        """Take all adapters out of the model again, so that it can be trained, or take others without growing."""
+        with self._lock:
+            if self._peft is not None and not self._own:
+                self._peft.unload()
+                self._peft = None
+                self._names = {}
+
     @contextlib.contextmanager
     def on(self, name: str | None) -> Iterator[None]:
         """Use the model with one adapter, or with none."""
@@ -112,6 +121,28 @@ def require_adapter(folder: Path) -> None:
     for file in adapter_files(folder):
         if not file.is_file():
             raise DataError(f"{folder} holds no PEFT adapter: {file.name} is missing", _HINT)
+
+
+def refuse_other_weights(folder: Path, weights_sha256: str | None, base: str) -> None:
+    """Refuse an adapter that was trained on other weights, by the `spec.json` that `lalm-agent train` leaves.
+
+    An adapter of another base with the same shapes would load and answer, and be wrong. One without that record is
+    taken as it is.
+
+    Raises:
+        UsageError: the weights differ.
+    """
+    try:
+        identity = json.loads((folder / "spec.json").read_text(encoding="utf-8"))["identity"]
+        made_on, name = identity["weights_sha256"], identity.get("model", "its base")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    if isinstance(made_on, str) and weights_sha256 is not None and made_on != weights_sha256:
+        raise UsageError(
+            f"the adapter {folder} was trained on other weights: {name} with sha256 {made_on[:12]}, and {base} has "
+            f"{weights_sha256[:12]}",
+            "name the model that it was trained on, or train another adapter",
+        )
 
 
 def _read_config(folder: Path) -> Any:

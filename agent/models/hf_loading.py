@@ -81,6 +81,17 @@ def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
     return Checkpoint(model, processor, adapters, family, info, device, str(model.dtype).removeprefix("torch."))
 
 
+def find_weights(ref: str, allow_pickle: bool = False) -> tuple[str | None, str]:
+    """(revision, sha256 of the weights) of a checkpoint as `load_checkpoint` would record it; nothing is loaded.
+
+    Raises as `load_checkpoint` does.
+    """
+    folder, revision = _locate(ref, allow_pickle)
+    own = _own_adapter(folder, _family(folder))
+    weights = _weight_files(folder, allow_pickle)
+    return revision, weights_sha256([*weights, *(adapter_files(own) if own else [])])
+
+
 def _own_adapter(folder: Path, family: Family) -> Path | None:
     """The folder of the adapter that belongs to the checkpoint; None where it is merged into the weights."""
     own = folder / family.own_adapter if family.own_adapter else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lalm_agent.audio import Sound
 from lalm_agent.errors import LalmError, PermanentBackendError
 from lalm_agent.models.base import ModelSpec, Request, Response
-from lalm_agent.models.hf_adapters import adapter_files
+from lalm_agent.models.hf_adapters import adapter_files, refuse_other_weights
 from lalm_agent.models.hf_asked import Asked, digest
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint, weights_sha256
 from lalm_agent.models.hf_prompt import hearing_of, protect_from_control_tokens, waveform
@@ -55,10 +55,11 @@ class TransformersLALM:
         """The same weights with a PEFT adapter on top; this object goes on answering without it.
 
         Raises:
-            UsageError: no such folder, or an adapter of another model.
+            UsageError: no such folder, an adapter of another model, or of other weights of the same shapes.
             DataError: no PEFT folder, or damaged files.
         """
         path = Path(folder).expanduser()
+        refuse_other_weights(path, self._spec.info.weights_sha256, self._spec.info.ref)
         name = self._checkpoint.adapters.add(path, self._checkpoint.info.ref)
         adapted = TransformersLALM(self._checkpoint, self._batch_rows)
         adapted._adapter = name

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -22,6 +22,7 @@ from lalm_agent.errors import BudgetSpent, LalmError, PermanentBackendError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.stored import Asked, Heard, Key, StoredAnswer, stored, unheard
+from lalm_agent.eval.runs.trained import PretrainedError
 from lalm_agent.records import Answer, Failure, Status
 
 STOP_AT_START, STOP_LATER = 5, 25
@@ -67,12 +68,13 @@ class Asker:
     """From a question to what is kept of its answer.
 
     clip: the file that a question is asked about (see `blind`). trained: sha256 of the clips that the adapter was
-    trained on, over the decoded samples.
+    trained on, over the decoded samples. pretrained: those that the model was pretrained on.
     """
 
     ask: Ask
     clip: Callable[[Item], Heard]
     trained: frozenset[str] = frozenset()
+    pretrained: Container[str] = frozenset()
 
     def __call__(self, work: Work) -> StoredAnswer:
         """Ask; a clip that cannot be read gives a `failed` answer.
@@ -80,6 +82,7 @@ class Asker:
         Raises:
             BudgetSpent: as `Ask`.
             StorageError: the clip of a blind control could not be written.
+            PretrainedError: the clip is one of the pretraining's; nothing is kept of the answer.
         """
         item, start = work.asked.item, time.perf_counter()
         try:
@@ -92,6 +95,9 @@ class Asker:
             return unheard(item, work.draw, failure, time.perf_counter() - start)
         kept = stored(work.asked, work.draw, answer, heard, time.perf_counter() - start)
         own = heard.own_sha256 or answer.audio.sha256
+        # Only now, because hashing a clip takes decoding it, and that has just been done.
+        if own in self.pretrained or answer.audio.sha256 in self.pretrained:
+            raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
         return replace(kept, seen=own in self.trained)
 
 

@@ -151,6 +151,33 @@ def test_an_adapter_of_another_base(
     assert "another model" in error.message
 
 
+def test_an_adapter_of_other_weights_of_the_same_shapes(
+    tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
+) -> None:
+    base = load(str(tiny_checkpoint))
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    identity = {"model": "mini", "weights_sha256": "0" * 64}
+    (folder / "spec.json").write_text(json.dumps({"schema": 1, "identity": identity}))
+    error = refused(base, folder, sound)
+    assert isinstance(error, UsageError)
+    own = base.spec.info.weights_sha256
+    assert own is not None
+    assert f"was trained on other weights: mini with sha256 000000000000, and {tiny_checkpoint} has {own[:12]}" in str(
+        error.message
+    )
+    (folder / "spec.json").write_text(json.dumps({"schema": 1, "identity": identity | {"weights_sha256": own}}))
+    assert answer(base.with_adapter(folder), sound) != answer(base, sound)
+
+
+@pytest.mark.parametrize("spec", ["", "[]", "{}", '{"identity": 3}', '{"identity": {"weights_sha256": null}}'])
+def test_an_adapter_that_does_not_name_its_weights(
+    spec: str, tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    (folder / "spec.json").write_text(spec)
+    assert load(str(tiny_checkpoint)).with_adapter(folder).spec.info.adapter_sha256 is not None
+
+
 def test_an_adapter_of_another_hub_model(tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
     config = json.loads((folder / "adapter_config.json").read_text())

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError
+from lalm_agent.eval.runs.trained import refuse_pretrained
+from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.records import AudioType, Method
 
 _HINT = "lalm-agent idk build writes such a file"
@@ -121,6 +123,18 @@ def read_rows(path: Path, root: Path | None = None, allow_one_class: bool = Fals
     found = RowSet(path, hashlib.sha256(data).hexdigest(), tuple(rows), root or path.parent)
     _check_classes(found, allow_one_class)
     return found
+
+
+def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
+    """The rows that a model is to be trained on. model: its reference.
+
+    Raises:
+        DataError: see `read_rows`.
+        PretrainedError: the model was pretrained on some of the clips.
+    """
+    rows = read_rows(path, root, allow_one_class)
+    refuse_pretrained(pretrained_clips_of(model), rows.clips, model, str(path))
+    return rows
 
 
 def check_clips(rows: RowSet, progress: Callable[[int], None] | None = None) -> float:

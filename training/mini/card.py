@@ -58,6 +58,8 @@ behind its audio. The two auxiliary heads are not in the file.
 {real_rows}
 The questions, options, captions and prompts are ours; the prompts' wording follows arXiv 2505.19294.
 {attribution}
+`pretrained_clips.u64` lists the clips by hash; `lalm-agent` refuses to evaluate or adapt the model on them.
+
 ## What it was taught
 
 Sounds: class of {sounds}, animal, source, count, order, background, trend, distance. Music: instrument of

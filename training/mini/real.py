@@ -60,6 +60,12 @@ class Recording:
         """Whether the group is kept away from the training; about one in ten is."""
         return crc32(f"{self.part}/{self.group}".encode()) % _HELD_OUT_OF == 0
 
+    @property
+    def used(self) -> bool:
+        """Whether anything of it is heard in training."""
+        heard = self.part == ESC10 or self.label.split("_")[0] in (*_HITS, *_LOOPS, *_SOUNDS)
+        return heard and not self.held_out
+
 
 def read_index(folder: Path) -> list[Recording]:
     """The recordings of the used parts.
@@ -94,7 +100,7 @@ def real_clips(folder: Path, seed: int) -> Iterator[tuple[Clip, str | None]]:
     rng = np.random.default_rng([seed, _STREAM])
     hits: list[NDArray[np.float32]] = []
     for recording in read_index(folder):
-        if recording.held_out:
+        if not recording.used:
             continue
         prefix = recording.label.split("_")[0]
         samples = audio.load(recording.file).mono(SAMPLE_RATE)

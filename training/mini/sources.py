@@ -1,6 +1,6 @@
 """Where the synthetic clips of a shard come from: the synthesiser, a few of them faint, drowned or silent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from lalm_agent.training.mini.store import Heard, Kind, without_samples
 from lalm_agent.training.synth.clips import FAINT_DB, drown, make_clip, make_silence
 from lalm_agent.training.synth.levels import Level
 from lalm_agent.training.synth.pools import Pool
-from lalm_agent.training.synth.records import Clip, Facts, SoundFacts, Split
+from lalm_agent.training.synth.records import Clip, Facts, Samples, SoundFacts, Split
 
 SILENCE = Facts(AudioType.SOUND, "silence", None, (), (), ("sound_event", "instrument", "word"), SoundFacts(()))
 """What is known about a silent clip: that nothing is in it."""
@@ -49,10 +49,19 @@ def shard_seeds(run_seed: int, shard: int, size: int) -> range:
     return range(first, first + size)
 
 
-def shard_items(seeds: range, shape: Shape) -> Iterator[tuple[NDArray[np.float16], Heard]]:
-    """Features and facts of these clips, one after another."""
+def shard_name(run_seed: int, shard: int) -> str:
+    """What a shard's files are called."""
+    return f"synthetic-{run_seed}-{shard:05d}"
+
+
+def shard_items(
+    seeds: range, shape: Shape, hear: Callable[[Samples], None] | None = None
+) -> Iterator[tuple[NDArray[np.float16], Heard]]:
+    """Features and facts of these clips, one after another. hear: is shown the samples of each."""
     extractor = feature_extractor(shape)
     for seed in seeds:
         clip, kind = synthetic(seed)
+        if hear is not None:
+            hear(clip.samples)
         mel = log_mel(extractor, clip.samples)
         yield mel, Heard(without_samples(clip), len(mel), kind)

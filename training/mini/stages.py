@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lalm_agent.models.pretrained_clips import FILE_NAME
 from lalm_agent.records import Method
+from lalm_agent.training.mini.pretrained import SUFFIX, Hashes, wanted_by, write_pretrained
 from lalm_agent.training.mini.recipe import Folders, Plan
-from lalm_agent.training.mini.sources import shard_items, shard_seeds
+from lalm_agent.training.mini.sources import shard_items, shard_name, shard_seeds
 from lalm_agent.training.mini.store import has_shard, mel_statistics, read_shards, write_shard
 from lalm_agent.training.synth.records import Split
 
@@ -34,11 +36,6 @@ class Job:
     folders: Folders
     plan: Plan
     shards: tuple[str, ...]
-
-
-def shard_name(seed: int, shard: int) -> str:
-    """The name of a synthetic shard."""
-    return f"synthetic-{seed}-{shard:05d}"
 
 
 def make_features(folders: Folders, plan: Plan, say: "Say") -> tuple[str, ...]:
@@ -73,8 +70,9 @@ def _each_shard(folders: Folders, plan: Plan, todo: list[int]) -> Iterator[None]
 
 
 def _make_shard(cache: Path, plan: Plan, shard: int) -> None:
-    seeds = shard_seeds(plan.seed, shard, plan.shard_clips)
-    write_shard(cache, shard_name(plan.seed, shard), shard_items(seeds, plan.shape))
+    seeds, name, hashes = shard_seeds(plan.seed, shard, plan.shard_clips), shard_name(plan.seed, shard), Hashes()
+    write_shard(cache, name, shard_items(seeds, plan.shape, hashes.add))
+    hashes.write(cache / f"{name}{SUFFIX}")
 
 
 def _single_thread() -> None:
@@ -171,6 +169,7 @@ def finish(state: "State", folders: Folders, plan: Plan, questions: int, say: "S
     weights = sum(parameter.numel() for parameter in state.model.parameters())
     export(state.model, state.normaliser, load_tokenizer(folders.tokenizer), plan.shape, folders.model)
     say(f"export: {folders.model}")
+    write_pretrained(wanted_by(plan, folders.cache, folders.real), folders.model / FILE_NAME, plan.workers, say)
     figures = report(Model.load(folders.model), Split.DEV, questions, 0, _METHODS) if questions else []
     for line in figures:
         say(line)

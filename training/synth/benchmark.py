@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioType
@@ -150,8 +151,13 @@ def _row(entry: Entry) -> dict[str, object]:
     }
 
 
+def pcm16(samples: Samples) -> NDArray[np.int16]:
+    """The 16-bit samples that are written for (n,) float32 in [-1, 1]."""
+    return np.round(samples * 32767).astype("<i2")
+
+
 def _write_wav(path: Path, samples: Samples) -> None:
-    pcm = np.round(samples * 32767).astype("<i2").tobytes()
+    pcm = pcm16(samples).tobytes()
     part = path.with_suffix(".part")
     with wave.open(str(part), "wb") as file:
         file.setnchannels(1)

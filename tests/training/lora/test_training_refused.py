@@ -132,7 +132,7 @@ def test_an_adapter_of_another_base_is_refused(
     assert run(command(rows, hub_folder, out, "--max-steps", "1")) == 0
     asked = ["ask", str(tmp_path / "0.wav"), "Which?", "--choice", "a", "--choice", "b", "--method", "lora"]
     said = refused(capsys, [*asked, "--model", "mini", "--adapter", str(out)])
-    assert "belongs to another model" in said
+    assert "was trained on other weights" in said
     # Nor is it trained on with another model.
     assert "is another run; what differs: model" in refused(
         capsys, command(rows, "mini", out, "--max-steps", "1")

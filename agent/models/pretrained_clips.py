@@ -1,0 +1,114 @@
+"""The clips that a checkpoint was pretrained on: no bank, training or evaluation of it may use them.
+
+A checkpoint's folder may hold `pretrained_clips.u64`: the eight bytes `clips64` and a line feed, then the first eight
+bytes of each clip's sha256 (`lalm_agent.audio.sha256`, over the decoded samples), sorted, each once. With 60,000
+clips in the file another clip is taken for one of them with a chance of 3e-15.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.errors import DataError
+
+FILE_NAME = "pretrained_clips.u64"
+"""Not `.bin`, which is what pickled weights are called: those are not fetched from the hub."""
+HASH_BYTES = 8
+_MAGIC = b"clips64\n"
+_BIG_ENDIAN = np.dtype(">u8")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PretrainedClips:
+    """A set of clips. `sha256 in clips` takes the hexadecimal sha256 of decoded samples.
+
+    hashes: (n,) uint64, rising: the first eight bytes of each hash, read as a big-endian number.
+    """
+
+    hashes: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """How many clips."""
+        return len(self.hashes)
+
+    def __contains__(self, sha256: object) -> bool:
+        """Whether a clip is one of them."""
+        if not isinstance(sha256, str) or len(sha256) < 2 * HASH_BYTES:
+            return False
+        wanted = np.uint64(int(sha256[: 2 * HASH_BYTES], 16))
+        place = int(np.searchsorted(self.hashes, wanted))
+        return place < len(self.hashes) and bool(self.hashes[place] == wanted)
+
+
+NO_CLIPS = PretrainedClips(np.zeros(0, dtype=np.uint64))
+"""Of a model that does not say what it was pretrained on."""
+
+
+def read_pretrained_clips(path: Path) -> PretrainedClips:
+    """Read such a file.
+
+    Raises:
+        DataError: it cannot be read, is of another form, or its hashes do not rise.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}", "restore it") from error
+    if not data.startswith(_MAGIC) or (len(data) - len(_MAGIC)) % HASH_BYTES:
+        raise DataError(f"{path} is no list of pretraining clips, or is cut short", "restore it, or remove it")
+    hashes = np.frombuffer(data, dtype=_BIG_ENDIAN, offset=len(_MAGIC)).astype(np.uint64)
+    if not bool((hashes[1:] > hashes[:-1]).all()):
+        raise DataError(f"{path} is damaged: its hashes do not rise", "restore it, or remove it")
+    return PretrainedClips(hashes)
+
+
+def clips_bytes(hashes: Iterable[bytes]) -> bytes:
+    """The bytes of such a file. hashes: eight bytes or more of each clip's sha256, in any order and as often as comes.
+
+    Raises:
+        ValueError: a hash is shorter.
+    """
+    kept = sorted({one[:HASH_BYTES] for one in hashes})
+    if any(len(one) < HASH_BYTES for one in kept):
+        raise ValueError(f"a hash has fewer than {HASH_BYTES} bytes")
+    return _MAGIC + b"".join(kept)
+
+
+def pretrained_clips_of(ref: str) -> PretrainedClips:
+    """The clips that a model's reference names: of `mini`, of a folder, of a hub id whose files are in the cache.
+
+    A model that does not say gives an empty set.
+
+    Raises:
+        DataError: the file is there and cannot be used.
+    """
+    if ref == "mini":
+        with resources.as_file(resources.files("lalm_agent.models.mini")) as folder:
+            return _of_folder(folder)
+    path = Path(ref).expanduser()
+    if ref.strip() and path.is_dir():
+        return _of_folder(path)
+    name, _, revision = ref.partition("@")
+    return NO_CLIPS if name.count("/") != 1 or ":" in ref else _of_cache(name, revision or None)
+
+
+def _of_folder(folder: Path) -> PretrainedClips:
+    path = folder / FILE_NAME
+    return read_pretrained_clips(path) if path.is_file() else NO_CLIPS
+
+
+def _of_cache(name: str, revision: str | None) -> PretrainedClips:
+    try:
+        import huggingface_hub
+    except ImportError:
+        return NO_CLIPS
+    try:
+        found: Any = huggingface_hub.try_to_load_from_cache(name, FILE_NAME, revision=revision)
+    except ValueError:
+        return NO_CLIPS
+    return read_pretrained_clips(Path(found)) if isinstance(found, str) else NO_CLIPS
