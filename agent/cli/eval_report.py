@@ -8,7 +8,7 @@ import typer
 
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.runs.plan import Plan
-from lalm_agent.eval.runs.progress import Tally
+from lalm_agent.eval.runs.progress import Progress, Tally, show_progress
 from lalm_agent.terminal import printable
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Report:
         say(f"tools: {', '.join(f'{node}={name}' for node, name in identity.tools.items())}")
         for note in self._notes():
             say(f"note: {note}")
+
+    def progress(self, tally: Tally, total: int) -> Progress:
+        """What is seen while the questions are asked."""
+        return show_progress(tally, total)
 
     def stopping(self, out: int) -> None:
         """After the first Ctrl-C."""

@@ -16,6 +16,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
+from lalm_agent.eval.runs.spec import Identity
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import Method
 
@@ -43,7 +44,7 @@ def evaluate_data(flags: dict[str, Any], wanted: EvalOptions) -> int:
         return dry_run(config, wanted, benchmark)
     with ExitStack() as stack:
         try:
-            return _run(config, wanted, benchmark, stack)
+            return run_folder(config, wanted, benchmark, stack)
         except MismatchError as error:
             for line in error.fields:
                 say(f"differs: {line}")
@@ -80,27 +81,41 @@ def _check_given(config: AgentConfig, wanted: EvalOptions, flags: dict[str, Any]
             raise UsageError(f"{flag} {source} and --tool {node}=… both fill the node {node}", "give one of the two")
 
 
-def _run(config: AgentConfig, wanted: EvalOptions, benchmark: Benchmark, stack: ExitStack) -> int:
+def run_folder(
+    config: AgentConfig,
+    wanted: EvalOptions,
+    benchmark: Benchmark,
+    stack: ExitStack,
+    model: Any = None,
+    speaking: Callable[[EvalOptions, Identity, Plan, str], Report] = Report,
+) -> int:
+    """Ask what is left of a run folder; the exit code.
+
+    model: a loaded model in place of that of the settings. speaking: what says how it goes.
+
+    Raises:
+        As `evaluate_data`, and MismatchError where the folder is another run's.
+    """
+    from lalm_agent.cli.eval_asking import ask_everything, refuse_answered
     from lalm_agent.eval.runs.folder import RunFolder
 
     folder = stack.enter_context(RunFolder(wanted.out))
     plan = make_plan(benchmark, wanted.wanted(config.seed, config.model), folder.items, folder.answers)
     check_clips(plan)
     clip = clip_source(wanted, benchmark, plan, config, wanted.out)
-    agent, given = make_agent(config, wanted, plan, stack)
+    agent, given = make_agent(config, wanted, plan, stack, model)
     identity = identity_of(agent, wanted, benchmark, given)
     folder.check(identity, loaded=False)
-    if plan.works or folder.spec is None:
+    if model is None and (plan.works or folder.spec is None):
         say("loading the model")
     # Also for a finished run: weights that changed under the same name make it another run.
     identity = loaded_identity(identity, agent.spec)
     folder.check(identity)
+    refuse_answered(folder, config.model)
     identity = folder.grown(identity)
-    report = Report(wanted, identity, plan, agent.spec.device)
+    report = speaking(wanted, identity, plan, agent.spec.device)
     if not plan.works and folder.spec is not None:
         return report.nothing_to_do(folder)
-    from lalm_agent.cli.eval_asking import ask_everything
-
     return ask_everything(agent, folder, plan, clip, report)
 
 
@@ -123,8 +138,12 @@ def clip_source(
     return Real(root)
 
 
-def make_agent(config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: ExitStack) -> tuple[Any, dict[str, str]]:
+def make_agent(
+    config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: ExitStack, model: Any = None
+) -> tuple[Any, dict[str, str]]:
     """An agent that has not loaded its model yet, and the names of the tools that are given by the data.
+
+    model: a loaded one for it.
 
     Raises:
         UsageError: a node or tool that does not exist, or data that give no content.
@@ -147,7 +166,7 @@ def make_agent(config: AgentConfig, wanted: EvalOptions, plan: Plan, stack: Exit
         stack.callback(cached.close)
         return cached
 
-    agent = Agent(config, tools={**config.tools, **given}, batch_rows=wanted.batch_size, wrap=wrap)
+    agent = Agent(config, model=model, tools={**config.tools, **given}, batch_rows=wanted.batch_size, wrap=wrap)
     return agent, {node: tool.name for node, tool in given.items()}
 
 

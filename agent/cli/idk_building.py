@@ -15,10 +15,12 @@ from lalm_agent.cli.idk_render import built_lines
 from lalm_agent.cli.idk_scoring import Graded, graded
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import audio_file
+from lalm_agent.eval.runs.trained import refuse_pretrained
 from lalm_agent.hints import did_you_mean
+from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import Method
-from lalm_agent.training.idk.bank import bank_sha256, read_bank, require_draws
+from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
 from lalm_agent.training.idk.blind import Solved, require_blind_twin, solved_blind
 from lalm_agent.training.idk.build import BuildPlan, Made, Source, build, check_plan, class_counts
 from lalm_agent.training.idk.rows import IdkRow, Manifest, Origin, manifest_text, meta_path, set_bytes, write_set
@@ -31,8 +33,8 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Blind:
-    """What the second bank says, and what the manifest says of it."""
+class Blind:
+    """What the second bank of `--blind` says, and what the manifest says of it."""
 
     solved: Solved
     facts: Mapping[str, Any]
@@ -54,18 +56,47 @@ def build_set(given: Mapping[str, Any]) -> int:
         return found.code
     plan = _plan(given, words, found.n)
     check_plan(plan)
-    if found.bank.identity.audio != "real":
-        raise UsageError(f"{given['bank']} was sampled without the clips", "give it as --blind of another bank")
-    if found.bank.identity.method not in _METHODS:
-        raise UsageError(
-            f"{given['bank']} was asked by {found.bank.identity.method}, and adapters are trained on other prompts",
-            f"sample with --method {' or '.join(_METHODS)}",
-        )
+    require_trainable(found.bank, given["bank"])
+    model, heard = found.bank.identity.model, (question.audio_sha256 for question in found.bank.questions)
+    refuse_pretrained(pretrained_clips_of(model), heard, model, str(given["bank"]))
     blind = None if given["blind"] is None else _blind(given["blind"], found, plan, settings)
-    made = build(found.counted, _source(found), plan, blind.solved.by_id if blind else None)
-    root = given["audio_root"] or (Path(found.bank.audio_root) if found.bank.audio_root else None)
+    made = build(found.counted, source_of(found), plan, blind.solved.by_id if blind else None)
+    manifest, data = described(found, plan, made, clip_root(found, given["audio_root"]), blind)
+    return _write(given, manifest, data)
+
+
+def require_trainable(bank: Bank, folder: Path, methods: Sequence[Method] = _METHODS) -> None:
+    """Refuse a bank that no adapter can be trained from. methods: that its questions may have been asked by.
+
+    Raises:
+        UsageError: it was sampled without the clips, or by another method.
+    """
+    if bank.identity.audio != "real":
+        raise UsageError(f"{folder} was sampled without the clips", "give it as --blind of another bank")
+    if bank.identity.method not in methods:
+        raise UsageError(
+            f"{folder} was asked by {bank.identity.method}, and adapters are trained on other prompts",
+            f"sample with --method {' or '.join(methods)}",
+        )
+
+
+def clip_root(found: Graded, given: Path | None) -> Path | None:
+    """The folder that a bank's clips are named from: as given, or where it was sampled; None where nobody knows."""
+    return given or (Path(found.bank.audio_root) if found.bank.audio_root else None)
+
+
+def described(
+    found: Graded, plan: BuildPlan, made: Made, root: Path | None, blind: Blind | None = None
+) -> tuple[Manifest, bytes]:
+    """A set's manifest, and the bytes of its rows with the paths of their clips.
+
+    Raises:
+        DataError: clips are not there.
+    """
     made = replace(made, rows=_placed(made.rows, root))
-    return _write(given, _manifest(found, plan, made, blind, root), set_bytes(made.rows))
+    data = set_bytes(made.rows)
+    manifest = _manifest(found, plan, made, blind, root)
+    return replace(manifest, rows_sha256=hashlib.sha256(data).hexdigest()), data
 
 
 def _words(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,13 +127,14 @@ def _plan(given: Mapping[str, Any], words: Mapping[str, Any], n: int) -> BuildPl
     )
 
 
-def _source(found: Graded) -> Source:
+def source_of(found: Graded) -> Source:
+    """What the rows name as theirs."""
     identity = found.bank.identity
     origin = Origin(found.bank.run_id, bank_sha256(found.bank, found.n), identity.data.sha256)
     return Source(origin, Method(identity.method), found.scorer)
 
 
-def _blind(folder: Path, found: Graded, plan: BuildPlan, settings: Mapping[str, Any]) -> _Blind:
+def _blind(folder: Path, found: Graded, plan: BuildPlan, settings: Mapping[str, Any]) -> Blind:
     bank = read_bank(folder)
     require_blind_twin(found.bank, bank)
     require_draws(bank, plan.n, "the blind bank")
@@ -115,7 +147,7 @@ def _blind(folder: Path, found: Graded, plan: BuildPlan, settings: Mapping[str, 
         "solved": solved.solved,
         "undefined": solved.undefined,
     }
-    return _Blind(solved, facts)
+    return Blind(solved, facts)
 
 
 def _placed(rows: Sequence[IdkRow], root: Path | None) -> tuple[IdkRow, ...]:
@@ -135,11 +167,11 @@ def _placed(rows: Sequence[IdkRow], root: Path | None) -> tuple[IdkRow, ...]:
     return tuple(replace(row, audio=str(paths[row.audio])) for row in rows)
 
 
-def _manifest(found: Graded, plan: BuildPlan, made: Made, blind: _Blind | None, root: Path | None) -> Manifest:
+def _manifest(found: Graded, plan: BuildPlan, made: Made, blind: Blind | None, root: Path | None) -> Manifest:
     identity, rows = found.bank.identity, made.rows
     at_k = plan.k - 1
     return Manifest(
-        origin=_source(found).origin,
+        origin=source_of(found).origin,
         model=identity.model,
         weights_sha256=identity.weights_sha256,
         adapter_sha256=identity.adapter_sha256,
@@ -177,7 +209,6 @@ def _manifest(found: Graded, plan: BuildPlan, made: Made, blind: _Blind | None, 
 
 def _write(given: Mapping[str, Any], manifest: Manifest, data: bytes) -> int:
     out: Path = given["out"]
-    manifest = replace(manifest, rows_sha256=hashlib.sha256(data).hexdigest())
     files = {out: data, meta_path(out): manifest_text(manifest).encode()}
     if not given["force"]:
         for path, wanted in files.items():

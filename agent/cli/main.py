@@ -9,7 +9,7 @@ import traceback
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from lalm_agent.cli import ask, data, doctor, graph, idk, models, rescore, score, tools, train
+from lalm_agent.cli import ask, data, doctor, graph, idk, models, reproduce, rescore, score, tools, train, transfer
 from lalm_agent.cli import eval as eval_
 from lalm_agent.errors import LalmError
 from lalm_agent.terminal import printable
@@ -31,6 +31,8 @@ app.command("eval")(eval_.evaluate)
 app.command("score")(score.score)
 app.command("rescore")(rescore.rescore)
 app.command("train")(train.train)
+app.command("transfer")(transfer.transfer)
+app.command("reproduce")(reproduce.reproduce)
 app.command("tools")(tools.tools)
 app.command("models")(models.models)
 app.command("graph")(graph.graph)

@@ -46,7 +46,7 @@ def load_base(config: AgentConfig, device: str, stack: ExitStack) -> Base:
         DataError: its files cannot be used.
     """
     ref = config.model
-    _refuse_no_checkpoint(ref)
+    require_checkpoint(ref)
     options = LoadOptions(device, config.dtype, config.trust_remote_code, config.allow_pickle)
     folder = ref
     if ref == "mini":
@@ -96,6 +96,17 @@ def with_lora(base: Base, recipe: Recipe) -> Any:
         return get_peft_model(model, config)
 
 
+def take_off(base: Base, model: Any) -> None:
+    """Leave the base as it answers: without the LoRA layers of `with_lora`, in evaluation, with its cache.
+
+    model: what `with_lora` returned. The audio encoder's memory (`encode_once`) stays.
+    """
+    model.unload()
+    inner = base.checkpoint.model
+    inner.config.get_text_config().use_cache = True
+    inner.eval()
+
+
 @contextlib.contextmanager
 def late_peft() -> Iterator[None]:
     """Peft asks transformers for something by a name that is about to go, and every user would read of it."""
@@ -104,7 +115,12 @@ def late_peft() -> Iterator[None]:
         yield
 
 
-def _refuse_no_checkpoint(ref: str) -> None:
+def require_checkpoint(ref: str) -> None:
+    """Refuse a model that takes no adapter, by its reference.
+
+    Raises:
+        UsageError: an endpoint or a script.
+    """
     if ref.startswith(("openai:", "scripted:")):
         raise UsageError(f"the model {ref} takes no adapter", _NOT_HERE)
 

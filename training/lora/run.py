@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
@@ -14,8 +14,11 @@ from lalm_agent.records import Method
 from lalm_agent.training.lora import launching
 from lalm_agent.training.lora.folder import LOG, TENSORBOARD, AdapterFolder
 from lalm_agent.training.lora.recipe import Recipe, shown, total_steps
-from lalm_agent.training.lora.rows import RowSet, check_clips, class_counts, prompt_of, read_rows
+from lalm_agent.training.lora.rows import RowSet, check_clips, class_counts, prompt_of, rows_for
 from lalm_agent.training.lora.spec import DataIdentity, Identity, TrainingSpec, session
+
+if TYPE_CHECKING:
+    from lalm_agent.training.lora.network import Base
 
 Say = Callable[[str], None]
 _SAVES = 10
@@ -28,7 +31,7 @@ class TrainRequest:
     config: model, device, dtype and the like. preset: the recipe's name, for the record.
     prompt: `baseline` or `agent`; None for what the rows were made with.
     save_every: steps between checkpoints; None for ten in all.
-    command: as it was typed.
+    command: as it was typed. progress: whether steps are shown as they are made.
     """
 
     data: Path
@@ -42,6 +45,7 @@ class TrainRequest:
     save_every: int | None = None
     gradient_checkpointing: bool = False
     command: tuple[str, ...] = ()
+    progress: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,19 @@ class _Ready:
     settings: Any
 
 
-def train(request: TrainRequest, say: Say) -> Trained:
+def train(request: TrainRequest, say: Say, base: "Base | None" = None) -> Trained:
     """Train an adapter, or go on with it, or find it finished.
 
     say: takes a line for the user; called in the main process only.
+    base: the model of the settings, loaded and without an adapter; it comes back so. None to load it here.
 
     Raises:
         UsageError: the call is wrong, the folder is another training's, or the model takes no such adapter.
+        PretrainedError: the model was pretrained on some of the clips.
         DataError: rows, clips or checkpoint files cannot be used; the loss is no number; the disk is full.
     """
     main = launching.is_main()
-    rows = read_rows(request.data, request.audio_root, request.allow_one_class)
+    rows = rows_for(request.config.model, request.data, request.audio_root, request.allow_one_class)
     identity = _identity(request, rows)
     with AdapterFolder(request.out, main) as folder, ExitStack() as stack:
         folder.check(identity, loaded=False)
@@ -103,14 +109,19 @@ def train(request: TrainRequest, say: Say) -> Trained:
         speak = say if main else _silent
         if main:
             _say_before(request, rows, identity, check_clips(rows), say)
-        ready = _prepare(request, rows, identity, stack, speak)
+        ready = _prepare(request, rows, identity, stack, speak, base)
         folder.check(ready.identity)
-        return _train(ready, folder, speak)
+        done = _train(ready, folder, speak)
+        if base is not None:
+            from lalm_agent.training.lora.network import take_off
+
+            take_off(base, ready.model)
+        return done
 
 
 def estimate(request: TrainRequest, say: Say) -> Estimated:
     """What a training would take, by two real passes; nothing is written. Raises as `train` does."""
-    rows = read_rows(request.data, request.audio_root, request.allow_one_class)
+    rows = rows_for(request.config.model, request.data, request.audio_root, request.allow_one_class)
     identity = _identity(request, rows)
     audio_s = check_clips(rows)
     _say_before(request, rows, identity, audio_s, say)
@@ -166,7 +177,8 @@ def _train(ready: _Ready, folder: AdapterFolder, say: Say) -> Trained:
                     sessions=(*before, started),
                 )
             )
-            callbacks += _callbacks(folder.path, done, steps, say, stack)
+            progress = (done, steps) if request.progress else None
+            callbacks += _callbacks(folder.path, done, progress, say, stack)
         stack.enter_context(quiet_libraries())
         trainer = make_trainer(ready.model, ready.settings, Examples(ready.rows.rows), ready.collator, callbacks)
         try:
@@ -181,7 +193,9 @@ def _train(ready: _Ready, folder: AdapterFolder, say: Say) -> Trained:
     return Trained(request.out, steps, last.get("loss"))
 
 
-def _prepare(request: TrainRequest, rows: RowSet, identity: Identity, stack: ExitStack, say: Say) -> _Ready:
+def _prepare(
+    request: TrainRequest, rows: RowSet, identity: Identity, stack: ExitStack, say: Say, base: "Base | None" = None
+) -> _Ready:
     from lalm_agent.training.lora.encoded_once import encode_once
     from lalm_agent.training.lora.examples import Collator
     from lalm_agent.training.lora.network import load_base, pick_device, quiet_libraries, with_lora
@@ -190,11 +204,12 @@ def _prepare(request: TrainRequest, rows: RowSet, identity: Identity, stack: Exi
     every = request.save_every or max(_SAVES, _steps(request, rows) // _SAVES)
     running = Running(pick_device(request.config.device), every, identity.processes, request.gradient_checkpointing)
     settings = arguments(request.out, request.recipe, running)
-    say(f"loading the model {request.config.model}")
+    if base is None:
+        say(f"loading the model {request.config.model}")
     # Sharded weights start on the CPU and reach the device shard by shard.
     sharded = identity.strategy in ("fsdp", "deepspeed")
     with quiet_libraries():
-        base = load_base(request.config, "cpu" if sharded else str(settings.device), stack)
+        base = base or load_base(request.config, "cpu" if sharded else str(settings.device), stack)
         model = with_lora(base, request.recipe)
         if not sharded:
             encode_once(base.checkpoint.model)
@@ -205,7 +220,7 @@ def _prepare(request: TrainRequest, rows: RowSet, identity: Identity, stack: Exi
     return _Ready(request, rows, identity.model_copy(update=known), base, model, collator, settings)
 
 
-def _callbacks(folder: Path, done: int, steps: int, say: Say, stack: ExitStack) -> list[Any]:
+def _callbacks(folder: Path, done: int, progress: tuple[int, int] | None, say: Say, stack: ExitStack) -> list[Any]:
     from lalm_agent.training.lora.logs import Progress, StepJournal, TensorBoard
 
     callbacks: list[Any] = [StepJournal(folder / LOG, done)]
@@ -213,7 +228,8 @@ def _callbacks(folder: Path, done: int, steps: int, say: Say, stack: ExitStack) 
         callbacks.append(TensorBoard(folder / TENSORBOARD, done))
     else:
         say(f"note: no files for TensorBoard without it: {install_line('train')}")
-    callbacks.append(Progress(done, steps, say))
+    if progress is not None:
+        callbacks.append(Progress(*progress, say))
     for callback in callbacks:
         stack.callback(callback.close)
     return callbacks

@@ -1,0 +1,121 @@
+"""`lalm-agent transfer` where it cannot go on: one clear line, exit 2, and what was done stays."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent.training.lora.folder import CONFIG
+from lalm_agent.training.transfer.arms import Arm, Job
+from lalm_agent.training.transfer.layout import StudyFolder
+
+FIRST = Job("sound", Arm.KN, 0)
+
+
+def refused(place: Any, said: Any, *more: str, **given: Any) -> str:
+    """The error line; exit 2, and one hint behind it."""
+    said()
+    assert place.transfer("--jobs", "1", "--forgetting", "0", *more, **given) == 2
+    lines = said()[1].splitlines()
+    assert [line.split(":")[0] for line in lines[-2:]] == ["error", "try"]
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    found: str = lines[-2]
+    return found
+
+
+def change(path: Path, how: Any) -> None:
+    """Change the lines of a file of JSON lines."""
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    path.write_text("".join(f"{json.dumps(line | how(line))}\n" for line in lines), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("modality", "reply", "message"), [("music", "cow", "questions are IDK"), ("speech", None, "are kept")]
+)
+def test_a_source_of_one_class_is_refused(
+    modality: str, reply: str | None, message: str, study_place: Any, said: Any
+) -> None:
+    bank = study_place.path / "bank"
+    gold = {line["id"]: line["gold"] for line in map(json.loads, (bank / "items.jsonl").read_text().splitlines())}
+
+    def answered(line: dict[str, Any]) -> dict[str, Any]:
+        return {"reply": reply or gold[line["id"]]} if line["id"].startswith(modality) else {}
+
+    change(bank / "answers.jsonl", answered)
+    found = refused(study_place, said)
+    assert found.startswith(f"error: {modality}: ")
+    assert message in found
+    assert not study_place.out.exists()
+
+
+def test_a_bank_without_one_modality_is_refused(study_place: Any, said: Any) -> None:
+    change(
+        study_place.path / "bank" / "items.jsonl",
+        lambda line: {"groups": [["modality", "sound"]]} if line["id"].startswith("speech") else {},
+    )
+    assert refused(study_place, said).startswith("error: the bank has no questions of speech")
+    assert not study_place.out.exists()
+
+
+def test_impossible_targets_list_the_candidates(study_place: Any, said: Any) -> None:
+    found = refused(study_place, said, "--target-modules", ".*query")
+    assert "no module of this model is called '.*query'; candidates: " in found
+    assert not study_place.files()
+
+
+def test_a_bank_of_other_weights_is_refused(study_place: Any, said: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = Path(shutil.copytree(study_place.model, study_place.path / "other"))
+    weights = load_file(other / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] += 1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    assert "the bank was sampled from " in refused(study_place, said, "--model", str(other))
+    assert not study_place.out.exists()
+
+
+def test_a_loss_that_is_no_number_names_the_adapter_and_keeps_the_rest(study_place: Any, said: Any) -> None:
+    # A rate that throws the weights out of float32's range after the first step.
+    found = refused(study_place, said, "--learning-rate", "1e30", "--max-steps", "3")
+    assert f"error: {FIRST.name}: " in found
+    assert "is no finite number" in found
+    folder = StudyFolder(study_place.out)
+    assert len((folder.baseline / "answers.jsonl").read_text("utf-8").splitlines()) == 12
+    assert not (folder.adapter(FIRST) / CONFIG).exists()
+    assert not folder.run(FIRST).exists()
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said: Any) -> None:
+    from lalm_agent.eval import journal
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lalm_agent.training.lora.export.write_whole", _full)
+        assert "cannot be written: No space left on device" in refused(study_place, said)
+    done = study_place.files()
+    folder = StudyFolder(study_place.out)
+    assert not (folder.adapter(FIRST) / CONFIG).exists()
+    # It goes on, and the next full disk is met in the first adapter's run.
+    write, answers = journal._write, list[bytes]()
+
+    def full_from_the_third(file: int, data: bytes) -> None:
+        if b'"audio_sha256"' in data:
+            answers.append(data)
+        if len(answers) >= 3:
+            _full()
+        write(file, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_write", full_from_the_third)
+        assert f"error: {FIRST.name}: " in refused(study_place, said)
+    assert (folder.adapter(FIRST) / CONFIG).is_file()
+    assert len((folder.run(FIRST) / "answers.jsonl").read_text("utf-8").splitlines()) == 2
+    baseline = {path: when for path, when in done.items() if path.startswith(str(folder.baseline))}
+    assert baseline
+    assert baseline.items() <= study_place.files().items()

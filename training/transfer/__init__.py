@@ -1,0 +1,1 @@
+"""Whether what an adapter learned on one modality transfers to the others."""

@@ -1,0 +1,152 @@
+"""What adapters cost the model: the same probe before and after, compared question by question and clip by clip.
+
+The probe asks about forced choices, types and contents: `lalm_agent.training.transfer.probing`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.training.idk.curve import NO_MODALITY
+from lalm_agent.training.transfer.arms import Arm, Job
+from lalm_agent.training.transfer.layout import StudyFolder
+from lalm_agent.training.transfer.probe_result import ForgettingResult, read_result, write_result
+from lalm_agent.training.transfer.probing import Probed, probe, probe_items, sounds_under
+from lalm_agent.training.transfer.resampling import clip_draws, drawn_mean, mean_figure, seed_draws
+from lalm_agent.training.transfer.schema import ForgettingRow
+
+__all__ = [
+    "FIGURES",
+    "ForgettingResult",
+    "ForgettingRow",
+    "Probed",
+    "compare",
+    "forgetting_rows",
+    "probe",
+    "probe_items",
+    "read_result",
+    "sounds_under",
+    "write_result",
+]
+
+FIGURES = ("forced_choice", "type", "content")
+"""Accuracy of the forced choice without IDK, of the type step, and mean score of the content step; all in [0, 1]."""
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A question or a clip: its value before, and after for each adapter."""
+
+    clip: str
+    modality: str | None
+    before: float
+    after: tuple[float, ...]
+
+
+def forgetting_rows(folder: StudyFolder, how: Resampling) -> tuple[ForgettingRow, ...]:
+    """The comparison for each source modality and arm whose probes lie in a study's folder; none without `before`.
+
+    Raises:
+        DataError: a probe is damaged, or not of this study.
+    """
+    if not folder.forgetting_before.is_file():
+        return ()
+    before = read_result(folder.forgetting_before)
+    others = sorted(path for path in folder.forgetting.glob("*.json") if path != folder.forgetting_before)
+    groups: dict[tuple[str, Arm], dict[Job, ForgettingResult]] = {}
+    for job in sorted(Job.parse(path.stem) for path in others):
+        groups.setdefault((job.source, job.arm), {})[job] = read_result(folder.forgetting_after(job))
+    return tuple(row for after in groups.values() for row in compare(before, after, how))
+
+
+def compare(
+    before: ForgettingResult, after: Mapping[Job, ForgettingResult], how: Resampling
+) -> tuple[ForgettingRow, ...]:
+    """What changed, paired over what all probes were asked: a row for each figure, in all and by modality.
+
+    after: adapters of one source and arm that differ in their seed. Intervals are over clips and seeds, as in
+    `resampling`. Questions about clips that any of the adapters was trained on are left out.
+
+    Raises:
+        DataError: a probe of another model, of other prompts or of other questions.
+        ValueError: no adapters, or of several sources or arms.
+    """
+    if len({(job.source, job.arm) for job in after}) != 1:
+        raise ValueError("the adapters to compare are of one source and arm")
+    jobs = sorted(after)
+    probes = [after[job] for job in jobs]
+    for one in probes:
+        _require_twin(before, one)
+    rows = []
+    for figure in FIGURES:
+        units = _units(figure, before, probes)
+        for group in (ALL, *sorted({unit.modality or NO_MODALITY for unit in units})):
+            members = [unit for unit in units if group in (ALL, unit.modality or NO_MODALITY)]
+            if members:
+                rows.append(_row(figure, group, members, jobs, how))
+    return tuple(rows)
+
+
+def _row(figure: str, group: str, units: Sequence[_Unit], jobs: Sequence[Job], how: Resampling) -> ForgettingRow:
+    clips = [unit.clip for unit in units]
+    draws = clip_draws(clips, f"forgetting {figure} {group}", how)
+    columns = np.array([draws.order[clip] for clip in clips])
+    values = np.array([(1.0, unit.before, *unit.after) for unit in units])
+    sums = np.stack([np.bincount(columns, column, minlength=len(draws.order)) for column in values.T])
+    drawn = draws.weights @ sums.T
+    means, drawn_means = values[:, 1:].mean(axis=0), drawn[:, 1:] / drawn[:, :1]
+    picks = seed_draws(len(jobs), jobs[0].source, how)
+    changes = drawn_means[:, 1:] - drawn_means[:, :1]
+    return ForgettingRow(
+        source=jobs[0].source,
+        arm=jobs[0].arm,
+        figure=figure,
+        modality=group,
+        n=len(units),
+        n_clips=len(draws.order),
+        seeds=tuple(job.seed for job in jobs),
+        before=float(means[0]),
+        after=mean_figure(means[1:], drawn_mean(drawn_means[:, 1:], picks), how),
+        difference=mean_figure(means[1:] - means[0], drawn_mean(changes, picks), how),
+    )
+
+
+def _units(figure: str, before: ForgettingResult, after: Sequence[ForgettingResult]) -> list[_Unit]:
+    """Those that have a value in every probe, in a fixed order."""
+    values = [_values(figure, one) for one in (before, *after)]
+    names = [name for name in sorted(values[0]) if all(name in one for one in values)]
+    found = []
+    for name in names:
+        clip = before.questions[name].clip if figure == "forced_choice" else name
+        modality = (before.questions if figure == "forced_choice" else before.clips)[name].modality
+        found.append(_Unit(clip, modality, values[0][name], tuple(one[name] for one in values[1:])))
+    return found
+
+
+def _values(figure: str, result: ForgettingResult) -> dict[str, float]:
+    """By question's id, or by clip's sha256; without those that have no value."""
+    if figure == "forced_choice":
+        return {name: float(one.right) for name, one in result.questions.items()}
+    if figure == "type":
+        return {name: float(one.type_right) for name, one in result.clips.items() if one.type_right is not None}
+    return {name: one.content_score for name, one in result.clips.items() if one.content_score is not None}
+
+
+def _require_twin(before: ForgettingResult, after: ForgettingResult) -> None:
+    """Refuse what cannot be paired."""
+    reason = None
+    asked = after.questions.keys() | set(after.excluded)
+    if before.model.adapter_sha256 is not None:
+        reason = f"{before.name} has an adapter"
+    elif (before.model.weights_sha256, before.model.dtype) != (after.model.weights_sha256, after.model.dtype):
+        reason = f"{after.name} is of another model, or of another precision"
+    elif (before.prompts, before.max_new_tokens) != (after.prompts, after.max_new_tokens):
+        reason = f"{after.name} was asked by other prompts"
+    elif not (before.questions.keys() <= asked and after.questions.keys() <= before.questions.keys()):
+        reason = f"{after.name} was asked other questions"
+    if reason is not None:
+        raise DataError(f"the probes {before.name} and {after.name} cannot be compared: {reason}", "probe both again")

@@ -1,0 +1,118 @@
+"""What a probe for forgetting found, and its file."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.journal import write_whole
+
+SCHEMA = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProbedQuestion(_Record):
+    """The forced choice of one question.
+
+    clip: sha256 of its clip. chosen: the likeliest choice; right: whether it is the right one. chance: what guessing
+    gets, 1 over the number of distinct choices.
+    """
+
+    id: str
+    clip: str
+    modality: str | None
+    chosen: str
+    right: bool
+    chance: float
+
+
+class ProbedClip(_Record):
+    """The agent's first two steps about one clip.
+
+    type: what was found; None where no single type was named. type_right: None where the data do not say the type.
+    content: the model's words; content_score: in [0, 1]; both None where the data have no reference.
+    """
+
+    sha256: str
+    modality: str | None
+    type: str | None
+    type_right: bool | None
+    content: str | None
+    content_score: float | None
+
+
+class ProbedModel(_Record):
+    """Who was asked: `lalm_agent.records.ModelInfo`, with the precision."""
+
+    ref: str
+    revision: str | None
+    weights_sha256: str | None
+    adapter_sha256: str | None
+    dtype: str
+
+
+class ForgettingResult(_Record):
+    """A probe of one model, with an adapter on all its steps or without.
+
+    name: of the adapter, `before` without one. prompts: sha256 of each prompt with its slots left open.
+    scores: modality -> the name of its content score.
+    questions, clips: by id and by sha256. excluded: ids of questions about clips that the adapter was trained on.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    name: str
+    model: ProbedModel
+    prompts: dict[str, str]
+    max_new_tokens: int
+    scores: dict[str, str]
+    questions: dict[str, ProbedQuestion]
+    clips: dict[str, ProbedClip]
+    excluded: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _clips_are_there(self) -> Self:
+        if any(one.clip not in self.clips for one in self.questions.values()):
+            raise ValueError("a question's clip is not among the clips")
+        return self
+
+
+def write_result(path: Path, result: ForgettingResult) -> None:
+    """Write a probe whole; its folder is made where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    fields = result.model_dump(mode="json", by_alias=True)
+    data = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be made: {error.strerror or error}", "another folder") from error
+    write_whole(path, data.encode())
+
+
+def read_result(path: Path) -> ForgettingResult:
+    """Read a probe.
+
+    Raises:
+        DataError: it is missing, damaged, or of a newer version.
+    """
+    try:
+        fields: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "remove it and probe again") from error
+    version = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        what = f"{path} is of version {version}, this program reads up to {SCHEMA}"
+        raise DataError(what, "use a newer lalm-agent")
+    try:
+        return ForgettingResult.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path} is no probe: {where}: {first['msg']}", "remove it and probe again") from error

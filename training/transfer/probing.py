@@ -1,0 +1,222 @@
+"""Asks a model what an adapter may have cost it: forced choices without IDK, the type step, the content step.
+
+- Forced choice: the likeliest choice under the baseline's prompt, by log-probability per token (as for the confidence:
+  `lalm_agent.models.base.OptionScore`). IDK is no option, so a model that learned to refuse still shows what it knows.
+- Type: the agent's first prompt, greedy, read as the agent reads it.
+- Content: the agent's second prompt with the data's type, greedy, scored against the item's reference content.
+
+The two steps are asked once a clip. Questions without a right answer are left out: their clips may be silence or noise.
+An open question has no forced choice, a clip of mixed modality no type and no content.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lalm_agent import prompts
+from lalm_agent.audio import Sound, load
+from lalm_agent.config import DEFAULT_MAX_AUDIO_S
+from lalm_agent.errors import PermanentBackendError, UsageError
+from lalm_agent.eval.grade import Outcome, outcome_of
+from lalm_agent.eval.items import Item, audio_file
+from lalm_agent.eval.runs.selection import order_key
+from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
+from lalm_agent.policy import found_type
+from lalm_agent.records import AudioType, Method
+from lalm_agent.training.transfer.probe_result import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion
+from lalm_agent.training.transfer.text_scores import token_f1, word_score
+
+BEFORE = "before"
+"""Name of the probe of the model without an adapter."""
+SCORES = {AudioType.SOUND: "token F1", AudioType.MUSIC: "token F1", AudioType.SPEECH: "1 - min(1, WER)"}
+MAX_NEW_TOKENS = 128
+"""Room for a transcript of the 30 s that a model hears; a reply is cut off there."""
+
+ClipOf = Callable[[Item], Sound]
+Say = Callable[[str], None]
+
+_CLIPS_A_CALL = 8
+_SPEAK_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Whose probe it is.
+
+    name: of the adapter that the model has on. seen: sha256 of the clips that it was trained on, which are not asked
+    about (`lalm_agent.eval.runs.trained.trained_clips`).
+    """
+
+    name: str = BEFORE
+    seen: Collection[str] = frozenset()
+
+
+def sounds_under(root: Path, max_s: float = DEFAULT_MAX_AUDIO_S) -> ClipOf:
+    """The clips of a benchmark, decoded from under its audio root. Raises DataError as `audio.load` does."""
+    return lambda item: load(audio_file(root, item.audio), max_s)
+
+
+def probe_items(items: Sequence[Item], n: int) -> list[Item]:
+    """At most n items for a probe, as many of each modality as there are: those that a probe can use.
+
+    Questions with choices, a right answer, one of the three types and a reference content come in the order of asking
+    (a hash of their id), so that a larger n adds to a smaller one.
+    """
+    usable = [item for item in sorted(items, key=order_key) if _is_usable(item)]
+    kinds = [[item for item in usable if item.audio_type is kind] for kind in AudioType]
+    turns = [kind[place] for place in range(max(map(len, kinds), default=0)) for kind in kinds if place < len(kind)]
+    return turns[:n]
+
+
+def probe(
+    model: LALM, items: Sequence[Item], clip_of: ClipOf, say: Say, probed: Probed | None = None
+) -> ForgettingResult:
+    """Ask a model about these items; the same items, in any order, give the same result.
+
+    model: with the adapter on all its steps (`with_adapter`), or without any. clip_of: is called once for each clip
+    that the items name; its clips are dropped as soon as they were asked about.
+
+    Raises:
+        UsageError: no item has a right answer.
+        DataError: a clip cannot be read.
+        BackendError: the model cannot be asked, or gives no log-probabilities.
+    """
+    probed = probed or Probed()
+    asked = [item for item in items if item.answerable]
+    if not asked:
+        raise UsageError("there is no question with a right answer to probe for forgetting", "give other data")
+    questions: dict[str, ProbedQuestion] = {}
+    clips: dict[str, ProbedClip] = {}
+    excluded: list[str] = []
+    spoke = time.monotonic()
+    for batch in _in_batches(asked, clip_of):
+        unseen = [clip for clip in batch if clip.sound.ref.sha256 not in probed.seen]
+        excluded += [item.id for clip in batch if clip not in unseen for item in clip.items]
+        found, steps = _ask(model, unseen)
+        questions |= found
+        clips = {**steps, **clips}
+        if time.monotonic() - spoke > _SPEAK_EVERY_S:
+            spoke = time.monotonic()
+            say(f"forgetting, {probed.name}: {len(questions) + len(excluded)} of {len(asked)} questions")
+    return ForgettingResult(
+        name=probed.name,
+        model=_shown(model.spec),
+        prompts=_prompts(),
+        max_new_tokens=MAX_NEW_TOKENS,
+        scores={str(kind): name for kind, name in SCORES.items()},
+        questions=dict(sorted(questions.items())),
+        clips=dict(sorted(clips.items())),
+        excluded=tuple(sorted(excluded)),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clip:
+    """A clip with the items about it, by id, all of one modality as the data say it."""
+
+    sound: Sound
+    items: tuple[Item, ...]
+
+    @property
+    def reference(self) -> str | None:
+        """The data's content, of the first item that has one."""
+        return next((item.content for item in self.items if item.content and item.content.strip()), None)
+
+
+def _is_usable(item: Item) -> bool:
+    return item.answerable and bool(item.choices and item.audio_type and item.content and item.content.strip())
+
+
+def _in_batches(items: Sequence[Item], clip_of: ClipOf) -> Iterator[list[_Clip]]:
+    names: dict[str, list[Item]] = {}
+    for item in sorted(items, key=order_key):
+        names.setdefault(item.audio, []).append(item)
+    ordered = list(names.values())
+    for start in range(0, len(ordered), _CLIPS_A_CALL):
+        yield [_Clip(clip_of(group[0]), tuple(group)) for group in ordered[start : start + _CLIPS_A_CALL]]
+
+
+def _ask(model: LALM, clips: Sequence[_Clip]) -> tuple[dict[str, ProbedQuestion], dict[str, ProbedClip]]:
+    """What a model says of some clips: by question's id, and by clip's sha256."""
+    # All about a clip side by side, so that the engine hears it once.
+    requests = [_requests(clip) for clip in clips]
+    responses = iter(model.generate([request for group in requests for request in group]) if clips else ())
+    questions: dict[str, ProbedQuestion] = {}
+    found: dict[str, ProbedClip] = {}
+    for clip in clips:
+        kind = clip.items[0].audio_type
+        named = _text(next(responses)) if kind else None
+        content = _text(next(responses)) if kind and clip.reference else None
+        questions |= {item.id: _question(item, clip, next(responses)) for item in clip.items if item.choices}
+        found.setdefault(clip.sound.ref.sha256, _clip(clip, named, content))
+    return questions, found
+
+
+def _requests(clip: _Clip) -> list[Request]:
+    kind = clip.items[0].audio_type
+    texts = [prompts.type_prompt()] if kind else []
+    texts += [prompts.content_prompt(kind)] if kind and clip.reference else []
+    written = [Request((Turn("user", text),), clip.sound, Decoding(MAX_NEW_TOKENS)) for text in texts]
+    return written + [_choice(item, clip.sound) for item in clip.items if item.choices]
+
+
+def _choice(item: Item, sound: Sound) -> Request:
+    prompt = prompts.answer_prompt(Method.BASELINE, item.question.strip(), item.choices)
+    return Request((Turn("user", prompt),), sound, Decoding(MAX_NEW_TOKENS), n=0, options=_options(item))
+
+
+def _options(item: Item) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(choice for choice in item.choices if choice.strip()))
+
+
+def _question(item: Item, clip: _Clip, response: Response) -> ProbedQuestion:
+    scores = response.option_scores
+    if scores is None:
+        raise PermanentBackendError(
+            "this model gives no log-probabilities to score choices with", "forgetting is probed on checkpoints only"
+        )
+    chosen = max(scores, key=lambda score: score.mean_logprob).text
+    right = outcome_of(item, chosen) is Outcome.CORRECT
+    sha256 = clip.sound.ref.sha256
+    return ProbedQuestion(
+        id=item.id, clip=sha256, modality=item.modality, chosen=chosen, right=right, chance=1 / len(scores)
+    )
+
+
+def _clip(clip: _Clip, named: str | None, content: str | None) -> ProbedClip:
+    item, kind = clip.items[0], None if named is None else found_type(named)
+    return ProbedClip(
+        sha256=clip.sound.ref.sha256,
+        modality=item.modality,
+        type=None if kind is None else str(kind),
+        type_right=None if named is None else kind is item.audio_type,
+        content=content,
+        content_score=_content_score(item.audio_type, clip.reference, content),
+    )
+
+
+def _content_score(kind: AudioType | None, reference: str | None, said: str | None) -> float | None:
+    if reference is None or said is None:
+        return None
+    return word_score(reference, said) if kind is AudioType.SPEECH else token_f1(reference, said)
+
+
+def _text(response: Response) -> str:
+    return response.completions[0].text.strip()
+
+
+def _shown(spec: ModelSpec) -> ProbedModel:
+    info = spec.info
+    return ProbedModel(
+        ref=info.ref,
+        revision=info.revision,
+        weights_sha256=info.weights_sha256,
+        adapter_sha256=info.adapter_sha256,
+        dtype=spec.dtype,
+    )
+
+
+def _prompts() -> dict[str, str]:
+    steps = prompts.prompt_hashes(Method.AGENT)
+    return {"type": steps["type"], "content": steps["content"]} | prompts.prompt_hashes(Method.BASELINE)

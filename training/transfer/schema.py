@@ -1,0 +1,241 @@
+"""The report of a transfer study, as records that are their own JSON schema (`study.json`).
+
+Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it. Every
+mean is over seeds, every interval a bootstrap over clips and seeds (`resampling`).
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lalm_agent.training.transfer.spec import StudySpec
+
+SCHEMA = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mean(_Record):
+    """The mean of a fraction, or of a difference, over seeds.
+
+    by_seed: in the order of the cell's seeds; the mean is that of the defined ones. undefined_share: share of the
+    resamples without a value, which were dropped.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    undefined_share: float | None = None
+    by_seed: tuple[float | None, ...] = ()
+
+
+class RgiMean(_Record):
+    """The mean of an RGI over seeds.
+
+    kind, low_kind, high_kind: finite, +inf, -inf or undefined. The mean is that of the seeds that have an RGI:
+    infinite where one of them is, undefined where none has one or where both infinities occur. kinds: of each seed.
+    pooled: the RGI of the seeds' counts added up, which a seed without refusals does not make undefined.
+    """
+
+    d_con: Mean
+    d_hum: Mean
+    value: float | None
+    kind: str
+    low: float | None
+    low_kind: str
+    high: float | None
+    high_kind: str
+    undefined_share: float | None
+    by_seed: tuple[float | None, ...]
+    kinds: tuple[str, ...]
+    pooled: float | None
+    pooled_kind: str
+
+
+class MatchedMean(_Record):
+    """The baseline with as many of its least confident answers refused as each adapter refuses (`metrics.matched`).
+
+    n_seeds: seeds for which that could be done; reason: why not for the others. acc_answered: accuracy among the
+    answers that are left. difference: the adapter's minus that. beaten: whether the whole interval of it is above 0;
+    null where it is undefined.
+    """
+
+    n_seeds: int
+    reason: str | None
+    acc_answered: Mean | None = None
+    difference: Mean | None = None
+    beaten: bool | None = None
+
+
+class CellFigures(_Record):
+    """The adapters of one source and arm on one group of questions.
+
+    coverage: 1 - rej. acc_answered: Nc / (N - Nr). rgi: by convention. n_refused: by seed. null_p: by seed, how often
+    random refusal spares right answers as well; null_p_combined: of all seeds, twice the mean of these (a valid p
+    whatever their dependence: Vovk and Wang 2020), a seed without refusals counting as 1.
+    refused_unanswerable: share refused of the questions without a right answer, which are in no other figure.
+    """
+
+    acc: Mean
+    tru: Mean
+    rej: Mean
+    rel: Mean
+    rel_minus_null: Mean
+    coverage: Mean
+    acc_answered: Mean
+    rgi: dict[str, RgiMean]
+    n_refused: tuple[int, ...]
+    n_unparsed: tuple[int, ...]
+    n_failed: tuple[int, ...]
+    null_p: tuple[float | None, ...]
+    null_p_combined: float | None
+    matched: MatchedMean | None
+    n_unanswerable: int
+    refused_unanswerable: Mean | None
+
+
+class Cell(_Record):
+    """One source, arm and group of questions.
+
+    target: a modality, or a group of another benchmark. n, n_clips: answerable questions that count, and their clips.
+    excluded: questions on clips of the source's sets. runs: folders relative to the study, in the order of the seeds.
+    blank: why there are no figures.
+    """
+
+    source: str
+    arm: str
+    target: str
+    n: int
+    n_clips: int
+    excluded: int
+    seeds: tuple[int, ...]
+    runs: tuple[str, ...]
+    blank: str | None
+    figures: CellFigures | None
+
+
+class BaselineFigures(_Record):
+    """The model without an adapter on one group of answerable questions."""
+
+    target: str
+    n: int
+    n_clips: int
+    acc: Mean
+    tru: Mean
+    rej: Mean
+
+
+class Contrast(_Record):
+    """The rule's adapters against those of a control, by `shrunk_rgi`.
+
+    difference: the rule's minus the control's. p: share of the resamples in which it is not above 0, one-sided.
+    """
+
+    control: str
+    seeds: tuple[int, ...]
+    rule_rgi: float | None
+    control_rgi: float | None
+    difference: Mean
+    p: float | None
+
+
+class TransferClaim(_Record):
+    """Whether a source's adapters refuse selectively in a target modality because of their labels.
+
+    p: the larger of the two contrasts'; p_holm: over six cells. claimed: p_holm is below 0.05.
+    """
+
+    source: str
+    target: str
+    claimed: bool
+    text: str
+    p: float | None
+    p_holm: float | None
+    contrasts: tuple[Contrast, ...]
+    null_p_combined: float | None
+    beats_matched_coverage: bool | None
+
+
+class ContentRow(_Record):
+    """A row of tables 10 and 11: adapters of other modalities tested on one (P1, arXiv 2505.19294).
+
+    sources: one, or all others for the mean of their cells, which is the paper's "LoRA Fine-tuning" row. rgi: strict.
+    """
+
+    target: str
+    arm: str
+    sources: tuple[str, ...]
+    n: int
+    acc: Mean
+    tru: Mean
+    rel: Mean
+    rgi: dict[str, RgiMean]
+
+
+class SetRow(_Record):
+    """Table 12: what one arm was trained on, and how much its adapters refuse.
+
+    idk_share: of each seed's set. n_rows: of each seed's set. rej: target -> rejection rate; null where blank.
+    """
+
+    source: str
+    arm: str
+    n_rows: tuple[int, ...]
+    n_idk: tuple[int, ...]
+    idk_share: tuple[float, ...]
+    sets: tuple[str, ...]
+    rej: dict[str, Mean | None]
+
+
+class AlsoBenchmark(_Record):
+    """Another benchmark, none of whose clips is in the bank: cells by its groups."""
+
+    name: str
+    n: int
+    n_clips: int
+    run: str
+    baseline: tuple[BaselineFigures, ...]
+    cells: tuple[Cell, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class ForgettingRow(_Record):
+    """One figure of the probe, before and after, paired over what both were asked.
+
+    figure: forced_choice, type or content. modality: `all` or one. n: questions (forced_choice) or clips.
+    """
+
+    source: str
+    arm: str
+    figure: str
+    modality: str
+    n: int
+    n_clips: int
+    seeds: tuple[int, ...]
+    before: float | None
+    after: Mean
+    difference: Mean
+
+
+class StudyReport(_Record):
+    """Everything that is printed of a study.
+
+    study: `spec.json` of its folder. scorer: who graded the replies. baseline_run: folder of the model without an
+    adapter. level: of all intervals.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    study: StudySpec
+    resamples: int
+    seed: int
+    level: float
+    scorer: str
+    baseline_run: str
+    baseline: tuple[BaselineFigures, ...]
+    cells: tuple[Cell, ...]
+    claims: tuple[TransferClaim, ...]
+    content: tuple[ContentRow, ...]
+    sets: tuple[SetRow, ...]
+    also: tuple[AlsoBenchmark, ...] = ()
+    forgetting: tuple[ForgettingRow, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,150 @@
+"""What a transfer study is: its identity, which decides the figures, and what may grow or is only recorded.
+
+The number of seeds, the limit, the probe and other benchmarks may grow: they add parts and change none. Everything
+else that decides a figure is the study's identity, and a folder of another identity is refused.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.journal import write_whole
+from lalm_agent.eval.runs.folder import MismatchError
+from lalm_agent.eval.runs.spec import DataIdentity, differences
+from lalm_agent.training.lora.recipe import Recipe
+from lalm_agent.training.transfer.arms import Arm
+
+SCHEMA = 1
+"""Version of `spec.json`. A reader refuses a newer one."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Labels(_Record):
+    """How the rows of the sets come about.
+
+    run, bank_sha256: of the bank and of its first n samples. share: of IDK for a rule that ranks; None as K@N.
+    hold_out: share of the clips, by hash, that no set has. rows: most rows of a set; None for all.
+    """
+
+    run: str
+    bank_sha256: str
+    k: int
+    n: int
+    rule: str
+    share: float | None
+    target: str
+    refusals: str
+    scorer: str
+    hold_out: float
+    rows: int | None
+
+
+class StudyIdentity(_Record):
+    """What decides the figures of a study.
+
+    own_data: whether the questions are the bank's own; then a clip that no set of a modality has is held out.
+    recipe: its seed is 0 here; each adapter has its own.
+    max_new_tokens: longest reply of the evaluations, in tokens.
+    """
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    labels: Labels
+    data: DataIdentity
+    own_data: bool
+    preset: str
+    recipe: Recipe
+    arms: tuple[Arm, ...]
+    max_new_tokens: int
+
+    @property
+    def study_id(self) -> str:
+        """The first 16 hexadecimal digits of the sha256 of the identity as JSON with sorted keys."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class OtherData(_Record):
+    """Another benchmark that the adapters answer. data: its files; limit: so many of its questions, None for all."""
+
+    data: DataIdentity
+    limit: int | None = None
+
+
+class StudySession(_Record):
+    """One call of `transfer` that worked on the study: provenance. started: UTC, ISO 8601."""
+
+    started: str
+    command: tuple[str, ...]
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    device: str
+    jobs: int
+
+
+class StudySpec(_Record):
+    """`spec.json`.
+
+    seeds: of the trainings and of the random places. limit: questions of the evaluation data; None for all.
+    also: other benchmarks, by the name of their folder. forgetting: questions of the probe; 0 without one.
+    tried: configurations that were tried on dev before this one was frozen; None where nobody said.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    study_id: str
+    created: str
+    identity: StudyIdentity
+    seeds: tuple[int, ...]
+    limit: int | None
+    also: dict[str, OtherData]
+    forgetting: int
+    tried: int | None
+    sessions: tuple[StudySession, ...]
+
+
+def refuse_other(folder: Path, there: StudySpec, identity: StudyIdentity) -> None:
+    """Refuse a folder of another study.
+
+    Raises:
+        MismatchError: with all differences.
+    """
+    # Any pydantic record has what `differences` looks at.
+    fields = differences(cast(Any, there.identity), cast(Any, identity))
+    if fields:
+        raise MismatchError(folder, fields)
+
+
+def read_spec(path: Path) -> StudySpec:
+    """Read `spec.json`.
+
+    Raises:
+        DataError: it cannot be read, is not of this form, or is of a newer version.
+    """
+    try:
+        fields: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "give the folder of a study") from error
+    version = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise DataError(f"{path} is of version {version}, this program reads up to {SCHEMA}", "use a newer lalm-agent")
+    try:
+        return StudySpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: {where}: {first['msg']}", "is this the folder of a study?") from error
+
+
+def write_spec(path: Path, spec: StudySpec) -> None:
+    """Write `spec.json`. Raises StorageError where that fails."""
+    fields = spec.model_dump(mode="json", by_alias=True)
+    write_whole(path, (json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
