@@ -1,0 +1,146 @@
+"""Which commands a reproduction consists of, in which order they are begun, and what they took."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lalm_agent.errors import DataError
+from lalm_agent.eval.runs.folder import MismatchError
+from lalm_agent.training.reproduce import journal
+from lalm_agent.training.reproduce.frozen import FULL, QUICK, cuts, for_preset
+from lalm_agent.training.reproduce.plan import Data, Machine, Sources, parts_of, ready
+from lalm_agent.training.reproduce.spec import ReproduceSpec, hold
+from lalm_agent.training.reproduce.watermark import watermarked
+
+MACHINE = Machine(("--model", "mini"), 2, 4)
+SYNTHESISED = Sources()
+OWN = Sources(Data("hf:x"), Data("mmau", "../mmau", "../clips"))
+
+
+def words(part: str, sources: Sources = SYNTHESISED, machine: Machine = MACHINE) -> str:
+    return next(" ".join(one.arguments) for one in parts_of(FULL, sources, machine) if one.name == part)
+
+
+def test_synthesised_data_have_other_splits_and_seeds() -> None:
+    bank, evaluation = words("bank-data"), words("eval-data", Sources(split="dev"))
+    assert bank.startswith("data synth --split train ")
+    assert evaluation.startswith("data synth --split dev ")
+    seeds = {line.split("--seed ")[1].split()[0] for line in (bank, evaluation)}
+    assert len(seeds) == 2
+    assert not seeds & {"0", "1"}
+
+
+def test_every_modality_has_enough_answerable_questions() -> None:
+    # As the synthesiser does it: three modalities take turns, and of five questions of one the fifth has no answer.
+    assert FULL.eval_questions % 15 == 0
+    assert FULL.eval_questions // 3 * 4 // 5 >= 500
+
+
+def test_own_data_are_asked_as_they_are_given() -> None:
+    names = [part.name for part in parts_of(FULL, OWN, MACHINE)]
+    assert "bank-data" not in names
+    assert "eval-data" not in names
+    data = "mmau --data ../mmau --audio-root ../clips"
+    assert words("idk", OWN) == f"eval {data} --model mini --method idk --out runs/idk"
+    assert words("bank", OWN).startswith("idk sample hf:x --model mini --n 5 ")
+    assert "--data mmau --data-file ../mmau --audio-root ../clips " in words("study", OWN)
+
+
+def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
+    assert "--tools paper" in words("agent")
+    study = words("study", machine=replace(MACHINE, also=(Data("sakura", "../sakura"),), also_limit=9))
+    for told in ("--bank bank", "--seeds 3", "--tried 4", "--jobs 2", "--also-limit 9"):
+        assert told in study
+    assert "--also sakura --also-data ../sakura" in study
+    assert "--learning-rate" not in study
+    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), MACHINE)[-1]
+    assert "--learning-rate 0.001" in " ".join(tuned.arguments)
+
+
+def test_what_was_tuned_for_mini_stays_with_mini() -> None:
+    tuned = replace(FULL, learning_rate=1e-3, epochs=2.0, rank=4, alpha=8.0)
+    assert for_preset(tuned, "mini") == replace(tuned, preset="mini")
+    assert for_preset(tuned, "paper") == replace(FULL, preset="paper")
+
+
+def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
+    assert cuts(FULL) == ()
+    assert [line.partition(":")[0] for line in cuts(QUICK)] == [
+        "evaluation",
+        "bank",
+        "seeds",
+        "probe for forgetting",
+        "bootstrap",
+    ]
+
+
+def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None:
+    parts = parts_of(FULL, Sources(), MACHINE)
+    first = ready(parts, (), (), 2)
+    assert first is not None
+    assert first.name == "bank-data"
+    second = ready(parts, (), ("bank-data",), 2)
+    assert second is not None
+    assert second.name == "eval-data"
+    assert ready(parts, (), ("bank-data", "eval-data"), 2) is None
+    third = ready(parts, ("eval-data",), ("bank-data",), 2)
+    assert third is not None
+    assert third.name == "agent"
+    asked = {"bank-data", "eval-data", "agent", "bank", "mcot", "idk"}
+    assert ready(parts, asked, ("baseline",), 2) is None
+    last = ready(parts, asked | {"baseline"}, (), 2)
+    assert last is not None
+    assert last.name == "study"
+    assert ready(parts, asked, ("study",), 2) is None
+    assert ready(parts, {part.name for part in parts}, (), 2) is None
+
+
+def test_every_need_is_a_part() -> None:
+    for sources in (Sources(), OWN):
+        parts = parts_of(FULL, sources, MACHINE)
+        names = {part.name for part in parts}
+        assert len(names) == len(parts)
+        assert all(set(part.needs) <= names for part in parts)
+
+
+def test_times_of_killed_sessions_are_not_made_up() -> None:
+    lines = [
+        journal.begin("idk", "t", ["eval"]),
+        journal.begin("idk", "t", ["eval"]),
+        journal.end("idk", 2.5, 130),
+        journal.begin("idk", "t", ["eval", "x"]),
+        journal.end("idk", 4.0, 0),
+        journal.begin("bank", "t", ["idk"]),
+    ]
+    found = journal.worked(json.loads(json.dumps(lines)))
+    assert found["idk"] == journal.Worked(6.5, 3, 1, True, ("eval", "x"))
+    assert found["bank"] == journal.Worked(0.0, 1, 1, False, ("idk",))
+
+
+def spec(**changes: object) -> ReproduceSpec:
+    fields = {"schema": 1, "model": "mini", "weights_sha256": "a", "quick": False, "sources": Sources(), "frozen": FULL}
+    return ReproduceSpec.model_validate({**fields, **changes})
+
+
+def test_a_folder_is_held_to_what_it_was_made_for(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    hold(path, spec())
+    before = path.read_bytes()
+    hold(path, spec())
+    assert path.read_bytes() == before
+    with pytest.raises(MismatchError) as refused:
+        hold(path, spec(weights_sha256="b", frozen=replace(FULL, seeds=1), sources=OWN))
+    assert {line.partition(":")[0] for line in refused.value.fields} >= {"weights_sha256", "frozen.seeds"}
+    path.write_text("{}", "utf-8")
+    with pytest.raises(DataError, match="not that of a reproduction"):
+        hold(path, spec())
+
+
+def test_a_watermark_stands_on_the_picture_and_is_text() -> None:
+    made = watermarked('<svg viewBox="0 0 200 100"><rect/></svg>', "a < b")
+    assert made.startswith('<svg viewBox="0 0 200 100"><rect/><text x="100" y="50"')
+    assert made.endswith("a &lt; b</text>\n</svg>")
+    with pytest.raises(ValueError, match="viewBox"):
+        watermarked("<svg></svg>", "x")

@@ -1,0 +1,53 @@
+"""The paper's figures agree with one another."""
+
+import json
+from math import log10
+from pathlib import Path
+
+import pytest
+
+from lalm_agent.training.reproduce.printed import Printed, printed, printed_n, printed_share, rejection, source
+
+GROUPS = ("sound", "music", "speech", "total")
+METHODS = ("idk", "mcot", "agent")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_printed_rgi_is_the_ratio_of_the_printed_deltas(method: str, group: str) -> None:
+    row = printed(method, group)
+    assert row.d_con is not None
+    assert row.d_hum is not None
+    assert row.rgi is not None
+    assert row.rgi == pytest.approx(log10(row.d_hum / row.d_con), abs=0.0051)
+
+
+def test_the_baseline_is_right_as_often_as_its_counts_say() -> None:
+    assert printed("baseline", "total") == Printed(55.6, 55.6, 55.6)
+    assert printed("baseline", "sound").acc == pytest.approx(100 * 203 / 333)
+    assert sum(printed_n(group) or 0 for group in GROUPS[:3]) == printed_n("total")
+
+
+def test_shares_of_idk_add_up_to_the_printed_total() -> None:
+    shares = [printed_share(5, 5, group) for group in GROUPS[:3]]
+    assert shares[0] == pytest.approx(100 * 210 / 333)
+    assert printed_share(5, 5, "total") == 63.5
+    assert printed_share(3, 5, "total") is None
+    assert printed_share(1, 5, "sound") is None
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    assert printed("lora", "sound") == Printed(rgi=0.36)
+    assert printed("lora, own modality", "sound") == Printed()
+    assert printed("baseline", "mix") == Printed()
+    assert "2505.19294" in source()
+    assert "57 %" in rejection()
+    assert "12 %" in rejection()
+
+
+def test_the_rows_are_those_of_the_shared_file(shared_data: Path) -> None:
+    path = shared_data.parent / "reference" / "paper_tables.json"
+    if not path.is_file():
+        pytest.skip("../shared is absent: it has no reference/paper_tables.json")
+    for row in json.loads(path.read_text("utf-8"))["rows"]:
+        assert printed(row["method"], row["modality"]) == Printed(**row["printed"])

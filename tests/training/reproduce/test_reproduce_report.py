@@ -1,0 +1,136 @@
+"""The report of hand-made findings: what has to stand in it, and where."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.pairing import Grading, study
+from lalm_agent.eval.scoring.schema import Report
+from lalm_agent.eval.scoring.summary import Config, summarise
+from lalm_agent.training.idk.curve import Curve, Share
+from lalm_agent.training.reproduce import journal
+from lalm_agent.training.reproduce.frozen import FULL, QUICK, WATERMARK
+from lalm_agent.training.reproduce.idk_shares import share_table
+from lalm_agent.training.reproduce.method_tables import table1, table2
+from lalm_agent.training.reproduce.plan import Machine, Sources, parts_of
+from lalm_agent.training.reproduce.report import BankFacts, Findings, Provenance, as_markdown, demoted
+from lalm_agent.training.transfer.schema import StudyReport
+
+Make = Callable[..., StudyReport]
+MODALITIES = ("sound", "music", "speech")
+PARTS = parts_of(FULL, Sources(), Machine(("--model", "mini"), 2))
+CURVE = Curve(10, 9, (5, 0, 0, 0, 0, 5), tuple(Share(k, 5, 0.5, 0.25, 0.75) for k in range(1, 6)))
+
+
+def outputs(name: str, replies: tuple[str, ...]) -> Outputs:
+    items = tuple(
+        Item(f"{kind}{at}", f"{kind}{at}.wav", "Is it?", ("yes", "no"), "yes", (("modality", kind),))
+        for kind in MODALITIES
+        for at in range(4)
+    )
+    by_id = {item.id: Output(item.id, replies[at % 4]) for at, item in enumerate(items)}
+    return Outputs(name, items, by_id, method=name, fixed_items=True)
+
+
+@pytest.fixture
+def methods() -> Report:
+    made = [outputs("baseline", ("yes", "yes", "no", "no")), outputs("idk", ("yes", "IDK", "IDK", "yes"))]
+    return summarise(study(made, Grading()), Config(resampling=Resampling(100)))
+
+
+@pytest.fixture
+def found(methods: Report, study_of: Make) -> Findings:
+    lines = [journal.begin("idk", "t", ["eval"]), journal.begin("idk", "t", ["eval"]), journal.end("idk", 83.4, 0)]
+    lines += [journal.begin(journal.ALL, "t", []), journal.end(journal.ALL, 1234.0, 0)]
+    return Findings(
+        frozen=FULL,
+        quick=False,
+        synthetic=True,
+        provenance=Provenance("mini", "a" * 64, {"bank": "1,500 questions"}, "c" * 40, True, {"python": "3"}, "CPU", 2),
+        methods=methods,
+        run_ids={"baseline": "r" * 16, "idk": "s" * 16},
+        bank=BankFacts("b" * 16, "e" * 64, 5, 1.0, "rule", {"total": CURVE}),
+        study=study_of(),
+        study_text="\n## What was found\n\n```\n# code\n```\n",
+        figures={"figure3": "figures/figure3.svg", "figure5": "figures/figure5.svg"},
+        parts=PARTS,
+        worked=journal.worked(lines),
+        command="lalm-agent reproduce --model mini --out paper",
+    )
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_papers_figures_stand_beside_ours(methods: Report, study_of: Make) -> None:
+    rows = cells(table1(methods, study_of()))
+    assert rows[0][:9] == ["Group", "Method", "n", "Acc", "P1", "Tru", "P1", "Rel", "P1"]
+    idk = next(row for row in rows if row[1].startswith("idk"))
+    assert idk[2] == "4"
+    assert idk[3].startswith("50.00 [")
+    assert idk[4] == "58.26"
+    assert idk[6] == "76.28"
+    assert [row[0] for row in rows[2:] if row[0]] == ["sound", "music", "speech", "total"]
+    # Two methods and the paper's LoRA row for each group; the own-modality row has no total.
+    assert [row[1].partition(" (")[0] for row in rows[-3:]] == ["baseline", "idk", "lora, other modalities"]
+    assert rows[-1][3] == "51.00 [50.00, 52.00]"
+    assert rows[-1][4] == "-"
+
+
+def test_table_2_has_the_papers_convention_and_the_strict_one(methods: Report, study_of: Make) -> None:
+    rows = cells(table2(methods, study_of()))
+    idk = next(row for row in rows if row[1].startswith("idk"))
+    # One right of four was refused: 25 % of N; two wrong ones were given up: 50 %. Of strict, a half each.
+    assert (idk[2], idk[3], idk[4], idk[5]) == ("25.00", "10.81", "50.00", "20.12")
+    assert idk[6].startswith("0.30 [")
+    assert idk[7] == "0.27"
+    assert idk[8].startswith("0.00 [")
+    lora = next(row for row in rows if row[1] == "lora, other modalities")
+    assert lora[6:9] == ["0.33 [0.23, +inf]", "0.36", "0.33 [0.23, +inf]"]
+    own = next(row for row in rows if row[1] == "lora, own modality")
+    assert own[7] == "-"
+    assert len(cells(table2(methods, None))) == 2 + 4
+
+
+def test_figure_5_as_a_table() -> None:
+    rows = cells(share_table({"total": CURVE, "sound": Curve(0, 0, (0,) * 6, ())}, 5))
+    assert rows[2][:4] == ["total", "10", "9", "50.00 [25.00, 75.00]"]
+    assert rows[2][-2:] == ["50.20", "63.50"]
+    assert rows[3][3:8] == ["-"] * 5
+
+
+def test_the_report_begins_with_the_answer_and_names_every_command(found: Findings) -> None:
+    said = as_markdown(found)
+    assert said.startswith("# What the paper reports, by `mini`\n\nDoes knowing that one does not know transfer")
+    for part in PARTS:
+        assert f"`lalm-agent {' '.join(part.arguments)}`" in said
+    for told in ("r" * 16, "s" * 16, "b" * 16, found.study.study.study_id, "a" * 64, "c" * 12, "tried before", ": 4."):
+        assert told in said
+    assert "(figures/figure3.svg)" in said
+    assert "(figures/figure5.svg)" in said
+    assert "Qwen2-Audio-7B-Instruct on MMAU test-mini" in said
+    assert "synthetic clips that say nothing about recordings" in said
+    times = {row[0]: row[2:] for row in cells(said.split("## How it was made")[1]) if len(row) == 4}
+    assert times["idk"] == ["83", "2, 1 killed without a time"]
+    assert times["all together"] == ["1234", "1"]
+    assert times["bank"] == ["-", "-"]
+    assert "### What was found\n\n```\n# code\n```" in said
+    assert WATERMARK not in said
+    assert "Cut:" not in said
+
+
+def test_quick_is_marked_in_every_section(found: Findings) -> None:
+    said = as_markdown(replace(found, quick=True, frozen=QUICK))
+    sections = said.split("\n## ")
+    assert len(sections) == 5
+    assert all(f"**{WATERMARK}**" in section for section in sections)
+    assert "Cut: seeds: 1 in place of 3." in said
+
+
+def test_headings_sink_and_code_stays() -> None:
+    assert demoted("# a\n## b\n```\n# c\n```\n# d", 2) == "### a\n#### b\n```\n# c\n```\n### d"

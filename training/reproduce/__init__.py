@@ -1,0 +1,1 @@
+"""The paper's tables and figures in one run: what is made, in which order, and the report of it."""
