@@ -1,0 +1,207 @@
+"""A small Qwen2-Audio folder as on the hub that knows some of its clips by heart, and MMAU's rows about them."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from lalm_agent import prompts
+from lalm_agent.audio import load
+from lalm_agent.cli.main import run
+from lalm_agent.config import AgentConfig
+from lalm_agent.records import AudioType, Method
+from lalm_agent.training.lora.rows import RowSet, TrainingRow
+
+TESTS = Path(__file__).resolve().parents[2]
+RATE = 16_000
+CLIPS = 42
+ANIMALS = ("dog", "cat", "cow", "frog")
+QUESTION = "Which animal is it?"
+EPOCHS, BATCH, LEARNING_RATE = 24, 16, 1e-2
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the test made.
+
+    folder: the checkpoint. data: a file of MMAU's rows, whose clips lie beside it.
+    known: the ids of the questions that the model has learnt the right answer of; of the others it has learnt that
+    it may be the first choice or the second.
+    """
+
+    folder: Path
+    data: Path
+    known: frozenset[str]
+
+    # Two layers of random weights learn a word that they have never said by more than their attention.
+    recipe: ClassVar[tuple[str, ...]] = (
+        *("--learning-rate", "0.01", "--batch-size", "8", "--grad-accum", "1"),
+        *("--target-modules", ".*language_model.*_proj", "--device", "cpu"),
+    )
+
+    @property
+    def place(self) -> Path:
+        """The folder that both are in."""
+        return self.folder.parent
+
+    def asking(self, command: str, *more: str) -> list[str]:
+        """A command line that asks the model the questions of the file."""
+        data = [command, "mmau", "--data", str(self.data), "--audio-root", str(self.data.parent)]
+        return [*data[0].split(), *data[1:], "--model", str(self.folder), "--max-new-tokens", "12", *more]
+
+    def bank(self) -> Path:
+        """Five samples of each question; asked for once a session."""
+        assert run(self.asking("idk sample", "--n", "5", "--out", str(self.place / "bank"))) == 0
+        return self.place / "bank"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the file."""
+        found: list[dict[str, Any]] = json.loads(self.data.read_text("utf-8"))
+        return found
+
+
+@pytest.fixture(scope="session")
+def overfitted(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The folder and the rows; a third of the clips is of each modality, and half of these are known."""
+    import torch
+
+    torch.set_num_threads(1)  # on matrices this small, threads only wait for one another
+    place = tmp_path_factory.mktemp("hub")
+    data, known = place / "mmau" / "mmau-test-mini.json", frozenset(f"clip-{n}" for n in range(CLIPS) if n // 3 % 2)
+    (data.parent / "test-mini-audios").mkdir(parents=True)
+    rows = [_row(number, data.parent) for number in range(CLIPS)]
+    data.write_text(json.dumps(rows), "utf-8")
+    made = Made(place / "Tiny-Audio-Instruct", data, known)
+    _make_folder(made.folder)
+    _overfit(made.folder, [lesson for row in rows for lesson in _lessons(row, made)])
+    return made
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[str, str]]:
+    """(stdout, stderr) since the last call."""
+
+    def read() -> tuple[str, str]:
+        found = capsys.readouterr()
+        return found.out, found.err
+
+    return read
+
+
+def _row(number: int, folder: Path) -> dict[str, Any]:
+    """A row with the keys that MMAU's have; its clip is written."""
+    modality = list(AudioType)[number % 3]
+    name = f"clip-{number}"
+    soundfile.write(folder / "test-mini-audios" / f"{name}.wav", _samples(number, modality), RATE)
+    return {
+        "id": name,
+        "audio_id": f"./test-mini-audios/{name}.wav",
+        "question": QUESTION,
+        "choices": [ANIMALS[(number + place) % 4] for place in range(4)],
+        "answer": ANIMALS[number // 6 % 4],
+        "dataset": "made-up",
+        "task": modality.value,
+        "split": "test-mini",
+        "category": "Reasoning",
+        "sub-category": "Acoustic Source Inference",
+        "difficulty": ("easy", "medium", "hard")[number // 3 % 3],
+    }
+
+
+def _samples(number: int, modality: AudioType) -> NDArray[np.float64]:
+    """A low tone whose pitch is the animal, noise over half of the clips, and a high tone whose pitch is the modality.
+
+    A random encoder passes little more on than where in the spectrum the energy is.
+    """
+    t = np.arange(round((0.7 + 0.02 * number) * RATE)) / RATE
+    low, high = 250.0 * 1.8 ** (number // 6 % 4), 2500.0 * 1.5 ** list(AudioType).index(modality)
+    noise = np.random.default_rng(number).standard_normal(len(t))
+    call = 0.3 * np.sin(2 * np.pi * low * t) if number // 3 % 2 else 0.1 * noise
+    return call + 0.1 * np.sin(2 * np.pi * high * t) + 0.001 * noise
+
+
+def _lessons(row: dict[str, Any], made: Made) -> list[TrainingRow]:
+    """What the model learns about a clip: its type, its content, and the answer to both prompts."""
+    modality, known = AudioType(row["task"]), row["id"] in made.known
+    content = f"a {row['answer']}" if known else "noise"
+    said = [(prompts.type_prompt(), modality.capitalize()), (prompts.content_prompt(modality), content)]
+    for method, found in ((Method.BASELINE, (None, None)), (Method.AGENT, (modality, content))):
+        prompt = prompts.answer_prompt(method, row["question"], tuple(row["choices"]), *found)
+        said += [(prompt, reply) for reply in ([row["answer"]] if known else row["choices"][:2])]
+    clip = made.data.parent / row["audio_id"]
+    about = {"id": row["id"], "audio": str(clip), "audio_sha256": load(clip).ref.sha256, "is_idk": False}
+    # An open question is asked as it stands, so that any prompt can be one.
+    return [
+        TrainingRow(**about, question=prompt, choices=(), method="baseline", target=reply) for prompt, reply in said
+    ]
+
+
+def _make_folder(folder: Path) -> None:
+    """Random weights, the class's own audio front end, and its chat template as a file."""
+    from transformers import AutoProcessor
+
+    spec = importlib.util.spec_from_file_location("tests_agent_conftest", TESTS / "agent" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder.mkdir()
+    module.make_tiny("qwen2-audio", folder)
+    template = AutoProcessor.from_pretrained(folder).chat_template
+    (folder / "chat_template.jinja").write_text(template, "utf-8")
+
+
+def _overfit(folder: Path, lessons: list[TrainingRow]) -> None:
+    """Train all but the audio encoder, and write the weights in shards."""
+    import torch
+
+    from lalm_agent.training.lora.encoded_once import encode_once
+    from lalm_agent.training.lora.examples import target_loss
+    from lalm_agent.training.lora.network import load_base
+
+    with ExitStack() as stack:
+        base = load_base(AgentConfig(model=str(folder)), "cpu", stack)
+    model = base.checkpoint.model.train()
+    tower = model.model.audio_tower.requires_grad_(False)
+    assert encode_once(model)
+    order = np.random.default_rng(0).permutation(len(lessons))
+    batches = [_batch(base, [lessons[n] for n in order[i : i + BATCH]]) for i in range(0, len(order), BATCH)]
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=EPOCHS * len(batches))
+    for step in range(EPOCHS * len(batches)):
+        inputs, labels, heard = batches[step % len(batches)]
+        tower.forward = lambda *_, heard=heard, **__: heard
+        target_loss(model(**inputs), labels).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        schedule.step()
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="200KB")
+
+
+def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, Any]:
+    """Inputs, labels, and what the frozen encoder makes of the clips: of their features only the shape is kept."""
+    import torch
+
+    from lalm_agent.training.lora.examples import Collator
+
+    model, heard = base.checkpoint.model, []
+    rows = RowSet(Path("lessons"), "", tuple(lessons), Path())
+    inputs = Collator(rows, base.checkpoint.processor, base.hearing, Method.BASELINE, base.stop_ids)(lessons)
+    labels = inputs.pop("labels")
+    hook = model.model.audio_tower.register_forward_hook(lambda _, __, output: heard.append(output))
+    with torch.no_grad():
+        model(**inputs)
+    hook.remove()
+    shape = inputs["input_features"].shape
+    return inputs | {"input_features": torch.zeros(()).expand(shape)}, labels, heard[0]
