@@ -13,7 +13,7 @@ from lalm_agent.training.mini.batches import Raw
 from lalm_agent.training.mini.network import answer, encode
 from lalm_agent.training.mini.packing import to_batch
 from lalm_agent.training.mini.recipe import Plan
-from lalm_agent.training.mini.schedule import learning_rate
+from lalm_agent.training.mini.schedule import rate_share
 from lalm_agent.training.mini.state import State, save_state
 
 Say = Callable[[str], None]
@@ -23,11 +23,12 @@ _MAX_NORM = 1.0
 
 @dataclass(slots=True)
 class Losses:
-    """Sums of the three losses since the last report."""
+    """Sums of the losses since the last report."""
 
     text: float = 0.0
     tags: float = 0.0
     sequence: float = 0.0
+    units: float = 0.0
     steps: int = 0
     text_steps: int = 0
     clips: int = 0
@@ -41,7 +42,8 @@ class Losses:
         rate = self.clips / max(1e-9, time.monotonic() - self.since)
         return (
             f"{phase}: {100 * clock.done:.1f} %, step {clock.steps}, losses text {text} tags {self.tags / n:.3f} "
-            f"sequence {self.sequence / n:.3f}, {rate:.0f} clips/s, {clock.eta_s / 60:.1f} min left"
+            f"sequence {self.sequence / n:.3f} units {self.units / n:.3f}, {rate:.0f} clips/s, "
+            f"{clock.eta_s / 60:.1f} min left"
         )
 
 
@@ -67,31 +69,29 @@ def train(state: State, batches: Iterable[Raw], plan: Plan, checkpoint: Path, sa
 
 def _step(state: State, raw: Raw, plan: Plan, losses: Losses) -> None:
     clock = state.clock
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(plan, clock.steps, clock.done)
-    warm = clock.warm
+    share, warm = rate_share(plan, clock.steps, clock.done), clock.warm
     with torch.autocast("cpu", torch.bfloat16):
         loss, text = _loss(state, raw, warm)
     # The heads in full precision: CTC sums many small probabilities.
-    tags, sequence = loss
-    total = text + (1.0 if warm else plan.auxiliary) * (tags + sequence)
+    tags, sequence, units = loss
+    total = text + (1.0 if warm else plan.auxiliary) * (tags + sequence + units)
     total.backward()  # type: ignore[no-untyped-call]
     clock.steps += 1
     if state.peers is not None:
         clock.agreed = state.peers.exchange(state.parameters(), clock.steps, clock.measured)
     torch.nn.utils.clip_grad_norm_(state.parameters(), _MAX_NORM)
-    state.optimiser.step()
-    state.optimiser.zero_grad(set_to_none=True)
+    state.optimisers.step(share)
     losses.steps += 1
     losses.clips += len(raw.frames) * (state.peers.count if state.peers else 1)
     losses.tags += tags.item()
     losses.sequence += sequence.item()
+    losses.units += units.item()
     if not warm:
         losses.text += text.item()
         losses.text_steps += 1
 
 
-def _loss(state: State, raw: Raw, warm: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def _loss(state: State, raw: Raw, warm: bool) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
     batch = to_batch(raw.mel, raw.frames, raw.packed)
     heard = encode(state.model, state.normaliser, batch)
     with torch.autocast("cpu", enabled=False):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lalm_agent.training.mini.heads import Encoded
 from lalm_agent.training.mini.packing import Batch
 from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.template import AUDIO, TURN_END
@@ -129,12 +130,8 @@ class Normaliser(nn.Module):
         return -self.mean / self.deviation
 
 
-def encode(model: "Qwen2AudioForConditionalGeneration", normaliser: Normaliser, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The projected audio tokens of a batch, computed at the batch's own length.
-
-    Returns:
-        (batch, tokens, text_width) audio tokens and (batch,) how many of them are valid.
-    """
+def encode(model: "Qwen2AudioForConditionalGeneration", normaliser: Normaliser, batch: Batch) -> Encoded:
+    """A batch of clips through the encoder and the projector, computed at the batch's own length."""
     tower = model.model.audio_tower
     convolved = functional.gelu(first_convolution(tower.conv1, normaliser, batch.mel))
     hidden = functional.gelu(tower.conv2(convolved)).permute(0, 2, 1)
@@ -146,7 +143,12 @@ def encode(model: "Qwen2AudioForConditionalGeneration", normaliser: Normaliser, 
     for layer in tower.layers:
         hidden = layer(hidden, mask)
     pooled = tower.avg_pooler(hidden.permute(0, 2, 1)).permute(0, 2, 1)
-    return model.model.multi_modal_projector(tower.layer_norm(pooled)), (positions - 2) // 2 + 1
+    return Encoded(
+        tokens=model.model.multi_modal_projector(tower.layer_norm(pooled)),
+        valid=(positions - 2) // 2 + 1,
+        positions=tower.layer_norm(hidden),
+        lasting=positions,
+    )
 
 
 def first_convolution(convolution: nn.Conv1d, normaliser: Normaliser, mel: Tensor) -> Tensor:
@@ -157,7 +159,7 @@ def first_convolution(convolution: nn.Conv1d, normaliser: Normaliser, mel: Tenso
 
 
 def answer(
-    model: "Qwen2AudioForConditionalGeneration", heard: tuple[Tensor, Tensor], batch: Batch
+    model: "Qwen2AudioForConditionalGeneration", heard: Encoded, batch: Batch
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the language model over packed questions.
 
@@ -170,7 +172,7 @@ def answer(
         (targets, vocabulary) float32 logits at the places that are trained, (targets,) int64 tokens expected there,
         (targets,) float32 weights.
     """
-    audio, valid = heard
+    audio, valid = heard.tokens, heard.valid
     inside = torch.arange(audio.shape[1])[None] < valid[:, None]
     embedded = model.get_input_embeddings()(batch.tokens)
     slots = (batch.tokens == model.config.audio_token_id)[..., None]

@@ -33,10 +33,11 @@ class Source:
 
 def open_batcher(source: Source) -> Batcher:
     """The batcher over the source's shards."""
-    from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB
+    from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TOGETHER
+    from lalm_agent.training.synth.units import UNITS
 
     packer = Packer(load_core(source.tokenizer))
-    labels = Labels(LABEL_GROUPS, SEQUENCE_VOCAB)
+    labels = Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS)
     return Batcher(read_shards(source.cache, source.shards), packer, labels, source.plan, source.part)
 
 

@@ -42,20 +42,22 @@ class Shape:
 class Plan:
     """How long and on what a model is trained.
 
-    minutes: wall-clock time of warm start and joint training together; steps: if given, counts steps instead, which
-    makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its heads get.
+    minutes: of a processor, for each trainer, warm start and joint training together; steps: if given, counts steps
+    instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
+    heads get. learning_rate: of AdamW; matrix_rate: of Muon, see `optimisers`.
     """
 
-    minutes: float = 45.0
+    minutes: float = 84.0
     steps: int | None = None
-    warm: float = 0.24
+    warm: float = 0.4
     clips: int = 60_000
     shard_clips: int = 250
     seed: int = 0
     workers: int = 2
     trainers: int = 2
-    batch: int = 16
+    batch: int = 32
     learning_rate: float = 1.3e-3
+    matrix_rate: float = 0.025
     floor: float = 0.02
     constant: float = 0.3
     rise_steps: int = 150

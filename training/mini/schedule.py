@@ -11,23 +11,24 @@ from lalm_agent.training.mini.recipe import Plan
 class Clock:
     """How much of the plan is done: by time, or by steps where the plan counts them.
 
-    spent_s: seconds of training in earlier lives of this run. agreed: what several trainers agreed on instead.
+    spent_s: processor seconds of training in earlier lives of this run, so that other work on the machine makes a run
+    longer and no worse. agreed: what several trainers agreed on instead.
     """
 
     plan: Plan
     steps: int = 0
     spent_s: float = 0.0
     agreed: float | None = None
-    _since: float = field(default_factory=time.monotonic)
+    _since: float = field(default_factory=time.process_time)
 
     def resume(self) -> None:
         """Start measuring from now."""
-        self._since = time.monotonic()
+        self._since = time.process_time()
 
     @property
     def seconds(self) -> float:
-        """Seconds of training in all lives of the run."""
-        return self.spent_s + time.monotonic() - self._since
+        """Processor seconds of training in all lives of the run."""
+        return self.spent_s + time.process_time() - self._since
 
     @property
     def done(self) -> float:
@@ -55,13 +56,13 @@ class Clock:
 
     @property
     def eta_s(self) -> float:
-        """Seconds until the end at the present rate."""
+        """Processor seconds until the end at the present rate: the clock's, if nothing else runs."""
         done = self.done
         return self.seconds * (1 - done) / done if done > 0 else math.inf
 
 
-def learning_rate(plan: Plan, step: int, done: float) -> float:
+def rate_share(plan: Plan, step: int, done: float) -> float:
     """Rises over the first steps, stays, and falls along a cosine to `plan.floor` of its height."""
     rise = min(1.0, (step + 1) / plan.rise_steps)
     fall = max(0.0, min(1.0, (done - plan.constant) / (1 - plan.constant)))
-    return plan.learning_rate * rise * max(plan.floor, 0.5 * (1 + math.cos(math.pi * fall)))
+    return rise * max(plan.floor, 0.5 * (1 + math.cos(math.pi * fall)))

@@ -10,6 +10,7 @@ import torch
 from lalm_agent.errors import DataError
 from lalm_agent.training.mini.heads import Heads, Labels
 from lalm_agent.training.mini.network import Normaliser, build_model
+from lalm_agent.training.mini.optimisers import Optimisers
 from lalm_agent.training.mini.peers import Peers
 from lalm_agent.training.mini.recipe import Plan
 from lalm_agent.training.mini.schedule import Clock
@@ -25,7 +26,7 @@ class State:
     model: "Qwen2AudioForConditionalGeneration"
     normaliser: Normaliser
     heads: Heads
-    optimiser: torch.optim.Optimizer
+    optimisers: Optimisers
     clock: Clock
     peers: Peers | None = None
 
@@ -38,12 +39,10 @@ class State:
 def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: Normaliser, labels: Labels, plan: Plan) -> State:
     """A run at its beginning."""
     model = build_model(tokenizer, plan.shape, plan.seed)
-    heads = Heads(plan.shape.text_width, labels)
-    trained = [one for one in [*model.parameters(), *heads.parameters()] if one.requires_grad]
-    optimiser = torch.optim.AdamW(
-        trained, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay, fused=True
-    )
-    return State(model, normaliser, heads, optimiser, Clock(plan))
+    heads = Heads((plan.shape.audio_width, plan.shape.text_width), labels)
+    inner = model.model
+    layers = (inner.audio_tower.layers, inner.language_model.layers, inner.multi_modal_projector)
+    return State(model, normaliser, heads, Optimisers(layers, (model, heads), plan), Clock(plan))
 
 
 def save_state(state: State, path: Path) -> None:
@@ -52,7 +51,7 @@ def save_state(state: State, path: Path) -> None:
         "model": state.model.state_dict(),
         "normaliser": state.normaliser.state_dict(),
         "heads": state.heads.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
+        "optimisers": state.optimisers.state_dict(),
         "steps": state.clock.steps,
         "seconds": state.clock.seconds,
     }
@@ -75,7 +74,7 @@ def load_state(state: State, path: Path) -> None:
         state.model.load_state_dict(content["model"])
         state.normaliser.load_state_dict(content["normaliser"])
         state.heads.load_state_dict(content["heads"])
-        state.optimiser.load_state_dict(content["optimiser"])
+        state.optimisers.load_state_dict(content["optimisers"])
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path} does not fit this recipe: {first}", "choose another --out, or delete it") from error

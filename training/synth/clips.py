@@ -110,7 +110,8 @@ def _set_behind(dial: Dial, wave: Wave, facts: Facts, difficulty: Level) -> tupl
     else:
         back, background = dsp.level(TEXTURES[dial.pick(tuple(TEXTURES))](dial, len(wave)), 1.0), "noise"
     mixed = add_noise(wave, np.resize(back, len(wave)), float(dial.rng.uniform(*spec.behind_db)))
-    return dsp.level(mixed, 1.0), speech_facts(replace(facts.detail, background=background), facts.transcript)
+    detail = replace(facts.detail, background=background)
+    return dsp.level(mixed, 1.0), speech_facts(detail, facts.transcript, facts.units)
 
 
 def _bounded(wave: Wave, facts: Facts) -> Wave:

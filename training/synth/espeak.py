@@ -7,6 +7,8 @@ the ones before it. The library is therefore opened afresh for every utterance a
 import _ctypes
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +18,11 @@ from numpy.typing import NDArray
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.training.synth.dsp import Wave
 from lalm_agent.training.synth.records import SAMPLE_RATE
+from lalm_agent.training.synth.units import PHONES
 
 _SYNCHRONOUS = 2
 _UTF8 = 1
+_IPA = 2
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -38,6 +42,36 @@ class Utterance:
     stretch: float = 1.0
 
 
+@contextmanager
+def _opened() -> Iterator[tuple[ctypes.CDLL, int]]:
+    """The library as if nothing had ever been spoken, and its sampling rate."""
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    try:
+        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+        yield library, int(rate)
+        library.espeak_Terminate()
+    finally:
+        _unload(library)
+
+
+def phones(text: str, voice: str) -> tuple[str, ...]:
+    """The phones of a text in the pronunciation of a voice such as "en-us", as far as `PHONES` has them.
+
+    Raises:
+        PermanentBackendError: espeak-ng does not know the voice.
+    """
+    rest, written = ctypes.c_char_p(text.encode()), ""
+    with _opened() as (library, _):
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise PermanentBackendError(f"espeak-ng has no voice {voice!r}")
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        while rest.value:
+            written += (library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA) or b"").decode()
+    return tuple(letter for letter in written if letter in PHONES)
+
+
 def _unload(library: ctypes.CDLL) -> None:
     if sys.platform == "win32":
         _ctypes.FreeLibrary(library._handle)
@@ -51,7 +85,6 @@ def speak(utterance: Utterance) -> Wave:
     Raises:
         PermanentBackendError: espeak-ng does not know the voice or said nothing.
     """
-    import espeakng_loader
     import soxr
 
     chunks: list[NDArray[np.int16]] = []
@@ -62,9 +95,7 @@ def speak(utterance: Utterance) -> Wave:
         return 0
 
     callback = _CALLBACK(collect)
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    try:
-        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+    with _opened() as (library, rate):
         library.espeak_SetSynthCallback(callback)
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         if library.espeak_SetVoiceByName(utterance.voice.encode()) != 0:
@@ -75,9 +106,6 @@ def speak(utterance: Utterance) -> Wave:
         text = utterance.text.encode()
         library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 0, 0, _UTF8, None, None)
         library.espeak_Synchronize()
-        library.espeak_Terminate()
-    finally:
-        _unload(library)
     if not chunks:
         raise PermanentBackendError(f"espeak-ng said nothing for {utterance.text!r}")
     said = np.concatenate(chunks).astype(np.float64) / 32768

@@ -33,3 +33,6 @@ LABEL_GROUPS: dict[str, tuple[str, ...]] = {
 
 SEQUENCE_VOCAB: tuple[str, ...] = (*CLOSED_WORDS, *SOUND_EVENTS)
 """What `Facts.sequence` is made of."""
+
+TOGETHER = frozenset({"sound_event", "instrument", "word", "drums", "background"})
+"""Groups of which several labels, or none, can be true of a clip; of the others it is exactly one, or two speakers'."""

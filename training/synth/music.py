@@ -11,6 +11,7 @@ from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
 from lalm_agent.training.synth.instruments import CHORDAL, INSTRUMENTS, NEVER_MET_INSTRUMENTS, playable, programs
 from lalm_agent.training.synth.levels import SPECS, Level, Spec
 from lalm_agent.training.synth.records import Facts, MusicFacts
+from lalm_agent.training.synth.units import note_units
 
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 4), (0, 3, 0, 4))
@@ -67,7 +68,7 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
         mode=mode if CHORDS in names else None,
         metre=("three" if per_bar == 3 else "four") if drums else None,
     )
-    return samples, _facts(detail)
+    return samples, _facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
 
 
 def _voices(
@@ -180,7 +181,7 @@ def _caption(detail: MusicFacts) -> str:
     return f"{caption} with {' and '.join(extras)}" if extras else caption
 
 
-def _facts(detail: MusicFacts) -> Facts:
+def _facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
     tags = [str(AudioType.MUSIC), *detail.instruments, detail.texture, f"{detail.tempo} tempo"]
     tags += ["drums"] if detail.drums else []
     tags += [tag for tag in (detail.direction, detail.mode) if tag]
@@ -199,4 +200,4 @@ def _facts(detail: MusicFacts) -> Facts:
     ]
     for group, fact in (("direction", detail.direction), ("mode", detail.mode), ("metre", detail.metre)):
         known += [group] if fact else []
-    return Facts(AudioType.MUSIC, _caption(detail), None, (), tuple(tags), tuple(known), detail)
+    return Facts(AudioType.MUSIC, _caption(detail), None, (), tuple(tags), tuple(known), detail, units)

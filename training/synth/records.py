@@ -83,6 +83,7 @@ class Facts:
 
     caption: what a caption tool should say. transcript: the English words spoken, lower case, else None.
     sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty (a CTC target).
+    units: the phones or notes in order, as `units` writes them; empty where there are none (a CTC target, too).
     tags: labels that are true; known: groups of `LABEL_GROUPS` whose labels not in `tags` are false.
     """
 
@@ -93,6 +94,7 @@ class Facts:
     tags: tuple[str, ...]
     known: tuple[str, ...]
     detail: SoundFacts | MusicFacts | SpeechFacts
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,10 +1,12 @@
 """Composes speech: closed-vocabulary words, sentences, word salad, other languages, two speakers."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, level, pause
-from lalm_agent.training.synth.espeak import Utterance, speak
+from lalm_agent.training.synth.espeak import Utterance, phones, speak
 from lalm_agent.training.synth.languages import LANGUAGES, NEVER_MET_LANGUAGES, sentence
 from lalm_agent.training.synth.levels import SPECS, Level, Spec
 from lalm_agent.training.synth.records import Facts, SpeechFacts
@@ -39,10 +41,11 @@ def make_speech(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
         language = dial.pick([name for name in LANGUAGES if name != "English"])
         text = sentence(dial, language)
     spoken = ", ".join(words) if words and dial.chance(spec.paused) else text
-    wave = say(dial, spoken, language, gender, spec.rates[rate])
+    said = say(dial, spoken, language, gender, spec.rates[rate])
     label = "sentence" if kind == "foreign" else kind
     transcript = text if language == "English" else None
-    return wave, speech_facts(SpeechFacts(label, (gender,), language, rate, words, topic_of(words)), transcript)
+    detail = SpeechFacts(label, (gender,), language, rate, words, topic_of(words))
+    return said.wave, speech_facts(detail, transcript, said.phones)
 
 
 def _words(dial: Dial, spec: Spec) -> tuple[str, ...]:
@@ -58,14 +61,22 @@ def topic_of(words: tuple[str, ...]) -> str | None:
     return next((topic for topic, group in WORD_GROUPS.items() if words and set(words) <= set(group)), None)
 
 
-def say(dial: Dial, text: str, language: str, gender: str, wpm: tuple[int, int]) -> Wave:
-    """Speak a text with a voice of the dial's pool; peak 1."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """Speech with peak 1, and its phones."""
+
+    wave: Wave
+    phones: tuple[str, ...]
+
+
+def say(dial: Dial, text: str, language: str, gender: str, wpm: tuple[int, int]) -> Said:
+    """Speak a text with a voice of the dial's pool."""
     voice = draw_voice(dial, gender)
     accent = dial.pick((LANGUAGES | NEVER_MET_LANGUAGES)[language].voices)
     # The stretch of the voice speeds speech up or slows it down: taken back here.
     pace = int(dial.rng.integers(*wpm) / voice.stretch)
     asked = Utterance(text, f"{accent}+{voice.variant}", pace, voice.pitch, voice.pitch_range, voice.stretch)
-    return level(speak(asked), 1.0)
+    return Said(level(speak(asked), 1.0), phones(text, accent))
 
 
 def _dialogue(dial: Dial, spec: Spec) -> tuple[Wave, Facts]:
@@ -75,11 +86,13 @@ def _dialogue(dial: Dial, spec: Spec) -> tuple[Wave, Facts]:
     genders = (first, second)
     texts = [english_sentence(dial) for _ in genders]
     turns = [
-        say(dial, text, "English", gender, spec.rates["normal"]) * dial.rng.uniform(0.6, 1.0)
+        (say(dial, text, "English", gender, spec.rates["normal"]), dial.rng.uniform(0.6, 1.0))
         for text, gender in zip(texts, genders, strict=True)
     ]
-    wave = np.concatenate([turns[0], pause(float(dial.rng.uniform(0.1, 0.5))), turns[1]])
-    return wave, speech_facts(SpeechFacts("dialogue", genders, "English", "normal"), " ".join(texts))
+    first_turn, second_turn = (said.wave * loudness for said, loudness in turns)
+    wave = np.concatenate([first_turn, pause(float(dial.rng.uniform(0.1, 0.5))), second_turn])
+    spoken = tuple(phone for said, _ in turns for phone in said.phones)
+    return wave, speech_facts(SpeechFacts("dialogue", genders, "English", "normal"), " ".join(texts), spoken)
 
 
 def speech_caption(detail: SpeechFacts) -> str:
@@ -93,7 +106,7 @@ def speech_caption(detail: SpeechFacts) -> str:
     return caption + behind.get(detail.background, "")
 
 
-def speech_facts(detail: SpeechFacts, transcript: str | None) -> Facts:
+def speech_facts(detail: SpeechFacts, transcript: str | None, spoken: tuple[str, ...]) -> Facts:
     """Caption, tags and known groups of an utterance."""
     speakers = "one speaker" if len(detail.genders) == 1 else "two speakers"
     tags = [str(AudioType.SPEECH), *dict.fromkeys(detail.genders), detail.language, f"{detail.rate} speech", speakers]
@@ -104,4 +117,5 @@ def speech_facts(detail: SpeechFacts, transcript: str | None) -> Facts:
     known += ["word"] if detail.words else []
     known += ["topic"] if detail.topic else []
     known += ["sound_event", "instrument"] if detail.background == "nothing" else []
-    return Facts(AudioType.SPEECH, speech_caption(detail), transcript, detail.words, tuple(tags), tuple(known), detail)
+    caption = speech_caption(detail)
+    return Facts(AudioType.SPEECH, caption, transcript, detail.words, tuple(tags), tuple(known), detail, spoken)

@@ -46,7 +46,7 @@ def strange_speech(dial: Dial, difficulty: Level) -> Strange:
     else:
         language = name = dial.pick(tuple(NEVER_MET_LANGUAGES))
         text, kind, transcript = sentence(dial, language), "sentence", None
-    wave = say(dial, text, language, gender, rates["normal"])
+    wave = say(dial, text, language, gender, rates["normal"]).wave
     detail = SpeechFacts(kind, (gender,), language, "normal")
     caption = f"a {gender} voice speaking {language}"
     tags, known = (str(AudioType.SPEECH),), ("modality",)

@@ -15,12 +15,13 @@ from lalm_agent.training.mini.loop import train
 from lalm_agent.training.mini.network import Normaliser
 from lalm_agent.training.mini.packing import Packer
 from lalm_agent.training.mini.recipe import Folders, Plan
-from lalm_agent.training.mini.schedule import Clock, learning_rate
+from lalm_agent.training.mini.schedule import Clock, rate_share
 from lalm_agent.training.mini.state import fresh_state, load_state
 from lalm_agent.training.mini.store import Item, has_shard, read_shards, write_shard
-from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB
+from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TOGETHER
+from lalm_agent.training.synth.units import UNITS
 
-LABELS = Labels(LABEL_GROUPS, SEQUENCE_VOCAB)
+LABELS = Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS)
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_the_heads_targets_follow_what_is_known(heard):
 
 @pytest.mark.parametrize(("step", "done", "share"), [(0, 0.0, 0.2), (5, 0.1, 1.0), (50, 0.65, 0.5), (99, 1.0, 0.02)])
 def test_the_learning_rate_rises_stays_and_falls(plan, step, done, share):
-    assert learning_rate(plan, step, done) == pytest.approx(plan.learning_rate * share)
+    assert rate_share(plan, step, done) == pytest.approx(share)
 
 
 def test_a_clock_counts_steps_or_time():
