@@ -21,6 +21,7 @@ from lalm_agent.eval.runs.folder import MismatchError
 from lalm_agent.eval.runs.progress import duration
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Pace, Part
+from lalm_agent.training.transfer.replacing import clear
 from lalm_agent.training.transfer.running import by_worker
 from lalm_agent.training.transfer.spec import read_spec, write_spec
 
@@ -70,6 +71,8 @@ def run_study(study: Study) -> None:
         if not left:
             _record_tried(study)
             return
+        if clear(study.folder, study.spec.identity):
+            say("replaced: what was there was another study, of which no adapter was begun")
         study.sets.write(study.folder)
         write_spec(study.folder.spec, study.spec)
         progress = Progress(study.parts, left, study.workers)

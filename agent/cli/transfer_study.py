@@ -33,20 +33,13 @@ from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Part, jobs_of, parts_of
+from lalm_agent.training.transfer.replacing import require_same, spec_there
 from lalm_agent.training.transfer.running import is_done
-from lalm_agent.training.transfer.spec import (
-    SCHEMA,
-    OtherData,
-    StudyIdentity,
-    StudySession,
-    StudySpec,
-    read_spec,
-    refuse_other,
-)
+from lalm_agent.training.transfer.spec import SCHEMA, OtherData, StudyIdentity, StudySession, StudySpec
 
 _MODEL = ("model", "device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle", "max_new_tokens", "max_audio_s")
 _RECIPE = "rank alpha dropout learning_rate epochs max_steps batch_size grad_accum".split()
-_FIXED = {
+_FIXED: Mapping[str, Any] = {
     "method": Method.BASELINE,
     "preset": "paper",
     "tools": {},
@@ -86,8 +79,8 @@ class Study:
             DataError: a run folder or a probe is damaged.
         """
         setup = self.setup
-        benchmarks: dict[str | None, Questions] = {None: setup.data, **setup.also}
-        asked = {name: frozenset(item.id for item in items_asked(one)) for name, one in benchmarks.items()}
+        asked: dict[str | None, frozenset[str]] = {None: frozenset(item.id for item in items_asked(setup.data))}
+        asked |= {name: frozenset(item.id for item in items_asked(one)) for name, one in setup.also.items()}
         probe = frozenset(item.id for item in setup.probe)
         ids = {part: probe if part.kind is Kind.PROBE else asked[part.benchmark] for part in self.parts}
         return tuple(part for part, wanted in ids.items() if not is_done(part, self.folder, wanted))
@@ -105,18 +98,18 @@ def prepare(given: Mapping[str, Any]) -> Study:
     preset = preset_of(given["preset"], config.model)
     recipe = make_recipe(preset, _changes(given))
     folder = StudyFolder(given["out"])
-    there = read_spec(folder.spec) if folder.spec.is_file() else None
+    there = spec_there(folder)
     bank = read_bank_data(given)
     limit = _grown(there.limit, given["limit"]) if there else given["limit"]
     data, also = questions_asked({**given, "limit": limit}, bank)
     identity = _identity(config, (preset, recipe), bank, data, given["data"] is None)
     if there is not None:
-        refuse_other(folder.path, there, identity)
+        require_same(folder, there, identity)
     _refuse_other_model(bank, identity)
     seeds = tuple(range(max(given["seeds"], len(there.seeds) if there else 0)))
     jobs = jobs_of(seeds)
     sets = sets_of(bank, jobs)
-    _refuse_overlaps(given, bank, (data, also), there)
+    _refuse_overlaps(given, bank, (data, also), there if there and there.study_id == identity.study_id else None)
     probe = max(given["forgetting"], there.forgetting if there else 0)
     setup = Setup(
         folder=folder,

@@ -32,9 +32,11 @@ __all__ = [
     "write_result",
 ]
 
-FIGURES = ("forced_choice", "type", "content")
-"""Accuracy of the forced choice without IDK, of the type step, and mean score of the content step; all in [0, 1]."""
+FIGURES = ("forced_choice", "type", "content", "idk", "held_out_idk")
+"""Accuracy of the forced choice without IDK, of the type step, and mean score of the content step; then the share of
+the questions at which `IDK`, and a refusal that no set is built with, is likelier than every choice; all in [0, 1]."""
 ALL = "all"
+_OF_CLIPS = ("type", "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,8 @@ def _units(figure: str, before: ForgettingResult, after: Sequence[ForgettingResu
     names = [name for name in sorted(values[0]) if all(name in one for one in values)]
     found = []
     for name in names:
-        clip = before.questions[name].clip if figure == "forced_choice" else name
-        modality = (before.questions if figure == "forced_choice" else before.clips)[name].modality
+        clip = name if figure in _OF_CLIPS else before.questions[name].clip
+        modality = (before.clips if figure in _OF_CLIPS else before.questions)[name].modality
         found.append(_Unit(clip, modality, values[0][name], tuple(one[name] for one in values[1:])))
     return found
 
@@ -131,6 +133,10 @@ def _values(figure: str, result: ForgettingResult) -> dict[str, float]:
     """By question's id, or by clip's sha256; without those that have no value."""
     if figure == "forced_choice":
         return {name: float(one.right) for name, one in result.questions.items()}
+    if figure == "idk":
+        return {name: float(one.idk) for name, one in result.questions.items() if one.idk is not None}
+    if figure == "held_out_idk":
+        return {name: float(one.held_out_idk) for name, one in result.questions.items() if one.held_out_idk is not None}
     if figure == "type":
         return {name: float(one.type_right) for name, one in result.clips.items() if one.type_right is not None}
     return {name: one.content_score for name, one in result.clips.items() if one.content_score is not None}

@@ -21,6 +21,8 @@ class ProbedQuestion(_Record):
 
     clip: sha256 of its clip. chosen: the likeliest choice; right: whether it is the right one. chance: what guessing
     gets, 1 over the number of distinct choices.
+    idk, held_out_idk: whether `IDK`, and whether one of the refusals that no set is built with, is likelier than that
+    choice; None in a file that was written before these were asked.
     """
 
     id: str
@@ -29,6 +31,8 @@ class ProbedQuestion(_Record):
     chosen: str
     right: bool
     chance: float
+    idk: bool | None = None
+    held_out_idk: bool | None = None
 
 
 class ProbedClip(_Record):

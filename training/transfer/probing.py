@@ -1,7 +1,10 @@
 """Asks a model what an adapter may have cost it: forced choices without IDK, the type step, the content step.
 
 - Forced choice: the likeliest choice under the baseline's prompt, by log-probability per token (as for the confidence:
-  `lalm_agent.models.base.OptionScore`). IDK is no option, so a model that learned to refuse still shows what it knows.
+  `lalm_agent.models.base.OptionScore`). IDK is not to be chosen, so a model that learned to refuse still shows what it
+  knows.
+- Refusal: whether `IDK`, and whether one of the wordings that no set is built with, is likelier than that choice. Where
+  only the first became likelier, a wording was learned.
 - Type: the agent's first prompt, greedy, read as the agent reads it.
 - Content: the agent's second prompt with the data's type, greedy, scored against the item's reference content.
 
@@ -23,6 +26,7 @@ from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.selection import order_key
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
 from lalm_agent.policy import found_type
+from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import AudioType, Method
 from lalm_agent.training.transfer.probe_result import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion
 from lalm_agent.training.transfer.text_scores import token_f1, word_score
@@ -163,7 +167,13 @@ def _requests(clip: _Clip) -> list[Request]:
 
 def _choice(item: Item, sound: Sound) -> Request:
     prompt = prompts.answer_prompt(Method.BASELINE, item.question.strip(), item.choices)
-    return Request((Turn("user", prompt),), sound, Decoding(MAX_NEW_TOKENS), n=0, options=_options(item))
+    options = _options(item) + _refusals(item)
+    return Request((Turn("user", prompt),), sound, Decoding(MAX_NEW_TOKENS), n=0, options=options)
+
+
+def _refusals(item: Item) -> tuple[str, ...]:
+    """Those that are no choice of the question."""
+    return tuple(wording for wording in (prompts.IDK, *held_out_refusals()) if wording not in item.choices)
 
 
 def _options(item: Item) -> tuple[str, ...]:
@@ -176,11 +186,18 @@ def _question(item: Item, clip: _Clip, response: Response) -> ProbedQuestion:
         raise PermanentBackendError(
             "this model gives no log-probabilities to score choices with", "forgetting is probed on checkpoints only"
         )
-    chosen = max(scores, key=lambda score: score.mean_logprob).text
-    right = outcome_of(item, chosen) is Outcome.CORRECT
-    sha256 = clip.sound.ref.sha256
+    choices = _options(item)
+    best = max(scores[: len(choices)], key=lambda score: score.mean_logprob)
+    beaten = {score.text: score.mean_logprob > best.mean_logprob for score in scores[len(choices) :]}
     return ProbedQuestion(
-        id=item.id, clip=sha256, modality=item.modality, chosen=chosen, right=right, chance=1 / len(scores)
+        id=item.id,
+        clip=clip.sound.ref.sha256,
+        modality=item.modality,
+        chosen=best.text,
+        right=outcome_of(item, best.text) is Outcome.CORRECT,
+        chance=1 / len(choices),
+        idk=beaten.pop(prompts.IDK, None),
+        held_out_idk=any(beaten.values()) if beaten else None,
     )
 
 

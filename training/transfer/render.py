@@ -97,6 +97,7 @@ def _sections(report: StudyReport) -> Iterator[_Section]:
 
 _FORGETTING = (
     "forced choice: the likeliest choice, IDK left out; type and content: the agent's first two steps, adapter on",
+    "IDK likelier: than every choice, per token; held-out refusal: the same of wordings that no set is built with",
     "paired over what all probes were asked; clips that an adapter was trained on are left out",
 )
 

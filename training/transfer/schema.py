@@ -202,7 +202,7 @@ class AlsoBenchmark(_Record):
 class ForgettingRow(_Record):
     """One figure of the probe, before and after, paired over what both were asked.
 
-    figure: forced_choice, type or content. modality: `all` or one. n: questions (forced_choice) or clips.
+    figure: one of `forgetting.FIGURES`. modality: `all` or one. n: clips (type, content) or questions.
     """
 
     source: str

@@ -129,7 +129,7 @@ def also_tables(other: AlsoBenchmark) -> tuple[Table, ...]:
 def forgetting_table(rows: Sequence[ForgettingRow]) -> Table:
     """Before and after, in percent."""
     header = ("Labels", "From", "Figure", "Modality", "n", "clips", "before", "after", "difference")
-    names = {"forced_choice": "forced choice", "type": "type", "content": "content"}
+    names = {"forced_choice": "forced choice", "idk": "IDK likelier", "held_out_idk": "held-out refusal likelier"}
     cells = tuple(
         (
             *(ARM_NAMES[row.arm], row.source, names.get(row.figure, row.figure), row.modality),

@@ -190,9 +190,13 @@ def _overfit(folder: Path, lessons: list[TrainingRow]) -> None:
 
 
 def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, Any]:
-    """Inputs, labels, and what the frozen encoder makes of the clips: of their features only the shape is kept."""
+    """Inputs, labels, and what the frozen encoder makes of the clips: of their features only the shape is kept.
+
+    The shape is that of the longest clip: over the whole window the class would build a mask of 1500 x 1500 each step.
+    """
     import torch
 
+    from lalm_agent.models.own_frames import frames_for, positions_of
     from lalm_agent.training.lora.examples import Collator
 
     model, heard = base.checkpoint.model, []
@@ -203,5 +207,8 @@ def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, 
     with torch.no_grad():
         model(**inputs)
     hook.remove()
-    shape = inputs["input_features"].shape
-    return inputs | {"input_features": torch.zeros(()).expand(shape)}, labels, heard[0]
+    features, mask = inputs["input_features"], inputs["feature_attention_mask"]
+    frames = frames_for(positions_of(int(mask.sum(-1).max())), features.shape[-1])
+    shape = (*features.shape[:-1], frames)
+    short = {"input_features": torch.zeros(()).expand(shape), "feature_attention_mask": mask[:, :frames]}
+    return inputs | short, labels, heard[0]

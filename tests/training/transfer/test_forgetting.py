@@ -109,6 +109,21 @@ def test_what_one_adapter_was_trained_on_is_left_out_of_all() -> None:
     assert rows["forced_choice", "sound"].n == 20
 
 
+def test_refusals_are_compared_where_both_probes_asked_for_them() -> None:
+    def with_refusals(name: str, idk: bool, held_out: bool) -> ForgettingResult:
+        result = made(name, HALF)
+        said = {"idk": idk, "held_out_idk": held_out}
+        return result.model_copy(
+            update={"questions": {id_: one.model_copy(update=said) for id_, one in result.questions.items()}}
+        )
+
+    before, after = with_refusals("before", False, False), with_refusals("one", True, False)
+    rows = rows_of(before, after)
+    assert (rows["idk", "all"].before, rows["idk", "all"].after.value, rows["idk", "all"].n) == (0.0, 1.0, 40)
+    assert (rows["held_out_idk", "all"].difference.value, rows["held_out_idk", "all"].n_clips) == (0.0, 20)
+    assert {figure for figure, _ in rows_of(made("before", HALF), after)} == {"forced_choice", "type", "content"}
+
+
 def test_without_references_there_is_no_row_for_contents() -> None:
     rows = rows_of(made("before", HALF, content=None), made("one", HALF, content=None))
     assert {figure for figure, _ in rows} == {"forced_choice", "type"}

@@ -1,7 +1,8 @@
 """The probe for forgetting: what is asked, and what is made of the replies."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.items import Item
 from lalm_agent.models.base import Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool
 from lalm_agent.training.transfer.probe_result import ForgettingResult, read_result, write_result
 from lalm_agent.training.transfer.probing import Probed, probe, probe_items, sounds_under
 
@@ -44,13 +46,17 @@ def clip_of(tmp_path: Path) -> Callable[[Item], Sound]:
 def by_prompt(
     type_: str = "Sound", content: str = "a dog barking", scores: Sequence[float] = (-4.0, -6.0)
 ) -> ScriptedLALM:
-    """Answers the three prompts. scores: of the options in order, sums over as many tokens as the option has words."""
+    """Answers the three prompts. scores: of the options in order, sums over as many tokens as the option has words.
+
+    Options behind the last score are next to impossible.
+    """
 
     def reply(request: Request) -> Response:
         text = request.turns[-1].text
+        summed = chain(scores, repeat(-1000.0)) if scores else ()
         scored = tuple(
             OptionScore(option, score, len(option.split()))
-            for option, score in zip(request.options, scores, strict=False)
+            for option, score in zip(request.options, summed, strict=False)
         )
         said = type_ if text == prompts.type_prompt() else content
         return Response((Completion(said, None, "stop"),) * request.n, scored or None, (0.0, 0.25), None)
@@ -83,13 +89,40 @@ def test_the_choice_is_forced_and_compared_per_token(clip_of: Callable[[Item], S
     model = by_prompt(scores=(-2.0, -4.0))  # per token: -2 for "dog", -1 for "a very long cat"
     result = probe(model, ITEMS[:2], clip_of, no_words)
     scored = [request for request in model.asked if request.options]
-    assert [request.options for request in scored] == [("dog", "a very long cat")] * 2  # no IDK, no double, no blank
+    assert [request.options[:3] for request in scored] == [("dog", "a very long cat", "IDK")] * 2  # no double, no blank
     assert not any("IDK" in request.turns[-1].text for request in scored)
     assert {id_: (one.chosen, one.right) for id_, one in result.questions.items()} == {
         "one": ("a very long cat", False),
         "two": ("a very long cat", True),
     }
     assert {one.chance for one in result.questions.values()} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((-4.0, -8.0), (False, False)),
+        ((-4.0, -8.0, -1.0), (True, False)),
+        ((-4.0, -8.0, -4.0, -1.0), (False, True)),
+        ((-4.0, -8.0, -1.0, -100.0, -1.0), (True, True)),
+    ],
+)
+def test_a_refusal_is_compared_with_the_best_choice_and_never_chosen(
+    scores: Sequence[float], expected: tuple[bool, bool], clip_of: Callable[[Item], Sound]
+) -> None:
+    model = by_prompt(scores=scores)
+    (one,) = probe(model, ITEMS[:1], clip_of, no_words).questions.values()
+    assert (one.idk, one.held_out_idk) == expected
+    assert one.chosen == "a very long cat"
+    (asked,) = [request.options for request in model.asked if request.options]
+    assert asked[2:] == ("IDK", *held_out_refusals())
+    assert not set(held_out_refusals()) & set(refusal_pool())
+
+
+def test_a_choice_that_is_a_refusal_is_a_choice(clip_of: Callable[[Item], Sound]) -> None:
+    of_one = replace(ITEMS[0], choices=("dog", "IDK", *held_out_refusals()))
+    (one,) = probe(by_prompt(scores=(-4.0, -1.0)), [of_one], clip_of, no_words).questions.values()
+    assert (one.chosen, one.idk, one.held_out_idk) == ("IDK", None, None)
 
 
 def test_types_and_contents_are_scored_as_the_data_say(clip_of: Callable[[Item], Sound]) -> None:
