@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -70,9 +71,15 @@ class Runner:
             model=self.model,
             steps=tuple(step_of(fields) for fields in state["steps"]),
             warnings=tuple(dict.fromkeys(state["warnings"])),
-            versions={name: version(name) for name in _VERSIONED},
+            versions=dict(_versions()),
             failure=Failure(**failure) if failure else None,
         )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of what is installed. Reading them parses each package's metadata, which takes longer than a forward pass."""
+    return {name: version(name) for name in _VERSIONED}
 
 
 def _steps(update: dict[str, Any]) -> Iterator[Step]:

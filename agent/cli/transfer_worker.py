@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from lalm_agent.models.transformers_lalm import TransformersLALM
     from lalm_agent.training.lora.network import Base
 
+_INPUT_BYTES = 2**29
+"""What a worker keeps of what the processor made of its prompts: each adapter is asked the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:
@@ -114,10 +117,12 @@ class StudyWorker:
     @cached_property
     def _lalm(self) -> "TransformersLALM":
         from lalm_agent.loading import DEFAULT_ROWS
+        from lalm_agent.models.kept_inputs import KeptInputs
         from lalm_agent.models.transformers_lalm import TransformersLALM
 
+        checkpoint = self._base.checkpoint
         rows = max(DEFAULT_ROWS, self._setup.batch_size)
-        return TransformersLALM(self._base.checkpoint, rows, self._setup.config.model)
+        return TransformersLALM(checkpoint, rows, self._setup.config.model, KeptInputs(checkpoint, _INPUT_BYTES))
 
     def _done(self, part: Part) -> str:
         if part.kind is Kind.TRAIN:

@@ -15,12 +15,13 @@ import torch
 
 from lalm_agent.models.base import Completion, Decoding, OptionScore
 from lalm_agent.models.hf_asked import Answered, Asked, option_scores
-from lalm_agent.models.hf_decoding import Draw, complete, stop_ids
+from lalm_agent.models.hf_decoding import Draw, complete
 from lalm_agent.models.hf_loading import Checkpoint
 from lalm_agent.models.hf_prefix import KeptPrefixes, Prefilled, keeps_plain_cache, prefill, row_inputs
-from lalm_agent.models.hf_prompt import audio_end, audio_token_counts, batch_inputs, option_tokens
+from lalm_agent.models.hf_prompt import audio_end, audio_token_counts
 from lalm_agent.models.hf_rows import answers_by_rows
 from lalm_agent.models.hf_scoring import logprobs_after
+from lalm_agent.models.kept_inputs import KeptInputs
 
 
 class Engine:
@@ -30,14 +31,16 @@ class Engine:
         checkpoint: what `load_checkpoint` returned.
         rows: how many completions, or options, at most go through the model at once, and how many computed prompts
             are held for them.
+        inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
     """
 
-    def __init__(self, checkpoint: Checkpoint, rows: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, rows: int, inputs: KeptInputs | None = None) -> None:
         """Nothing is computed yet."""
         self._checkpoint = checkpoint
         self._model = checkpoint.model
         self._processor = checkpoint.processor
         self._rows = rows
+        self._inputs = inputs or KeptInputs(checkpoint)
         self._kept = KeptPrefixes()
 
     @cached_property
@@ -88,8 +91,7 @@ class Engine:
 
     def _prefill(self, asked: Asked) -> tuple[Prefilled, int | None]:
         """The computed prompt and its number of audio tokens, None without a clip."""
-        inputs = batch_inputs(self._processor, [asked.request], [asked.samples])
-        inputs = inputs.to(self._model.device, self._model.dtype)
+        inputs = self._inputs.of(asked)
         if not asked.hears:
             return prefill(self._model, inputs, 0, "", self._kept), None
         count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
@@ -110,7 +112,7 @@ class Engine:
     def _scores(self, asked: Asked, prompt: Prefilled) -> tuple[OptionScore, ...] | None:
         if not asked.request.options:
             return None
-        options = option_tokens(self._processor, asked.request, stop_ids(self._model))
+        options = self._inputs.options(asked.request)
         return option_scores(asked.request, logprobs_after(self._model, prompt, options, self._rows))
 
 

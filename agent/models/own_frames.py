@@ -18,6 +18,10 @@ _STRIDE = 2
 """Mel frames per position: the first convolution has a stride of 1, the second of 2."""
 
 
+class RunsOwnFrames:
+    """Base of what stands in place of a tower's `forward` and runs it on each clip's own frames (`encoded`)."""
+
+
 def hears_no_padding(tower: Any) -> bool:
     """Whether a tower is of a class in which a clip's outputs hang on no more of the padding than its first frame."""
     return type(tower).__name__ in _TOWERS
@@ -27,16 +31,16 @@ def hears_no_padding(tower: Any) -> bool:
 def own_frames(model: Any, inputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Within this, the model takes inputs with no more frames than the longest of their clips needs; yields those.
 
-    A model whose tower hears the padding, and inputs without a clip, stay as they are. One thread at a time uses the
-    model meanwhile, as `AdapterSwitch.on` sees to: another tower stands in it.
+    A model whose tower hears the padding, or does this by itself (`RunsOwnFrames`), and inputs without a clip, stay as
+    they are. One thread at a time uses the model meanwhile, as `AdapterSwitch.on` sees to: another tower stands in it.
 
     Args:
         model: a model of transformers, its audio tower at `model.base_model.audio_tower` where it is such a class.
         inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
     """
     core = model.base_model
-    tower = getattr(core, "audio_tower", None)
-    if "input_features" not in inputs or not hears_no_padding(tower):
+    tower: Any = getattr(core, "audio_tower", None)
+    if "input_features" not in inputs or not hears_no_padding(tower) or isinstance(tower.forward, RunsOwnFrames):
         yield inputs
         return
     features, mask = inputs["input_features"], inputs["feature_attention_mask"]

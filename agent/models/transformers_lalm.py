@@ -6,6 +6,7 @@ What a request costs is told in `engine`.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from lalm_agent.models.hf_adapters import adapter_files, refuse_other_weights
 from lalm_agent.models.hf_asked import Asked, digest
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint, weights_sha256
 from lalm_agent.models.hf_prompt import hearing_of, protect_from_control_tokens, waveform
+
+if TYPE_CHECKING:
+    from lalm_agent.models.kept_inputs import KeptInputs
 
 
 def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
@@ -31,18 +35,26 @@ class TransformersLALM:
         checkpoint: what `load_checkpoint` returned.
         batch_rows: how many completions at most go through the model at once.
         ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
+        inputs: what this model and those `with_adapter` share of what they are asked; None to keep nothing.
 
     Raises:
         PermanentBackendError: control tokens in a user's text cannot be kept from the model.
     """
 
-    def __init__(self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        batch_rows: int = 8,
+        ref: str | None = None,
+        inputs: "KeptInputs | None" = None,
+    ) -> None:
         """Check the tokenizer once; nothing is computed yet."""
         from lalm_agent.models.engine import Engine
 
         self._checkpoint = checkpoint
+        self._inputs = inputs
         # Of its own for each adapter: what is kept of a clip is what this adapter heard.
-        self._engine = Engine(checkpoint, batch_rows)
+        self._engine = Engine(checkpoint, batch_rows, inputs)
         self._hearing = hearing_of(checkpoint.processor, checkpoint.family)
         self._batch_rows = batch_rows
         self._adapter: str | None = None
@@ -61,7 +73,7 @@ class TransformersLALM:
         path = Path(folder).expanduser()
         refuse_other_weights(path, self._spec.info.weights_sha256, self._spec.info.ref)
         name = self._checkpoint.adapters.add(path, self._checkpoint.info.ref)
-        adapted = TransformersLALM(self._checkpoint, self._batch_rows)
+        adapted = TransformersLALM(self._checkpoint, self._batch_rows, inputs=self._inputs)
         adapted._adapter = name
         info = replace(self._spec.info, adapter_sha256=weights_sha256(adapter_files(path)))
         adapted._spec = replace(self._spec, info=info)

@@ -1,7 +1,8 @@
-"""A frozen audio encoder that runs once for each clip, and on its own frames, however often the clip is trained on.
+"""A frozen audio encoder that runs once for each clip, and on its own frames, however often the clip is heard.
 
 Clips are encoded one by one, so that what a clip becomes does not depend on the batch it is first met in, nor on a
-resume. An encoder that is trained, draws random numbers, or is sharded over processes is left as it is.
+resume. Whoever answers with the model is given what is kept as well. An encoder that is trained, draws random numbers,
+or is sharded over processes is left as it is.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import torch
 from torch.nn.functional import pad
 from transformers.modeling_outputs import BaseModelOutput
 
-from lalm_agent.models.own_frames import encoded, hears_no_padding
+from lalm_agent.models.own_frames import RunsOwnFrames, encoded, hears_no_padding
 
 KEPT_BYTES = 2**30
 _RANDOM = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop")
@@ -34,7 +35,7 @@ def encode_once(model: Any) -> bool:
     return True
 
 
-class _Memory:
+class _Memory(RunsOwnFrames):
     """In the place of the encoder's `forward`. What does not fit any more is computed each time."""
 
     def __init__(self, tower: Any) -> None:
@@ -60,7 +61,8 @@ class _Memory:
         key = _digest(features) + (b"" if mask is None else _digest(mask))
         found = self._kept.get(key)
         if found is None:
-            with torch.no_grad():
+            # What a model that answers heard may be trained on next, which takes no tensor of inference mode.
+            with torch.inference_mode(False), torch.no_grad():
                 found = encoded(self._tower, features, mask, **given).detach().cpu()
             if self._nbytes + found.nbytes <= KEPT_BYTES:
                 self._kept[key] = found
