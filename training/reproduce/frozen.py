@@ -1,7 +1,8 @@
 """The one configuration that `lalm-agent reproduce` runs on the test split.
 
-How it was chosen: everything here was fixed on the dev split (`--split dev`) before the test split was asked. The
-report says how many configurations were tried there (`--tried`); `LOG.md` names them.
+Nothing here has been tuned yet: K is the paper's, the rest are the presets' values. What is chosen later is chosen on
+the dev split (`--split dev`) before the test split is asked; the report says how many configurations were tried there
+(`--tried`), and `LOG.md` names them.
 
 The seeds of the synthesised data are used nowhere else: the pretraining of `mini` has the clips of seed 0, its own
 figures are of seeds 0 and 1. Besides, a clip of the pretraining is refused by its hash.
@@ -48,7 +49,7 @@ class Frozen:
 
 
 FULL = Frozen()
-"""The configuration of the committed report."""
+"""The configuration of a report that counts."""
 
 QUICK = Frozen(
     bank_questions=300,
