@@ -131,12 +131,20 @@ def refuse_other_weights(folder: Path, weights_sha256: str | None, base: str) ->
 
     Raises:
         UsageError: the weights differ.
+        DataError: there is a `spec.json` that cannot be read.
     """
-    try:
-        identity = json.loads((folder / "spec.json").read_text(encoding="utf-8"))["identity"]
-        made_on, name = identity["weights_sha256"], identity.get("model", "its base")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    path = folder / "spec.json"
+    if not path.is_file():
         return
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        hint = "restore it; without the file the base's weights are not compared"
+        raise DataError(f"{path} cannot be read: {error}", hint) from error
+    identity = record.get("identity") if isinstance(record, dict) else None
+    if not isinstance(identity, dict):
+        return
+    made_on, name = identity.get("weights_sha256"), identity.get("model", "its base")
     if isinstance(made_on, str) and weights_sha256 is not None and made_on != weights_sha256:
         raise UsageError(
             f"the adapter {folder} was trained on other weights: {name} with sha256 {made_on[:12]}, and {base} has "

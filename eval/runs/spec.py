@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lalm_agent.errors import DataError
+from lalm_agent.eval.versioned import read_versioned
 
 SCHEMA = 1
 """Version of the run folder's files. A reader refuses a newer one."""
@@ -126,7 +126,7 @@ class RunSpec(_Record):
     sessions: tuple[Session, ...]
 
 
-def differences(old: Identity, new: Identity) -> list[str]:
+def differences(old: BaseModel, new: BaseModel) -> list[str]:
     """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path.
 
     The number of draws is none of them.
@@ -145,24 +145,7 @@ def read_spec(path: Path) -> RunSpec:
     Raises:
         DataError: it is not there, not of this form, or of a newer version.
     """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "give the folder of a run") from error
-    version = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise DataError(f"{path} is of version {version}, this program reads up to {SCHEMA}", "use a newer lalm-agent")
-    try:
-        return RunSpec.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path}: {where}: {first['msg']}", "the file was changed by hand?") from error
-
-
-def spec_text(spec: RunSpec) -> str:
-    """The text of `spec.json`."""
-    return json.dumps(spec.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return read_versioned(path, RunSpec, SCHEMA, "give the folder of a run; its files are not to be changed by hand")
 
 
 _ABSENT = object()

@@ -169,13 +169,23 @@ def test_an_adapter_of_other_weights_of_the_same_shapes(
     assert answer(base.with_adapter(folder), sound) != answer(base, sound)
 
 
-@pytest.mark.parametrize("spec", ["", "[]", "{}", '{"identity": 3}', '{"identity": {"weights_sha256": null}}'])
+@pytest.mark.parametrize("spec", ["[]", "{}", '{"identity": 3}', '{"identity": {"weights_sha256": null}}'])
 def test_an_adapter_that_does_not_name_its_weights(
     spec: str, tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
     (folder / "spec.json").write_text(spec)
     assert load(str(tiny_checkpoint)).with_adapter(folder).spec.info.adapter_sha256 is not None
+
+
+def test_a_damaged_record_of_the_weights_is_not_passed_over(
+    tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
+) -> None:
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    (folder / "spec.json").write_text('{"identity": {"weights_sha')
+    error = refused(load(str(tiny_checkpoint)), folder, sound)
+    assert isinstance(error, DataError)
+    assert "spec.json cannot be read" in error.message
 
 
 def test_an_adapter_of_another_hub_model(tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path) -> None:

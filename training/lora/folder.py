@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.journal import write_whole
 from lalm_agent.eval.runs.folder import MismatchError
-from lalm_agent.training.lora.spec import Identity, TrainingSpec, read_spec, spec_bytes
+from lalm_agent.eval.versioned import versioned_text
+from lalm_agent.training.lora.spec import Identity, TrainingSpec, read_spec
 
 SPEC, LOG, TENSORBOARD, CHECKPOINTS, LOCK, COMPLETE = (
     *("spec.json", "log.jsonl", "tensorboard", "checkpoints", "lock"),
@@ -93,7 +94,7 @@ class AdapterFolder:
     def begin(self, spec: TrainingSpec) -> None:
         """Write what is trained here. Raises StorageError where that fails."""
         self.spec = spec
-        write_whole(self.path / SPEC, spec_bytes(spec))
+        write_whole(self.path / SPEC, versioned_text(spec).encode())
 
     def last_checkpoint(self) -> tuple[Path | None, int]:
         """The newest whole checkpoint and its step; (None, 0) without one."""

@@ -1,15 +1,14 @@
 """What a training is: its identity, which decides the adapter, and its provenance, which is only recorded."""
 
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lalm_agent.errors import DataError
 from lalm_agent.eval.runs.provenance import now, source_state, versions
 from lalm_agent.eval.runs.spec import differences
+from lalm_agent.eval.versioned import read_versioned
 from lalm_agent.training.lora.recipe import Recipe
 
 SCHEMA = 1
@@ -51,8 +50,7 @@ class Identity(_Record):
         """One line for each difference; without `loaded`, what only a loaded model knows is not compared."""
         if not loaded:
             new = new.model_copy(update={name: getattr(self, name) for name in _UNKNOWN_BEFORE_LOADING})
-        # Any pydantic record has what `differences` looks at.
-        return differences(cast(Any, self), cast(Any, new))
+        return differences(self, new)
 
 
 class Session(_Record):
@@ -105,21 +103,4 @@ def read_spec(path: Path) -> TrainingSpec:
     Raises:
         DataError: it cannot be read, is not of this form, or is of a newer version.
     """
-    try:
-        fields: Any = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(fields, dict) and isinstance(fields.get("schema"), int) and fields["schema"] > SCHEMA:
-            raise DataError(f"{path} is of version {fields['schema']}, this program reads up to {SCHEMA}", "update")
-        return TrainingSpec.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(
-            f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", "is this the folder of an adapter?"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "give another --out") from error
-
-
-def spec_bytes(spec: TrainingSpec) -> bytes:
-    """The bytes of `spec.json`."""
-    fields = spec.model_dump(mode="json", by_alias=True)
-    return (json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return read_versioned(path, TrainingSpec, SCHEMA, "is this the folder of an adapter? Give another --out")

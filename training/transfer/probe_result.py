@@ -1,13 +1,13 @@
 """What a probe for forgetting found, and its file."""
 
-import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.journal import write_whole
+from lalm_agent.eval.versioned import read_versioned, versioned_text
 
 SCHEMA = 1
 
@@ -91,13 +91,11 @@ def write_result(path: Path, result: ForgettingResult) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    fields = result.model_dump(mode="json", by_alias=True)
-    data = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{path.parent} cannot be made: {error.strerror or error}", "another folder") from error
-    write_whole(path, data.encode())
+    write_whole(path, versioned_text(result).encode())
 
 
 def read_result(path: Path) -> ForgettingResult:
@@ -106,17 +104,4 @@ def read_result(path: Path) -> ForgettingResult:
     Raises:
         DataError: it is missing, damaged, or of a newer version.
     """
-    try:
-        fields: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "remove it and probe again") from error
-    version = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        what = f"{path} is of version {version}, this program reads up to {SCHEMA}"
-        raise DataError(what, "use a newer lalm-agent")
-    try:
-        return ForgettingResult.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path} is no probe: {where}: {first['msg']}", "remove it and probe again") from error
+    return read_versioned(path, ForgettingResult, SCHEMA, "it is no whole probe: remove it and probe again")

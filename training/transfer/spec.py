@@ -7,14 +7,13 @@ else that decides a figure is the study's identity, and a folder of another iden
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lalm_agent.errors import DataError
 from lalm_agent.eval.journal import write_whole
 from lalm_agent.eval.runs.folder import MismatchError
 from lalm_agent.eval.runs.spec import DataIdentity, differences
+from lalm_agent.eval.versioned import read_versioned, versioned_text
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.arms import Arm
 
@@ -117,8 +116,7 @@ def refuse_other(folder: Path, there: StudySpec, identity: StudyIdentity) -> Non
     Raises:
         MismatchError: with all differences.
     """
-    # Any pydantic record has what `differences` looks at.
-    fields = differences(cast(Any, there.identity), cast(Any, identity))
+    fields = differences(there.identity, identity)
     if fields:
         raise MismatchError(folder, fields)
 
@@ -129,22 +127,9 @@ def read_spec(path: Path) -> StudySpec:
     Raises:
         DataError: it cannot be read, is not of this form, or is of a newer version.
     """
-    try:
-        fields: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", "give the folder of a study") from error
-    version = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise DataError(f"{path} is of version {version}, this program reads up to {SCHEMA}", "use a newer lalm-agent")
-    try:
-        return StudySpec.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path}: {where}: {first['msg']}", "is this the folder of a study?") from error
+    return read_versioned(path, StudySpec, SCHEMA, "is this the folder of a study?")
 
 
 def write_spec(path: Path, spec: StudySpec) -> None:
     """Write `spec.json`. Raises StorageError where that fails."""
-    fields = spec.model_dump(mode="json", by_alias=True)
-    write_whole(path, (json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_whole(path, versioned_text(spec).encode())

@@ -16,8 +16,8 @@ from lalm_agent.eval.runs.spec import (
     Selection,
     differences,
     read_spec,
-    spec_text,
 )
+from lalm_agent.eval.versioned import versioned_text
 
 CHANGES: dict[str, Any] = {
     "model": "other",
@@ -89,9 +89,9 @@ def test_a_spec_comes_back_from_its_text(identity: Callable[..., Identity], sess
         selection=Selection(limit=3, asked=3, missing=("q1",)),
         sessions=(session,),
     )
-    (tmp_path / "spec.json").write_text(spec_text(spec), "utf-8")
+    (tmp_path / "spec.json").write_text(versioned_text(spec), "utf-8")
     assert read_spec(tmp_path / "spec.json") == spec
-    assert json.loads(spec_text(spec))["schema"] == SCHEMA
+    assert json.loads(versioned_text(spec))["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -215,8 +215,8 @@ def test_a_result_is_read_back_as_it_was_written(clip_of: Callable[[Item], Sound
     [
         ("{", "cannot be read"),
         ('{"schema": 2}', "version 2"),
-        ('{"schema": 1}', "is no probe: name"),
-        ("[]", "is no probe"),
+        ('{"schema": 1}', "name: Field required"),
+        ("[]", "the file: "),
     ],
 )
 def test_a_file_that_is_no_probe_is_refused(tmp_path: Path, text: str, message: str) -> None:
