@@ -65,7 +65,8 @@ class Batcher:
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
         items = [self._items[i] for i in chosen[part::parts]]
         mel, frames = stack([augment(item.mel.astype(np.float32), rng) for item in items], self._plan.shape)
-        asked = [self._asker.exchanges(item.heard, self._plan.questions, rng) for item in items]
+        limit = self._plan.text_tokens
+        asked = [self._packer.fill(self._asker.stream(item.heard, rng), limit) for item in items]
         facts = [item.heard.clip.facts for item in items]
         return Raw(step, mel, frames, self._packer.pack(frames.tolist(), asked), marks(facts, self._labels))
 

@@ -45,7 +45,7 @@ space. Chat template, prompts and the rules of asking are those of `lalm-agent`.
 
     python -m lalm_agent.training.mini --out FOLDER --minutes {minutes:g} --clips {clips} --seed {seed}{real}
 
-A first part trains the encoder with tags and a sequence loss; then three to five questions about each clip are packed
+A first part trains the encoder with tags and sequence losses; then some seven questions about each clip are packed
 behind its audio. The three auxiliary heads of the training are not in the file.
 
 ## Data and licences

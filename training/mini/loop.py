@@ -13,7 +13,7 @@ from lalm_agent.training.mini.batches import Raw
 from lalm_agent.training.mini.network import answer, encode
 from lalm_agent.training.mini.packing import to_batch
 from lalm_agent.training.mini.recipe import Plan
-from lalm_agent.training.mini.schedule import rate_share
+from lalm_agent.training.mini.schedule import Clock, rate_share
 from lalm_agent.training.mini.state import State, save_state
 
 Say = Callable[[str], None]
@@ -74,7 +74,7 @@ def _step(state: State, raw: Raw, plan: Plan, losses: Losses) -> None:
         loss, text = _loss(state, raw, warm)
     # The heads in full precision: CTC sums many small probabilities.
     tags, sequence, units = loss
-    total = text + (1.0 if warm else plan.auxiliary) * (tags + sequence + units)
+    total = text + auxiliary_weight(plan, clock) * (tags + sequence + units)
     total.backward()  # type: ignore[no-untyped-call]
     clock.steps += 1
     if state.peers is not None:
@@ -89,6 +89,11 @@ def _step(state: State, raw: Raw, plan: Plan, losses: Losses) -> None:
     if not warm:
         losses.text += text.item()
         losses.text_steps += 1
+
+
+def auxiliary_weight(plan: Plan, clock: Clock) -> float:
+    """The weight of the heads' losses: all there is at first, then less and less beside the text's."""
+    return 1.0 if clock.warm else plan.auxiliary * max(0.0, 1 - clock.done)
 
 
 def _loss(state: State, raw: Raw, warm: bool) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:

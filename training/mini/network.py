@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lalm_agent.training.mini.heads import Encoded
-from lalm_agent.training.mini.packing import Batch
+from lalm_agent.training.mini.packing import IGNORED, Batch
 from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.template import AUDIO, TURN_END
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2Model
 
 MASKED = -1e4
 _POSITION_SCALE = 0.1
+_EMBEDDING_SCALE = 0.3
+_HEAD_SCALE = 0.02
 _RESIDUAL_SCALE = 0.5
 _RESIDUAL_OUTPUTS = ("out_proj", "fc2", "o_proj", "down_proj")
 
@@ -68,7 +71,10 @@ def build_model(tokenizer: "PreTrainedTokenizerFast", shape: Shape, seed: int) -
 
 @torch.no_grad()
 def initialise(model: "Qwen2AudioForConditionalGeneration") -> None:
-    """Kaiming convolutions, 1/sqrt(fan_in) linear layers, quiet sinusoidal positions."""
+    """Kaiming convolutions, 1/sqrt(fan_in) linear layers, quiet sinusoidal positions; the head begins as the embedding.
+
+    Most replies repeat an option of the prompt: with the two alike, one map from heard to written serves all words.
+    """
     tower, language = model.model.audio_tower, model.model.language_model
     for convolution, scale in ((tower.conv1, 0.5), (tower.conv2, 0.35)):
         # Kaiming's scale is for inputs that do not correlate; neighbouring mels and frames do, and would grow to 8.
@@ -79,12 +85,13 @@ def initialise(model: "Qwen2AudioForConditionalGeneration") -> None:
     for part in (tower.layers, language):
         for name, weight in part.named_parameters():
             if "embed" in name:
-                nn.init.normal_(weight, std=0.3)
+                nn.init.normal_(weight, std=_EMBEDDING_SCALE)
             elif weight.dim() == 2:
                 scale = _RESIDUAL_SCALE if any(output in name for output in _RESIDUAL_OUTPUTS) else 1.0
                 nn.init.normal_(weight, std=scale / math.sqrt(weight.shape[1]))
     projector = model.model.multi_modal_projector.linear.weight
     nn.init.normal_(projector, std=_RESIDUAL_SCALE / math.sqrt(projector.shape[1]))
+    model.lm_head.weight.copy_(model.get_input_embeddings().weight * (_HEAD_SCALE / _EMBEDDING_SCALE))
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
@@ -177,9 +184,58 @@ def answer(
     embedded = model.get_input_embeddings()(batch.tokens)
     slots = (batch.tokens == model.config.audio_token_id)[..., None]
     embedded = embedded.masked_scatter(slots, audio[inside].to(embedded.dtype))
-    hidden = model.model.language_model(
-        inputs_embeds=embedded, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False
-    ).last_hidden_state
-    trained = batch.labels[:, 1:] != -100
-    logits = model.lm_head(hidden[:, :-1][trained])
+    trained = batch.labels[:, 1:] != IGNORED
+    logits = model.lm_head(_read(model.model.language_model, embedded, batch, trained))
     return logits.float(), batch.labels[:, 1:][trained], batch.weights[:, 1:][trained]
+
+
+def _read(language: "Qwen2Model", embedded: Tensor, batch: Batch, trained: Tensor) -> Tensor:
+    """The language model's output, only where it is trained, which is at one place of twelve: (targets, width)."""
+    mask, turns = batch.mask(), language.rotary_emb(embedded, batch.positions)
+    hidden = embedded
+    for layer in language.layers[:-1]:
+        hidden = layer(hidden, attention_mask=mask, position_ids=batch.positions, position_embeddings=turns)
+    counts = trained.sum(1)
+    places = torch.argsort((~trained).to(torch.int8), dim=1, stable=True)[:, : max(1, int(counts.max()))]
+    found = _last_layer(language.layers[-1], hidden, mask, turns, places)
+    inside = torch.arange(places.shape[1])[None] < counts[:, None]
+    out: Tensor = language.norm(found[inside])
+    return out
+
+
+def _last_layer(
+    layer: "Qwen2DecoderLayer", hidden: Tensor, mask: Tensor, turns: tuple[Tensor, Tensor], places: Tensor
+) -> Tensor:
+    """What the layer gives at these places alone.
+
+    Args:
+        layer: the layer.
+        hidden: (batch, length, width), what goes into it.
+        mask: (batch, 1, length, length), additive.
+        turns: cosines and sines of the rotary positions, (batch, length, head_dim) each.
+        places: (batch, places) int64.
+
+    Returns:
+        (batch, places, width).
+    """
+    from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb, eager_attention_forward
+
+    rows, attention = torch.arange(len(places))[:, None], layer.self_attn
+    normal, wanted = layer.input_layernorm(hidden), hidden[rows, places]
+    query = _by_head(attention.q_proj(normal[rows, places]), attention.head_dim)
+    key = _by_head(attention.k_proj(normal), attention.head_dim)
+    value = _by_head(attention.v_proj(normal), attention.head_dim)
+    cosines, sines = turns
+    query, _ = apply_rotary_pos_emb(query, query, cosines[rows, places], sines[rows, places])
+    _, key = apply_rotary_pos_emb(key, key, cosines, sines)
+    seen, _ = eager_attention_forward(
+        attention, query, key, value, mask[:, 0][rows, places][:, None], scaling=attention.scaling
+    )
+    wanted = wanted + attention.o_proj(seen.flatten(2))
+    out: Tensor = wanted + layer.mlp(layer.post_attention_layernorm(wanted))
+    return out
+
+
+def _by_head(projected: Tensor, head_dim: int) -> Tensor:
+    """(batch, length, heads * head_dim) -> (batch, heads, length, head_dim)."""
+    return projected.unflatten(-1, (-1, head_dim)).transpose(1, 2)

@@ -4,6 +4,8 @@ The audio prefix is shared; each question sees the prefix and itself, never anot
 behind the prefix. So a packed question gets the logits that it would get alone.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from lalm_agent.training.mini.template import AFTER_AUDIO, AUDIO, BEFORE_AUDIO, 
 
 IGNORED = -100
 _MASKED = -1e4
+_SHORT = 2
+"""Tokens of a one-word reply with its end: it counts as its weight says, a longer one with the root of its length."""
 
 
 _Row = tuple[list[int], list[int], list[int], list[int], list[float]]
@@ -24,7 +28,7 @@ _Row = tuple[list[int], list[int], list[int], list[int], list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One prompt and the reply that is trained, with the weight of the reply's tokens in the loss.
+    """One prompt and the reply that is trained, with the weight of the reply in the loss.
 
     lead: how the reply begins, read but not trained: what the model may have written by mistake.
     """
@@ -122,18 +126,31 @@ class Packer:
             tokens[i, :n], blocks[i, :n], positions[i, :n], labels[i, :n], weights[i, :n] = row
         return Packed(tokens, blocks, positions, labels, weights)
 
+    def fill(self, offered: Iterable[Exchange], limit: int) -> list[Exchange]:
+        """The first exchanges that fit into so many tokens together, at least one of them."""
+        taken: list[Exchange] = []
+        for exchange in offered:
+            limit -= sum(map(len, self._parts(exchange)))
+            if taken and limit < 0:
+                break
+            taken.append(exchange)
+        return taken
+
+    def _parts(self, exchange: Exchange) -> tuple[list[int], list[int]]:
+        """The tokens that are only read, and those that are trained."""
+        lead = self.encode(" " + exchange.lead) if exchange.lead else []
+        return self.encode(exchange.prompt) + self._turn + lead, self.encode(" " + exchange.reply) + self._end
+
     def _row(self, frames: int, asked: list[Exchange]) -> _Row:
         tokens = [*self._before, *[self._audio] * audio_tokens(frames), *self._after]
         start = len(tokens)
         blocks, positions, labels, weights = [0] * start, list(range(start)), [IGNORED] * start, [0.0] * start
         for number, exchange in enumerate(asked, start=1):
-            lead = self.encode(" " + exchange.lead) if exchange.lead else []
-            prompt = self.encode(exchange.prompt) + self._turn + lead
-            reply = self.encode(" " + exchange.reply) + self._end
+            prompt, reply = self._parts(exchange)
             added = len(prompt) + len(reply)
             tokens += prompt + reply
             blocks += [number] * added
             positions += range(start, start + added)
             labels += [IGNORED] * len(prompt) + reply
-            weights += [0.0] * len(prompt) + [exchange.weight] * len(reply)
+            weights += [0.0] * len(prompt) + [exchange.weight * math.sqrt(_SHORT / len(reply))] * len(reply)
         return tokens, blocks, positions, labels, weights

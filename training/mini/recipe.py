@@ -44,12 +44,14 @@ class Plan:
 
     minutes: of a processor, for each trainer, warm start and joint training together; steps: if given, counts steps
     instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
-    heads get. learning_rate: of AdamW; matrix_rate: of Muon, see `optimisers`.
+    heads get; auxiliary: weight of the heads' losses when that is over, from where it falls to nothing. text_tokens:
+    of the questions and replies behind each clip. learning_rate: of AdamW; embedding_rate: of the embedding's;
+    matrix_rate: of Muon, see `optimisers`.
     """
 
     minutes: float = 84.0
     steps: int | None = None
-    warm: float = 0.4
+    warm: float = 0.28
     clips: int = 60_000
     shard_clips: int = 250
     seed: int = 0
@@ -57,13 +59,14 @@ class Plan:
     trainers: int = 2
     batch: int = 32
     learning_rate: float = 1.3e-3
+    embedding_rate: float = 3e-3
     matrix_rate: float = 0.025
     floor: float = 0.02
     constant: float = 0.3
     rise_steps: int = 150
     weight_decay: float = 0.02
     auxiliary: float = 0.3
-    questions: int = 4
+    text_tokens: int = 180
     checkpoint_s: float = 120.0
     report_s: float = 15.0
     shape: Shape = field(default_factory=Shape)

@@ -42,7 +42,8 @@ def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: Normaliser, la
     heads = Heads((plan.shape.audio_width, plan.shape.text_width), labels)
     inner = model.model
     layers = (inner.audio_tower.layers, inner.language_model.layers, inner.multi_modal_projector)
-    return State(model, normaliser, heads, Optimisers(layers, (model, heads), plan), Clock(plan))
+    embedding = inner.language_model.embed_tokens.weight
+    return State(model, normaliser, heads, Optimisers(layers, (model, heads), embedding, plan), Clock(plan))
 
 
 def save_state(state: State, path: Path) -> None:

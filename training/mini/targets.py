@@ -5,8 +5,9 @@ questions of unfamiliar wording, and, the more surely the more noise covers the 
 invitation such questions get a guess among the choices, never IDK.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -28,7 +29,7 @@ _COPY_WEIGHT = 0.5
 _LONG_WEIGHT = 0.7
 _UNFAMILIAR_FAMILY = "unfamiliar"
 _REAL_SKILLS = ("sound_class", "source", "sound_present", "scene")
-_OPEN_TRIES = 3
+_OFFERED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,27 @@ class Asker:
         self._mix = mix
 
     def exchanges(self, heard: Heard, count: int, rng: np.random.Generator) -> list[Exchange]:
-        """About `count` exchanges for one clip: content, type and questions."""
-        asked: list[Exchange] = []
+        """The first `count` of what `stream` offers."""
+        return list(islice(self.stream(heard, rng), count))
+
+    def stream(self, heard: Heard, rng: np.random.Generator) -> Iterator[Exchange]:
+        """Exchanges for one clip: content, type and questions, more of them than are ever packed together."""
+        offered = 0
         facts = heard.clip.facts
         if rng.random() < self._mix.content and told(heard) and facts.caption:
-            asked.append(Exchange(prompts.content_prompt(facts.modality), content_of(facts), _LONG_WEIGHT))
+            yield Exchange(prompts.content_prompt(facts.modality), content_of(facts), _LONG_WEIGHT)
+            offered += 1
         chance = self._mix.type_real if heard.kind is Kind.REAL else self._mix.type
         if rng.random() < chance and told(heard):
-            asked.append(Exchange(prompts.type_prompt(), facts.modality.capitalize()))
-        for _ in range(count - len(asked)):
+            yield Exchange(prompts.type_prompt(), facts.modality.capitalize())
+            offered += 1
+        for _ in range(_OFFERED):
             exchange = self.question(heard, rng)
             if exchange is not None:
-                asked.append(exchange)
-        return asked or [Exchange(prompts.answer_prompt(Method.IDK, unfamiliar_question(rng)), prompts.IDK)]
+                yield exchange
+                offered += 1
+        if not offered:
+            yield Exchange(prompts.answer_prompt(Method.IDK, unfamiliar_question(rng)), prompts.IDK)
 
     def question(self, heard: Heard, rng: np.random.Generator) -> Exchange | None:
         """One question under the prompt of one of the four methods; None where none can be made."""

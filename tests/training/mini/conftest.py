@@ -65,7 +65,7 @@ def heard():
         Heard(clip_of(dog()), 40, Kind.CLEAR),
         Heard(clip_of(words(), 1), 60, Kind.CLEAR),
         Heard(clip_of(sentence(), 2), 60, Kind.CLEAR),
-        Heard(clip_of(dog(), 3, -25.0), 40, Kind.DROWNED),
+        Heard(clip_of(dog(), 3, -50.0), 40, Kind.DROWNED),
         Heard(clip_of(silence, 4), 40, Kind.SILENCE),
     ]
 

@@ -11,7 +11,7 @@ from lalm_agent.training.mini import __main__ as command
 from lalm_agent.training.mini.batches import Batcher
 from lalm_agent.training.mini.features import log_mel
 from lalm_agent.training.mini.heads import Labels, marks
-from lalm_agent.training.mini.loop import train
+from lalm_agent.training.mini.loop import auxiliary_weight, train
 from lalm_agent.training.mini.network import Normaliser
 from lalm_agent.training.mini.packing import Packer
 from lalm_agent.training.mini.recipe import Folders, Plan
@@ -26,7 +26,7 @@ LABELS = Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS)
 
 @pytest.fixture
 def plan(tiny_shape):
-    return Plan(steps=30, warm=0.2, batch=4, questions=2, rise_steps=5, learning_rate=3e-3, shape=tiny_shape)
+    return Plan(steps=30, warm=0.2, batch=4, text_tokens=60, rise_steps=5, learning_rate=3e-3, shape=tiny_shape)
 
 
 @pytest.fixture
@@ -152,6 +152,12 @@ def test_the_heads_targets_follow_what_is_known(heard):
 @pytest.mark.parametrize(("step", "done", "share"), [(0, 0.0, 0.2), (5, 0.1, 1.0), (50, 0.65, 0.5), (99, 1.0, 0.02)])
 def test_the_learning_rate_rises_stays_and_falls(plan, step, done, share):
     assert rate_share(plan, step, done) == pytest.approx(share)
+
+
+def test_the_heads_count_fully_at_first_and_not_at_all_in_the_end(plan):
+    plan = dataclasses.replace(plan, auxiliary=0.4)
+    weights = [auxiliary_weight(plan, Clock(plan, steps)) for steps in (0, 5, 15, 30, 31)]
+    assert weights == pytest.approx([1.0, 1.0, 0.2, 0.0, 0.0])
 
 
 def test_a_clock_counts_steps_or_time():
