@@ -6,7 +6,7 @@ the length of the batch instead of the window, and for several questions behind 
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,13 @@ from lalm_agent.training.mini.template import AUDIO, TURN_END
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
-    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2Model
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention, Qwen2DecoderLayer, Qwen2Model
 
 MASKED = -1e4
 _POSITION_SCALE = 0.1
 _EMBEDDING_SCALE = 0.3
 _HEAD_SCALE = 0.02
+_ALIKE, _HANDED_ON = 0.7, 0.4
 _RESIDUAL_SCALE = 0.5
 _RESIDUAL_OUTPUTS = ("out_proj", "fc2", "o_proj", "down_proj")
 
@@ -71,9 +72,10 @@ def build_model(tokenizer: "PreTrainedTokenizerFast", shape: Shape, seed: int) -
 
 @torch.no_grad()
 def initialise(model: "Qwen2AudioForConditionalGeneration") -> None:
-    """Kaiming convolutions, 1/sqrt(fan_in) linear layers, quiet sinusoidal positions; the head begins as the embedding.
+    """Kaiming convolutions, 1/sqrt(fan_in) linear layers, quiet sinusoidal positions, and what helps to repeat words.
 
-    Most replies repeat an option of the prompt: with the two alike, one map from heard to written serves all words.
+    Most replies repeat an option of the prompt. So the head begins as the embedding, and attention begins with looking
+    for what is alike and carrying it over (after "mimetic initialisation", Trockman and Kolter, 2023).
     """
     tower, language = model.model.audio_tower, model.model.language_model
     for convolution, scale in ((tower.conv1, 0.5), (tower.conv2, 0.35)):
@@ -91,7 +93,20 @@ def initialise(model: "Qwen2AudioForConditionalGeneration") -> None:
                 nn.init.normal_(weight, std=scale / math.sqrt(weight.shape[1]))
     projector = model.model.multi_modal_projector.linear.weight
     nn.init.normal_(projector, std=_RESIDUAL_SCALE / math.sqrt(projector.shape[1]))
-    model.lm_head.weight.copy_(model.get_input_embeddings().weight * (_HEAD_SCALE / _EMBEDDING_SCALE))
+    for layer in language.layers:
+        _mimetic(layer.self_attn)
+    model.lm_head.weight.copy_(language.embed_tokens.weight * (_HEAD_SCALE / _EMBEDDING_SCALE))
+
+
+def _mimetic(attention: "Qwen2Attention") -> None:
+    """Make the first query head of each key head look for its own key, and all heads hand on what they see."""
+    dim, shared = attention.head_dim, attention.num_key_value_groups
+    query, out = attention.q_proj.weight, attention.o_proj.weight
+    for head in range(query.shape[0] // dim):
+        own, its = slice(head * dim, (head + 1) * dim), slice(head // shared * dim, (head // shared + 1) * dim)
+        if head % shared == 0:
+            query[own] = _ALIKE * attention.k_proj.weight[its] + (1 - _ALIKE) * query[own]
+        out[:, own] = _HANDED_ON * attention.v_proj.weight[its].T + 0.5 * out[:, own]
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
@@ -197,7 +212,7 @@ def _read(language: "Qwen2Model", embedded: Tensor, batch: Batch, trained: Tenso
         hidden = layer(hidden, attention_mask=mask, position_ids=batch.positions, position_embeddings=turns)
     counts = trained.sum(1)
     places = torch.argsort((~trained).to(torch.int8), dim=1, stable=True)[:, : max(1, int(counts.max()))]
-    found = _last_layer(language.layers[-1], hidden, mask, turns, places)
+    found = _last_layer(cast("Qwen2DecoderLayer", language.layers[-1]), hidden, mask, turns, places)
     inside = torch.arange(places.shape[1])[None] < counts[:, None]
     out: Tensor = language.norm(found[inside])
     return out
@@ -238,4 +253,4 @@ def _last_layer(
 
 def _by_head(projected: Tensor, head_dim: int) -> Tensor:
     """(batch, length, heads * head_dim) -> (batch, heads, length, head_dim)."""
-    return projected.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+    return projected.view(*projected.shape[:-1], -1, head_dim).transpose(1, 2)

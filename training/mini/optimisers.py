@@ -5,12 +5,15 @@ here is in LOG.md.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from lalm_agent.training.mini.recipe import Plan
+
+if TYPE_CHECKING:
+    from transformers import Qwen2AudioForConditionalGeneration
 
 _BETAS = (0.9, 0.98)
 _ITERATIONS = 4
@@ -19,21 +22,18 @@ _ITERATIONS = 4
 class Optimisers:
     """The optimisers as one; `share` of the plan's learning rates is set before each step."""
 
-    def __init__(
-        self, layers: Iterable[nn.Module], modules: Iterable[nn.Module], embedding: nn.Parameter, plan: Plan
-    ) -> None:
-        """layers: whose matrices are Muon's; modules: everything that is trained; embedding: of the tokens."""
-        inside = {one for layer in layers for one in layer.parameters() if one.dim() == 2 and one.requires_grad}
-        trained = [one for module in modules for one in module.parameters() if one.requires_grad]
-        plain = [one for one in trained if one not in inside and one is not embedding]
-        muon = torch.optim.Muon(
-            [one for one in trained if one in inside],
-            lr=plan.matrix_rate,
-            weight_decay=plan.weight_decay,
-            ns_steps=_ITERATIONS,
-        )
+    def __init__(self, model: "Qwen2AudioForConditionalGeneration", heads: nn.Module, plan: Plan) -> None:
+        """model, heads: all that is trained. The tower and the language model have rates of their own."""
+        inner = model.model
+        tower = _matrices(inner.audio_tower.layers, inner.multi_modal_projector)
+        language = _matrices(inner.language_model.layers)
+        embedding = inner.language_model.embed_tokens.weight
+        apart = {id(one) for one in (*tower, *language, embedding)}
+        trained = [one for module in (model, heads) for one in module.parameters() if one.requires_grad]
+        plain = [one for one in trained if id(one) not in apart]
         self._parts: tuple[tuple[torch.optim.Optimizer, float], ...] = (
-            (muon, plan.matrix_rate),
+            (_muon(tower, plan), plan.tower_rate),
+            (_muon(language, plan), plan.language_rate),
             (_adam(plain, plan), plan.learning_rate),
             (_adam([embedding], plan), plan.embedding_rate),
         )
@@ -56,7 +56,13 @@ class Optimisers:
             optimiser.load_state_dict(dict(state))
 
 
+def _matrices(*modules: nn.Module) -> list[nn.Parameter]:
+    return [one for module in modules for one in module.parameters() if one.dim() == 2 and one.requires_grad]
+
+
+def _muon(parameters: list[nn.Parameter], plan: Plan) -> torch.optim.Optimizer:
+    return torch.optim.Muon(parameters, weight_decay=plan.weight_decay, ns_steps=_ITERATIONS)
+
+
 def _adam(parameters: list[nn.Parameter], plan: Plan) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        parameters, lr=plan.learning_rate, betas=_BETAS, weight_decay=plan.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(parameters, betas=_BETAS, weight_decay=plan.weight_decay, fused=True)

@@ -45,13 +45,13 @@ class Plan:
     minutes: of a processor, for each trainer, warm start and joint training together; steps: if given, counts steps
     instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
     heads get; auxiliary: weight of the heads' losses when that is over, from where it falls to nothing. text_tokens:
-    of the questions and replies behind each clip. learning_rate: of AdamW; embedding_rate: of the embedding's;
-    matrix_rate: of Muon, see `optimisers`.
+    of the questions and replies behind each clip. Rates, see `optimisers`: learning_rate is AdamW's, embedding_rate
+    that of the embedding; tower_rate and language_rate are Muon's for the encoder and the language model.
     """
 
     minutes: float = 84.0
     steps: int | None = None
-    warm: float = 0.28
+    warm: float = 0.3
     clips: int = 60_000
     shard_clips: int = 250
     seed: int = 0
@@ -60,7 +60,8 @@ class Plan:
     batch: int = 32
     learning_rate: float = 1.3e-3
     embedding_rate: float = 3e-3
-    matrix_rate: float = 0.025
+    tower_rate: float = 0.025
+    language_rate: float = 0.008
     floor: float = 0.02
     constant: float = 0.3
     rise_steps: int = 150

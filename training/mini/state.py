@@ -40,10 +40,7 @@ def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: Normaliser, la
     """A run at its beginning."""
     model = build_model(tokenizer, plan.shape, plan.seed)
     heads = Heads((plan.shape.audio_width, plan.shape.text_width), labels)
-    inner = model.model
-    layers = (inner.audio_tower.layers, inner.language_model.layers, inner.multi_modal_projector)
-    embedding = inner.language_model.embed_tokens.weight
-    return State(model, normaliser, heads, Optimisers(layers, (model, heads), embedding, plan), Clock(plan))
+    return State(model, normaliser, heads, Optimisers(model, heads, plan), Clock(plan))
 
 
 def save_state(state: State, path: Path) -> None:
