@@ -134,8 +134,9 @@ def test_a_folder_is_held_to_what_it_was_made_for(tmp_path: Path) -> None:
         hold(path, spec(weights_sha256="b", frozen=replace(FULL, seeds=1), sources=OWN))
     assert {line.partition(":")[0] for line in refused.value.fields} >= {"weights_sha256", "frozen.seeds"}
     path.write_text("{}", "utf-8")
-    with pytest.raises(DataError, match="not that of a reproduction"):
+    with pytest.raises(DataError, match=r"spec\.json: model") as error:
         hold(path, spec())
+    assert "not that of a reproduction" in (error.value.hint or "")
 
 
 def test_a_watermark_stands_on_the_picture_and_is_text() -> None:
