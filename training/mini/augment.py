@@ -13,11 +13,13 @@ Mel = NDArray[np.float32]
 
 _TILT_KNOTS = 6
 _TILT = 0.12
+_WIDEST = 10
+"""Bands that are masked have at most this part of all."""
 _ROOM_BEHIND = 4
 """Frames of padding behind the longest clip: as far as the convolutions look."""
 
 
-def augment(mel: Mel, rng: np.random.Generator) -> Mel:
+def augment(mel: Mel, rng: np.random.Generator) -> tuple[Mel, int]:
     """A random equaliser, spectral floor, masked bands and a small shift in time.
 
     Args:
@@ -25,9 +27,9 @@ def augment(mel: Mel, rng: np.random.Generator) -> Mel:
         rng: decides which of them and how much.
 
     Returns:
-        A new array of the same shape.
+        A new array of the same shape, and by how many frames it is later.
     """
-    chances = rng.random(4)
+    chances, later = rng.random(4), 0
     if chances[0] < 0.6:
         mel = mel + _tilt(mel.shape[1], rng)
     if chances[1] < 0.3:
@@ -35,9 +37,9 @@ def augment(mel: Mel, rng: np.random.Generator) -> Mel:
     if chances[2] < 0.35:
         mel = _mask_bands(mel, rng)
     if chances[3] < 0.3:
-        mel = _shift(mel, rng)
+        mel, later = _shift(mel, rng)
     changed: Mel = np.maximum(mel, mel.max() - RANGE)
-    return changed
+    return changed, later
 
 
 def _tilt(bins: int, rng: np.random.Generator) -> Mel:
@@ -49,16 +51,16 @@ def _tilt(bins: int, rng: np.random.Generator) -> Mel:
 def _mask_bands(mel: Mel, rng: np.random.Generator) -> Mel:
     masked = mel.copy()
     for _ in range(2):
-        width = int(rng.integers(1, 7))
+        width = int(rng.integers(1, 1 + mel.shape[1] // _WIDEST))
         start = int(rng.integers(0, mel.shape[1] - width))
         masked[:, start : start + width] = mel.mean()
     return masked
 
 
-def _shift(mel: Mel, rng: np.random.Generator) -> Mel:
-    """Move the clip later by up to a tenth of its frames; its first frame fills the gap, its end is lost."""
+def _shift(mel: Mel, rng: np.random.Generator) -> tuple[Mel, int]:
+    """Move the clip later by fewer than ten frames; its first frame fills the gap, its end is lost."""
     by = int(rng.integers(0, max(1, min(len(mel) // 10, 10))))
-    return np.concatenate([np.repeat(mel[:1], by, axis=0), mel[: len(mel) - by]])
+    return np.concatenate([np.repeat(mel[:1], by, axis=0), mel[: len(mel) - by]]), by
 
 
 def stack(mels: list[Mel], shape: Shape) -> tuple[Mel, NDArray[np.int64]]:

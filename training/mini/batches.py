@@ -10,12 +10,15 @@ from lalm_agent.training.mini.augment import augment, stack
 from lalm_agent.training.mini.heads import Labels, Marks, marks
 from lalm_agent.training.mini.packing import Packed, Packer
 from lalm_agent.training.mini.recipe import Plan
-from lalm_agent.training.mini.store import Item, Kind
+from lalm_agent.training.mini.store import Heard, Item, Kind
 from lalm_agent.training.mini.targets import Asker
 
 _POOL = 16
 """Batches that are sorted by length together: similar lengths waste little padding, and the order stays random."""
 _REAL_REPEATS = 2
+_RARE = frozenset({"trend", "distance"})
+"""Groups that so few clips show that those come more often in a pass."""
+_RARE_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,7 @@ class Batcher:
         self._labels = labels
         self._plan = plan
         self._asker = Asker([item.heard for item in items])
-        real = [i for i, item in enumerate(items) if item.heard.kind is Kind.REAL]
-        self._pool = [*range(len(items)), *real * (_REAL_REPEATS - 1)]
+        self._pool = [i for i, item in enumerate(items) for _ in range(_repeats(item.heard))]
 
     @property
     def per_epoch(self) -> int:
@@ -64,11 +66,13 @@ class Batcher:
         part, parts = self._part
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
         items = [self._items[i] for i in chosen[part::parts]]
-        mel, frames = stack([augment(item.mel.astype(np.float32), rng) for item in items], self._plan.shape)
+        changed = [augment(item.mel.astype(np.float32), rng) for item in items]
+        mel, frames = stack([mel for mel, _ in changed], self._plan.shape)
         limit = self._plan.text_tokens
         asked = [self._packer.fill(self._asker.stream(item.heard, rng), limit) for item in items]
-        facts = [item.heard.clip.facts for item in items]
-        return Raw(step, mel, frames, self._packer.pack(frames.tolist(), asked), marks(facts, self._labels))
+        facts, later = [item.heard.clip.facts for item in items], [by for _, by in changed]
+        targets = marks(facts, later, self._labels, self._plan.shape)
+        return Raw(step, mel, frames, self._packer.pack(frames.tolist(), asked), targets)
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         """The batches of one pass as item numbers, alike in length, in random order."""
@@ -82,3 +86,10 @@ class Batcher:
             parts = [pool[k : k + size] for k in range(0, len(pool), size)]
             batches += [parts[k] for k in rng.permutation(len(parts))]
         return batches
+
+
+def _repeats(heard: Heard) -> int:
+    """How often a clip comes in a pass."""
+    if heard.kind is Kind.REAL:
+        return _REAL_REPEATS
+    return 1 if _RARE.isdisjoint(heard.clip.facts.known) else _RARE_REPEATS

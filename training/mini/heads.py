@@ -1,4 +1,4 @@
-"""Heads that only the training has: tags of a clip, and CTC over what is heard in which order, coarse and fine.
+"""Heads that only the training has: tags of a clip, what sounds when, and CTC over what is heard in which order.
 
 They teach the encoder to hear before the language model can read; the exported model does not contain them.
 """
@@ -6,6 +6,7 @@ They teach the encoder to hear before the language model can read; the exported 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lalm_agent.training.mini.moments import QUIET_BIAS, Moments, moment_loss, moments
+from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.synth.records import Facts
 
 _TAG_SCALE = 0.5
@@ -25,13 +28,15 @@ _CTC_SCALE = 8.0
 class Labels:
     """What the heads can name: tags by group, and the vocabularies of the two CTC heads (blank is index 0 before them).
 
-    together: the groups of which several tags, or none, can be true; of each other group it is one.
+    together: the groups of which several tags, or none, can be true; of each other group it is one. moments: what can
+    sound at a moment, by group.
     """
 
     groups: Mapping[str, tuple[str, ...]]
     together: frozenset[str]
     sequence: tuple[str, ...]
     units: tuple[str, ...]
+    moments: Mapping[str, tuple[str, ...]]
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -60,6 +65,16 @@ class Marks:
     known: NDArray[np.float32]
     sequences: tuple[tuple[int, ...], ...]
     units: tuple[tuple[int, ...], ...]
+    moments: Moments
+
+
+class Losses(NamedTuple):
+    """One scalar for each kind of target."""
+
+    tags: Tensor
+    sequence: Tensor
+    units: Tensor
+    moments: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +91,16 @@ class Encoded:
     lasting: Tensor
 
 
-def marks(facts: Sequence[Facts], labels: Labels) -> Marks:
-    """The targets for these clips."""
+def all_labels() -> Labels:
+    """Those of the synthesiser."""
+    from lalm_agent.training.synth.labels import LABEL_GROUPS, MOMENTS, SEQUENCE_VOCAB, TOGETHER
+    from lalm_agent.training.synth.units import UNITS
+
+    return Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS, MOMENTS)
+
+
+def marks(facts: Sequence[Facts], later: Sequence[int], labels: Labels, shape: Shape) -> Marks:
+    """The targets for these clips, each of which was moved `later` by so many mel frames."""
     names = [(group, tag) for group, tags in labels.groups.items() for tag in tags]
     known = np.array([[group in one.known for group, _ in names] for one in facts], dtype=np.float32)
     true = np.array([[group in one.known and tag in one.tags for group, tag in names] for one in facts], np.float32)
@@ -88,11 +111,12 @@ def marks(facts: Sequence[Facts], labels: Labels) -> Marks:
         known=known,
         sequences=tuple(tuple(sequence[label] for label in one.sequence) for one in facts),
         units=tuple(tuple(unit[label] for label in one.units) for one in facts),
+        moments=moments(facts, later, labels.moments, shape),
     )
 
 
 class Heads(nn.Module):
-    """The tag head and the sequence head on the projected audio tokens, and the unit head on the encoder's output."""
+    """Tags and sequence are read from the projected audio tokens, units and moments from the encoder's output."""
 
     def __init__(self, widths: tuple[int, int], labels: Labels) -> None:
         """widths: of the encoder, and of the language model, which is what the projected audio tokens have."""
@@ -102,14 +126,17 @@ class Heads(nn.Module):
         self.tags = nn.Linear(3 * text, len(labels.tags))
         self.sequence = nn.Linear(text, len(labels.sequence) + 1)
         self.units = nn.Linear(audio, len(labels.units) + 1)
+        self.moments = nn.Linear(audio, sum(map(len, labels.moments.values())))
+        nn.init.constant_(self.moments.bias, QUIET_BIAS)
 
-    def losses(self, heard: Encoded, target: Marks) -> tuple[Tensor, Tensor, Tensor]:
-        """The losses of tags, sequence and units, each a scalar."""
+    def losses(self, heard: Encoded, target: Marks) -> Losses:
+        """The losses of a batch."""
         tokens, positions = heard.tokens.float(), heard.positions.float()
-        return (
+        return Losses(
             self._tag_loss(pooled(tokens, heard.valid), target),
             _ctc(self.sequence(tokens), heard.valid, target.sequences),
             _ctc(self.units(positions), heard.lasting, target.units),
+            moment_loss(self.moments(positions), heard.lasting, target.moments),
         )
 
     def _tag_loss(self, clips: Tensor, target: Marks) -> Tensor:

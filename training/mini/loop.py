@@ -1,6 +1,7 @@
 """The training loop: warm start of the encoder with its heads, then everything together."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lalm_agent.training.mini.batches import Raw
+from lalm_agent.training.mini.heads import Losses
 from lalm_agent.training.mini.network import answer, encode
 from lalm_agent.training.mini.packing import to_batch
 from lalm_agent.training.mini.recipe import Plan
@@ -22,13 +24,11 @@ _MAX_NORM = 1.0
 
 
 @dataclass(slots=True)
-class Losses:
-    """Sums of the losses since the last report."""
+class Sums:
+    """Sums of the losses since the last report; heads: by the names of `heads.Losses`."""
 
     text: float = 0.0
-    tags: float = 0.0
-    sequence: float = 0.0
-    units: float = 0.0
+    heads: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     steps: int = 0
     text_steps: int = 0
     clips: int = 0
@@ -39,10 +39,11 @@ class Losses:
         clock, n = state.clock, max(1, self.steps)
         phase = "warm start" if clock.warm else "joint"
         text = f"{self.text / self.text_steps:.3f}" if self.text_steps else "-"
+        heads = " ".join(f"{name} {self.heads[name] / n:.3f}" for name in Losses._fields)
         rate = self.clips / max(1e-9, time.monotonic() - self.since)
         return (
-            f"{phase}: {100 * clock.done:.1f} %, step {clock.steps}, losses text {text} tags {self.tags / n:.3f} "
-            f"sequence {self.sequence / n:.3f} units {self.units / n:.3f}, {rate:.0f} clips/s, "
+            f"{phase}: {100 * clock.done:.1f} %, step {clock.steps}, losses text {text} {heads}, "
+            f"{rate:.0f} clips/s, "
             f"{clock.eta_s / 60:.1f} min left"
         )
 
@@ -51,7 +52,7 @@ def train(state: State, batches: Iterable[Raw], plan: Plan, checkpoint: Path, sa
     """Train until the plan is done; the first trainer writes checkpoints on the way and one at the end."""
     first = state.peers is None or state.peers.rank == 0
     state.model.train()
-    losses, saved = Losses(), time.monotonic()
+    losses, saved = Sums(), time.monotonic()
     for raw in batches:
         if state.clock.done >= 1:
             break
@@ -59,7 +60,7 @@ def train(state: State, batches: Iterable[Raw], plan: Plan, checkpoint: Path, sa
         now = time.monotonic()
         if now - losses.since > plan.report_s and first:
             say(losses.line(state))
-            losses = Losses()
+            losses = Sums()
         if now - saved > plan.checkpoint_s and first:
             save_state(state, checkpoint)
             saved = now
@@ -67,25 +68,22 @@ def train(state: State, batches: Iterable[Raw], plan: Plan, checkpoint: Path, sa
         save_state(state, checkpoint)
 
 
-def _step(state: State, raw: Raw, plan: Plan, losses: Losses) -> None:
+def _step(state: State, raw: Raw, plan: Plan, losses: Sums) -> None:
     clock = state.clock
     share, warm = rate_share(plan, clock.steps, clock.done), clock.warm
     with torch.autocast("cpu", torch.bfloat16):
-        loss, text = _loss(state, raw, warm)
-    # The heads in full precision: CTC sums many small probabilities.
-    tags, sequence, units = loss
-    total = text + auxiliary_weight(plan, clock) * (tags + sequence + units)
+        heads, text = _loss(state, raw, warm)
+    total = text + auxiliary_weight(plan, clock) * torch.stack(heads).sum()
     total.backward()  # type: ignore[no-untyped-call]
     clock.steps += 1
     if state.peers is not None:
         clock.agreed = state.peers.exchange(state.parameters(), clock.steps, clock.measured)
     torch.nn.utils.clip_grad_norm_(state.parameters(), _MAX_NORM)
-    state.optimisers.step(share)
+    state.optimisers.step(share, warm)
     losses.steps += 1
     losses.clips += len(raw.frames) * (state.peers.count if state.peers else 1)
-    losses.tags += tags.item()
-    losses.sequence += sequence.item()
-    losses.units += units.item()
+    for name, loss in heads._asdict().items():
+        losses.heads[name] += loss.item()
     if not warm:
         losses.text += text.item()
         losses.text_steps += 1
@@ -96,9 +94,10 @@ def auxiliary_weight(plan: Plan, clock: Clock) -> float:
     return 1.0 if clock.warm else plan.auxiliary * max(0.0, 1 - clock.done)
 
 
-def _loss(state: State, raw: Raw, warm: bool) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def _loss(state: State, raw: Raw, warm: bool) -> tuple[Losses, Tensor]:
     batch = to_batch(raw.mel, raw.frames, raw.packed)
     heard = encode(state.model, state.normaliser, batch)
+    # The heads in full precision: CTC sums many small probabilities.
     with torch.autocast("cpu", enabled=False):
         auxiliary = state.heads.losses(heard, raw.marks)
     if warm:

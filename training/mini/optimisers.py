@@ -31,28 +31,28 @@ class Optimisers:
         apart = {id(one) for one in (*tower, *language, embedding)}
         trained = [one for module in (model, heads) for one in module.parameters() if one.requires_grad]
         plain = [one for one in trained if id(one) not in apart]
-        self._parts: tuple[tuple[torch.optim.Optimizer, float], ...] = (
-            (_muon(tower, plan), plan.tower_rate),
-            (_muon(language, plan), plan.language_rate),
-            (_adam(plain, plan), plan.learning_rate),
-            (_adam([embedding], plan), plan.embedding_rate),
+        self._parts: tuple[tuple[torch.optim.Optimizer, float, float], ...] = (
+            (_muon(tower, plan), plan.tower_rate, plan.joint_tower_rate),
+            (_muon(language, plan), plan.language_rate, plan.language_rate),
+            (_adam(plain, plan), plan.learning_rate, plan.learning_rate),
+            (_adam([embedding], plan), plan.embedding_rate, plan.embedding_rate),
         )
 
-    def step(self, share: float) -> None:
-        """One step with this share of the learning rates; the gradients are gone afterwards."""
-        for optimiser, rate in self._parts:
+    def step(self, share: float, warm: bool) -> None:
+        """One step with this share of the warm start's or the joint rates; the gradients are gone afterwards."""
+        for optimiser, alone, joint in self._parts:
             for group in optimiser.param_groups:
-                group["lr"] = share * rate
+                group["lr"] = share * (alone if warm else joint)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Of all."""
-        return [optimiser.state_dict() for optimiser, _ in self._parts]
+        return [optimiser.state_dict() for optimiser, *_ in self._parts]
 
     def load_state_dict(self, states: Iterable[Mapping[str, Any]]) -> None:
         """Raises ValueError where the state is of other parameters."""
-        for (optimiser, _), state in zip(self._parts, states, strict=True):
+        for (optimiser, *_), state in zip(self._parts, states, strict=True):
             optimiser.load_state_dict(dict(state))
 
 

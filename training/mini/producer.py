@@ -10,7 +10,7 @@ from typing import Any
 
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.training.mini.batches import Batcher, Raw
-from lalm_agent.training.mini.heads import Labels
+from lalm_agent.training.mini.heads import all_labels
 from lalm_agent.training.mini.packing import Packer
 from lalm_agent.training.mini.recipe import Plan
 from lalm_agent.training.mini.store import read_shards
@@ -33,12 +33,8 @@ class Source:
 
 def open_batcher(source: Source) -> Batcher:
     """The batcher over the source's shards."""
-    from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TOGETHER
-    from lalm_agent.training.synth.units import UNITS
-
     packer = Packer(load_core(source.tokenizer))
-    labels = Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS)
-    return Batcher(read_shards(source.cache, source.shards), packer, labels, source.plan, source.part)
+    return Batcher(read_shards(source.cache, source.shards), packer, all_labels(), source.plan, source.part)
 
 
 def _produce(source: Source, first: int, out: Any, parent: int) -> None:

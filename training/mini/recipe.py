@@ -12,7 +12,7 @@ MIN_SECONDS = 0.5
 class Shape:
     """Sizes of the stock Qwen2-Audio model that is trained."""
 
-    mel_bins: int = 64
+    mel_bins: int = 128
     hop: int = 320
     n_fft: int = 800
     window_s: int = 10
@@ -46,7 +46,8 @@ class Plan:
     instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
     heads get; auxiliary: weight of the heads' losses when that is over, from where it falls to nothing. text_tokens:
     of the questions and replies behind each clip. Rates, see `optimisers`: learning_rate is AdamW's, embedding_rate
-    that of the embedding; tower_rate and language_rate are Muon's for the encoder and the language model.
+    that of the embedding; tower_rate, joint_tower_rate and language_rate are Muon's for the encoder in the warm start
+    and after it, and for the language model.
     """
 
     minutes: float = 84.0
@@ -61,6 +62,7 @@ class Plan:
     learning_rate: float = 1.3e-3
     embedding_rate: float = 3e-3
     tower_rate: float = 0.025
+    joint_tower_rate: float = 0.015
     language_rate: float = 0.008
     floor: float = 0.02
     constant: float = 0.3

@@ -117,17 +117,15 @@ def _state(job: Job) -> "State":
     """A fresh state, brought to where the last checkpoint is."""
     import torch
 
-    from lalm_agent.training.mini.heads import Labels
+    from lalm_agent.training.mini.heads import all_labels
     from lalm_agent.training.mini.network import Normaliser
     from lalm_agent.training.mini.state import fresh_state, load_state
     from lalm_agent.training.mini.tokenizer import load_tokenizer
-    from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TOGETHER
-    from lalm_agent.training.synth.units import UNITS
 
     mean, deviation = mel_statistics(read_shards(job.folders.cache, job.shards))
     normaliser = Normaliser(torch.from_numpy(mean), torch.from_numpy(deviation))
     tokenizer = load_tokenizer(job.folders.tokenizer)
-    state = fresh_state(tokenizer, normaliser, Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS), job.plan)
+    state = fresh_state(tokenizer, normaliser, all_labels(), job.plan)
     if job.folders.checkpoint.is_file():
         load_state(state, job.folders.checkpoint)
     return state

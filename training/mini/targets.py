@@ -22,7 +22,7 @@ from lalm_agent.training.mini.styles import restyled
 from lalm_agent.training.mini.wordplay import garbled_transcript, unfamiliar_choices, unfamiliar_question
 from lalm_agent.training.synth.questions import choose, make_drafts, word, word_open
 from lalm_agent.training.synth.records import Clip, Facts, SynthQuestion
-from lalm_agent.training.synth.unanswerable import make_unanswerable
+from lalm_agent.training.synth.unanswerable import gold_removed, make_unanswerable
 
 _GUESS_WEIGHT = 0.25
 _COPY_WEIGHT = 0.5
@@ -39,7 +39,8 @@ class Mix:
     baseline: of all questions carry no invitation to say IDK; agent, mcot: of the others.
     unanswerable: of the invited questions; guess: of the baseline's. unfamiliar, copy: of those, the ones in unknown
     words, where IDK is invited and where an option has to be chosen. unfamiliar_open: of the invited ones, those
-    without choices. unknown_options: of the unfamiliar ones with choices, those in a known wording.
+    without choices. unknown_options: of the unfamiliar ones with choices, those in a known wording. gold_removed: of
+    the familiar ones without an answer, those whose right choice is taken away; the others are of any family.
     """
 
     content: float = 0.6
@@ -48,10 +49,11 @@ class Mix:
     baseline: float = 0.5
     agent: float = 0.4
     mcot: float = 0.2
-    unanswerable: float = 0.22
+    unanswerable: float = 0.3
     guess: float = 0.22
-    unfamiliar: float = 0.4
+    unfamiliar: float = 0.3
     copy: float = 0.55
+    gold_removed: float = 0.4
     unfamiliar_open: float = 0.55
     unknown_options: float = 0.3
     open: float = 0.1
@@ -159,7 +161,8 @@ class Asker:
         if rng.random() < unanswerable:
             if clip is None or rng.random() < (self._mix.unfamiliar if invited else self._mix.copy):
                 return _Drawn(self._unfamiliar(heard, clip, rng, invited), True, 0.0)
-            return _Drawn(restyled(make_unanswerable(clip, rng), rng), True, 0.0)
+            without = gold_removed(clip, rng) if rng.random() < self._mix.gold_removed else None
+            return _Drawn(restyled(without or make_unanswerable(clip, rng), rng), True, 0.0)
         asked = self._answerable(heard, clip, rng) if clip is not None else None
         if asked is None:
             return None

@@ -11,7 +11,7 @@ from lalm_agent.training.synth.effects import add_noise, coloured_noise, degrade
 from lalm_agent.training.synth.levels import BENCHMARK_SHARES, LEVELS, SPECS, TRAIN_SHARES, Level
 from lalm_agent.training.synth.music import make_music
 from lalm_agent.training.synth.pools import Pool
-from lalm_agent.training.synth.records import Clip, Facts, Samples, SoundFacts, SpeechFacts, Split
+from lalm_agent.training.synth.records import Clip, Facts, Samples, SoundFacts, Span, SpeechFacts, Split
 from lalm_agent.training.synth.sound import make_sound
 from lalm_agent.training.synth.sound_textures import TEXTURES
 from lalm_agent.training.synth.speech import make_speech, speech_facts
@@ -92,11 +92,16 @@ def _recorded(dial: Dial, made: tuple[Wave, Facts], origin: Origin) -> Clip:
     """What a microphone makes of it."""
     wave, facts = made
     level_matters = isinstance(facts.detail, SoundFacts) and facts.detail.distance is not None
-    wave, snr_db = degrade(dial, _bounded(wave, facts), SPECS[origin.level], level_matters)
-    if snr_db is not None and snr_db < QUIET_SNR_DB:
+    heard = degrade(dial, _bounded(wave, facts), SPECS[origin.level], level_matters)
+    facts = replace(facts, timeline=tuple(_later(span, heard.lead_s) for span in facts.timeline))
+    if heard.snr_db is not None and heard.snr_db < QUIET_SNR_DB:
         # The noise of the recording can now be heard behind a voice, too: nobody can say what is behind it.
         facts = replace(facts, known=tuple(group for group in facts.known if group != "background"))
-    return Clip(_finished(wave), facts, origin.seed, dial.pool, origin.split, snr_db, origin.level)
+    return Clip(_finished(heard.wave), facts, origin.seed, dial.pool, origin.split, heard.snr_db, origin.level)
+
+
+def _later(span: Span, by_s: float) -> Span:
+    return replace(span, start_s=span.start_s + by_s, end_s=span.end_s + by_s)
 
 
 def _set_behind(dial: Dial, wave: Wave, facts: Facts, difficulty: Level) -> tuple[Wave, Facts]:

@@ -1,5 +1,7 @@
 """What happens to a clip between its source and the microphone: noise, rooms, telephone, tilt, clipping, level."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lalm_agent.training.synth.dsp import Dial, Wave, band, filtered, high, length, level, low, rms
@@ -75,13 +77,25 @@ def tilt(dial: Dial, wave: Wave) -> Wave:
     return wave + gain * filtered(wave, "band", dial.rng.uniform(150, 5000), 0.6)
 
 
-def with_silence(dial: Dial, wave: Wave) -> Wave:
-    """`wave` with up to 0.6 s of silence at either end."""
+def with_silence(dial: Dial, wave: Wave) -> tuple[Wave, int]:
+    """`wave` with up to 0.6 s of silence at either end, and the samples before it."""
     lead, trail = length(dial.rng.uniform(0, 0.6)), length(dial.rng.uniform(0, 0.6))
-    return np.concatenate([np.zeros(lead), wave, np.zeros(trail)])
+    return np.concatenate([np.zeros(lead), wave, np.zeros(trail)]), lead
 
 
-def degrade(dial: Dial, wave: Wave, spec: Spec, level_matters: bool) -> tuple[Wave, float | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Degraded:
+    """A clip (n,) float64 within [-1, 1] after its way to the microphone.
+
+    snr_db: signal-to-noise ratio in dB, None without noise; lead_s: silence that was put before it, in seconds.
+    """
+
+    wave: Wave
+    snr_db: float | None
+    lead_s: float
+
+
+def degrade(dial: Dial, wave: Wave, spec: Spec, level_matters: bool) -> Degraded:
     """Send a clean clip through random effects.
 
     Args:
@@ -89,11 +103,8 @@ def degrade(dial: Dial, wave: Wave, spec: Spec, level_matters: bool) -> tuple[Wa
         wave: (n,) float64.
         spec: how likely and how strong each effect is.
         level_matters: keep the level and the bandwidth, which carry the answer to how near a sound is.
-
-    Returns:
-        The clip within [-1, 1], and the signal-to-noise ratio in dB or None without noise.
     """
-    wave = with_silence(dial, wave) if dial.chance(0.7) else wave
+    wave, lead = with_silence(dial, wave) if dial.chance(0.7) else (wave, 0)
     if not level_matters:
         wave = room(dial, wave) if dial.chance(spec.room) else wave
         wave = tilt(dial, wave) if dial.chance(spec.tilt) else wave
@@ -105,5 +116,6 @@ def degrade(dial: Dial, wave: Wave, spec: Spec, level_matters: bool) -> tuple[Wa
         snr_db = float(dial.rng.uniform(*spec.snr_db))
         wave = add_noise(wave, coloured_noise(dial, dial.pick(COLOURS[dial.pool]), len(wave)), snr_db)
     if level_matters:
-        return wave / max(1.0, float(np.abs(wave).max())), snr_db
-    return level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98))))), snr_db
+        return Degraded(wave / max(1.0, float(np.abs(wave).max())), snr_db, lead / length(1.0))
+    loud = level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98)))))
+    return Degraded(loud, snr_db, lead / length(1.0))

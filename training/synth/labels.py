@@ -5,6 +5,7 @@ from lalm_agent.training.synth.instruments import INSTRUMENTS
 from lalm_agent.training.synth.languages import LANGUAGES
 from lalm_agent.training.synth.sound_events import EVENTS
 from lalm_agent.training.synth.sound_textures import TEXTURES
+from lalm_agent.training.synth.units import CHORDS, NOTES, STROKES
 from lalm_agent.training.synth.words import CLOSED_WORDS, WORD_GROUPS
 
 SOUND_EVENTS: tuple[str, ...] = (*EVENTS, *TEXTURES)
@@ -33,6 +34,16 @@ LABEL_GROUPS: dict[str, tuple[str, ...]] = {
 
 SEQUENCE_VOCAB: tuple[str, ...] = (*CLOSED_WORDS, *SOUND_EVENTS)
 """What `Facts.sequence` is made of."""
+
+MOMENTS: dict[str, tuple[str, ...]] = {
+    "note": NOTES,
+    "chord": CHORDS,
+    "stroke": STROKES,
+    "beat": ("beat",),
+    "bar": ("bar",),
+    "event": SOUND_EVENTS,
+}
+"""Group -> what `Facts.timeline` is made of."""
 
 TOGETHER = frozenset({"sound_event", "instrument", "word", "drums", "background"})
 """Groups of which several labels, or none, can be true of a clip; of the others it is exactly one, or two speakers'."""

@@ -1,6 +1,6 @@
 """Composes short pieces whose facts are known: instruments, tempo, direction, mode, metre, drums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
 from lalm_agent.training.synth.instruments import CHORDAL, INSTRUMENTS, NEVER_MET_INSTRUMENTS, playable, programs
 from lalm_agent.training.synth.levels import SPECS, Level, Spec
-from lalm_agent.training.synth.records import Facts, MusicFacts
-from lalm_agent.training.synth.units import note_units
+from lalm_agent.training.synth.records import Facts, MusicFacts, Span
+from lalm_agent.training.synth.units import chord_name, note_spans, note_units
 
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 4), (0, 3, 0, 4))
@@ -19,6 +19,7 @@ TEXTURES = ("melody", "chords", "bass line", "drum loop")
 ARTICLES = {"rising": "a rising", "falling": "a falling", "up and down": "an up and down"}
 LEAD, CHORDS, BASS = 0, 1, 2
 WET_SHARE = 0.25
+PULSE_S = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
     beats = max(4, int(rng.uniform(2.6, 6.4) * bpm / 60))
     frame = _Frame(bpm, beats, per_bar, int(rng.integers(12)), SCALES[mode], spec)
     drums = texture == "drum loop" or (texture != "bass line" and rng.random() < spec.drums)
-    names, notes, direction = _voices(dial, texture, frame, leads)
+    names, notes, direction, harmony = _voices(dial, texture, frame, leads)
     if drums:
         notes += drum_notes(rng, frame.beat_s, frame.beats, frame.per_bar)
     chosen = {channel: dial.pick(programs(name, dial.pool)) for channel, name in names.items()}
@@ -68,16 +69,25 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
         mode=mode if CHORDS in names else None,
         metre=("three" if per_bar == 3 else "four") if drums else None,
     )
-    return samples, _facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
+    facts = _facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
+    timed = ("note", "stroke", "beat", *(["chord"] if harmony else []), *(["bar"] if harmony or drums else []))
+    return samples, replace(facts, timeline=(*note_spans(notes), *harmony, *_pulse(frame)), timed=timed)
+
+
+def _pulse(frame: _Frame) -> tuple[Span, ...]:
+    """Every beat, and the first of every bar once more."""
+    starts = [beat * frame.beat_s for beat in range(frame.beats)]
+    named = [("beat", at) for at in starts] + [("bar", at) for at in starts[:: frame.per_bar]]
+    return tuple(Span(name, at, at + PULSE_S) for name, at in named)
 
 
 def _voices(
     dial: Dial, texture: str, frame: _Frame, leads: tuple[str, ...]
-) -> tuple[dict[int, str], list[Note], str | None]:
-    """Instruments by channel, their notes, and the direction of the melody if there is one."""
+) -> tuple[dict[int, str], list[Note], str | None, tuple[Span, ...]]:
+    """Instruments by channel, their notes, the direction of the melody and when which chord sounds, if there are."""
     names: dict[int, str] = {}
     notes: list[Note] = []
-    direction, rng, spec = None, dial.rng, frame.spec
+    direction, rng, spec, harmony = None, dial.rng, frame.spec, tuple[Span, ...]()
     chords = dial.pick(PROGRESSIONS)
     if texture == "melody":
         names[LEAD] = dial.pick(leads or playable(tuple(name for name in INSTRUMENTS if name != "bass"), dial.pool))
@@ -85,11 +95,12 @@ def _voices(
         notes += _melody(rng, frame, names[LEAD], direction)
     if texture == "chords" or (texture == "melody" and rng.random() < spec.chords):
         names[CHORDS] = dial.pick([name for name in playable(CHORDAL, dial.pool) if name != names.get(LEAD)])
+        harmony = _harmony(frame, chords)
         notes += _chords(rng, frame, chords, 100 if texture == "chords" else int(rng.integers(*spec.backing)))
     if texture == "bass line" or (texture != "drum loop" and rng.random() < spec.bass):
         names[BASS] = "bass"
         notes += _bass(rng, frame, chords)
-    return names, notes, direction
+    return names, notes, direction, harmony
 
 
 def _in_range(name: str, key: int) -> int:
@@ -147,8 +158,7 @@ def _chords(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...], ve
     style = int(rng.integers(3))
     notes = []
     for beat in range(frame.beats):
-        degree = chords[beat // frame.per_bar % len(chords)]
-        keys = [48 + frame.key % 12 + 12 * ((degree + i) // 7) + frame.scale[(degree + i) % 7] for i in (0, 2, 4)]
+        keys = _triad(frame, chords, beat)
         start = beat * frame.beat_s
         if style == 0 and beat % frame.per_bar == 0:
             held = min(frame.per_bar, frame.beats - beat) * frame.beat_s
@@ -159,6 +169,24 @@ def _chords(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...], ve
             notes.append(Note(start, frame.beat_s, CHORDS, keys[beat % 3], velocity))
             notes.append(Note(start + frame.beat_s / 2, frame.beat_s / 2, CHORDS, keys[(beat + 1) % 3], velocity))
     return notes
+
+
+def _triad(frame: _Frame, chords: tuple[int, ...], beat: int) -> list[int]:
+    """The keys of the chord at a beat, lowest first."""
+    degree = chords[beat // frame.per_bar % len(chords)]
+    return [48 + frame.key % 12 + 12 * ((degree + i) // 7) + frame.scale[(degree + i) % 7] for i in (0, 2, 4)]
+
+
+def _harmony(frame: _Frame, chords: tuple[int, ...]) -> tuple[Span, ...]:
+    """When which chord sounds: one in a bar."""
+    return tuple(
+        Span(
+            chord_name(_triad(frame, chords, beat)),
+            beat * frame.beat_s,
+            min(frame.beats, beat + frame.per_bar) * frame.beat_s,
+        )
+        for beat in range(0, frame.beats, frame.per_bar)
+    )
 
 
 def _bass(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...]) -> list[Note]:

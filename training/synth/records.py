@@ -78,6 +78,15 @@ class SpeechFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Something that sounds from `start_s` to `end_s`, in seconds of the clip; label: one of `labels.MOMENTS`."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything known about a clip.
 
@@ -85,6 +94,7 @@ class Facts:
     sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty (a CTC target).
     units: the phones or notes in order, as `units` writes them; empty where there are none (a CTC target, too).
     tags: labels that are true; known: groups of `LABEL_GROUPS` whose labels not in `tags` are false.
+    timeline: what sounds when; timed: groups of `MOMENTS` of which nothing sounds outside of it.
     """
 
     modality: AudioType
@@ -95,6 +105,8 @@ class Facts:
     known: tuple[str, ...]
     detail: SoundFacts | MusicFacts | SpeechFacts
     units: tuple[str, ...] = ()
+    timeline: tuple[Span, ...] = ()
+    timed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

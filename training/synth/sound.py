@@ -1,11 +1,13 @@
 """Composes clips of sounds: one, several in order, counted, over a background, growing or fading, near or far."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, high, length, level, low, pause
 from lalm_agent.training.synth.levels import SPECS, Level, Spec
-from lalm_agent.training.synth.records import Facts, SoundFacts
+from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, SoundFacts, Span
 from lalm_agent.training.synth.sound_animals import ANIMAL_EVENTS
 from lalm_agent.training.synth.sound_events import EVENTS, UNCOUNTED
 from lalm_agent.training.synth.sound_textures import TEXTURES
@@ -19,6 +21,27 @@ ANIMAL_SHARE = 0.6
 
 PLANS = ("texture", "event", "repeat", "order2", "order3", "over", "trend", "distance")
 COUNTED = tuple(label for label in EVENTS if label not in UNCOUNTED)
+_Strokes = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """One sound alone.
+
+    wave: (n,); times: how often it comes, 0 if that cannot be counted; strokes: from which sample to which each lasts.
+    """
+
+    wave: Wave
+    times: int
+    strokes: _Strokes
+
+    def spans(self, label: str, at: int = 0) -> tuple[Span, ...]:
+        """Its strokes, where it begins at this sample of a clip."""
+        return tuple(Span(label, (at + a) / SAMPLE_RATE, (at + b) / SAMPLE_RATE) for a, b in self.strokes)
+
+
+_Scene = tuple[Wave, SoundFacts, tuple[Span, ...]]
+
 TREND_EVENTS = ("dog barking", "door knocking", "bell ringing", "electronic beep", "hand clap", "car horn")
 
 
@@ -27,30 +50,32 @@ def make_sound(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     spec = SPECS[difficulty]
     plan = PLANS[int(dial.rng.choice(len(PLANS), p=spec.plans))]
     if plan in ("order2", "order3"):
-        samples, detail = _in_order(dial, spec, 2 if plan == "order2" else 3)
+        samples, detail, timeline = _in_order(dial, spec, 2 if plan == "order2" else 3)
     elif plan == "over":
-        samples, detail = _over(dial, spec)
+        samples, detail, timeline = _over(dial, spec)
     elif plan == "trend":
-        samples, detail = _trending(dial, spec)
+        samples, detail, timeline = _trending(dial, spec)
     elif plan == "distance":
-        samples, detail = _placed(dial, spec)
+        samples, detail, timeline = _placed(dial, spec)
     elif plan == "texture":
         label = dial.pick(tuple(TEXTURES))
-        samples, detail = _texture(dial, label, length(dial.rng.uniform(1.2, 6))), SoundFacts(((label, 0),))
+        samples, detail, timeline = _alone(label, _texture(dial, label, length(dial.rng.uniform(1.2, 6))))
     elif plan == "event":
         label = dial.pick(tuple(ANIMAL_EVENTS if dial.chance(ANIMAL_SHARE) else EVENTS))
-        samples, times = _run(dial, spec, label, dial.count(1, 3))
-        detail = SoundFacts(((label, times),))
+        samples, detail, timeline = _alone(label, _run(dial, spec, label, dial.count(1, 3)))
     else:
         label = dial.pick(COUNTED)
-        samples, times = _run(dial, spec, label, dial.count(*spec.count))
-        detail = SoundFacts(((label, times),))
-    return samples, sound_facts(detail)
+        samples, detail, timeline = _alone(label, _run(dial, spec, label, dial.count(*spec.count)))
+    return samples, replace(sound_facts(detail), timeline=timeline, timed=("event",))
 
 
-def _texture(dial: Dial, label: str, n: int) -> Wave:
+def _alone(label: str, sound: _Stretch) -> _Scene:
+    return sound.wave, SoundFacts(((label, sound.times),)), sound.spans(label)
+
+
+def _texture(dial: Dial, label: str, n: int) -> _Stretch:
     """A continuous sound (n,) with short fades."""
-    return faded(level(TEXTURES[label](dial, n), 1.0))
+    return _Stretch(faded(level(TEXTURES[label](dial, n), 1.0)), 0, ((0, n),))
 
 
 def faded(wave: Wave) -> Wave:
@@ -62,8 +87,8 @@ def faded(wave: Wave) -> Wave:
     return wave
 
 
-def _run(dial: Dial, spec: Spec, label: str, times: int) -> tuple[Wave, int]:
-    """Up to `times` strokes in a row, fewer if they would not fit; returns the number that did, 0 if none can count.
+def _run(dial: Dial, spec: Spec, label: str, times: int) -> _Stretch:
+    """Up to `times` strokes in a row, fewer if they would not fit.
 
     Half of the runs repeat one stroke, half draw each anew; gaps are even or ragged, and strokes differ in level.
     """
@@ -71,6 +96,7 @@ def _run(dial: Dial, spec: Spec, label: str, times: int) -> tuple[Wave, int]:
     gap = dial.rng.uniform(0.12, 0.45)
     stroke = level(EVENTS[label](dial), 1.0)
     parts: list[Wave] = []
+    strokes: list[tuple[int, int]] = []
     total = 0
     for k in range(times):
         if k and not same:
@@ -79,74 +105,83 @@ def _run(dial: Dial, spec: Spec, label: str, times: int) -> tuple[Wave, int]:
             break
         rest = pause(gap * (dial.rng.uniform(0.5, 2.0) if ragged else 1.0))
         parts += [stroke * dial.rng.uniform(0.5, 1.0), rest]
+        strokes.append((total, total + len(stroke)))
         total += len(stroke) + len(rest)
-    return np.concatenate(parts[:-1]), 0 if label in UNCOUNTED else len(parts) // 2
+    return _Stretch(np.concatenate(parts[:-1]), 0 if label in UNCOUNTED else len(strokes), tuple(strokes))
 
 
-def _part(dial: Dial, spec: Spec, label: str) -> tuple[Wave, int]:
+def _part(dial: Dial, spec: Spec, label: str) -> _Stretch:
     """A short stretch of one sound, for clips with several."""
     if label in TEXTURES:
-        return _texture(dial, label, length(dial.rng.uniform(0.8, 2.2))), 0
-    wave, times = _run(dial, spec, label, dial.count(1, 3))
-    if len(wave) > length(MAX_PART_S):
-        wave, times = level(EVENTS[label](dial), 1.0), min(times, 1)
-    return wave, times
+        return _texture(dial, label, length(dial.rng.uniform(0.8, 2.2)))
+    sound = _run(dial, spec, label, dial.count(1, 3))
+    if len(sound.wave) > length(MAX_PART_S):
+        wave = level(EVENTS[label](dial), 1.0)
+        return _Stretch(wave, min(sound.times, 1), ((0, len(wave)),))
+    return sound
 
 
-def _in_order(dial: Dial, spec: Spec, parts: int) -> tuple[Wave, SoundFacts]:
+def _in_order(dial: Dial, spec: Spec, parts: int) -> _Scene:
     names = (*EVENTS, *TEXTURES)
     waves: list[Wave] = []
     runs: list[tuple[str, int]] = []
+    spans: list[Span] = []
     for index in dial.rng.choice(len(names), parts, replace=False):
-        wave, times = _part(dial, spec, names[index])
-        waves += [wave * dial.rng.uniform(0.4, 1.0), pause(dial.rng.uniform(0.05, 0.45))]
-        runs.append((names[index], times))
-    return np.concatenate(waves[:-1]), SoundFacts(tuple(runs))
+        sound = _part(dial, spec, names[index])
+        spans += sound.spans(names[index], sum(map(len, waves)))
+        waves += [sound.wave * dial.rng.uniform(0.4, 1.0), pause(dial.rng.uniform(0.05, 0.45))]
+        runs.append((names[index], sound.times))
+    return np.concatenate(waves[:-1]), SoundFacts(tuple(runs)), tuple(spans)
 
 
-def _over(dial: Dial, spec: Spec) -> tuple[Wave, SoundFacts]:
+def _over(dial: Dial, spec: Spec) -> _Scene:
     """One event or two over a continuous sound that lasts the whole clip."""
     runs: list[tuple[str, int]] = []
+    spans: list[Span] = []
     waves = [pause(dial.rng.uniform(0.3, 0.9))]
     names = tuple(EVENTS)
     for index in dial.rng.choice(len(names), 1 if spec.far_only else dial.count(1, 2), replace=False):
-        wave, times = _run(dial, spec, names[index], dial.count(1, 4))
-        if runs and sum(map(len, waves)) + len(wave) > length(7.0):
+        sound, at = _run(dial, spec, names[index], dial.count(1, 4)), sum(map(len, waves))
+        if runs and at + len(sound.wave) > length(7.0):
             break
-        waves += [wave, pause(dial.rng.uniform(0.2, 0.7))]
-        runs.append((names[index], times))
+        spans += sound.spans(names[index], at)
+        waves += [sound.wave, pause(dial.rng.uniform(0.2, 0.7))]
+        runs.append((names[index], sound.times))
     front = np.concatenate(waves)
     label = dial.pick(tuple(TEXTURES))
-    back = _texture(dial, label, len(front)) * 10 ** (-dial.rng.uniform(*spec.over_db) / 20)
-    return level(front + back, 1.0), SoundFacts(tuple(runs), background=label)
+    back = _texture(dial, label, len(front))
+    both = front + back.wave * 10 ** (-dial.rng.uniform(*spec.over_db) / 20)
+    return level(both, 1.0), SoundFacts(tuple(runs), background=label), (*spans, *back.spans(label))
 
 
-def _trending(dial: Dial, spec: Spec) -> tuple[Wave, SoundFacts]:
+def _trending(dial: Dial, spec: Spec) -> _Scene:
     """A sound that grows or fades, or does neither."""
     if dial.chance(0.7):
         label = dial.pick(tuple(TEXTURES))
-        wave, times = _texture(dial, label, length(dial.rng.uniform(2.5, 6.0))), 0
+        sound = _texture(dial, label, length(dial.rng.uniform(2.5, 6.0)))
     else:
         label = dial.pick(TREND_EVENTS)
-        wave, times = _run(dial, spec, label, dial.count(4, 6))
+        sound = _run(dial, spec, label, dial.count(4, 6))
+    wave = sound.wave
     trend = dial.pick(("getting louder", "getting quieter", "steady"))
     ramp = np.linspace(-dial.rng.uniform(*spec.trend_db), 0, len(wave))
     if trend != "steady":
         wave = wave * 10 ** ((ramp if trend == "getting louder" else ramp[::-1]) / 20)
-    return wave, SoundFacts(((label, times),), trend=trend)
+    return wave, SoundFacts(((label, sound.times),), trend=trend), sound.spans(label)
 
 
-def _placed(dial: Dial, spec: Spec) -> tuple[Wave, SoundFacts]:
+def _placed(dial: Dial, spec: Spec) -> _Scene:
     """A sound close by (dry, full band) or far away (dull, echoing, soft)."""
     label = dial.pick((*EVENTS, *TEXTURES))
-    wave, times = _part(dial, spec, label)
+    sound = _part(dial, spec, label)
+    wave = sound.wave
     distance = "far" if dial.chance(0.5) else "near"
     if distance == "far":
         tail = length(dial.rng.uniform(*spec.echo_s))
         echo = dial.noise(tail) * np.exp(-np.arange(tail) / (tail / 5))
         wave = _convolved(low(high(wave, 150), dial.rng.uniform(*spec.dull_hz)), echo)
         wave = level(wave, dial.rng.uniform(0.08, 0.3))
-    return wave, SoundFacts(((label, times),), distance=distance)
+    return wave, SoundFacts(((label, sound.times),), distance=distance), sound.spans(label)
 
 
 def _convolved(wave: Wave, kernel: Wave) -> Wave:

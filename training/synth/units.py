@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note
+from lalm_agent.training.synth.records import Span
 
 PHONES: tuple[str, ...] = tuple("abdefhijklmnopqrstuvwxyzäæçðøŋœɐɑɒɔɕəɚɛɜɡɣɨɪɭɯɲɵɹɽɾʁʃʉʊʌʑʒʲβθχᵝᵻũ")
 """The IPA letters that espeak-ng writes for the languages of the synthesiser. Stress and length are left out."""
@@ -32,10 +33,27 @@ def note_units(notes: Sequence[Note], voices: Sequence[int]) -> tuple[str, ...]:
     return tuple(name(sorted(keys)) for keys in onsets.values())
 
 
+def note_spans(notes: Sequence[Note]) -> tuple[Span, ...]:
+    """When each note of each channel sounds, drum strokes included."""
+    return tuple(
+        Span(
+            _stroke([note.key]) if note.channel == DRUM_CHANNEL else _pitch([note.key]),
+            note.start_s,
+            note.start_s + note.length_s,
+        )
+        for note in notes
+    )
+
+
+def chord_name(keys: Sequence[int]) -> str:
+    """What a chord of these keys, lowest first, is called in `CHORDS`."""
+    return f"{_THIRDS.get(keys[1] - keys[0], 'other')} chord {keys[0] % 12}"
+
+
 def _pitch(keys: Sequence[int]) -> str:
     if len(keys) == 1:
         return f"note {min(max(keys[0], _LOW), _HIGH)}"
-    return f"{_THIRDS.get(keys[1] - keys[0], 'other')} chord {keys[0] % 12}"
+    return chord_name(keys)
 
 
 def _stroke(keys: Sequence[int]) -> str:

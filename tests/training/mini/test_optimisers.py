@@ -11,7 +11,14 @@ from lalm_agent.training.mini.network import build_model
 from lalm_agent.training.mini.optimisers import Optimisers
 from lalm_agent.training.mini.recipe import Plan
 
-PLAN = Plan(learning_rate=0.1, embedding_rate=0.4, tower_rate=0.2, language_rate=0.05, weight_decay=0.0)
+PLAN = Plan(
+    learning_rate=0.1,
+    embedding_rate=0.4,
+    tower_rate=0.2,
+    joint_tower_rate=0.1,
+    language_rate=0.05,
+    weight_decay=0.0,
+)
 
 
 @pytest.fixture
@@ -26,12 +33,12 @@ def made(tokenizer, tiny_shape):
     return make
 
 
-def step(model, optimisers, share=1.0):
+def step(model, optimisers, share=1.0, warm=True):
     torch.manual_seed(1)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.randn_like(parameter)
-    optimisers.step(share)
+    optimisers.step(share, warm)
 
 
 def weights(model):
@@ -44,13 +51,17 @@ def moved(model, before, end):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "rate"),
-    [("audio_tower.layers.0.fc1.weight", 0.2), ("language_model.layers.0.self_attn.q_proj.weight", 0.05)],
+    ("matrix", "warm", "rate"),
+    [
+        ("audio_tower.layers.0.fc1.weight", True, 0.2),
+        ("audio_tower.layers.0.fc1.weight", False, 0.1),
+        ("language_model.layers.0.self_attn.q_proj.weight", False, 0.05),
+    ],
 )
-def test_a_matrix_moves_about_equally_far_in_every_direction(made, matrix, rate):
+def test_a_matrix_moves_about_equally_far_in_every_direction(made, matrix, warm, rate):
     model, optimisers = made()
     before = weights(model)
-    step(model, optimisers)
+    step(model, optimisers, warm=warm)
     change = moved(model, before, matrix)
     lengths = torch.linalg.svdvals(change) / rate / max(1, change.shape[0] / change.shape[1]) ** 0.5
     # A square matrix of noise has a direction or two of next to nothing, which four iterations do not lift.

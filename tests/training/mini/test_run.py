@@ -10,18 +10,16 @@ from lalm_agent.errors import DataError
 from lalm_agent.training.mini import __main__ as command
 from lalm_agent.training.mini.batches import Batcher
 from lalm_agent.training.mini.features import log_mel
-from lalm_agent.training.mini.heads import Labels, marks
+from lalm_agent.training.mini.heads import all_labels, marks
 from lalm_agent.training.mini.loop import auxiliary_weight, train
 from lalm_agent.training.mini.network import Normaliser
 from lalm_agent.training.mini.packing import Packer
 from lalm_agent.training.mini.recipe import Folders, Plan
 from lalm_agent.training.mini.schedule import Clock, rate_share
 from lalm_agent.training.mini.state import fresh_state, load_state
-from lalm_agent.training.mini.store import Item, has_shard, read_shards, write_shard
-from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TOGETHER
-from lalm_agent.training.synth.units import UNITS
+from lalm_agent.training.mini.store import Item, Kind, has_shard, read_shards, write_shard
 
-LABELS = Labels(LABEL_GROUPS, TOGETHER, SEQUENCE_VOCAB, UNITS)
+LABELS = all_labels()
 
 
 @pytest.fixture
@@ -70,6 +68,16 @@ def test_batch_n_is_the_same_whoever_makes_it_and_when(items, tokenizer, plan, b
     assert np.array_equal(later.mel, from_the_start[7].mel)
     assert np.array_equal(later.packed.tokens, from_the_start[7].packed.tokens)
     assert not np.array_equal(from_the_start[0].mel, from_the_start[1].mel)
+
+
+def test_a_pass_has_each_clip_and_the_rare_ones_more_often(items, tokenizer, plan):
+    rare = items[0].heard.clip.facts
+    rare = dataclasses.replace(rare, known=(*rare.known, "trend"))
+    heard = [dataclasses.replace(item.heard, clip=dataclasses.replace(item.heard.clip, facts=rare)) for item in items]
+    real = dataclasses.replace(items[0].heard, kind=Kind.REAL)
+    pool = [*items, dataclasses.replace(items[0], heard=heard[0]), dataclasses.replace(items[0], heard=real)]
+    batcher = Batcher(pool, Packer(tokenizer.backend_tokenizer), LABELS, dataclasses.replace(plan, batch=1))
+    assert batcher.per_epoch == len(items) + 3 + 2
 
 
 def test_another_seed_makes_other_batches(items, tokenizer, plan, batcher):
@@ -138,13 +146,13 @@ def test_a_shard_is_there_only_when_it_is_whole(items, tmp_path):
         read_shards(tmp_path, ["x"])
 
 
-def test_the_heads_targets_follow_what_is_known(heard):
-    target = marks([one.clip.facts for one in heard], LABELS)
+def test_the_heads_targets_follow_what_is_known(heard, tiny_shape):
+    target = marks([one.clip.facts for one in heard], [0] * len(heard), LABELS, tiny_shape)
     names = LABELS.tags
     assert target.tags[0, names.index("sound_event/dog barking")] == 1
     assert target.known[0, names.index("sound_event/rain")] == 1
     assert target.known[0, names.index("word/rabbit")] == 0
-    place = {label: i for i, label in enumerate(SEQUENCE_VOCAB, start=1)}
+    place = {label: i for i, label in enumerate(LABELS.sequence, start=1)}
     assert target.sequences[1] == (place["rabbit"], place["river"])
     assert target.sequences[2] == ()
 

@@ -9,6 +9,7 @@ import pytest
 from lalm_agent import prompts
 from lalm_agent.answers import parse
 from lalm_agent.records import AudioType, Method, Status
+from lalm_agent.training.mini import targets
 from lalm_agent.training.mini.contents import content_of, given_content
 from lalm_agent.training.mini.knowable import chance_unknown
 from lalm_agent.training.mini.replies import reasoned, reasoned_idk
@@ -57,7 +58,16 @@ def test_idk_is_said_only_where_the_prompt_invites_it(exchanges):
 def test_a_fair_share_of_invited_questions_about_clear_clips_is_refused(exchanges):
     invited = [made for one, made in exchanges if one.kind is Kind.CLEAR and invites(made.prompt)]
     share = sum(made.reply == prompts.IDK for made in invited) / len(invited)
-    assert 0.12 < share < 0.3
+    assert 0.2 < share < 0.4
+
+
+@pytest.mark.parametrize(("share", "never"), [(1.0, "make_unanswerable"), (0.0, "gold_removed")])
+def test_the_share_of_taken_away_answers_is_the_mixs(heard, monkeypatch, share, never):
+    mix = replace(MIX, baseline=0.0, mcot=0.0, agent=0.0, unanswerable=1.0, unfamiliar=0.0, gold_removed=share)
+    monkeypatch.setattr(targets, never, lambda *_: pytest.fail(f"{never} was asked"))
+    asker, rng = Asker(heard, mix), np.random.default_rng(4)
+    made = [asker.question(heard[1], rng) for _ in range(30)]
+    assert {one.reply for one in made} == {prompts.IDK}
 
 
 @pytest.mark.parametrize("kind", [Kind.DROWNED, Kind.SILENCE])
