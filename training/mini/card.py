@@ -45,8 +45,9 @@ space. Chat template, prompts and the rules of asking are those of `lalm-agent`.
 
     python -m lalm_agent.training.mini --out FOLDER --minutes {minutes:g} --clips {clips} --seed {seed}{real}
 
-A first part trains the encoder with tags and sequence losses; then some seven questions about each clip are packed
-behind its audio. The three auxiliary heads of the training are not in the file.
+A first part trains the encoder by what is known of each clip: its tags, what sounds when, and what comes in which
+order. Then some seven questions about each clip are packed behind its audio. The four auxiliary heads of the training
+are not in the file.
 
 ## Data and licences
 
