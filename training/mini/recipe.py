@@ -50,7 +50,7 @@ class Plan:
     and after it, and for the language model.
     """
 
-    minutes: float = 84.0
+    minutes: float = 80.0
     steps: int | None = None
     warm: float = 0.3
     clips: int = 60_000
