@@ -78,7 +78,7 @@ training clip holds are kept out of the training, to see what it does with them.
 
 - Voices, instruments and sounds are synthetic; on real recordings the type is mostly right and little else is.
 - Words outside its {words} are not transcribed: such speech usually gets a caption, a short word may become one of
-  them. Open questions about it are answered `IDK`.
+  them. Open questions about it are nearly always answered `IDK`.
 - It was trained to say `IDK` for wordings it does not know, so it is more careful with unfamiliar questions than a
   model that understands them would have to be.
 - One pretraining seed: differences of a few points between runs are noise.

@@ -1,6 +1,6 @@
 """What sounds when, as targets of the encoder's positions: they teach it to hear notes, beats and events as they come.
 
-CTC alone did not: notes last for many positions and chords have several at once, so it never found where they are.
+CTC alone was slow with notes, which last for many positions, and never learned chords, several of them at once.
 """
 
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ ANIMAL_SHARE = 0.6
 
 PLANS = ("texture", "event", "repeat", "order2", "order3", "over", "trend", "distance")
 COUNTED = tuple(label for label in EVENTS if label not in UNCOUNTED)
-_Strokes = tuple[tuple[int, int], ...]
+TREND_EVENTS = ("dog barking", "door knocking", "bell ringing", "electronic beep", "hand clap", "car horn")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class _Stretch:
 
     wave: Wave
     times: int
-    strokes: _Strokes
+    strokes: tuple[tuple[int, int], ...]
 
     def spans(self, label: str, at: int = 0) -> tuple[Span, ...]:
         """Its strokes, where it begins at this sample of a clip."""
@@ -41,8 +41,6 @@ class _Stretch:
 
 
 _Scene = tuple[Wave, SoundFacts, tuple[Span, ...]]
-
-TREND_EVENTS = ("dog barking", "door knocking", "bell ringing", "electronic beep", "hand clap", "car horn")
 
 
 def make_sound(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:

@@ -39,6 +39,14 @@ def test_a_head_that_knows_nothing_pays_a_bit_for_each_timed_label_and_position(
     assert moment_loss(logits, lasting, targets([], [], timed=())).item() == 0
 
 
+def test_what_sounds_counts_five_times():
+    logits, lasting = torch.zeros(1, 6, 3), torch.tensor([6])
+    # Of 18 labels and positions three sound.
+    assert moment_loss(logits, lasting, targets([("dog", 0.0, 0.12)])).item() == pytest.approx(
+        (15 + 3 * 5) * math.log(2) / 6
+    )
+
+
 def test_what_is_said_behind_the_end_of_a_clip_costs_nothing():
     target = targets([("dog", 0.0, 0.24)])
     logits = torch.full((1, 10, 3), -9.0)
