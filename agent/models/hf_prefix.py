@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lalm_agent.errors import PermanentBackendError
+from lalm_agent.models.hf_cache import RoomyCache
 from lalm_agent.models.own_frames import own_frames
 
 KEPT_CLIPS = 8
@@ -191,7 +192,7 @@ def _layers(output: Any) -> Layers:
     return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
 
 
-def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> DynamicCache:
+def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> RoomyCache:
     """A cache whose row i is that of prompt `chosen[i]`, padded on the left to the longest."""
     width = max(layers[0][0].shape[2] for layers in prompts)
 
@@ -202,4 +203,4 @@ def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> DynamicCache:
         return torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])[chosen]
 
     data = [(rows([k for k, _ in parts]), rows([v for _, v in parts])) for parts in zip(*prompts, strict=True)]
-    return DynamicCache(data)
+    return RoomyCache(data)
