@@ -15,11 +15,13 @@ cost does not shrink with the clip; a clip of 10 s shows both, with a ratio that
 10 s and a short clip. A batch of rows with a prompt each runs on the padded window, too.
 """
 
+import itertools
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -130,18 +132,28 @@ def in_turn(jobs: Sequence[Job]) -> Job:
     return run
 
 
-def engine(checkpoint: Checkpoint, rows: int) -> Engine:
-    """One that has heard nothing yet, and has looked at the model's cache."""
-    fresh = Engine(checkpoint, rows)
-    assert fresh.shares
-    return fresh
+def shared(checkpoint: Checkpoint, several: Sequence[Asked], rows: int) -> Job:
+    """Ours, one question after the other, by an engine that has looked at the model's cache: once for each model.
+
+    In each run the clip has another name, so that it is a clip which was not heard before.
+    """
+    engine = Engine(checkpoint, rows)
+    assert engine.shares
+    runs = itertools.count()
+
+    def run() -> None:
+        name = f"clip {next(runs)}"
+        for one in several:
+            engine.answers([replace(one, clip=name)])
+
+    return run
 
 
 def draws(checkpoint: Checkpoint, one: Asked, n: int) -> dict[str, Job]:
     """Ways to N draws; the first is ours."""
     alone = official(checkpoint, one, 1)
     return {
-        f"{n} draws: one prompt for all": lambda: engine(checkpoint, n).answers([one]),
+        f"{n} draws: one prompt for all": shared(checkpoint, [one], n),
         f"{n} calls of generate": in_turn([alone] * n),
         f"generate(num_return_sequences={n})": official(checkpoint, one, n),
         f"a batch of {n} rows with a prompt each": lambda: answers_by_rows(checkpoint, [one], n),
@@ -150,14 +162,8 @@ def draws(checkpoint: Checkpoint, one: Asked, n: int) -> dict[str, Job]:
 
 def questions(checkpoint: Checkpoint, several: Sequence[Asked]) -> dict[str, Job]:
     """Ways to one reply to each of several questions about one clip, one after the other; the first is ours."""
-
-    def kept() -> None:
-        hearing = engine(checkpoint, 8)
-        for one in several:
-            hearing.answers([one])
-
     return {
-        f"{len(several)} questions: the clip once": kept,
+        f"{len(several)} questions: the clip once": shared(checkpoint, several, 8),
         f"{len(several)} calls of generate": in_turn([official(checkpoint, one, 1) for one in several]),
         "each question with its own prompt": lambda: [answers_by_rows(checkpoint, [one], 8) for one in several],
     }

@@ -45,7 +45,8 @@ class RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         key_room, value_room = self._rooms
         self.keys = key_room.extended(self.keys, key_states)
         self.values = value_room.extended(self.values, value_states)

@@ -62,7 +62,7 @@ def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
 def test_what_was_tuned_for_mini_stays_with_mini() -> None:
     tuned = replace(FULL, learning_rate=1e-3, epochs=2.0, rank=4, alpha=8.0)
     assert for_preset(tuned, "mini") == replace(tuned, preset="mini")
-    assert for_preset(tuned, "paper") == replace(FULL, preset="paper")
+    assert for_preset(tuned, "paper") == replace(FULL, preset="paper", epochs=None)
 
 
 def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
