@@ -8,10 +8,10 @@ ratios of one call mean anything. Beside other work the processor's time is the 
 OMP_NUM_THREADS=1, because threads that wait for one another count as busy. The official calls find the work of the
 model's processor done, which is part of ours.
 
-Two things are saved, and the two clips in the 30 s window tell them apart. Sharing: N calls repeat the whole of one
+Two things are saved, and the three clips in the 30 s window tell them apart. Sharing: N calls repeat the whole of one
 call, so that it cannot save more than a factor of N; a clip that fills its window shows it alone. The tower on the
 clip's own frames (`own_frames`): the class, and so each call of `generate`, runs it on the whole padded window, whose
-cost does not shrink with the clip; a clip of 10 s shows both, with a ratio that may exceed N. `mini` has a window of
+cost does not shrink with the clip; shorter clips show both, with ratios that may exceed N. `mini` has a window of
 10 s and a short clip. A batch of rows with a prompt each runs on the padded window, too.
 """
 
@@ -190,6 +190,7 @@ def main() -> None:
             (f"mini, {clip.ref.seconds:.1f} s in a window of 10 s", small, clip, 10, 32),
             ("40 M random weights, 30 s: the window is full", large, lasting(30, clip), 5, 8),
             ("40 M random weights, 10 s in a window of 30 s", large, lasting(10, clip), 5, 8),
+            (f"40 M random weights, {clip.ref.seconds:.1f} s in a window of 30 s", large, clip, 5, 8),
         ):
             report(name, draws(checkpoint, asked(checkpoint, sound, QUESTIONS[0], n, tokens), n), repetitions)
             several = [asked(checkpoint, sound, question, 1, tokens) for question in QUESTIONS]

@@ -3,7 +3,7 @@
 P1 (arXiv 2505.19294) finds that knowing when one does not know is an ability that transfers between modalities.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lalm_agent.eval.metrics.estimate import Kind
 from lalm_agent.eval.metrics.rgi import Convention
@@ -70,12 +70,24 @@ def _doubts(
 
 def _at_home(study: StudyReport) -> str | None:
     """Whether the adapters learned to choose in the modality that they were trained on."""
-    shown = [
-        f"{cell.source} {text.rgi(cell.figures.rgi[Convention.STRICT])}"
-        for cell in _rule_cells(study)
-        if cell.source == cell.target and cell.figures is not None
-    ]
-    return f"In their own modality the adapters' strict RGI is: {', '.join(shown)}." if shown else None
+    ruled, random = _at_home_by(study, Arm.KN), _at_home_by(study, Arm.RANDOM)
+    if not ruled:
+        return None
+    said = f"In their own modality the adapters' strict RGI is: {_listed(ruled)}"
+    control = f"; with as many IDK at random places: {_listed(random)} (compared by no test)" if random else ""
+    return f"{said}{control}."
+
+
+def _at_home_by(study: StudyReport, arm: Arm) -> dict[str, str]:
+    return {
+        cell.source: text.rgi(cell.figures.rgi[Convention.STRICT])
+        for cell in study.cells
+        if cell.arm == arm and cell.source == cell.target and cell.figures is not None
+    }
+
+
+def _listed(figures: Mapping[str, str]) -> str:
+    return ", ".join(f"{source} {figure}" for source, figure in figures.items())
 
 
 def _refusing(study: StudyReport) -> str | None:

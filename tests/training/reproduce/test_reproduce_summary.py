@@ -48,7 +48,17 @@ def test_what_could_not_be_tested_is_no_answer(study_of: Make) -> None:
 def test_home_refusals_and_sizes_are_said(study_of: Make) -> None:
     said = summary(study_of(), "mini")
     assert "strict RGI is: sound 0.40 [0.30, +inf], music" in said
+    assert "random places" not in said
     assert "sound 60.00 % of its own and 10.00 % of music, 10.00 % of speech;" in said
     assert "3 seeds of training, and on 500 answerable questions a pair; intervals are 95%" in said
     few = summary(study_of(seeds=(0,)), "mini")
     assert "1 seed of training, fewer than the 3 that a claim should have" in few
+
+
+def test_home_stands_beside_refusing_at_random(study_of: Make) -> None:
+    study = study_of()
+    home = [cell for cell in study.cells if cell.source == cell.target]
+    control = [cell.model_copy(update={"arm": "random"}) for cell in home[:2]]
+    said = summary(study.model_copy(update={"cells": (*study.cells, *control)}), "mini")
+    assert "; with as many IDK at random places: sound 0.40 [0.30, +inf], music 0.40 [0.30, +inf] (compared" in said
+    assert said.count("strict RGI is: sound") == 1
