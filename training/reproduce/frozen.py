@@ -4,7 +4,8 @@ Chosen on the dev split before the test split was asked; K is the paper's, and s
 configurations were tried (`--tried`), and `LOG.md` names them with what they gave.
 
 The seeds of the synthesised data are used nowhere else: the pretraining of `mini` has the clips of seed 0, its own
-figures are of seeds 0 and 1. Besides, a clip of the pretraining is refused by its hash.
+figures and what was chosen are of other seeds, and so is what `QUICK` asks, because a synthesised file begins with the
+questions of a shorter one. Besides, a clip of the pretraining is refused by its hash.
 """
 
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ FULL = Frozen()
 QUICK = Frozen(
     bank_questions=300,
     eval_questions=150,
+    bank_seed=65,
+    eval_seed=66,
     bank_limit=300,
     eval_limit=150,
     seeds=1,

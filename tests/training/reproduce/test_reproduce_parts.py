@@ -65,6 +65,11 @@ def test_what_was_tuned_for_mini_stays_with_mini() -> None:
     assert for_preset(tuned, "paper") == replace(FULL, preset="paper", epochs=None)
 
 
+def test_a_quick_try_does_not_look_at_the_questions_that_count() -> None:
+    assert QUICK.eval_seed != FULL.eval_seed
+    assert QUICK.bank_seed != FULL.bank_seed
+
+
 def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
     assert cuts(FULL) == ()
     assert [line.partition(":")[0] for line in cuts(QUICK)] == [
