@@ -19,7 +19,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from lalm_agent.records import Status, Verdict
+from lalm_agent.records import AbstentionKind, Status, Verdict
 
 _REFUSAL = (
     r"(?:idk"
@@ -88,7 +88,7 @@ def _parse_open(text: str) -> Verdict:
     bare = _bare(text)
     stated = [match.end() for match in _STATED.finditer(_fold(text))]
     if _REFUSAL_FIRST.match(bare) or (stated and _REFUSAL_ENDING.match(_fold(text), stated[-1])):
-        return Verdict(Status.ABSTAINED, "refusal")
+        return Verdict(Status.ABSTAINED, "refusal", kind=AbstentionKind.DOES_NOT_KNOW)
     return Verdict(Status.ANSWERED, "open", text=text.strip())
 
 
@@ -103,7 +103,7 @@ def _stated(text: str, choices: tuple[str, ...]) -> Verdict | None:
     folded = _fold(text)
     for match in reversed(list(_STATED.finditer(folded))):
         if _REFUSAL_ENDING.match(folded, match.end()) and not _choice_at(folded, match.end(), choices):
-            return Verdict(Status.ABSTAINED, "stated")
+            return Verdict(Status.ABSTAINED, "stated", kind=AbstentionKind.DOES_NOT_KNOW)
         if choice := _choice_at(folded, match.end(), choices):
             return _chosen(choice, choices, "stated")
     return None
@@ -125,7 +125,7 @@ def _refusal(text: str, choices: tuple[str, ...]) -> Verdict | None:
         return None
     if _mentions(text, choices):
         return Verdict(Status.UNPARSED, "refusal_and_choice")
-    return Verdict(Status.ABSTAINED, "refusal")
+    return Verdict(Status.ABSTAINED, "refusal", kind=AbstentionKind.DOES_NOT_KNOW)
 
 
 def _named(text: str, choices: tuple[str, ...]) -> Verdict | None:

@@ -31,6 +31,21 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class AbstentionKind(StrEnum):
+    """Why a reply that abstains does so.
+
+    does_not_know: it says that it does not know, or that the question cannot be decided.
+    cannot_hear: it says that the audio is missing, silent, unusable or beyond what it can take.
+    declines: it will not answer, for a policy or another reason.
+    not_confident: the model answered, and a policy held the answer back. No parser says this one.
+    """
+
+    DOES_NOT_KNOW = "does_not_know"
+    CANNOT_HEAR = "cannot_hear"
+    DECLINES = "declines"
+    NOT_CONFIDENT = "not_confident"
+
+
 @dataclass(frozen=True, slots=True)
 class AudioRef:
     """A decoded clip by name: where it is, what it is, never its samples.
@@ -68,12 +83,14 @@ class Verdict:
     choice: index of the first choice equal to the chosen text, or None.
     text: the chosen text, the open answer, or None where there is none.
     rule: the name of the parser rule that decided.
+    kind: why it abstains; None unless it does.
     """
 
     status: Status
     rule: str
     choice: int | None = None
     text: str | None = None
+    kind: AbstentionKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
