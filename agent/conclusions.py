@@ -15,7 +15,8 @@ _ANSWER_TAGS = frozenset(
     "output selection verdict".split()
 )
 _REASONING_TAGS = frozenset(
-    "reasoning reason reasons rationale analysis explanation reflection summary caption description scratchpad steps step "
+    "reasoning reason reasons rationale analysis explanation reflection summary caption description scratchpad steps "
+    "step "
     "observation context plan perception understanding inference logic".split()
 )
 _EMPTY_NAMES = frozenset("n/a na none null nil - unknown idk".split())
@@ -30,11 +31,13 @@ _JSON = re.compile(
     re.IGNORECASE,
 )
 _NEXT_TURN = re.compile(
-    r"(?:\n\s*|<\|im_start\|>\s*)(?:human|user|assistant|question|system|q)\s*(?::|\n)|<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>",
+    r"(?:\n\s*|<\|im_start\|>\s*)(?:human|user|assistant|question|system|q)\s*(?::|\n)|<\|im_end\|>|<\|endoftext\|>|"
+    r"<\|eot_id\|>",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(
-    r"<\s*/?\s*(?:[bipsu]|(?i:br|strong|em|div|span|ul|li|ol|code|pre|sub|sup|h[1-6]|audio|speech|sound|music|eos|bos|pad|unk))"
+    r"<\s*/?\s*(?:[bipsu]|(?i:br|strong|em|div|span|ul|li|ol|code|pre|sub|sup|h[1-6]|audio|speech|sound|music|eos|"
+    r"bos|pad|unk))"
     r"\s*/?\s*>|<\|[a-z_0-9]{1,24}\|>"
 )
 """HTML and special tokens. <B> in capitals is a label."""
