@@ -177,6 +177,7 @@ _REASON = re.compile(
     r"from)\b",
     re.IGNORECASE,
 )
+_REFUSED_LABEL = re.compile(r"\W*(?:no|not|wrong|incorrect|false)\b", re.IGNORECASE)
 _UNENDING = frozenset(
     "the a an of is are was and or to in with for by as at on that this be features contains has which".split()
 )
@@ -294,6 +295,8 @@ def _labelled(text: str, options: Options, whole: bool = False) -> Verdict | Non
 
 
 def _label_with_text(lead: re.Match[str], index: int, rest: str, marked: bool, options: Options) -> Verdict | None:
+    if _REFUSED_LABEL.match(rest):
+        return None
     if not marked and not lead["stop"]:
         return _answered(options, index, "label") if _REASON.match(rest) else None
     first = re.split(r"\n|(?<=[.!?])\s", rest, maxsplit=1)[0]

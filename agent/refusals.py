@@ -159,6 +159,11 @@ _CANNOT_HEAR: _Rows = (
         rf"song)|\breceived? no (?:waveform|signal|sound|audio)|{_SUBJECT}[a-z, ]{{0,20}} (?:to have been |been |"
         rf"got |was )?lost\b",
     ),
+    (
+        "never|not |n't",
+        r"\b(?:speech|music|song|voice|dialogue|conversation) (?:was|were|has been|is) ?(?:never|not|n't)(?: been)? (?:sent|given|provided|"
+        r"attached|uploaded|shared|included)\b",
+    ),
     ("nothing", r"\bnothing (?:is|was|can be|could be) (?:heard|audible)"),
     (
         "text-|text ",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.answers import parse, refuses, same_text
-from lalm_agent.records import Status
+from lalm_agent.answers import MAX_CHARACTERS, parse, refuses, same_text
+from lalm_agent.records import AbstentionKind, Status
 
 ANIMALS = ("dog", "cat", "cow", "frog")
 NOTES = ("G", "A#", "D", "E")
@@ -13,7 +13,7 @@ NUMBERS = ("2", "4", "5", "3")
 UNSURE = ("Yes", "No", "Not sure")
 
 ANSWERED = [
-    # rule 1: the whole text equals a choice
+    # the whole text equals a choice
     ("dog", ANIMALS, "dog", "equal"),
     (" Dog.\n", ANIMALS, "dog", "equal"),
     ("**cat**", ANIMALS, "cat", "equal"),
@@ -33,28 +33,33 @@ ANSWERED = [
     ("['rain', 'dog']", ("['rain', 'dog']", "['dog', 'rain']"), "['rain', 'dog']", "equal"),
     ("🤷\u200d♂️", ("🤷\u200d♂️", "🙂"), "🤷\u200d♂️", "equal"),
     ("Yes.", ("Yes.", "yes"), "Yes.", "equal"),
-    # rule 2: the last "the answer is X"
+    # the last "the answer is X"
     ("The answer is dog.", ANIMALS, "dog", "stated"),
     ("The answer is dog. No: the answer is cat.", ANIMALS, "cat", "stated"),
     ("It could be a cow or a frog. The correct answer is: **frog**", ANIMALS, "frog", "stated"),
     ("Answer: cow", ANIMALS, "cow", "stated"),
-    ("the answer is (B) cat", ANIMALS, "cat", "stated"),
+    ("the answer is (B) cat", ANIMALS, "cat", "label_and_text"),
     ("The answer is a dog because it barks", ANIMALS, "dog", "stated"),
     ("The answer is A#, not G.", NOTES, "A#", "stated"),
     ("I don't know much about cows, but the answer is cow.", ANIMALS, "cow", "stated"),
-    ("The answer is Not sure.", UNSURE, "Not sure", "stated"),
+    ("The answer is Not sure.", UNSURE, "Not sure", "named"),
     ("The answer is dog barking", ("dog", "dog barking"), "dog barking", "stated"),
-    # rule 4: exactly one choice is named
+    # exactly one choice is named
     ("I hear a cat meowing.", ANIMALS, "cat", "named"),
     ("A CAT, a cat and again a cat", ANIMALS, "cat", "named"),
-    ("(C) cow", ANIMALS, "cow", "named"),
+    ("(C) cow", ANIMALS, "cow", "label_and_text"),
     ("This is a woman: female.", ("male", "female"), "female", "named"),
     ("dog barking is heard", ("dog", "dog barking"), "dog barking", "named"),
     ("The note is A# here", NOTES, "A#", "named"),
     ("The key is E", NOTES, "E", "named"),
     ("There are 5 of them", NUMBERS, "5", "named"),
-    ("答案是高兴", ("高兴", "悲伤"), "高兴", "named"),
-    # rule 5: a letter or a number
+    ("答案是高兴", ("高兴", "悲伤"), "高兴", "stated"),
+    # the words of a choice in other clothes
+    ("four", NUMBERS, "4", "named"),
+    ("I'm not sure", UNSURE, "Not sure", "named"),
+    # a letter stands for a number, where no number stands for a letter
+    ("The answer is B", NUMBERS, "4", "label"),
+    # a letter or a number
     ("B", ANIMALS, "cat", "label"),
     ("(b)", ANIMALS, "cat", "label"),
     ("C.", ANIMALS, "cow", "label"),
@@ -82,6 +87,7 @@ ABSTAINED = [
     # reasoning that weighs choices and ends in a stated refusal
     ("It may be a dog or a cat. The answer is IDK.", ANIMALS),
     ("A dog? The answer is I don't know.", ANIMALS),
+    ("I don't know, dog or cat", ANIMALS),
 ]
 
 UNPARSED = [
@@ -89,8 +95,6 @@ UNPARSED = [
     (" \n", ANIMALS),
     ("", ("", "dog")),
     ("IDK, maybe dog", ANIMALS),
-    ("I don't know, dog or cat", ANIMALS),
-    ("I'm not sure", UNSURE),
     ("dog or cat", ANIMALS),
     ("It is not a dog", ANIMALS),
     ("This isn't a dog.", ANIMALS),
@@ -104,10 +108,8 @@ UNPARSED = [
     ("A", NOTES),
     ("B", NOTES),
     ("1", NUMBERS),
-    ("The answer is B", NUMBERS),
     # one character is matched in its own case: an article is no note
     ("It is a note", ("A", "B", "C", "D")),
-    ("four", NUMBERS),
 ]
 
 
@@ -151,6 +153,50 @@ def test_open_questions(text: str, status: Status) -> None:
     verdict = parse(text)
     assert verdict.status is status
     assert verdict.text == (text.strip() if status is Status.ANSWERED else None)
+
+
+KINDS = [
+    ("I'm sorry, but I can't hear the recording.", AbstentionKind.CANNOT_HEAR),
+    ("No clip is attached to your message.", AbstentionKind.CANNOT_HEAR),
+    ("The file is silent, so I don't know.", AbstentionKind.CANNOT_HEAR),
+    ("我无法听到这段音频。", AbstentionKind.CANNOT_HEAR),
+    ("I must decline to say who this is.", AbstentionKind.DECLINES),
+    ("I can't help with that.", AbstentionKind.DECLINES),
+    ("There is no way to tell.", AbstentionKind.DOES_NOT_KNOW),
+    ("我不知道", AbstentionKind.DOES_NOT_KNOW),
+    ("<answer>N/A</answer>", AbstentionKind.DOES_NOT_KNOW),
+    ("The speech was never sent to me.\n<answer>N/A</answer>", AbstentionKind.CANNOT_HEAR),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), KINDS)
+def test_kinds_of_abstention(text: str, kind: AbstentionKind) -> None:
+    assert parse(text, ANIMALS).kind is kind
+
+
+RULES = [
+    ("<think>It meows. A dog would", ANIMALS, "unfinished_reasoning"),
+    ("A (B) dog", ANIMALS, "text_over_label"),
+    ("It is neither a dog nor a cat.", ANIMALS, "only_rejected"),
+    ("None of the options fits.", ANIMALS, "off_list"),
+    ("The answer is a horse.", ANIMALS, "off_list"),
+    ("x" * (MAX_CHARACTERS + 1), ANIMALS, "too_long"),
+    ("It is either a cow or a frog. Therefore, it is most likely a frog. A cow is bigger.", ANIMALS, "concluded"),
+    ("A fog", ("dogs", "frog", "cow"), "off_list"),
+    ("the ciolin", ("violin", "trumpet"), "off_list"),
+    ("the violn", ("violin", "trumpet"), "near"),
+    ("G# major", ("G#:maj/1", "C:min/1"), "named"),
+]
+
+
+@pytest.mark.parametrize(("text", "choices", "rule"), RULES)
+def test_rules(text: str, choices: tuple[str, ...], rule: str) -> None:
+    assert parse(text, choices).rule == rule
+
+
+def test_a_limit_of_ones_own() -> None:
+    assert parse("dog " * 10, ANIMALS, max_characters=39).rule == "too_long"
+    assert parse("dog " * 10, ANIMALS, max_characters=40).text == "dog"
 
 
 TEXT = st.text(min_size=1).filter(str.strip)
