@@ -45,6 +45,11 @@ class AbstentionKind(StrEnum):
     DECLINES = "declines"
     NOT_CONFIDENT = "not_confident"
 
+    @property
+    def words(self) -> str:
+        """The kind for a person, such as `cannot hear`."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class AudioRef:

@@ -77,7 +77,7 @@ class Report:
             return 0
         typer.echo(f"{tally.done} answers: {tally} (rule scorer)")
         if tally.counts[Outcome.ABSTAINED]:
-            typer.echo(f"IDK by kind: {', '.join(f'{kind} {n}' for kind, n in tally.kinds.items())}")
+            typer.echo(f"IDK by kind: {', '.join(f'{kind.words} {n}' for kind, n in tally.kinds.items() if n)}")
         selection = self.plan.selection
         if seen:
             typer.echo(f"{seen} of them are about clips that the adapter was trained on; scores leave them out")

@@ -72,7 +72,7 @@ def _kinds_lines(result: Rescoring) -> Iterator[str]:
     """Why replies abstain, for each scorer that knows any that do."""
     for s in result.scorers:
         if any(s.kinds.values()):
-            kinds = ", ".join(f"{str(kind).replace('_', ' ')} {n:,}" for kind, n in s.kinds.items() if n)
+            kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in s.kinds.items() if n)
             yield f"abstained by {printable(s.name, one_line=True)}: {kinds}"
 
 

@@ -113,7 +113,7 @@ def _gain(report: Report, groups: Sequence[str]) -> Table:
 
 def _kinds(report: Report, groups: Sequence[str]) -> Table:
     """Why the methods that abstain do so."""
-    header = ("Group", "Method", "abstained", *(str(kind).replace("_", " ") for kind in KINDS))
+    header = ("Group", "Method", "abstained", *(kind.words for kind in KINDS))
     rows: list[Row] = []
     for key in groups:
         for method in report.methods:
