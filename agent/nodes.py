@@ -88,18 +88,20 @@ def caption(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 def answer(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Node `answer`: the reply, read by the one parser; a reason where it abstains, a confidence where one is known."""
+    """Node `answer`: the reply, read by the one parser; kind and reason of an abstention, confidence where known."""
     result, update = _run("answer", state, runtime)
     question = question_of(state)
     verdict = parse(result.text, question.choices)
     heard_s = result.heard_s or (0.0, question.audio.seconds)
     reason = None
-    if verdict.status is Status.ABSTAINED:
-        reason = abstention_reason(_evidence(state, result, heard_s, runtime.context.clips.get(question.audio)))
+    if verdict.kind is not None:
+        evidence = _evidence(state, result, heard_s, runtime.context.clips.get(question.audio))
+        reason = abstention_reason(verdict.kind, evidence)
     probabilities = dict(result.option_probs or ())
     return {
         **update,
         "status": verdict.status.value,
+        "abstention": verdict.kind.value if verdict.kind else None,
         "answer": verdict.text,
         "choice": verdict.choice,
         "confidence": probabilities.get(verdict.text) if verdict.text is not None else None,

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 
 from lalm_agent.answers import parse
 from lalm_agent.prompts import TYPE_CHOICES
-from lalm_agent.records import AudioType, Status
+from lalm_agent.records import AbstentionKind, AudioType, Status
 
 _SILENT_DBFS = -60.0
 _CLOSE_MARGIN = 0.15
+_SAID = {
+    AbstentionKind.DOES_NOT_KNOW: "the model said that it does not know",
+    AbstentionKind.CANNOT_HEAR: "the model said that the audio is missing, silent or out of its reach",
+    AbstentionKind.DECLINES: "the model declined to answer",
+    AbstentionKind.NOT_CONFIDENT: "the model answered, and the policy held the answer back",
+}
 
 
 def found_type(reply: str) -> AudioType | None:
@@ -41,42 +47,47 @@ class Evidence:
     option_probs: tuple[tuple[str, float], ...] | None
 
 
-def abstention_reason(evidence: Evidence) -> str:
-    """What was seen beside the refusal, most telling first. It explains from evidence and claims no cause."""
+def abstention_reason(kind: AbstentionKind, evidence: Evidence) -> str:
+    """What was said, then what was seen beside it, most telling first: evidence only, and never a cause."""
     notes = [
-        _note_on_level(evidence),
+        _note_on_level(kind, evidence),
         _note_on_type(evidence),
         _note_on_content(evidence),
         _note_on_window(evidence),
         _note_on_options(evidence),
     ]
-    return "; ".join(["the model said that it does not know", *(note for note in notes if note)])
+    return "; ".join([_SAID[kind], *(note for note in notes if note)])
 
 
-def _note_on_level(evidence: Evidence) -> str | None:
-    return "the clip is silent or nearly so" if evidence.peak_dbfs < _SILENT_DBFS else None
+def _note_on_level(kind: AbstentionKind, evidence: Evidence) -> str | None:
+    """A quiet clip is always told; beside a claim about the audio the level is, whatever it is."""
+    if evidence.peak_dbfs == float("-inf"):
+        return "every sample of the clip is zero: it is silent"
+    if evidence.peak_dbfs < _SILENT_DBFS:
+        return f"the clip is nearly silent, its peak is {evidence.peak_dbfs:.0f} dBFS"
+    return f"the clip's peak is {evidence.peak_dbfs:.0f} dBFS" if kind is AbstentionKind.CANNOT_HEAR else None
 
 
 def _note_on_type(evidence: Evidence) -> str | None:
     if not evidence.sought_content:
         return None
     if evidence.audio_type is None:
-        return "it could not tell whether this is sound, music or speech"
-    return f"it took the clip for {evidence.audio_type}"
+        return "the type step named no single one of sound, music and speech"
+    return f"the type step said {evidence.audio_type}"
 
 
 def _note_on_content(evidence: Evidence) -> str | None:
     if evidence.audio_type is None or not evidence.sought_content:
         return None
     kind = "transcript" if evidence.audio_type is AudioType.SPEECH else "caption"
-    return f"the {kind} did not settle the question" if evidence.content else f"the {kind} came out empty"
+    return f"a {kind} was at hand" if evidence.content else f"the {kind} came out empty"
 
 
 def _note_on_window(evidence: Evidence) -> str | None:
     heard = evidence.heard_s[1] - evidence.heard_s[0]
     if heard >= evidence.seconds:
         return None
-    return f"it heard only {heard:.1f} s of {evidence.seconds:.1f} s"
+    return f"the answer step was given {heard:.1f} s of {evidence.seconds:.1f} s"
 
 
 def _note_on_options(evidence: Evidence) -> str | None:

@@ -45,6 +45,11 @@ class AbstentionKind(StrEnum):
     DECLINES = "declines"
     NOT_CONFIDENT = "not_confident"
 
+    @property
+    def words(self) -> str:
+        """The kind for a person, such as `cannot hear`."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class AudioRef:
@@ -141,11 +146,14 @@ class Failure:
 class Answer:
     """What an agent says about a question, with the evidence for it (CONTRACT: `ask --json`).
 
+    abstention: why it abstains; None unless it does.
     confidence: length-normalised probability of the answer given, softmax over the choices; in [0, 1] or None.
+    reason: what was said and seen, where it abstains: evidence, and no cause.
     heard_s: (start, end) in seconds of what the answering model heard.
     """
 
     status: Status
+    abstention: AbstentionKind | None = field(default=None, kw_only=True)
     answer: str | None
     choice: int | None
     audio_type: AudioType | None

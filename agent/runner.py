@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from lalm_agent.graph import Graph
 from lalm_agent.nodes import Context, fresh
-from lalm_agent.records import Answer, AudioType, Failure, Method, ModelInfo, Question, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, ModelInfo, Question, Status, Step
 from lalm_agent.state import AgentState, initial_state, step_of
 
 OnStep = Callable[[Step], None]
@@ -56,8 +56,10 @@ class Runner:
     def _answer(self, question: Question, state: AgentState) -> Answer:
         found = state.get("audio_type")
         failure = state.get("failure")
+        kind = state.get("abstention")
         return Answer(
             status=Status(state["status"]),
+            abstention=AbstentionKind(kind) if kind else None,
             answer=state.get("answer"),
             choice=state.get("choice"),
             audio_type=AudioType(found) if found else None,

@@ -28,6 +28,7 @@ class Reply(TypedDict, total=False):
     """What comes out of a graph that stands alone: the fields of `records.Answer` that a graph knows."""
 
     status: str
+    abstention: str | None
     answer: str | None
     choice: int | None
     audio_type: str | None
@@ -102,6 +103,7 @@ def nothing_found() -> AgentState:
     return {
         "audio_type": None,
         "content": None,
+        "abstention": None,
         "answer": None,
         "choice": None,
         "confidence": None,

@@ -6,14 +6,16 @@ They sum to N. `unparsed` is a reply that cannot be read, `failed` is no reply a
 ever guessed at, and neither leaves the denominator.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from lalm_agent.answers import parse, same_text
 from lalm_agent.eval.items import Item
-from lalm_agent.records import Status
+from lalm_agent.eval.outputs import Output
+from lalm_agent.records import AbstentionKind, Status
 
 
 class Outcome(StrEnum):
@@ -29,6 +31,11 @@ class Outcome(StrEnum):
 OUTCOMES = tuple(Outcome)
 """Code -> outcome; a metric's arrays hold the codes."""
 
+KINDS = tuple(AbstentionKind)
+"""Code -> kind of abstention."""
+
+MISSING_CLIP_SHARE = 0.05
+"""Ours: where more of the replies than this miss the clip, the audio may not reach the model."""
 
 NORMALISER_FAILED = "normaliser_failed"
 JUDGE_FAILED = "judge_failed"
@@ -42,11 +49,17 @@ class Grade:
 
     chosen: the text taken as the answer; None where there is none.
     rule: the rule of the scorer that decided, for whoever audits a row.
+    abstention: why it abstains; None unless it does.
     """
 
     outcome: Outcome
     chosen: str | None
     rule: str
+    abstention: AbstentionKind | None = None
+
+
+WITHHELD = Grade(Outcome.ABSTAINED, None, "withheld", AbstentionKind.NOT_CONFIDENT)
+"""The grade of an answer that a policy held back, by every scorer."""
 
 
 class Scorer(Protocol):
@@ -78,10 +91,43 @@ def grade(item: Item, text: str | None) -> Grade:
         return Grade(Outcome.FAILED, None, "no_reply")
     verdict = parse(text, item.choices)
     if verdict.status is Status.ABSTAINED:
-        return Grade(Outcome.ABSTAINED, None, verdict.rule)
+        return Grade(Outcome.ABSTAINED, None, verdict.rule, verdict.kind)
     if verdict.status is not Status.ANSWERED or verdict.text is None:
         return Grade(Outcome.UNPARSED, None, verdict.rule)
     return Grade(outcome_of(item, verdict.text), verdict.text, verdict.rule)
+
+
+def grades_of(scorer: Scorer, items: Sequence[Item], outputs: Sequence[Output | None]) -> list[Grade]:
+    """One grade for each item from what a method gave for it, None being nothing: the one way from output to grade."""
+    asked = [n for n, output in enumerate(outputs) if output is None or not output.withheld]
+    replies = ((items[n], outputs[n]) for n in asked)
+    pairs = [(item, None if output is None else output.text) for item, output in replies]
+    graded = dict(zip(asked, scorer([item for item, _ in pairs], [text for _, text in pairs]), strict=True))
+    return [graded.get(n, WITHHELD) for n in range(len(items))]
+
+
+def kind_of(grade: Grade) -> AbstentionKind | None:
+    """Why a grade abstains; None unless it does.
+
+    A scorer that tells no kinds knows of one refusal only, "IDK": that is `does_not_know`.
+    """
+    return (grade.abstention or AbstentionKind.DOES_NOT_KNOW) if grade.outcome is Outcome.ABSTAINED else None
+
+
+def kinds_of(grades: Iterable[Grade]) -> dict[AbstentionKind, int]:
+    """How many abstentions there are of each kind; all kinds are there, and they sum to the abstained."""
+    counts = Counter(map(kind_of, grades))
+    return {kind: counts[kind] for kind in KINDS}
+
+
+def missing_clip_warning(grades: Sequence[Grade]) -> str | None:
+    """A warning where more than `MISSING_CLIP_SHARE` of the replies miss the clip. grades: by the `rule` scorer."""
+    replies = sum(grade.outcome is not Outcome.FAILED for grade in grades)
+    missing = kinds_of(grades)[AbstentionKind.CANNOT_HEAR]
+    if missing <= MISSING_CLIP_SHARE * replies:
+        return None
+    share = f"{missing} of {replies} replies ({missing / replies:.1%})"
+    return f"{share} say that the audio is missing, silent or unusable: it may not reach the model"
 
 
 def unanswered(item: Item, text: str | None) -> Grade | None:

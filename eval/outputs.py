@@ -15,6 +15,7 @@ class Output:
     confidence: probability of the answer given, in [0, 1]; None where it is not known.
     audio_type: what the type step found; None where there was no such step or it found none.
     audio_sha256: the clip's content, to know two names of one recording; None where nobody looked.
+    withheld: a policy held the answer in `text` back: an abstention, whatever the text says.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Output:
     confidence: float | None = None
     audio_type: AudioType | None = None
     audio_sha256: str | None = None
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Outputs:
     has_types: whether there was a type step at all.
     fixed_items: the questions were selected for this run on purpose (`--limit`), so that one of another run that is
         not among them is no missing reply.
+    without_sound: the model was asked with silence or without the clip on purpose: replies that miss it are right.
     facts: what else a reader should know, label -> text: model, run id, data version.
     warnings: what makes the figures weaker than they look, such as an unfinished run.
     """
@@ -47,5 +50,6 @@ class Outputs:
     method: str | None = None
     has_types: bool = False
     fixed_items: bool = False
+    without_sound: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -192,3 +192,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")
+
+
+# --- what stands in for the reader of replies ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A reply that is read as `cannot_hear` wherever replies are read, whatever the reader makes of it."""
+    from lalm_agent import answers
+    from lalm_agent.records import AbstentionKind, Status, Verdict
+
+    reply, read = "I cannot hear the audio.", answers.parse
+
+    def parse(text: str, choices: tuple[str, ...] = ()) -> Verdict:
+        if text == reply:
+            return Verdict(Status.ABSTAINED, "refusal", kind=AbstentionKind.CANNOT_HEAR)
+        return read(text, choices)
+
+    for module in ("lalm_agent.nodes", "lalm_agent.eval.grade", "lalm_agent.eval.scorers.llm"):
+        monkeypatch.setattr(f"{module}.parse", parse)
+    return reply

@@ -70,10 +70,14 @@ class Report:
         """The counts, where they are, and what comes next; the exit code."""
         tally = Tally({asked.item.id: asked for asked in folder.items}, folder.answers)
         seen = sum(answer.seen for answer in folder.answers.values())
+        if warning := self._missing_clip(tally):
+            say(f"warning: {warning}")
         if self.wanted.as_json:
             typer.echo(json.dumps(self._json(folder, tally, seen), ensure_ascii=False, allow_nan=False))
             return 0
         typer.echo(f"{tally.done} answers: {tally} (rule scorer)")
+        if tally.counts[Outcome.ABSTAINED]:
+            typer.echo(f"IDK by kind: {', '.join(f'{kind.words} {n}' for kind, n in tally.kinds.items() if n)}")
         selection = self.plan.selection
         if seen:
             typer.echo(f"{seen} of them are about clips that the adapter was trained on; scores leave them out")
@@ -96,10 +100,15 @@ class Report:
             "draws": self.identity.draws,
             "answers": tally.done,
             "counts": {str(outcome): count for outcome, count in tally.counts.items()},
+            "abstained_kinds": {str(kind): count for kind, count in tally.kinds.items()},
             "seen": seen,
             "missing": len(selection.missing),
             "faulty": selection.faulty,
+            "warnings": [warning] if (warning := self._missing_clip(tally)) else [],
         }
+
+    def _missing_clip(self, tally: Tally) -> str | None:
+        return None if self.identity.without_sound else tally.missing_clip
 
     def _notes(self) -> list[str]:
         identity, selection, notes = self.identity, self.plan.selection, []

@@ -34,6 +34,8 @@ def print_answer(answer: Answer, as_json: bool) -> None:
 def answer_lines(answer: Answer) -> list[str]:
     """The answer with its evidence, for a person."""
     lines = [_headline(answer)]
+    if answer.abstention is not None:
+        lines.append(f"abstention:  {answer.abstention.words}")
     if answer.reason:
         lines.append(f"reason:      {printable(answer.reason, one_line=True)}")
     if answer.confidence is not None:

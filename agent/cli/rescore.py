@@ -1,6 +1,7 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,17 +55,22 @@ def rescore(
     refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, key)
     refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
-    for warning in outputs.warnings:
-        typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
+    _warn(outputs.warnings)
     kept = Kept(source / "scores" if is_run(source) else None, cache)
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s}
     settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     made = made_scorers(refs, settings, kept)
     result = rescored(outputs, made)
+    _warn(result.warnings)
     if as_json:
-        known = {"facts": dict(outputs.facts), "warnings": list(outputs.warnings)}
+        known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
         typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all)))
     return tell_trouble(made)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
 

@@ -27,6 +27,7 @@ def rescoring_lines(result: Rescoring, facts: Mapping[str, str], show_all: bool)
         for s in result.scorers
     ]
     yield tabulate(rows, ["scorer", "acc %", *map(str, OUTCOMES)], disable_numparse=True, colalign=_left_then_right(7))
+    yield from _kinds_lines(result)
     if result.lowest is not None and len([s for s in result.scorers if s.accuracy is not None]) > 1:
         yield f"\nthe same replies: {_percent(result.lowest)} to {_percent(result.highest)} % by the scorer"
     if result.pairs:
@@ -52,6 +53,7 @@ def rescoring_json(result: Rescoring) -> dict[str, Any]:
                 "acc_bounds": None if s.bounds is None else list(s.bounds),
                 "unscored": s.unscored,
                 "counts": {str(outcome): n for outcome, n in s.counts.items()},
+                "abstained_kinds": {str(kind): n for kind, n in s.kinds.items()},
                 "unanswerable": {str(outcome): n for outcome, n in s.unanswerable.items()},
                 "rules": dict(s.rules),
             }
@@ -64,6 +66,14 @@ def rescoring_json(result: Rescoring) -> dict[str, Any]:
 
 def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
     return (result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded")
+
+
+def _kinds_lines(result: Rescoring) -> Iterator[str]:
+    """Why replies abstain, for each scorer that knows any that do."""
+    for s in result.scorers:
+        if any(s.kinds.values()):
+            kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in s.kinds.items() if n)
+            yield f"abstained by {printable(s.name, one_line=True)}: {kinds}"
 
 
 def _pair_table(pairs: tuple[Agreement, ...]) -> Iterator[str]:

@@ -252,7 +252,8 @@ class _Quiet(Report):
         tally = Tally({asked.item.id: asked for asked in folder.items}, folder.answers)
         failed = tally.counts[Outcome.FAILED]
         text = f"{tally.done} answers, {tally.counts[Outcome.ABSTAINED]} IDK"
-        self.told.append(f"{text}, {failed} FAILED" if failed else text)
+        text = f"{text}, {failed} FAILED" if failed else text
+        self.told.append(f"{text}; {warning}" if (warning := self._missing_clip(tally)) else text)
         return 0
 
 

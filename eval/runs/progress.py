@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol, TextIO
 
-from lalm_agent.eval.grade import OUTCOMES, Outcome, grade
+from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of, kinds_of, missing_clip_warning
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer
-from lalm_agent.records import Status
+from lalm_agent.records import AbstentionKind
 
 EVERY_S = 10.0
 _WORDS = {Outcome.ABSTAINED: "IDK"}
 
 
 class Tally:
-    """The outcome of each answer of a run so far; a question that was asked again counts once."""
+    """The grade of each answer of a run so far; a question that was asked again counts once."""
 
     def __init__(self, items: Mapping[str, Asked], answers: Mapping[Key, StoredAnswer]) -> None:
         """Grade what is there already. `items`: by id."""
         self._items = items
-        self._outcomes: dict[Key, Outcome] = {}
+        self._grades: dict[Key, Grade] = {}
         for answer in answers.values():
             self.add(answer)
 
@@ -32,27 +32,37 @@ class Tally:
         """Grade one more. An answer to a question that is not in the run is passed over."""
         asked = self._items.get(answer.id)
         if asked is not None:
-            self._outcomes[answer.key] = outcome_of_answer(asked, answer)
+            self._grades[answer.key] = grade_of_answer(asked, answer)
 
     @property
     def counts(self) -> dict[Outcome, int]:
         """How often each outcome occurred; all five are there."""
-        counted = Counter(self._outcomes.values())
+        counted = Counter(grade.outcome for grade in self._grades.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES}
+
+    @property
+    def kinds(self) -> dict[AbstentionKind, int]:
+        """How often each kind of abstention occurred; all are there."""
+        return kinds_of(self._grades.values())
+
+    @property
+    def missing_clip(self) -> str | None:
+        """A warning where so many replies miss the clip that the audio may not reach the model."""
+        return missing_clip_warning(list(self._grades.values()))
 
     @property
     def done(self) -> int:
         """How many answers there are."""
-        return len(self._outcomes)
+        return len(self._grades)
 
     def __str__(self) -> str:
         return ", ".join(f"{_WORDS.get(outcome, outcome)} {count}" for outcome, count in self.counts.items())
 
 
-def outcome_of_answer(asked: Asked, answer: StoredAnswer) -> Outcome:
-    """The outcome by the `rule` scorer, with the choices as they were shown."""
+def grade_of_answer(asked: Asked, answer: StoredAnswer) -> Grade:
+    """The grade by the `rule` scorer, with the choices as they were shown."""
     shown = replace(asked.item, choices=asked.shown(answer.draw))
-    return grade(shown, None if answer.status is Status.FAILED else answer.reply).outcome
+    return grades_of(RuleScorer(), [shown], [answer.output])[0]
 
 
 class Progress(Protocol):

@@ -72,6 +72,11 @@ class Identity(_Record):
     max_audio_s: float
 
     @property
+    def without_sound(self) -> bool:
+        """Whether the model was asked with silence or without the clip on purpose."""
+        return self.audio == "silence" or not self.hears_audio
+
+    @property
     def run_id(self) -> str:
         """The first 16 hexadecimal digits of the sha256 of the identity, but for `draws`, as JSON with sorted keys."""
         text = json.dumps(self.model_dump(mode="json", exclude=_FREE_TO_GROW), sort_keys=True, ensure_ascii=True)

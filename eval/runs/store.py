@@ -20,7 +20,7 @@ from pathlib import Path
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.journal import Journal, json_line, read_lines, write_whole
-from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.runs.spec import RunSpec, read_spec
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer, answer_fields, answer_of, item_fields, item_of
 from lalm_agent.eval.versioned import versioned_text
@@ -111,8 +111,10 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     asked = items_of(folder, spec)
     answers = {id_: answer for (id_, of), answer in read_answers(folder).items() if of == draw}
     items = tuple(replace(one.item, choices=one.shown(draw)) for one in asked)
-    own_audio = spec.identity.audio == "real"
-    by_id = {item.id: _output(answers[item.id], own_audio) for item in items if item.id in answers}
+    by_id = {item.id: answers[item.id].output for item in items if item.id in answers}
+    if spec.identity.audio != "real":
+        # Silence or another's clip is no name for the question's own.
+        by_id = {id_: replace(output, audio_sha256=None) for id_, output in by_id.items()}
     return Outputs(
         name=folder.resolve().name,
         items=items,
@@ -122,15 +124,10 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         # An oracle's types are the data's own: a matrix of them would show nothing.
         has_types=spec.identity.method == Method.AGENT and spec.identity.type_source == "model",
         fixed_items=spec.selection.limit is not None or bool(spec.identity.modality or spec.selection.missing),
+        without_sound=spec.identity.without_sound,
         facts=_facts(spec),
         warnings=tuple(_warnings(spec, items, answers)),
     )
-
-
-def _output(answer: StoredAnswer, own_audio: bool) -> Output:
-    failed = answer.status is Status.FAILED
-    sha256 = answer.audio_sha256 if own_audio else None
-    return Output(answer.id, None if failed else answer.reply, answer.confidence, answer.audio_type, sha256)
 
 
 def _facts(spec: RunSpec) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """One line of `answers.jsonl` and one of `items.jsonl`, as records and as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
-from lalm_agent.records import Answer, AudioType, Failure, Status, Step
+from lalm_agent.eval.outputs import Output
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
 
 Key = tuple[str, int]
 """A question's id and the number of the draw, from 0."""
@@ -45,7 +46,9 @@ class StoredStep:
 class StoredAnswer:
     """What a run keeps of an answer: all that cannot be computed again, nothing that the spec says already.
 
-    answer, choice: the parser's reading; the choice counts from 0 in the order of the data file, first of equals.
+    status, abstention, answer, choice: as they were read when it was asked; grading reads the reply again. The kind of
+        an abstention is None in runs that older versions made. The choice counts from 0 in the order of the data file,
+        first of equals.
     reply, prompt: what the answering node's model wrote and was asked; None where it was not reached.
     confidence: length-normalised probability of the answer given, in [0, 1] or None.
     audio_sha256: of the clip that was heard (see `heard_clip`); None where it could not be read.
@@ -59,6 +62,7 @@ class StoredAnswer:
     id: str
     draw: int
     status: Status
+    abstention: AbstentionKind | None = field(default=None, kw_only=True)
     answer: str | None
     choice: int | None
     reply: str | None
@@ -82,6 +86,13 @@ class StoredAnswer:
         """Which question and draw."""
         return self.id, self.draw
 
+    @property
+    def output(self) -> Output:
+        """What is graded: the reply, none where the question failed; the sha256 is that of the clip heard."""
+        reply = None if self.status is Status.FAILED else self.reply
+        withheld = self.abstention is AbstentionKind.NOT_CONFIDENT
+        return Output(self.id, reply, self.confidence, self.audio_type, self.audio_sha256, withheld)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -103,6 +114,7 @@ def stored(asked: Asked, draw: int, answer: Answer, heard: Heard, seconds: float
         id=asked.item.id,
         draw=draw,
         status=answer.status,
+        abstention=answer.abstention,
         answer=answer.answer,
         choice=None if answer.choice is None else asked.item.choices.index(asked.shown(draw)[answer.choice]),
         reply=last.output if last else None,
@@ -164,11 +176,13 @@ def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
         DataError: a key is missing or has a value of another kind; `where` names the line.
     """
     try:
+        fields = {"abstention": None, **fields}
         known = {name: fields[name] for name in StoredAnswer.__slots__}
         return StoredAnswer(
             **{
                 **known,
                 "status": Status(fields["status"]),
+                "abstention": None if fields["abstention"] is None else AbstentionKind(fields["abstention"]),
                 "audio_type": None if fields["audio_type"] is None else AudioType(fields["audio_type"]),
                 "heard_s": None if fields["heard_s"] is None else _pair(fields["heard_s"]),
                 "steps": tuple(_known(StoredStep, step) for step in fields["steps"]),

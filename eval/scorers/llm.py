@@ -7,7 +7,7 @@ fails, or that says nothing, makes its question `failed` and never wrong: the ne
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from lalm_agent.eval.scorers.asking import Progress, TextAsker
 from lalm_agent.models.base import LALM
 from lalm_agent.prompts import IDK
 from lalm_agent.prompts.judging import judge_prompt, normaliser_prompt
-from lalm_agent.records import Status
+from lalm_agent.records import AbstentionKind, Status
 
 MAX_NEW_TOKENS = 512
 """Room for a judge's reason or for the longest choice, and for some reasoning before it."""
@@ -50,8 +50,8 @@ class _Reading(Protocol):
         """What is asked."""
         ...
 
-    def read(self, item: Item, reply: str) -> Grade:
-        """The grade by what the model said."""
+    def read(self, item: Item, text: str, reply: str) -> Grade:
+        """The grade of a text by what the model replied about it."""
         ...
 
 
@@ -84,7 +84,7 @@ class LLMScorer:
         outcome = self._ask([self._reading.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
         for i, reply in zip(open_, outcome.replies, strict=True):
             failure = Grade(Outcome.FAILED, None, self._reading.failure_rule)
-            grades[i] = failure if reply is None else self._reading.read(pairs[i][0], reply)
+            grades[i] = failure if reply is None else self._reading.read(pairs[i][0], pairs[i][1] or "", reply)
         failed = outcome.replies.count(None)
         self.trouble = Trouble(failed, outcome.error) if outcome.error is not None else None
         self.asked = outcome.asked
@@ -95,7 +95,8 @@ class Normaliser(LLMScorer):
     """The paper's: the model is shown reply and choices, and selects a choice or IDK (arXiv 2505.19294, appendix C).
 
     Its own reply is read by the parser, with IDK as one more choice: IDK and any refusal are `abstained`, a choice is
-    right or wrong by its text, anything else is `unparsed`. The paper used gpt-4o-mini.
+    right or wrong by its text, anything else is `unparsed`. It knows one refusal, so the kind of an abstention is the
+    one that the parser reads in the text; where it reads none, `does_not_know`. The paper used gpt-4o-mini.
     """
 
     def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
@@ -127,11 +128,12 @@ class _Selection:
     def prompt(self, item: Item, text: str) -> str:
         return normaliser_prompt(text, item.choices)
 
-    def read(self, item: Item, reply: str) -> Grade:
+    def read(self, item: Item, text: str, reply: str) -> Grade:
         verdict = parse(reply, (*item.choices, IDK))
         # The first of equal choices counts: a question's own "IDK" stands before ours.
         if verdict.status is Status.ABSTAINED or verdict.choice == len(item.choices):
-            return Grade(Outcome.ABSTAINED, None, "normaliser_idk")
+            kind = parse(text, item.choices).kind or AbstentionKind.DOES_NOT_KNOW
+            return Grade(Outcome.ABSTAINED, None, "normaliser_idk", kind)
         if verdict.text is None:
             return Grade(Outcome.UNPARSED, None, "normaliser_unreadable")
         return Grade(outcome_of(item, verdict.text), verdict.text, "normaliser_choice")
@@ -152,7 +154,7 @@ class _Judgement:
     def prompt(self, item: Item, text: str) -> str:
         return judge_prompt(item.question, item.choices, item.gold or "", text)
 
-    def read(self, item: Item, reply: str) -> Grade:
+    def read(self, item: Item, text: str, reply: str) -> Grade:
         said = [match.group(1) for match in _VERDICT.finditer(reply)]
         alone = _VERDICT_ALONE.fullmatch(reply)
         verdict = said[-1] if said else alone.group(1) if alone else None
@@ -170,4 +172,4 @@ def _settled(item: Item, text: str | None) -> Grade | None:
     if item.choices:
         return None
     read = grade(item, text)
-    return Grade(read.outcome, read.chosen, f"open:{read.rule}")
+    return replace(read, rule=f"open:{read.rule}")

@@ -25,7 +25,8 @@ class Arrays:
     own, own_clips, own_confidence: (k,) the method's answerable questions. before, after, clips, confidence, ids: (m,)
     the answerable questions of both; `before` is the baseline's outcome and `confidence` the baseline's.
     all_answerable, all_codes, all_clips: (a,) every question of the method, unanswerable ones included.
-    published: (k,) codes by the published string match.
+    published: (k,) codes by the published string match. own_kinds: (k,) kinds of abstention as `Graded.kinds` has
+    them; None where nobody knows them.
     """
 
     own: Codes
@@ -40,6 +41,7 @@ class Arrays:
     all_codes: Codes | None = None
     all_clips: NDArray[np.int64] | None = None
     published: Codes | None = None
+    own_kinds: Codes | None = None
     excluded: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     is_baseline: bool = False

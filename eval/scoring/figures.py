@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lalm_agent.eval.grade import OUTCOMES
+from lalm_agent.eval.grade import KINDS, OUTCOMES
 from lalm_agent.eval.metrics import honesty, reliability
 from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, after_counts, counts, transitions
 from lalm_agent.eval.metrics.estimate import finite
@@ -34,6 +34,7 @@ def group_figures(arrays: Arrays, wanted: Wanted, resampling: Resampling) -> Gro
     return Group(
         n=len(arrays.own),
         counts=named(own),
+        abstained_kinds=_kinds(arrays),
         excluded=arrays.excluded,
         acc=figure(reliability.acc(own), reliability.acc(drawn_own), resampling),
         tru=figure(reliability.tru(own), reliability.tru(drawn_own), resampling),
@@ -77,6 +78,12 @@ def _drawn_counts(arrays: Arrays, drawn: Counts, resampling: Resampling) -> Coun
     if len(arrays.own) == len(arrays.before):
         return after_counts(drawn)
     return bootstrap_cells(arrays.own, N_OUTCOMES, arrays.own_clips, resampling.resamples, resampling.seed)
+
+
+def _kinds(arrays: Arrays) -> dict[str, int] | None:
+    if arrays.own_kinds is None:
+        return None
+    return {str(kind): int((arrays.own_kinds == code).sum()) for code, kind in enumerate(KINDS)}
 
 
 def _published(arrays: Arrays, wanted: Wanted) -> Published | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.grade import Outcome, RuleScorer, Scorer
+from lalm_agent.eval.grade import KINDS, Outcome, RuleScorer, Scorer, grades_of, kind_of, missing_clip_warning
 from lalm_agent.eval.items import MODALITY, Item
 from lalm_agent.eval.metrics.counts import Bools, Codes, codes
 from lalm_agent.eval.outputs import Output, Outputs
@@ -22,6 +22,8 @@ from lalm_agent.records import AudioType
 
 NOT_ASKED, SEEN, LEFT_OUT = -1, -2, -3
 """Codes beside those of outcomes: no question of this method; on a trained-on clip; left out by `--exclude`."""
+
+NO_KIND = -1
 
 TOTAL = "total"
 LEAVABLE = (Outcome.UNPARSED, Outcome.FAILED)
@@ -33,18 +35,22 @@ class Graded:
 
     outputs: what it was read from; its items are its own questions.
     codes: (n,) int8, index into `grade.OUTCOMES`, or NOT_ASKED, SEEN, LEFT_OUT. Unanswerable questions have codes too.
+    kinds: (n,) int8, index into `grade.KINDS`; NO_KIND where the question was not graded as an abstention.
     chosen: (n,) the text taken as the answer; None where there is none.
     confidence: (n,) float64 in [0, 1]; NaN where it is not known.
     published: (n,) int8, the codes by the published string match; None without such a scorer.
     left_out: questions left out by `--exclude`, by outcome.
+    missing_clip: the warning of `grade.missing_clip_warning`, None where there is none.
     """
 
     outputs: Outputs
     codes: NDArray[np.int8]
+    kinds: NDArray[np.int8]
     chosen: tuple[str | None, ...]
     confidence: NDArray[np.float64]
     published: NDArray[np.int8] | None
     left_out: Mapping[Outcome, NDArray[np.bool_]]
+    missing_clip: str | None
 
     @property
     def name(self) -> str:
@@ -187,10 +193,11 @@ def _graded(outputs: Outputs, items: Mapping[str, Item], held_to: frozenset[str]
     # Graded against the method's own order of choices: a letter means what that model was shown.
     questions = [own.get(ids[place], items[ids[place]]) for place in places]
     replies = [outputs.by_id.get(question.id) for question in questions]
-    texts = [None if reply is None else reply.text for reply in replies]
-    grades = grading.scorer(questions, texts)
+    grades = grades_of(grading.scorer, questions, replies)
     result = np.full(len(items), NOT_ASKED, np.int8)
     result[places] = codes([grade.outcome for grade in grades])
+    kinds = np.full(len(items), NO_KIND, np.int8)
+    kinds[places] = [KINDS.index(kind) if (kind := kind_of(grade)) else NO_KIND for grade in grades]
     seen = [place for place in places if ids[place] in outputs.excluded]
     result[seen] = SEEN
     left_out = {outcome: result == code for outcome, code in _codes_of(grading.leave_out)}
@@ -199,14 +206,18 @@ def _graded(outputs: Outputs, items: Mapping[str, Item], held_to: frozenset[str]
     published = None
     if grading.published is not None:
         published = np.full(len(items), NOT_ASKED, np.int8)
-        published[places] = codes([grade.outcome for grade in grading.published(questions, texts)])
+        published[places] = codes([grade.outcome for grade in grades_of(grading.published, questions, replies)])
+    # What is said about the audio is no matter of how answers are scored.
+    by_rule = grades if isinstance(grading.scorer, RuleScorer) else grades_of(RuleScorer(), questions, replies)
     return Graded(
         outputs=outputs,
         codes=result,
+        kinds=kinds,
         chosen=_spread([grade.chosen for grade in grades], places, len(items)),
         confidence=_confidences(replies, places, len(items)),
         published=published,
         left_out=left_out,
+        missing_clip=None if outputs.without_sound else missing_clip_warning(by_rule),
     )
 
 
@@ -238,6 +249,8 @@ def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterable[str]:
     for method in methods:
         name = method.name
         yield from (f"{name}: {warning}" for warning in method.outputs.warnings)
+        if method.missing_clip:
+            yield f"{name}: {method.missing_clip}"
         if missing := _missing(method, ids):
             yield f"{name}: {missing} questions have no row in it and count as failed"
         if seen := int((method.codes == SEEN).sum()):

@@ -193,6 +193,7 @@ def _csv_row(method: Method, key: str, group: Group) -> dict[str, object]:
         row |= {f"rgi_{convention}_{name}": value for name, value in fields.items()}
     row["mcnemar_p"] = group.mcnemar.p if group.mcnemar else None
     row["published_acc"] = group.published.acc if group.published else None
+    row |= {f"abstained_{kind}": n for kind, n in (group.abstained_kinds or {}).items()}
     row["labels"] = _csv_text("; ".join(method.labels))
     return row
 

@@ -9,16 +9,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lalm_agent.eval.grade import OUTCOMES, SCORER_FAILED, Grade, Outcome, Scorer
+from lalm_agent.eval.grade import (
+    OUTCOMES,
+    SCORER_FAILED,
+    Grade,
+    Outcome,
+    RuleScorer,
+    Scorer,
+    grades_of,
+    kinds_of,
+    missing_clip_warning,
+)
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Outputs
+from lalm_agent.records import AbstentionKind
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerFigures:
     """One scorer over all replies.
 
-    n: questions that have a right answer; counts: their five outcomes, which sum to n.
+    n: questions that have a right answer; counts: their five outcomes, which sum to n; kinds: their abstentions.
     unscored: questions, among the `failed` of n, on which the scorer's own model failed.
     accuracy: correct / n, in [0, 1]; None where n is 0 or while any question is unscored, since a dead judge says
         nothing about the replies. bounds: what it can still become, (correct / n, (correct + unscored) / n).
@@ -29,6 +40,7 @@ class ScorerFigures:
     name: str
     n: int
     counts: Mapping[Outcome, int]
+    kinds: Mapping[AbstentionKind, int]
     unscored: int
     accuracy: float | None
     bounds: tuple[float, float] | None
@@ -64,7 +76,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """What came of it. `lowest` and `highest` are among the accuracies that are defined; None where none is."""
+    """What came of it. `lowest` and `highest` are among the accuracies that are defined; None where none is.
+
+    warnings: of what the replies say.
+    """
 
     name: str
     n: int
@@ -75,6 +90,7 @@ class Rescoring:
     highest: float | None
     pairs: tuple[Agreement, ...]
     disagreements: tuple[Disagreement, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def rescore(
@@ -85,14 +101,17 @@ def rescore(
     Questions on excluded clips are left out. `each` is told of a scorer when it is done.
     """
     items = [item for item in outputs.items if item.id not in outputs.excluded]
-    replies = [outputs.by_id[item.id].text if item.id in outputs.by_id else None for item in items]
+    given = [outputs.by_id.get(item.id) for item in items]
+    replies = [None if one is None else one.text for one in given]
     grades: dict[str, list[Grade]] = {}
     for scorer in {scorer.name: scorer for scorer in scorers}.values():
-        grades[scorer.name] = scorer(items, replies)
+        grades[scorer.name] = grades_of(scorer, items, given)
         each(scorer)
     figures = tuple(_figures(name, items, graded) for name, graded in grades.items())
     known = [figure.accuracy for figure in figures if figure.accuracy is not None]
     unanswerable = sum(not item.answerable for item in items)
+    by_rule = grades.get(RuleScorer.name) or grades_of(RuleScorer(), items, given)
+    missing = None if outputs.without_sound else missing_clip_warning(by_rule)
     return Rescoring(
         name=outputs.name,
         n=len(items) - unanswerable,
@@ -103,6 +122,7 @@ def rescore(
         highest=max(known, default=None),
         pairs=tuple(agreement((one, grades[one]), (other, grades[other])) for one, other in combinations(grades, 2)),
         disagreements=_disagreements(items, replies, grades),
+        warnings=(missing,) if missing else (),
     )
 
 
@@ -135,6 +155,7 @@ def _figures(name: str, items: Sequence[Item], grades: Sequence[Grade]) -> Score
         name=name,
         n=n,
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        kinds=kinds_of(grade for item, grade in pairs if item.answerable),
         unscored=unscored,
         accuracy=correct / n if n and not unscored else None,
         bounds=(correct / n, (correct + unscored) / n) if n else None,

@@ -141,13 +141,15 @@ class SelectiveFigures(_Record):
 class Group(_Record):
     """The figures of one method on one group of questions.
 
-    n: answerable questions of the method outside `excluded`; the five counts sum to it. excluded: questions on
+    n: answerable questions of the method outside `excluded`; the five counts sum to it. abstained_kinds: those of
+    `counts.abstained` by `records.AbstentionKind`; null where counts are all that is known. excluded: questions on
     trained-on clips. left_out: what `--exclude` took out of N. n_paired: questions that the baseline has as well, from
     which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made.
     """
 
     n: int
     counts: dict[str, int]
+    abstained_kinds: dict[str, int] | None = None
     excluded: int
     acc: Figure
     tru: Figure

@@ -94,6 +94,7 @@ def arrays_of(study: Study, method: Graded, places: NDArray[np.int64]) -> Arrays
         all_codes=codes[asked],
         all_clips=clips[asked],
         published=None if method.published is None else method.published[places][own],
+        own_kinds=method.kinds[places][own],
         excluded=int((codes == SEEN).sum()),
         left_out={str(outcome): n for outcome, mask in method.left_out.items() if (n := int(mask[places].sum()))},
         is_baseline=method is study.baseline,

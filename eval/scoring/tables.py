@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lalm_agent.eval.grade import KINDS
 from lalm_agent.eval.metrics.estimate import Kind
 from lalm_agent.eval.scoring.confusion import confusion_of, confusion_table, percent
 from lalm_agent.eval.scoring.pairing import TOTAL
@@ -28,7 +29,7 @@ def tables_of(report: Report, by: str = "modality") -> tuple[Table, ...]:
     by: the dimension whose groups stand beside the total; `modality` for the data's own words.
     """
     groups = shown_groups(report, by)
-    made = [make(report, groups) for make in (_reliability, _gain, _refusing)]
+    made = [make(report, groups) for make in (_reliability, _gain, _kinds, _refusing)]
     made += [_confidence(report), _tests(report), *_types(report)]
     return tuple(table for table in made if table.rows)
 
@@ -108,6 +109,19 @@ def _gain(report: Report, groups: Sequence[str]) -> Table:
             if group is not None and group.matched is not None and group.matched.rgi is not None:
                 rows.append((key, _control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING))
     return Table(f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)", header, tuple(rows))
+
+
+def _kinds(report: Report, groups: Sequence[str]) -> Table:
+    """Why the methods that abstain do so."""
+    header = ("Group", "Method", "abstained", *(kind.words for kind in KINDS))
+    rows: list[Row] = []
+    for key in groups:
+        for method in report.methods:
+            group = method.groups.get(key)
+            if group is not None and group.abstained_kinds is not None and group.counts["abstained"]:
+                counts = (group.counts["abstained"], *(group.abstained_kinds[kind] for kind in KINDS))
+                rows.append((key, method.name, *map(str, counts)))
+    return Table("Why it abstained (questions)", header, tuple(rows))
 
 
 def _refusing(report: Report, groups: Sequence[str]) -> Table:

@@ -16,7 +16,7 @@ from lalm_agent.errors import DataError, PermanentBackendError, TransientBackend
 from lalm_agent.graph import RETRY, build_graph
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.nodes import Context
-from lalm_agent.records import Answer, Method, ModelInfo, Question, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, Method, ModelInfo, Question, Status, Step
 from lalm_agent.runner import Runner
 from lalm_agent.state import Task, ToolResult
 
@@ -89,11 +89,21 @@ def test_abstention_has_a_reason_and_no_answer(clip: Path) -> None:
     assert (answer.answer, answer.choice, answer.confidence) == (None, None, None)
     assert answer.reason is not None
     assert "does not know" in answer.reason
+    assert answer.abstention is AbstentionKind.DOES_NOT_KNOW
+
+
+def test_an_abstention_says_what_kind_it_is(clip: Path, unheard: str) -> None:
+    answer, _ = ask(clip, ["Speech", "words", unheard])
+    assert (answer.status, answer.abstention) == (Status.ABSTAINED, AbstentionKind.CANNOT_HEAR)
+    assert answer.reason is not None
+    assert answer.reason.startswith("the model said that the audio is missing")
+    assert "dBFS" in answer.reason
 
 
 def test_unparsed(clip: Path) -> None:
     answer, _ = ask(clip, ["Speech", "words", "horse"])
     assert (answer.status, answer.answer, answer.reason) == (Status.UNPARSED, None, None)
+    assert answer.abstention is None
 
 
 def test_open_question(clip: Path) -> None:

@@ -1,9 +1,27 @@
 """Five outcomes, one for each question; correct means that the chosen text is the gold text."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from lalm_agent.eval.grade import OUTCOMES, SCORER_FAILED, Grade, Outcome, RuleScorer, grade, outcome_of, unanswered
+from lalm_agent.eval.grade import (
+    OUTCOMES,
+    SCORER_FAILED,
+    WITHHELD,
+    Grade,
+    Outcome,
+    RuleScorer,
+    grade,
+    grades_of,
+    kind_of,
+    kinds_of,
+    missing_clip_warning,
+    outcome_of,
+    unanswered,
+)
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.outputs import Output
+from lalm_agent.records import AbstentionKind
 
 C, W, A, U, F = OUTCOMES
 PETS = ("dog", "cat", "cow")
@@ -87,3 +105,62 @@ def test_a_reply_with_an_answer_right_or_not_is_none_of_those(text: str) -> None
 def test_rules_of_a_scorer_s_own_failure_are_no_rules_of_the_parser() -> None:
     assert grade(item(), None) == Grade(F, None, "no_reply")
     assert "no_reply" not in SCORER_FAILED
+
+
+# --- kinds of abstention ---------------------------------------------------------------------------------------------
+
+UNHEARD = Grade(A, None, "", AbstentionKind.CANNOT_HEAR)
+
+
+def test_only_an_abstention_has_a_kind() -> None:
+    kinds = [grade(item(), text).abstention for text in ("IDK", "dog", "cat", "", None)]
+    assert kinds == [AbstentionKind.DOES_NOT_KNOW, None, None, None, None]
+
+
+def test_kinds_sum_to_the_abstained() -> None:
+    grades = [UNHEARD, UNHEARD, Grade(A, None, "", AbstentionKind.DECLINES), WITHHELD, Grade(C, "dog", "")]
+    assert kinds_of(grades) == {"does_not_know": 0, "cannot_hear": 2, "declines": 1, "not_confident": 1}
+    assert kinds_of([]) == dict.fromkeys(AbstentionKind, 0)
+
+
+def test_an_abstention_of_a_scorer_without_kinds_does_not_know() -> None:
+    assert kind_of(Grade(A, None, "")) is AbstentionKind.DOES_NOT_KNOW
+    assert kind_of(Grade(U, None, "")) is None
+
+
+def test_an_answer_that_was_held_back_is_an_abstention_and_no_scorer_reads_it() -> None:
+    class Asked(RuleScorer):
+        texts: Sequence[str | None] = ()
+
+        def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+            self.texts = texts
+            return super().__call__(items, texts)
+
+    scorer = Asked()
+    outputs = [Output("a", "dog"), Output("b", "dog", withheld=True), None, Output("d", None), Output("e", "cat")]
+    found = grades_of(scorer, [item()] * 5, outputs)
+    assert [one.outcome for one in found] == [C, A, F, F, W]
+    assert (found[1], kind_of(found[1])) == (WITHHELD, AbstentionKind.NOT_CONFIDENT)
+    assert scorer.texts == ["dog", None, None, "cat"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "others", "failed", "said"),
+    [
+        (5, 95, 0, None),
+        (6, 94, 0, "6 of 100 replies (6.0%) "),
+        (6, 94, 50, "6 of 100 replies (6.0%) "),
+        (5, 94, 1, "5 of 99 replies (5.1%) "),
+        (0, 100, 0, None),
+        (0, 0, 7, None),
+        (0, 0, 0, None),
+    ],
+)
+def test_many_replies_that_miss_the_clip_are_a_warning(
+    missing: int, others: int, failed: int, said: str | None
+) -> None:
+    kinds = [Grade(A, None, ""), Grade(W, "cat", ""), Grade(A, None, "", AbstentionKind.DECLINES)]
+    grades = [UNHEARD] * missing + [kinds[n % 3] for n in range(others)] + [Grade(F, None, "")] * failed
+    found = missing_clip_warning(grades)
+    assert (found is None) == (said is None)
+    assert found is None or (found.startswith(said or "") and "may not reach the model" in found)

@@ -53,9 +53,18 @@ def test_abstention_exits_0_with_a_reason(clip: str, script: Script, capsys: pyt
     assert run(["ask", clip, "Who?", "--model", script("Speech", "hello", "IDK")]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0] == "IDK"
+    assert "abstention:  does not know" in out
     assert "reason:" in out
     assert "transcript:  hello" in out
     assert "audio type:  speech" in out
+
+
+def test_json_says_what_kind_of_abstention(
+    clip: str, script: Script, unheard: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ask", clip, "Who?", "--model", script("Speech", "hello", unheard), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["status"], answer["abstention"], answer["answer"]) == ("abstained", "cannot_hear", None)
 
 
 def test_json_is_one_object(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +75,7 @@ def test_json_is_one_object(clip: str, script: Script, capsys: pytest.CaptureFix
     assert answer["status"] == "answered"
     assert (answer["answer"], answer["choice"], answer["audio_type"]) == ("dog", 0, "sound")
     assert answer["confidence"] == pytest.approx(0.9002, abs=1e-3)
-    assert answer["reason"] is None
+    assert (answer["abstention"], answer["reason"]) == (None, None)
     assert answer["heard_s"] == [0.0, 1.0]
     assert len(answer["audio"]["sha256"]) == 64
     assert answer["audio"]["seconds"] == 1.0

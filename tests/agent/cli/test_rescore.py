@@ -74,6 +74,23 @@ def test_rule_and_the_published_match_by_default(predictions: Path, capsys: Capt
     assert found["disagreements"][0]["grades"]["mmau"] == {"outcome": "wrong", "chosen": None, "rule": "not_matched"}
 
 
+def test_kinds_of_abstention_and_a_clip_that_is_missed(
+    predictions: Path, tmp_path: Path, unheard: str, capsys: Capture
+) -> None:
+    rows = json.loads(predictions.read_text("utf-8"))
+    path = tmp_path / "unheard.json"
+    path.write_text(json.dumps([{**row, "model_output": row["model_output"] or unheard} for row in rows]), "utf-8")
+    assert run(["rescore", str(path), "--with", "rule,mmau", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    kinds = {"does_not_know": 1, "cannot_hear": 2, "declines": 0, "not_confident": 0}
+    assert [scorer["abstained_kinds"] for scorer in found["scorers"]] == [kinds, kinds]
+    assert err.count("2 of 8 replies (25.0%) say that the audio is missing") == 1
+    assert [line for line in found["warnings"] if "may not reach the model" in line]
+    assert run(["rescore", str(path), "--with", "rule,mmau"]) == 0
+    assert "abstained by rule: does not know 1, cannot hear 2" in capsys.readouterr().out
+
+
 def test_tables_for_a_person(predictions: Path, capsys: Capture) -> None:
     assert run(["rescore", str(predictions), "--with", "rule,mmau,lmms"]) == 0
     out = capsys.readouterr().out

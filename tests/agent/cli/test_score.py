@@ -77,6 +77,12 @@ def test_json_is_all_of_stdout(base: str, idk: str, capsys: Capture) -> None:
     assert (found["baseline"], found["benchmark"], found["scorer"], found["rgi"]) == ("base", "mmau", "rule", "strict")
 
 
+def test_json_has_the_kinds_of_abstention(base: str, idk: str, capsys: Capture) -> None:
+    kinds = [method["groups"]["total"]["abstained_kinds"] for method in scored(capsys, base, idk)["methods"]]
+    none = {"does_not_know": 0, "cannot_hear": 0, "declines": 0, "not_confident": 0}
+    assert kinds == [none, none | {"does_not_know": 3}]
+
+
 @pytest.mark.parametrize(("form", "begin"), [("latex", "\\begin{table*}"), ("csv", "method,"), ("markdown", "###")])
 def test_other_forms(base: str, idk: str, capsys: Capture, form: str, begin: str) -> None:
     assert run(["score", base, idk, *QUICK, f"--{form}"]) == 0

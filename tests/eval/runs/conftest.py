@@ -12,7 +12,7 @@ import soundfile
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Wanted, make_plan
 from lalm_agent.eval.runs.spec import DataIdentity, Identity, Session
-from lalm_agent.records import Answer, AudioRef, Failure, Method, ModelInfo, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, AudioRef, Failure, Method, ModelInfo, Status, Step
 
 CHOICES = ("dog", "cat", "cow", "frog")
 
@@ -128,6 +128,7 @@ def answer_to() -> Callable[..., Answer]:
         step = Step("answer", "lalm", f"{text} {' '.join(choices)}", reply, 0.001)
         return Answer(
             status=Status.FAILED if failure else status,
+            abstention=AbstentionKind.DOES_NOT_KNOW if status is Status.ABSTAINED else None,
             answer=reply if answered and not failure else None,
             choice=list(choices).index(reply) if answered and not failure else None,
             audio_type=None,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.grade import Outcome, RuleScorer
+from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import Plan, Wanted
@@ -17,7 +17,7 @@ from lalm_agent.eval.runs.run import Asker, Work, ask_all
 from lalm_agent.eval.runs.spec import Identity
 from lalm_agent.eval.runs.store import ANSWERS, ITEMS, AnswerLog, is_run, read_answers, read_items, run_outputs
 from lalm_agent.eval.runs.stored import Heard
-from lalm_agent.records import Status
+from lalm_agent.records import AbstentionKind, Status
 
 
 @pytest.fixture
@@ -51,6 +51,42 @@ def test_items_and_answers_come_back_as_they_were(run: Any, plan_of: Any, make_i
     answers = read_answers(path)
     assert set(answers) == {work.key for work in plan.works}
     assert {answer.status for answer in answers.values()} == set(Status)
+
+
+def test_the_kind_of_an_abstention_is_kept(run: Any, plan_of: Any, make_items: Any) -> None:
+    answers = read_answers(run(plan_of(make_items(30)))).values()
+    kept = {(answer.status is Status.ABSTAINED, answer.abstention) for answer in answers}
+    assert kept == {(True, AbstentionKind.DOES_NOT_KNOW), (False, None)}
+
+
+def test_a_run_of_an_older_version_has_no_kinds_and_is_graded_all_the_same(
+    run: Any, plan_of: Any, make_items: Any
+) -> None:
+    path = run(plan_of(make_items(30)))
+    before = run_outputs(path)
+    lines = [json.loads(line) for line in (path / ANSWERS).read_text("utf-8").splitlines()]
+    assert all("abstention" in line for line in lines)
+    older = [{name: value for name, value in line.items() if name != "abstention"} for line in lines]
+    (path / ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in older), "utf-8")
+    assert {answer.abstention for answer in read_answers(path).values()} == {None}
+    after = run_outputs(path)
+    assert after == before
+    grades = RuleScorer()(after.items, [after.by_id[item.id].text for item in after.items])
+    kinds = [grade.abstention for grade in grades if grade.outcome is Outcome.ABSTAINED]
+    assert set(kinds) == {AbstentionKind.DOES_NOT_KNOW}
+
+
+def test_an_answer_that_was_held_back_is_an_abstention_of_the_run(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(5)))
+    answered = next(answer for answer in read_answers(path).values() if answer.status is Status.ANSWERED)
+    log = AnswerLog(path)
+    log.append(replace(answered, status=Status.ABSTAINED, abstention=AbstentionKind.NOT_CONFIDENT, answer=None))
+    log.close()
+    outputs = run_outputs(path)
+    grades = grades_of(RuleScorer(), outputs.items, [outputs.by_id[item.id] for item in outputs.items])
+    kinds = {item.id: grade.abstention for item, grade in zip(outputs.items, grades, strict=True)}
+    assert kinds[answered.id] is AbstentionKind.NOT_CONFIDENT
+    assert outputs.by_id[answered.id].text == answered.reply, "the reply is kept"
 
 
 def test_no_line_repeats_what_the_spec_says(run: Any, plan_of: Any, make_items: Any) -> None:
@@ -126,6 +162,7 @@ def test_a_run_without_the_clips_is_called_a_control(run: Any, plan_of: Any, mak
     outputs = run_outputs(run(plan_of(make_items(3)), hears_audio=False))
     assert outputs.facts["audio"] == "text only"
     assert "blind control: the model was asked by text only, without the clip" in outputs.warnings
+    assert outputs.without_sound
 
 
 def test_an_unfinished_run_says_so(run: Any, plan_of: Any, make_items: Any) -> None:
@@ -177,6 +214,7 @@ def test_a_control_is_said_with_the_figures(
 ) -> None:
     outputs = run_outputs(run(plan_of(make_items(3)), **changes))
     assert any(said in warning for warning in outputs.warnings)
+    assert outputs.without_sound == (changes == {"audio": "silence"})
     sha256s = {output.audio_sha256 for output in outputs.by_id.values()}
     assert (sha256s == {None}) == ("audio" in changes), "silent clips are no name for the question's own"
 

@@ -13,9 +13,11 @@ from lalm_agent.eval.scorers.asking import CHUNK, GIVE_UP_AFTER
 from lalm_agent.eval.scorers.llm import LLMScorer
 from lalm_agent.models.base import Request
 from lalm_agent.models.scripted import Reply, ScriptedLALM
+from lalm_agent.records import AbstentionKind
 
 C, W, A, U, F = OUTCOMES
 PETS = ("dog", "cat")
+IDK = AbstentionKind.DOES_NOT_KNOW
 DEAD = TransientBackendError("no reply", "is the server running?")
 
 
@@ -114,7 +116,7 @@ def test_the_judge_sees_question_options_right_option_and_reply() -> None:
 
 def test_a_refusal_is_no_matter_for_the_judge() -> None:
     model = says("Verdict: incorrect")
-    assert scorer("sakura", model)([item()], ["I don't know"])[0] == Grade(A, None, "refusal")
+    assert scorer("sakura", model)([item()], ["I don't know"])[0] == Grade(A, None, "refusal", IDK)
     assert model.asked == []
 
 
@@ -127,6 +129,12 @@ def test_a_question_without_a_right_answer_is_not_judged(text: str, outcome: Out
     model = says("Verdict: correct")
     assert scorer("sakura", model)([item(gold=None)], [text])[0].outcome is outcome
     assert model.asked == []
+
+
+def test_the_kind_of_a_normalised_refusal_is_that_of_the_reply(unheard: str) -> None:
+    assert graded("llm", "IDK", item(), unheard).abstention is AbstentionKind.CANNOT_HEAR
+    assert graded("llm", "IDK", item(), "Neither of them.").abstention is IDK
+    assert graded("llm", "dog", item(), unheard).abstention is None
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -143,7 +151,7 @@ def test_missing_empty_and_open_need_no_model(kind: str) -> None:
 
 
 def test_a_refusal_to_an_open_question_is_one() -> None:
-    assert graded("llm", "dog", item((), "a dog"), "IDK") == Grade(A, None, "open:refusal")
+    assert graded("llm", "dog", item((), "a dog"), "IDK") == Grade(A, None, "open:refusal", IDK)
     assert graded("sakura", "dog", item((), "a dog"), "IDK").outcome is A
 
 

@@ -53,6 +53,17 @@ def test_the_terminal_shows_every_figure_and_what_it_means() -> None:
     assert not any(word in text for word in ("nan", "None"))
 
 
+def test_why_it_abstained_has_a_table_and_columns_where_anything_did() -> None:
+    report = report_of()
+    (table,) = [table for table in tables_of(report) if table.title == "Why it abstained (questions)"]
+    assert table.header[2:] == ("abstained", "does not know", "cannot hear", "declines", "not confident")
+    assert [row[1:] for row in table.rows if row[0] == "total"] == [("idk", "3", "3", "0", "0", "0")]
+    rows = csv.DictReader(io.StringIO(as_csv(report)))
+    (own,) = [row for row in rows if (row["method"], row["group"]) == ("idk", "total")]
+    assert (own["abstained"], own["abstained_does_not_know"], own["abstained_cannot_hear"]) == ("3", "3", "0")
+    assert "Why it abstained" not in as_terminal(report_of(method="ccccccwwcc"))
+
+
 def test_a_method_that_never_refuses_carries_its_label_in_every_form() -> None:
     report = report_of(method="ccccccwwcc")
     for write in (as_terminal, as_markdown, as_latex, as_csv):

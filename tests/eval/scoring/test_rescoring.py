@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.rescoring import agreement, rescore
 
 C, W, A, U, F = OUTCOMES
@@ -79,8 +80,6 @@ def test_agreement_is_symmetric_and_bounded(pairs: list[tuple[Outcome, Outcome]]
 
 
 def test_a_question_without_a_reply_stays_in_n() -> None:
-    from lalm_agent.eval.scorers import make_scorer
-
     found = rescore(outputs("ab", by_id={"a": Output("a", "dog")}), [make_scorer("rule"), make_scorer("mmau")])
     assert [(s.n, s.accuracy, s.counts[F]) for s in found.scorers] == [(2, 0.5, 1)] * 2
 
@@ -118,3 +117,21 @@ def test_scorers_of_one_name_count_once_and_rules_are_counted() -> None:
 def test_nothing_at_all() -> None:
     found = rescore(outputs(""), [fixed("x", "")])
     assert (found.n, found.lowest, found.highest, found.scorers[0].accuracy) == (0, None, None, None)
+
+
+@pytest.mark.parametrize("names", [("rule", "lmms"), ("lmms",)])
+def test_abstentions_have_kinds_and_many_that_miss_the_clip_are_said_once(unheard: str, names: tuple[str, ...]) -> None:
+    by_id = {id: Output(id, text) for id, text in zip("abcd", (unheard, "IDK", "dog", "A"), strict=True)}
+    found = rescore(outputs("abcde", by_id=by_id), [make_scorer(name) for name in names])
+    assert [s.name for s in found.scorers] == list(names)
+    kinds = {"does_not_know": 1, "cannot_hear": 1, "declines": 0, "not_confident": 0}
+    assert all(s.kinds == kinds for s in found.scorers)
+    (warning,) = found.warnings
+    assert warning.startswith("1 of 4 replies (25.0%) say")
+    assert rescore(outputs("abcd", by_id=by_id, without_sound=True), [make_scorer("rule")]).warnings == ()
+
+
+def test_an_answer_that_was_held_back_is_an_abstention_by_every_scorer() -> None:
+    by_id = {"a": Output("a", "dog", withheld=True), "b": Output("b", "dog")}
+    found = rescore(outputs("ab", by_id=by_id), [make_scorer("rule"), make_scorer("mmau")])
+    assert [(s.counts[C], s.kinds["not_confident"]) for s in found.scorers] == [(1, 1), (1, 1)]

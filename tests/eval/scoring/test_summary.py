@@ -14,7 +14,8 @@ from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.records import AudioType
 
-REPLY = {"c": "dog", "w": "cat", "a": "IDK", "u": "hm hm", "n": None}
+UNHEARD = "I cannot hear the audio."
+REPLY = {"c": "dog", "w": "cat", "a": "IDK", "h": UNHEARD, "u": "hm hm", "n": None}
 QUICK = Config(resampling=Resampling(resamples=200))
 
 
@@ -73,6 +74,37 @@ def test_unparsed_and_failed_count_as_wrong_and_are_counted() -> None:
     assert total.counts == {"correct": 1, "wrong": 0, "abstained": 1, "unparsed": 1, "failed": 1}
     assert total.tru.value == pytest.approx(0.5)
     assert total.rgi["equation"].d_con == pytest.approx(3 / 4)
+
+
+def test_abstentions_are_counted_by_kind(unheard: str) -> None:
+    assert unheard == UNHEARD
+    methods = report(outputs("base", "cwun"), outputs("m", "ahha"), outputs("seen", "ahhc", excluded=frozenset("1")))
+    kinds = [method.groups["total"].abstained_kinds for method in methods.methods]
+    none = {"does_not_know": 0, "cannot_hear": 0, "declines": 0, "not_confident": 0}
+    assert kinds == [none, none | {"does_not_know": 2, "cannot_hear": 2}, none | {"does_not_know": 1, "cannot_hear": 1}]
+    for method in methods.methods:
+        for group in method.groups.values():
+            assert group.abstained_kinds is not None
+            assert sum(group.abstained_kinds.values()) == group.counts["abstained"]
+
+
+def test_unanswerable_questions_are_outside_the_kinds_as_outside_the_counts(unheard: str) -> None:
+    one = Outputs("base", items(2, ["dog", None]), {"0": Output("0", "IDK"), "1": Output("1", unheard)})
+    kinds = report(one).methods[0].groups["total"].abstained_kinds
+    assert kinds == {"does_not_know": 1, "cannot_hear": 0, "declines": 0, "not_confident": 0}
+
+
+@pytest.mark.parametrize("scorer", ["rule", "lmms"])
+def test_many_replies_that_miss_the_clip_are_said_once_whoever_scores(unheard: str, scorer: str) -> None:
+    methods = (outputs("base", "c" * 19 + "h"), outputs("m", "c" * 37 + "hhn"))
+    found = summarise(study(methods, Grading(make_scorer(scorer), make_scorer("mmau"))), QUICK).warnings
+    said = [warning for warning in found if "may not reach the model" in warning]
+    assert len(said) == 1
+    assert said[0].startswith("m: 2 of 39 replies (5.1%) say")
+
+
+def test_a_run_without_sound_misses_the_clip_rightly(unheard: str) -> None:
+    assert not [one for one in report(outputs("base", "hhhh", without_sound=True)).warnings if "reach" in one]
 
 
 def test_an_infinite_gain_is_said_by_its_kind() -> None:

@@ -182,6 +182,8 @@ def test_json_is_one_object(place: Any, said: Said) -> None:
     summary = json.loads(said()[0])
     assert summary["questions"] == summary["answers"] == sum(summary["counts"].values()) == 24
     assert summary["run"] == place.spec()["run_id"]
+    assert sum(summary["abstained_kinds"].values()) == summary["counts"]["abstained"] > 0
+    assert summary["warnings"] == []
 
 
 def test_settings_of_the_environment_are_weaker_than_flags_and_stronger_than_the_preset(

@@ -49,6 +49,26 @@ def test_silence_and_swap_are_heard_and_recorded(place: Any, said: Said) -> None
             assert len(list((place.path / "silence" / "silence").iterdir())) == 12
 
 
+def test_replies_that_miss_the_clip_warn_unless_there_is_none_to_hear(place: Any, said: Said, unheard: str) -> None:
+    model = (place.path / "eval_model.py").read_text("utf-8")
+    (place.path / "eval_model.py").write_text(model.replace('"IDK", "hm"', f'"IDK", "{unheard}"'), "utf-8")
+    assert place.eval("--method", "baseline", "--json") == 0
+    out, err = said()
+    summary = json.loads(out)
+    missing = summary["abstained_kinds"]["cannot_hear"]
+    assert missing > 1
+    warning = f"{missing} of 24 replies ({missing / 24:.1%}) say that the audio is missing"
+    assert err.count(f"warning: {warning}") == 1
+    assert [line.startswith(warning) for line in summary["warnings"]] == [True]
+    assert place.eval("--method", "baseline") == 0
+    assert f"cannot hear {missing}" in said()[0]
+    for control in (("--audio", "silence"), ("--text-only",)):
+        assert place.eval("--method", "baseline", *control, out=control[-1]) == 0
+        out, err = said()
+        assert "cannot hear" in out
+        assert "may not reach the model" not in err
+
+
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(place: Any, said: Said) -> None:
     before = set(place.path.iterdir())
     assert place.eval("--method", "agent", "--dry-run", "--json", "--audio", "silence") == 0
