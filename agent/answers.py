@@ -28,12 +28,16 @@ An open question (no choices) is answered by any text that does not refuse.
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import pairwise, zip_longest
 
 from lalm_agent.choices import (
     MORE_LABELS,
+    NEGATED_AFTER,
     NEGATOR,
+    TIMES,
     Mention,
     Options,
     Token,
@@ -79,15 +83,10 @@ def parse(text: str, choices: tuple[str, ...] = (), max_characters: int = MAX_CH
     visible = strip_reasoning(text)
     if not visible.strip():
         return _unparsed("unfinished_reasoning")
-    conclusion = conclude(plain_text(visible), options.is_label)
-    if not choices:
-        return _read_open(visible, conclusion.answer)
-    if conclusion.answer is None:
-        return _read(conclusion.prose, options)
-    if conclusion.may_be_cut:
-        verdict = _read(conclusion.prose, options)
-        return verdict if verdict.status is Status.ANSWERED else _read(conclusion.answer, options)
-    return _read_wrapped(conclusion.answer, conclusion.prose, options)
+    plain = plain_text(visible)
+    if len(plain) > max_characters:
+        return _unparsed("too_long")
+    return _concluded_text(plain, options) if choices else _read_open(visible, conclude(plain, options.is_label).answer)
 
 
 def refuses(text: str) -> bool:
@@ -104,7 +103,8 @@ def same_text(one: str, other: str) -> bool:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 _SENTENCE_END = re.compile(
-    r"(?:(?<![A-Z\d.])(?<!\b[A-Z]r)(?<!\bM[rs])(?<!\bMrs)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bSt)[.!?]+[\"')*]*\s+)|(?<=[。!?])|\n+"
+    r"(?:(?<![A-Z\d.])(?<!\b[A-Z]r)(?<!\bM[rs])(?<!\bMrs)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bSt)(?<![.!?])[.!?]+[\"')*]*\s+(?!(?:or|and|but|nor|rather|not)\b))"
+    r"|(?<=[。!?])|\n+"
 )
 _STATED = re.compile(
     r"\b(?:answers?|conclusion|prediction|selection|verdict|guess|pick|bet|count|total|number|(?:option|"
@@ -114,7 +114,7 @@ _STATED = re.compile(
     r"(?! (?:based|because|not (?:sure|certain|clear)|to (?:identify|determine|find))\b)(?: (?:that|most likely|"
     r"likely|probably|definitely|clearly|therefore|thus|"
     r"simply|indeed|going to be|most probably))*|\s*(?:=|→|->|–))\s*:?\s*"
-    r"|\b(?:answers?|conclusion|prediction|selection|verdict|guess|pick|option|choice)\b\W{0,4}:\W{0,4}|\b(?:answer|"
+    r"|\b(?:answers?|ans|correct|conclusion|prediction|selection|verdict|guess|pick|option|choice)\b\W{0,4}:\W{0,4}|\b(?:answer|"
     r"conclusion)\W{0,4}\n\W{0,4}"
     r"|\b(?:is|are|be|as follows|by|likely|with|that|correction|doubt)\s*:\W{0,4}|\b(?:revise|change|correct|"
     r"switch) (?:this|that|it|my \w+)? ?to\b\s*"
@@ -139,8 +139,8 @@ _CONCLUSIVE = re.compile(
     r"daher)|[,;] (?:so|therefore|thus|hence)\b|"
     r"\b(?:most|more) (?:likely|probably|closely|consistent|plausibl\w|appropriate|fitting|suitable|accurate|"
     r"accurately|probable|similar)\b|\b(?:likely|probably)\b|\b(?:best|closest|correct|only)\b|"
-    r"\b(?:therefore|conclude|leaves|consistent with option|fits option|must be|i think|i believe|i'd say|my guess|"
-    r"aligns?|matches|corresponds|points to)\b|最(?:可能|符合)",
+    r"\b(?:therefore|conclude|leaves|must be|i think|i believe|i'd say|my guess|"
+    r"aligns?|matches|corresponds|points to)\b|\b(?:consistent with|fits|matching) {3}|最(?:可能|符合)",
     re.IGNORECASE,
 )
 _OFFER = re.compile(
@@ -165,32 +165,57 @@ _NONE_OF = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
-    r"\W*(?:n/?a|nil|null|none|n|no answer|not applicable|not available|unknown|无|没有|空|na)?\W*", re.IGNORECASE
+    r"\W*(?:n/?a|nil|null|none|n|no answer|(?:not )?(?:applicable|available|provided|given|specified)|unknown|无|没有|空|na)?\W*",
+    re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"[\s\"'*_`>#]*(?:(?:the )?(?:correct |final |best |right |most likely )?(?:answer|option|choice|"
-    r"letter)\b(?: is)?\W*)?(?:option |choice )?"
-    r"(?P<open>[(\[{]?)\s*(?P<label>[A-Za-z]|\d{1,2})\s*(?P<close>[)\]}]?)(?P<stop>[\"'*_`]*[.,:;–—。,、!-]*[\"'*_`]*)(?=\s|$)(?P<rest>[\s\S]*)"
+    r"[\s\"'*_`>#]*+(?:(?:the )?(?:correct |final |best |right |most likely )?(?:answer|option|choice|ans|"
+    r"letter)\b(?: is)?\W*|(?:definitely|surely|probably|likely|maybe|perhaps|correct|final|so)\b\W*)?(?:option |choice )?"
+    r"(?P<open>[(\[{]?)\s*(?P<label>[A-Za-z]|\d{1,2})\s*(?P<close>[)\]}]?)(?P<stop>[\"'*_`]*[.,:;–—。,、!?-]*[\"'*_`]*)(?=\s|$)(?P<rest>[\s\S]*)"
 )
 _REASON = re.compile(
     r"\s*(?:because|since|as|is|was|it|due|for|given|based|seems|would|matches|fits|looks|sounds|indeed|"
     r"from)\b",
     re.IGNORECASE,
 )
-_REFUSED_LABEL = re.compile(r"\W*(?:no|not|wrong|incorrect|false)\b", re.IGNORECASE)
+_REFUSED_LABEL = re.compile(r"\W*(?:(?:is|was) )?(?:no|not|wrong|incorrect|false)\b", re.IGNORECASE)
 _UNENDING = frozenset(
     "the a an of is are was and or to in with for by as at on that this be features contains has which".split()
 )
 
 
+def _concluded_text(plain: str, options: Options, depth: int = 3) -> Verdict:
+    """Read a text that may have wrappers, and wrappers within these."""
+    conclusion = conclude(plain, options.is_label)
+    if conclusion.answer is None:
+        return _read(conclusion.prose, options)
+    if conclusion.may_be_cut:
+        verdict = _read(conclusion.prose, options)
+        return verdict if verdict.status is Status.ANSWERED else _read(conclusion.answer, options)
+    if (
+        depth
+        and re.search(r"</?\s*[A-Za-z]|\\boxed|\{[\"']", conclusion.answer)
+        and _equal(conclusion.answer, options) is None
+    ):
+        return _concluded_text(conclusion.answer, options, depth - 1)
+    return _read_wrapped(conclusion.answer, conclusion.prose, options)
+
+
 def _read_wrapped(answer: str, prose: str, options: Options) -> Verdict:
     """Read what a wrapper marks; the reasoning before it decides only where the wrapper holds nothing readable."""
     if not _NOTHING.fullmatch(answer) or bare_text(answer) in options.bare:
-        verdict = _read(answer, options)
+        verdict = _read(answer.lstrip(": \n"), options)
+        if verdict.status is Status.ABSTAINED and (refusal := find_refusal(fold(prose))) is not None:
+            return replace(verdict, kind=_foremost(verdict.kind, refusal.kind))
         if verdict.status is not Status.UNPARSED or verdict.rule not in ("none", "off_list") or len(answer.strip()) > 2:
             return verdict
     verdict = _nothing_said(answer, prose, options)
     return _read(prose, options) if verdict is None and prose.strip() else verdict or _unparsed("none")
+
+
+def _foremost(kind: AbstentionKind | None, other: AbstentionKind) -> AbstentionKind:
+    """Of two kinds that one reply states: a clip that cannot be heard explains the rest."""
+    return other if kind is None or other is AbstentionKind.CANNOT_HEAR else kind
 
 
 def _nothing_said(answer: str, prose: str, options: Options) -> Verdict | None:
@@ -260,6 +285,14 @@ def _equal(text: str, options: Options) -> Verdict | None:
     if exact:
         return _answered(options, options.choices.index(exact[0]), "equal")
     bare = bare_text(text)
+    if (
+        len(bare) == 1
+        and bare.upper() in text
+        and bare.islower()
+        and bare not in text
+        and bare.upper() not in options.single
+    ):
+        return None
     same = {
         choice.strip(): index
         for index, choice in reversed(list(enumerate(options.choices)))
@@ -279,12 +312,12 @@ def _labelled(text: str, options: Options, whole: bool = False) -> Verdict | Non
     letter, rest = lead["label"], lead["rest"].strip()
     index = options.label(letter)
     marked = bool(lead["close"] or lead["open"] or re.search(r"[.:)]", lead["stop"]))
-    if index is None or (letter.upper() in options.single and not lead["close"] and not rest):
+    if index is None:
         return None
-    if set(re.findall(r"\w+", rest.lower())) <= {letter.lower(), "option", "choice"}:
+    if set(re.findall(r"[\w#♯]+", rest.lower())) <= {letter.lower(), "option", "choice"}:
         if letter.upper() in options.single and options.choices[index].strip() != letter.upper():
             return _unparsed("several_named")
-        return None if options.single and not marked and not lead["close"] else _answered(options, index, "label")
+        return _answered(options, index, "label")
     if letter.islower() and not marked:
         return None
     if whole:
@@ -298,7 +331,12 @@ def _label_with_text(lead: re.Match[str], index: int, rest: str, marked: bool, o
     if _REFUSED_LABEL.match(rest):
         return None
     if not marked and not lead["stop"]:
-        return _answered(options, index, "label") if _REASON.match(rest) else None
+        is_reason = (
+            _REASON.match(rest) and not NEGATED_AFTER.match(" " + rest) and not re.search(r"\bbut\b|\bwas my\b", rest)
+        )
+        return _answered(options, index, "label") if is_reason else None
+    if (same := _equal(rest, options)) is not None and same.choice is not None:
+        return _answered(options, same.choice, "label_and_text" if same.choice == index else "text_over_label")
     first = re.split(r"\n|(?<=[.!?])\s", rest, maxsplit=1)[0]
     mentions = mentions_of(rest, options)
     starts = (
@@ -326,10 +364,15 @@ def _label_with_text(lead: re.Match[str], index: int, rest: str, marked: bool, o
 
 def _stated(text: str, options: Options) -> Verdict | None:
     """The last statement of an answer that can be read."""
-    for cue in reversed(_cues(text)):
-        ending = _SENTENCE_END.search(text, cue.end())
-        segment = text[cue.end() : ending.start() if ending else len(text)].strip()
-        if not segment:
+    endings = [ending.start() for ending in _endings(text, options)]
+    cues = _cues(text)[-_CUES_READ:]
+    for cue, following in reversed(list(zip_longest(cues, cues[1:]))):
+        place = bisect_left(endings, cue.end())
+        end = min(endings[place] if place < len(endings) else len(text), cue.end() + _SEGMENT_READ)
+        segment = text[
+            cue.end() : min(end, following.start()) if following and following.start() >= cue.end() else end
+        ].strip()
+        if not segment or _CONDITION.search(text[endings[place - 1] if place else 0 : cue.start()][-120:]):
             continue
         if _SURE.match(segment):
             continue
@@ -357,6 +400,9 @@ def _cues(text: str) -> list[re.Match[str]]:
     return cues
 
 
+_CUES_READ, _SEGMENT_READ = 32, 1000
+"""How many statements of an answer are read, the last ones, and how many characters of each."""
+_CONDITION = re.compile(r"\b(?<!even )(?:if|when|unless) (?:it|the|this|that|you|they|he|she)\b[^.;]*$", re.IGNORECASE)
 _SURE = re.compile(r"\W*(?:i am|i'm) (?:\w+ )?(?:sure|certain|confident)\b", re.IGNORECASE)
 _ANSWER_CUE = re.compile(r"(?:answer|conclusion|答案)", re.IGNORECASE)
 
@@ -410,7 +456,7 @@ def _line(text: str, options: Options) -> Verdict | None:
 def _by_prose(text: str, options: Options) -> Verdict:
     text = text[-_PROSE_READ:]
     refusal = find_refusal(_without_choices(fold(text), options))
-    sentences = _sentences(text)
+    sentences = _sentences(text, options)
     weighed = [(start, sentence, weigh(_OFFER.sub(_blank, sentence), options)) for start, sentence in sentences]
     if (
         refusal is not None
@@ -453,6 +499,8 @@ def _by_prose(text: str, options: Options) -> Verdict:
     )
 
 
+_YES_NO = re.compile(r"\W*(?:yes|no)\W+(?:i(?:'m| am)?\W+)?(?:there\W+)?", re.IGNORECASE)
+_FIRST_PERSON = re.compile(r"i\b|i'm|can|could|don't|do not|unable|sorry", re.IGNORECASE)
 _IS_OTHER = re.compile(
     r"\W*(?:so,? |therefore,? |thus,? )?(?:it|this|that|the \w+(?: \w+)?) (?:is|was|must be|can only be) (?:an? |"
     r"the )?(?!not\b|no\b)[\w'-]+(?: [\w'-]+)?[.!]?\s*$",
@@ -465,7 +513,7 @@ def _concluded(weighed: _Weighed, options: Options) -> Verdict | None:
     """The last sentence that concludes and names choices, where it stands by one of them only."""
     for _, sentence, mentions in reversed(weighed):
         affirmed = [mention for mention in mentions if mention.stance > 0]
-        if affirmed and (match := _CONCLUSIVE.search(sentence)):
+        if affirmed and (match := _CONCLUSIVE.search(_without_mentions(sentence, mentions))):
             after = [mention for mention in affirmed if mention.start >= match.start()] or affirmed
             if len({mention.index for mention in after}) > 1:
                 return None
@@ -474,14 +522,27 @@ def _concluded(weighed: _Weighed, options: Options) -> Verdict | None:
     return None
 
 
+def _without_mentions(sentence: str, mentions: list[Mention]) -> str:
+    for mention in mentions:
+        sentence = f"{sentence[: mention.start]}{' ' * (mention.end - mention.start)}{sentence[mention.end :]}"
+    return sentence
+
+
 def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Options) -> Verdict | None:
     """What a refusal comes to: it stands, a commitment outranks it, or both do; None where other rules decide."""
     affirmed = [(start, s, m) for start, s, ms in weighed for m in ms if m.stance > 0]
     if not affirmed:
-        return None if refusal.weak and _near_in(_sentences(text), options) is not None else _abstained(refusal.kind)
+        return (
+            None
+            if refusal.weak and _near_in(_sentences(text, options), options) is not None
+            else _abstained(refusal.kind)
+        )
     after = [(start, s, m) for start, s, m in affirmed if start + m.start >= refusal.end]
     bridge = text[refusal.end : after[0][0] + after[0][2].start] if after else ""
     one = len({m.index for _, _, m in affirmed}) == 1
+    if one and not after and _YES_NO.fullmatch(text[: refusal.start]):
+        first_person = _FIRST_PERSON.match(text, refusal.start) or not text[: refusal.start].strip(" ,.").isalpha()
+        return _abstained(refusal.kind) if first_person else _answered(options, affirmed[0][2].index, "stated")
     if after and len({m.index for _, _, m in after}) == 1:
         own_sentence = after[0][0] >= refusal.end
         if (
@@ -527,7 +588,7 @@ def _near_in(sentences: list[tuple[int, str]], options: Options) -> int | None:
 def _near(sentence: str, options: Options) -> int | None:
     if (close := _misspelt(sentence, options)) is not None:
         return close
-    if NEGATOR.search(sentence):
+    if NEGATOR.search(sentence) or re.search(r"\b(?:or|either)\b", sentence):
         return None
     tokens = tokens_of(sentence)
     if (number := _number_choice(tokens, options)) is not None:
@@ -557,9 +618,6 @@ def _in_order(words: list[str], said: list[str]) -> bool:
     return all(word in rest for word in words)
 
 
-_TIMES = {"once": "1", "twice": "2", "thrice": "3", "single": "1", "double": "2"}
-
-
 def _number_choice(tokens: list[Token], options: Options) -> int | None:
     """The choice whose one number is the only number of the sentence, where each choice has a number of its own."""
     if not options.numeric:
@@ -569,7 +627,7 @@ def _number_choice(tokens: list[Token], options: Options) -> int | None:
         numbers
     ):
         return None
-    said = {_TIMES.get(token.stem, token.stem) for token in tokens if token.stem[0].isdigit() or token.stem in _TIMES}
+    said = {TIMES.get(token.stem, token.stem) for token in tokens if token.stem[0].isdigit() or token.stem in TIMES}
     matching = [index for index, found in numbers.items() if set(found) == said]
     return matching[0] if len(matching) == 1 else None
 
@@ -630,28 +688,36 @@ def _commits(text: str) -> bool:
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
-_EMPHASIS = re.compile(r"\*+|`+|~~|(?<!\w)_+|_+(?!\w)|^\s*(?:#+|>|[-•])\s+|\\[()\[\]]|\$", re.MULTILINE)
+_EMPHASIS = re.compile(r"\*+|`+|~~|(?<!\w)_+|_+(?!\w)|^[ \t]*(?:#+|>|[-•])[ \t]+|\\[()\[\]]|\$", re.MULTILINE)
 
 
 def _without_emphasis(text: str) -> str:
     """Text without markdown; outer quotes go where the whole text is quoted."""
     text = _EMPHASIS.sub("", text).strip()
-    while len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2:
+    while len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" and not _CLOSED_FIRST.match(text[1:-1]):
         text = text[1:-1].strip()
     return text
 
 
-def _sentences(text: str) -> list[tuple[int, str]]:
+_CLOSED_FIRST = re.compile(r"[^\"']*[^\s\"'(][\"'](?!\w)")
+"""The first inner quote closes: the outer ones do not belong together, as in '"dog" and "cat"'."""
+
+
+def _endings(text: str, options: Options) -> list[re.Match[str]]:
+    """Where sentences end, but not within a choice of several sentences."""
+    endings = list(_SENTENCE_END.finditer(text))
+    long = [choice for choice in options.bare if _SENTENCE_END.search(choice)]
+    if not long or not endings:
+        return endings
+    folded = fold(text)
+    spans = [match.span() for choice in long for match in re.finditer(re.escape(choice), folded)]
+    return [ending for ending in endings if not any(start < ending.start() < end for start, end in spans)]
+
+
+def _sentences(text: str, options: Options) -> list[tuple[int, str]]:
     """The sentences with the character at which each begins."""
-    sentences = []
-    at = 0
-    for ending in _SENTENCE_END.finditer(text):
-        if text[at : ending.end()].strip():
-            sentences.append((at, text[at : ending.end()]))
-        at = ending.end()
-    if text[at:].strip():
-        sentences.append((at, text[at:]))
-    return sentences
+    edges = [0, *(ending.end() for ending in _endings(text, options)), len(text)]
+    return [(start, text[start:end]) for start, end in pairwise(edges) if text[start:end].strip()]
 
 
 _QUIET = re.compile(r"\b(?:silen|quiet|mute|nothing|no sound|noise|static|empty|unclear|inaudible|missing|broken)")
@@ -660,7 +726,7 @@ _QUIET = re.compile(r"\b(?:silen|quiet|mute|nothing|no sound|noise|static|empty|
 def _without_choices(folded: str, options: Options) -> str:
     """The text with blanks in the place of choices that would read as refusals."""
     for text, _ in options.bare.items():
-        if len(text) > 3 and text in folded and (find_refusal(text) is not None or _QUIET.search(text)):
+        if len(text) > 3 and text in folded and (" " in text or find_refusal(text) is not None or _QUIET.search(text)):
             folded = folded.replace(text, " " * len(text))
     return folded
 

@@ -108,6 +108,7 @@ def prepare(choices: tuple[str, ...]) -> Options:
         if bare_text(text) not in bare:
             bare[bare_text(text)] = index
             words = tuple(token.stem for token in tokens_of(plain_text(text)))
+            words = () if _is_too_small(words, text) else words
             stems.setdefault(words, []).append((fold(strip(plain_text(text))), index))
     by_first: dict[str, list[tuple[tuple[str, ...], int]]] = {}
     literal: list[tuple[str, int]] = []
@@ -124,12 +125,20 @@ def prepare(choices: tuple[str, ...]) -> Options:
         {first: tuple(sorted(rows, key=lambda row: -len(row[0]))) for first, rows in by_first.items()},
         tuple(sorted(literal, key=lambda row: -len(row[0]))),
         {
-            same[0][1]: tuple(w for w in words if w not in _FUNCTION_WORDS)
+            same[0][1]: tuple(TIMES.get(w, w) for w in words if w not in _FUNCTION_WORDS)
             for words, same in stems.items()
             if len(same) == 1
         },
         any(stem[0].isdigit() for words in stems for stem in words),
         frozenset(text.strip() for text in texts if len(text.strip()) == 1 and text.strip().isalpha()),
+    )
+
+
+def _is_too_small(words: tuple[str, ...], text: str) -> bool:
+    """Whether a choice is a word of any sentence ("it", "a"), or lost one half to an article ("of,a")."""
+    plain = re.findall(r"\w+", text.lower())
+    return len(words) < 2 and (
+        plain[-1:] != plain[:1] and plain[-1:] in (["a"], ["an"], ["the"]) or set(plain) <= _SMALL_WORDS
     )
 
 
@@ -140,7 +149,7 @@ def _without_labels(texts: tuple[str, ...]) -> tuple[str, ...]:
     """The choices without "(A) ", "1. " and the like, where all of them have one, in order."""
     labels = [_LISTED.match(text) for text in texts]
     names = [label[1].lower() if label else "" for label in labels]
-    if len(texts) > 1 and names in (
+    if len(texts) > 1 and sorted(names) in (
         [chr(ord("a") + i) for i in range(len(texts))],
         [str(i + 1) for i in range(len(texts))],
     ):
@@ -177,6 +186,9 @@ _FUNCTION_WORDS = frozenset(
     "who which "
     "was were has have had do does did there then than into".split()
 )
+_SMALL_WORDS = (
+    _FUNCTION_WORDS | _ARTICLES | frozenset("i you we me my so if but not what when how may will can".split())
+)
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _SMALL = {word: value for value, word in enumerate(_UNITS.split())}
 _TENS = {
@@ -184,9 +196,11 @@ _TENS = {
 }
 _LARGE = {"hundred": 100, "thousand": 1000}
 _SAME_STEM = {
-    "silent": "silence", "anger": "angry", "happiness": "happy", "sadness": "sad", "fearful": "fear", "disgusted": "disgust", "maj": "major", "bpm": "beat per minute",
+    "silent": "silence", "woman": "female", "women": "female", "man": "male", "men": "male", "anger": "angry", "happiness": "happy", "sadness": "sad", "fearful": "fear", "disgusted": "disgust", "maj": "major", "bpm": "beat per minute",
     "min": "minor", "hz": "hertz", "okay": "ok", "colour": "color", "grey": "gray", "drummed": "drum", "neutrality": "neutral",
 }  # fmt: skip
+_ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th"}
+TIMES = {"once": "1", "twice": "2", "thrice": "3"}
 _NO_PLURAL = ("ss", "us", "is", "as", "os")
 
 
@@ -218,6 +232,8 @@ def _stem(lower: str, word: str) -> str:
     if len(lower) == 1:
         # A single letter is the name of a note, a label or an option: its case tells.
         return word
+    if lower in _ORDINALS:
+        return _ORDINALS[lower]
     if lower[0].isdigit():
         return re.sub(r"\.0+$", "", lower)
     lower = _without_accents(lower.removesuffix("'s").removesuffix("'"))
@@ -325,11 +341,14 @@ def _text_mentions(sentence: str, options: Options) -> list[Mention]:
             at += 1
     for text, index in options.literal:
         for start, end in _occurrences(text, fold(sentence)):
+            if text in _SMALL_WORDS and sentence[max(0, start - 1) : start] not in ("'", '"'):
+                continue
             if all(end <= mention.start or start >= mention.end for mention in mentions):
                 mentions.append(Mention(start, end, index, "named"))
     return sorted(mentions, key=lambda mention: mention.start) if options.literal else mentions
 
 
+_AFTER_NO = re.compile(r"[\s\"'*_`]*(?:[.,;:!)\-–—<]|$|(?:because|since|rather|as|for|based|and|or|with|given)\b)")
 _PRONOUN_BEFORE = frozenset("this that each any every no which only the right wrong correct another other".split())
 
 
@@ -345,7 +364,7 @@ def _is_name(tokens: list[Token], at: int, end: int, sentence: str) -> bool:
             and re.match(r"\s+(?:of|can|could|might|who|that)\b", sentence[token.end :]) is None
         )
     if token.word.lower() == "no":
-        return re.match(r"[\s\"'*_`]*(?:[.,;:!)\-–—<]|$)", sentence[token.end :]) is not None
+        return _AFTER_NO.match(sentence, token.end) is not None
     return True
 
 
@@ -425,14 +444,14 @@ def _are_beside(sentence: str, end: int, start: int) -> bool:
 # --- what a sentence says of the choices it names --------------------------------------------------------------------
 
 NEGATOR = re.compile(
-    r"\b(?:not(?! only)|never|no(?! doubt| question)|neither|nor|cannot|can't|cant|without(?! (?:a |any )?doubt)|"
+    r"\b(?:not(?! only\b[^.]*\bbut\b)|never|no(?! doubt| question)|neither|nor|cannot|can't|cant|without(?! (?:a |any )?doubt)|"
     r"lacks?|lacking|absence|exclud\w+|ruled?"
-    r" out|ruling out|rules out|eliminat\w+|unlike|except|unlikely|hardly|nothing(?! but)|rather than|instead of|"
+    r" out|ruling out|rules out|eliminat\w+|unlike|except|unlikely|hardly|doubt\w*|against|implausible|opposite of|fails? to|mistake|cross out|least likely|nothing(?! but)|rather than|instead of|"
     r"other than|as opposed to|as compared to|differ\w*|"
     r"distinct from|anything but|far from|less likely|than|versus|compared (?:to|with)|non|isn't|wasn't|aren't|"
     r"doesn't|don't|didn't|couldn't|won't|"
     r"wouldn't|haven't|hasn't|weren't|reject\w*|dismiss\w*|incorrect|wrong|false|nie|nicht|kein\w*|pas|no es|não|"
-    r"не)\b|n't\b|(?<!是)不(?:是|像|属于|太像)|并非|而不是|没有|非|"
+    r"не)\b|n't\b|(?<!是)不(?:是|像|属于|太像)|并非|而不是|没有|既不|也不|非|"
     r"ではな|じゃな|아니",
     re.IGNORECASE,
 )
@@ -447,26 +466,26 @@ _COPULA = re.compile(
     re.IGNORECASE,
 )
 _LIST_GLUE = re.compile(
-    r"[\s,/&\"'*()_`]*(?:(?:or|and|nor|and/or|as well as|或|和|及|、|o|y|ou|et|oder|und)\b)?[\s,\"'*(]*(?:(?:even|a|an|"
-    r"the|not)\s)*[\s\"'*(]*",
+    r"(?:[\s,.;/&\"'*()_`]*(?:\b(?:or|and/or|and|nor|as well as|o|y|ou|et|oder|und)\b|或|和|及|、)|[\s,/&\"'*()_`]*)[\s,\"'*(]*"
+    r"(?:(?:even|an?|the|not)\s)*[\s\"'*(]*",
     re.IGNORECASE,
 )
 _CONJUNCTION = re.compile(r"\b(?:or|and|nor|o|y|ou|et|oder|und)\b|或|和|及|、|/|&", re.IGNORECASE)
-_NEGATED_AFTER = re.compile(
+NEGATED_AFTER = re.compile(
     r"[^.,;:]{0,40}?(?:\b(?:no|not|never|unlikely|less likely|incorrect|wrong|ruled out|excluded|absent|irrelevant|"
-    r"differ\w*|neither|eliminated|lacks?|"
+    r"differ\w*|neither|eliminated|lacks?|implausible|is out|"
     r"inconsistent|cannot|out of the question|doesn't|don't|isn't|aren't|didn't|wouldn't|can't)\b|n't\b)|"
     r"[^。,;]{0,6}(?:不|没)",
     re.IGNORECASE,
 )
 _CONSIDERED_AFTER = re.compile(
-    r"[\s\"')*]*(?:'s)?\s*(?:\w+\s){0,2}?(?:would(?! be (?:the )?(?:most|best|correct|right|my|more|a good))|(?:is|"
+    r"[\"'*)\s]*\?|\s+was my first|[\s\"')*]*(?:'s)?\s*(?:\w+\s){0,2}?(?:would(?! be (?:the )?(?:most|best|correct|right|my|more|a good))|(?:is|"
     r"are|was|could be|may be|might be) also|also|might|typically|usually|"
     r"often|tends? to|too\b)",
     re.IGNORECASE,
 )
 _CONSIDERED_BEFORE = re.compile(
-    r"(?:\bif\b[^,;]{0,80}|\b(?:after|before|following|preceding|until) (?:the |an? )?(?:\w+ ){0,2}|\b(?:at first|"
+    r"(?:\bif\b[^,;]{0,80}|\b(?<!even )if (?:it|the|this|that|you|they|he|she)\b[^.;]{0,120}|\bfor (?:example|instance)\b[^.;]{0,60}|\b(?:after|before|following|preceding|until) (?:the |an? )?(?:\w+ ){0,2}|\b(?:at first|"
     r"initially|first(?:ly)?,? i thought|whether|(?:between|among(?:st)?) (?:the |an? )?(?:\w+ )?$|options (?:are|"
     r"include|given are|provided are)|"
     r"choices (?:are|include)|either|could also be|might also be|may also be|besides|too|asks? (?:whether|if)|"
@@ -474,6 +493,7 @@ _CONSIDERED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r'"[^"\n]{0,400}"')
+_GUESS = re.compile(r"\b(?:perhaps|maybe|possibly|probably|could|might|may|guess)\b", re.IGNORECASE)
 _OTHERS = re.compile(
     r"\b(?:(?:the |all |any |these |those )?(?:other|remaining|rest of the)(?: (?:\w+ ){0,2}?)?(?:options?|choices?|"
     r"answers?|alternatives?|candidates?|animals?|"
@@ -516,7 +536,11 @@ def lists_of(sentence: str, mentions: list[Mention]) -> list[list[Mention]]:
 
 def _split_list(sentence: str, group: list[Mention]) -> list[list[Mention]]:
     """A pair without a conjunction is no list: in "not a dog, a cat" the second stands."""
-    is_list = len(group) > 2 or _CONJUNCTION.search(sentence[group[0].end : group[-1].start])
+    is_list = (
+        len(group) > 2
+        or not NEGATOR.search(sentence[max(0, group[0].start - 60) : group[0].start])
+        or _CONJUNCTION.search(sentence[group[0].end : group[-1].start])
+    )
     return [group] if is_list else [[mention] for mention in group]
 
 
@@ -542,8 +566,10 @@ def _stance(sentence: str, group: list[Mention], end: int) -> int:
     after = re.sub(
         r"(?:\b(?:and|but|or)\s+)?\bnot\s*$", "", after[: boundary_after.start()] if boundary_after else after
     )
-    if _NEGATED_AFTER.match(after):
+    if NEGATED_AFTER.match(after):
         return -1
+    if after.lstrip("\"'*) ").startswith("?") and _GUESS.search(clause):
+        return 1
     if _CONSIDERED_AFTER.match(after) or _CONSIDERED_BEFORE.search(clause):
         return 0
     return 1

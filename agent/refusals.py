@@ -53,7 +53,7 @@ _EMPTY = (
 )
 _SUBJECT = rf"\b{_CLIP}(?: {_CLIP})?(?: (?:itself|provided|given|in question|here|(?:that )?you [a-z' ]{{4,20}}?))?"
 _DECIDE = (
-    r"(?:determin(?:e|ed|ing)|tell|told|say|said|answer(?:ed|ing)?|know|known|identif(?:y|ied|ying)|confirm(?:ed)?|"
+    r"(?:determin(?:e|ed|ing)|count|compare|tell|told|say|said|answer(?:ed|ing)?|know|known|identif(?:y|ied|ying)|confirm(?:ed)?|"
     r"classif(?:y|ied|ying)|infer(?:red)?|conclude|concluded|judge|judged|decide|decided|distinguish(?:ed)?|"
     r"recogni[sz](?:e|ed)|ascertain(?:ed)?|establish(?:ed)?|specif(?:y|ied)|pinpoint(?:ed)?|choose|chosen|"
     r"select(?:ed)?|"
@@ -64,13 +64,18 @@ _DECIDE = (
     r"deduction|identification|answer|analysis|response|classification|option|match|verdict))"
 )
 
+_NOT_THE_SPEAKER = "".join(
+    f"(?<!{word} )" for word in "speaker man woman he they person girl boy singer people who".split()
+)
+"""What somebody in the clip does not know says nothing of the model."""
+
 _Rows = tuple[tuple[str, str], ...]
 
 _CANNOT_HEAR: _Rows = (
     (
         "hear|listen|access|analy|process|play|open|perceive|receive|view|retrieve|load|detect|see |find|interpret|"
         "evaluat|examin|read|get|handle|decode|transcribe|make out",
-        rf"\b{_CANNOT} {_ADVERBS}{_HEAR} {_THE}(?:{_CLIP}\b(?! of)|it\b(?! is| was)|anything\b(?! that| like| other)|"
+        rf"\b{_CANNOT} {_ADVERBS}{_HEAR} {_THE}(?:{_CLIP}\b(?! of| like)|it\b(?! is| was)|anything\b(?! that| like| other)|"
         r"nothing\b|what you\b)",
     ),
     ("hear|listen", rf"\b{_CANNOT} {_ADVERBS}(?:hear|listen)(?= you\b|\W*$|[.,!;])"),
@@ -113,7 +118,7 @@ _CANNOT_HEAR: _Rows = (
         rf"complete|"
         rf"total)? ?(?:actual |accompanying |audible )?(?:silence\b|(?<=no )(?:music |speech )?{_CLIP}(?: {_CLIP}|"
         rf" content| input)*\b|"
-        rf"(?<=any ){_CLIP}(?: {_CLIP}| content| input)*\b|nothing to (?:hear|listen to|analy[sz]e)|nothing audible)",
+        rf"(?<=any ){_CLIP}(?: {_CLIP}| content| input)*\b(?! of| from)|nothing to (?:hear|listen to|analy[sz]e)|nothing audible)",
     ),
     (
         "provide|upload|share|send|attach|supply|submit|include|post|give|resend",
@@ -134,7 +139,7 @@ _CANNOT_HEAR: _Rows = (
         r"\b(?:do not|don't|did not|didn't|does not|have not|haven't|have no|had no|without) (?:actually |"
         r"currently )?(?:have |"
         rf"see |receive |received |get |got |find |been (?:given|sent|"
-        rf"provided) )?(?:(?:any )?access to )?{_THE}{_CLIP}\b(?! of)",
+        rf"provided) )?(?:(?:any )?access to )?{_THE}{_CLIP}\b(?! of| like| as)",
     ),
     (
         "hear ",
@@ -164,6 +169,17 @@ _CANNOT_HEAR: _Rows = (
         r"\b(?:speech|music|song|voice|dialogue|conversation) (?:was|were|has been|is) ?(?:never|not|n't)(?: been)? (?:sent|given|provided|"
         r"attached|uploaded|shared|included)\b",
     ),
+    (
+        "silent|empty|blank|inaudible",
+        r"\b(?:it's|it is|that is) (?:completely |entirely |just |all )?(?:silent|empty|blank|inaudible)\b",
+    ),
+    (
+        "forgot|need to|audio|sound|clip",
+        r"\bforg[eo]t(?:ten)? to (?:include|attach|upload|send|provide|add) |\bneed to (?:actually )?(?:hear|listen to) |\bwhat (?:audio|clip|"
+        r"recording)\?|^\W*no (?:audio|sound|clip|recording)\W*$|\bno (?:sound|audio|speech|audible \w+)(?: at all)? (?:can|could) be heard|"
+        r"\bno audible (?:content|sound|signal|audio|speech)|\b(?:you )?(?:didn't|did not|haven't|have not) "
+        rf"(?:provided?|uploaded?|attached?|sent|send|shared?|included?) {_THE}{_CLIP}",
+    ),
     ("nothing", r"\bnothing (?:is|was|can be|could be) (?:heard|audible)"),
     (
         "text-|text ",
@@ -173,7 +189,7 @@ _CANNOT_HEAR: _Rows = (
     ("language model", r"\blanguage model[^.\n]{0,60}(?:hear|listen|audio|sound)"),
     (
         "听|音|录|文件|片段",
-        r"听不(?:到|见|清|了)|没有?(?:听到|收到|提供|附上|上传)(?:任何)?(?:音频|声音|录音|文件)|未(?:能)?(?:提供|收到|听到|上传)(?:任何)?(?:音频|声音|录音)|"
+        r"^\W*没有声音|听不(?:到|见|清|了)|没有?(?:听到|收到|提供|附上|上传)(?:任何)?(?:音频|声音|录音|文件)|未(?:能)?(?:提供|收到|听到|上传)(?:任何)?(?:音频|声音|录音)|"
         r"(?:无法|不能|没办法|没法)(?:直接)?(?:收听|听取|听到|听见|听清|听|访问|播放|处理|打开|获取|分析|读取|接收)[^。,]{0,8}(?:音频|声音|录音|文件|语音|片段|这段|它|$|"
         r"[。,])|"
         r"请(?:您)?(?:重新)?(?:提供|上传|发送|分享|给我)[^。]{0,10}(?:音频|录音|声音|文件|片段)|"
@@ -282,6 +298,7 @@ _DECLINES: _Rows = (
         "not |n't",
         r"\bi (?:do not|don't) (?:make assumptions|make guesses|identify|infer|speculate|provide opinions|label|comment)",
     ),
+    ("no comment", r"^\W*no comment\b"),
     ("not allowed|permitted|forbidden", r"\b(?:not allowed|not permitted|forbidden) to\b"),
     (
         "不便|拒绝|不会|不予|恕|方便|不允许|不适合|协助|帮|满足|讨论|违反",
@@ -302,10 +319,16 @@ _DECLINES: _Rows = (
 )
 
 _DOES_NOT_KNOW: _Rows = (
-    ("idk", r"\bidk\b"),
+    ("idk|dunno", r"\b(?:idk|dunno)\b"),
+    (
+        "who knows|beats me|guess|telling|faintest|slightest|not known|unclear|info",
+        r"\bwho knows\b|\bbeats me\b|\banyone's guess\b|\bno telling\b|\b(?:faintest|slightest|foggiest) (?:idea|clue)|^\W*(?:not known|"
+        r"unclear)\W*$|\bis not known\b|\b(?:not enough|insufficient) info\b|^\W*no information\b|\b(?:does not|doesn't|do not|don't) "
+        r"(?:provide|contain|give|have|offer|include) information\b",
+    ),
     (
         "know|have ",
-        rf"\b(?:do not|don't|does not|doesn't|did not|didn't|dont) {_ADVERBS}(?:know\b(?! (?:whether|if) (?:to|he|"
+        rf"{_NOT_THE_SPEAKER}\b(?:do not|don't|does not|doesn't|did not|didn't|wouldn't|dont) {_ADVERBS}(?:know\b(?! (?:whether|if) (?:to|he|"
         rf"she|they))|have (?:an?|"
         r"any|the|enough|sufficient) (?:[a-z]+ )?(?:answer|idea|clue|information|context|details?|evidence|data)\b)",
     ),
@@ -318,7 +341,7 @@ _DOES_NOT_KNOW: _Rows = (
     ),
     (
         "not|n't|cant|unable|impossible|failed",
-        rf"\b{_UNABLE} {_ADVERBS}{_DECIDE}\b",
+        rf"{_NOT_THE_SPEAKER}\b{_UNABLE} {_ADVERBS}{_DECIDE}\b",
     ),
     (
         "determin|unknow|undecid|inconclusive|answerable|knowable|not known|uncertain|unclear",
@@ -450,6 +473,7 @@ _DOES_NOT_KNOW: _Rows = (
 )
 
 _HEDGES: _Rows = (
+    ("cuts off|ends before|stops before", r"\b(?:cuts off|ends|stops) before\b"),
     (
         "reveal|say|state|specify|mention|indicate|tell|disclose|give|anything",
         r"\b(?:does not|doesn't|do not|don't|did not|didn't|never) (?:explicitly |clearly |actually )?(?:reveal|"

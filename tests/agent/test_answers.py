@@ -105,8 +105,6 @@ UNPARSED = [
     ("7", ANIMALS),
     ("0", ANIMALS),
     # labels are off where a choice is itself one
-    ("A", NOTES),
-    ("B", NOTES),
     ("1", NUMBERS),
     # one character is matched in its own case: an article is no note
     ("It is a note", ("A", "B", "C", "D")),
