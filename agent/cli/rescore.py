@@ -13,13 +13,17 @@ from lalm_agent.terminal import printable
 
 def rescore(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, or predictions.", show_default=False)
+        Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, predictions, or a log.", show_default=False)
     ],
     benchmark: Annotated[
         str | None, typer.Option(help="What a prediction file answers: mmau, mmar, sakura or synth.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
-    key: Annotated[str | None, typer.Option(help="The key of the replies in a prediction file.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--reply-key", "--key", help="The key of the replies, a.b for nested ones.")
+    ] = None,
+    choices_key: Annotated[str | None, typer.Option(help="The key of the choices.")] = None,
+    gold_key: Annotated[str | None, typer.Option(help="The key of the right answers.")] = None,
     scorers: Annotated[
         str | None,
         typer.Option(
@@ -43,16 +47,22 @@ def rescore(
 ) -> int:
     """Grade the same replies by several scorers, and show how far their figures lie apart.
 
+    Reads runs, prediction files of any usual keys, and logs of lmms-eval, inspect, evalscope and VLMEvalKit.
+
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
     from lalm_agent.cli.rescore_render import rescoring_json, rescoring_lines
+    from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.reading.predictions import is_run, read_outputs
     from lalm_agent.eval.scorers import published_match
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
     refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
-    outputs = read_outputs(source, benchmark, data, key)
+    keys = Keys(key, choices_key, gold_key)
+    outputs = read_outputs(source, benchmark, data, keys=keys, alone=True)
+    if "layout" in outputs.facts:
+        typer.echo(f"read as: {printable(outputs.facts['layout'], one_line=True)}", err=True)
     refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
     for warning in outputs.warnings:
         typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
@@ -61,8 +71,10 @@ def rescore(
     settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     made = made_scorers(refs, settings, kept)
     result = rescored(outputs, made)
+    for note in result.notes:
+        typer.echo(f"warning: {printable(note, one_line=True)}", err=True)
     if as_json:
-        known = {"facts": dict(outputs.facts), "warnings": list(outputs.warnings)}
+        known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.notes]}
         typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all)))

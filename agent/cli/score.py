@@ -60,7 +60,9 @@ def score(
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="The key of the reply.", show_default="model_output, model_prediction or answer_prediction"),
+        typer.Option(
+            "--reply-key", "--key", help="The key of the reply.", show_default="model_output or another usual one"
+        ),
     ] = None,
     counts: Annotated[Path | None, typer.Option(help="A published table as counts, instead of paths.")] = None,
     rgi: Annotated[
@@ -106,11 +108,12 @@ def score(
 
 def _report(paths: Sequence[Path], how: Reading, make: "MakeGrading", config: "Config") -> "Report":
     from lalm_agent.eval.reading import predictions as files
+    from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.scoring.pairing import study
     from lalm_agent.eval.scoring.summary import summarise
 
     questions = files.questions_of(how.benchmark, how.data)
-    reading = files.Reading(how.benchmark, questions, how.key)
+    reading = files.Reading(how.benchmark, questions, Keys(how.key))
     outputs = _read(paths, reading)
     benchmark = how.benchmark or next((name for one in outputs if (name := one.facts.get("benchmark"))), None)
     universe = questions.items if questions else None

@@ -6,12 +6,13 @@ of Qwen2-Audio-7B-Instruct on MMAU test-mini have been reported anywhere from 44
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from lalm_agent.eval.grade import OUTCOMES, SCORER_FAILED, Grade, Outcome, Scorer
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Outputs
+from lalm_agent.eval.scoring.treatment import Share, Treatment, applies, letter_note, letters_found, shares, treatments
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class ScorerFigures:
         nothing about the replies. bounds: what it can still become, (correct / n, (correct + unscored) / n).
     unanswerable: outcomes of the questions that have no right answer, outside n.
     rules: how many grades each of the scorer's rules decided, over all questions.
+    shares: the outcomes, and `off_list` among the unparsed, with intervals; empty where n is 0.
+    applies: False for a rule that reads letters over replies that have hardly any.
     """
 
     name: str
@@ -34,6 +37,8 @@ class ScorerFigures:
     bounds: tuple[float, float] | None
     unanswerable: Mapping[Outcome, int]
     rules: Mapping[str, int]
+    shares: Mapping[str, Share]
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """What came of it. `lowest` and `highest` are among the accuracies that are defined; None where none is."""
+    """What came of it. notes: of scorers that say little about these replies.
+
+    lowest, highest: of the accuracies that are defined and whose scorers apply; None where there is none.
+    """
 
     name: str
     n: int
@@ -73,6 +81,8 @@ class Rescoring:
     scorers: tuple[ScorerFigures, ...]
     lowest: float | None
     highest: float | None
+    treatments: tuple[Treatment, ...]
+    notes: tuple[str, ...]
     pairs: tuple[Agreement, ...]
     disagreements: tuple[Disagreement, ...]
 
@@ -90,8 +100,16 @@ def rescore(
     for scorer in {scorer.name: scorer for scorer in scorers}.values():
         grades[scorer.name] = scorer(items, replies)
         each(scorer)
-    figures = tuple(_figures(name, items, graded) for name, graded in grades.items())
-    known = [figure.accuracy for figure in figures if figure.accuracy is not None]
+    letters = letters_found(items, replies, grades)
+    figures = tuple(
+        replace(
+            _figures(name, items, graded),
+            shares=shares(outputs, items, graded),
+            applies=name not in letters or applies(*letters[name]),
+        )
+        for name, graded in grades.items()
+    )
+    known = [figure.accuracy for figure in figures if figure.accuracy is not None and figure.applies]
     unanswerable = sum(not item.answerable for item in items)
     return Rescoring(
         name=outputs.name,
@@ -101,6 +119,8 @@ def rescore(
         scorers=figures,
         lowest=min(known, default=None),
         highest=max(known, default=None),
+        treatments=treatments(items, replies, grades),
+        notes=tuple(note for name, found in letters.items() if (note := letter_note(name, *found))),
         pairs=tuple(agreement((one, grades[one]), (other, grades[other])) for one, other in combinations(grades, 2)),
         disagreements=_disagreements(items, replies, grades),
     )
@@ -140,6 +160,7 @@ def _figures(name: str, items: Sequence[Item], grades: Sequence[Grade]) -> Score
         bounds=(correct / n, (correct + unscored) / n) if n else None,
         unanswerable={outcome: unanswerable[outcome] for outcome in OUTCOMES},
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
+        shares={},
     )
 
 

@@ -172,7 +172,7 @@ def test_csv(tmp_path: Path) -> None:
 
 def test_the_suffix_decides(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(UsageError, match=r"no .jsonl, .json, .csv file"):
+    with pytest.raises(UsageError, match=r"no .jsonl, .json, .csv, .tsv, .xlsx file"):
         load_benchmark(str(tmp_path / "x.txt"))
     with pytest.raises(DataError, match="does not exist"):
         load_benchmark(str(tmp_path / "x.jsonl"))
