@@ -1,6 +1,7 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,9 @@ def rescore(
         str | None, typer.Option(help="What a prediction file answers: mmau, mmar, sakura or synth.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
-    key: Annotated[
-        str | None, typer.Option("--reply-key", "--key", help="The key of the replies, a.b for nested ones.")
-    ] = None,
-    choices_key: Annotated[str | None, typer.Option(help="The key of the choices.")] = None,
-    gold_key: Annotated[str | None, typer.Option(help="The key of the right answers.")] = None,
+    key: options.ReplyKeyFlag = None,
+    choices_key: Annotated[str | None, typer.Option(help="The key of the choices, a.b for nested ones.")] = None,
+    gold_key: Annotated[str | None, typer.Option(help="The key of the right answers, likewise.")] = None,
     scorers: Annotated[
         str | None,
         typer.Option(
@@ -59,11 +58,9 @@ def rescore(
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
     refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
-    keys = Keys(key, choices_key, gold_key)
-    outputs = read_outputs(source, benchmark, data, keys=keys, alone=True)
-    if "layout" in outputs.facts:
-        typer.echo(f"read as: {printable(outputs.facts['layout'], one_line=True)}", err=True)
+    outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
+    _tell_layout(outputs.facts)
     for warning in outputs.warnings:
         typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
     kept = Kept(source / "scores" if is_run(source) else None, cache)
@@ -71,8 +68,7 @@ def rescore(
     settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     made = made_scorers(refs, settings, kept)
     result = rescored(outputs, made)
-    for note in result.notes:
-        typer.echo(f"warning: {printable(note, one_line=True)}", err=True)
+    _tell_notes(result.notes)
     if as_json:
         known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.notes]}
         typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
@@ -80,3 +76,12 @@ def rescore(
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all)))
     return tell_trouble(made)
 
+
+def _tell_layout(facts: Mapping[str, str]) -> None:
+    if "layout" in facts:
+        typer.echo(f"read as: {printable(facts['layout'], one_line=True)}", err=True)
+
+
+def _tell_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(f"warning: {printable(note, one_line=True)}", err=True)

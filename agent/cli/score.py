@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lalm_agent.cli import options
 from lalm_agent.errors import UsageError
 from lalm_agent.hints import did_you_mean
 
@@ -58,12 +59,7 @@ def score(
         Path | None,
         typer.Option(help="The questions, for files of ids and predictions; each file is held to all of them."),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--reply-key", "--key", help="The key of the reply.", show_default="model_output or another usual one"
-        ),
-    ] = None,
+    key: options.ReplyKeyFlag = None,
     counts: Annotated[Path | None, typer.Option(help="A published table as counts, instead of paths.")] = None,
     rgi: Annotated[
         RgiName, typer.Option(help="The convention that tables show; --json has all three.")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)\s*|([A-Za-z])(?:([)）、．：])\s*|([.:])\s+))(.*)", re.DOTALL)
 _ALONE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
-_ITSELF_A_LABEL = re.compile(r"[A-Za-z]|\d{1,2}")
+_ITSELF_A_LABEL = re.compile(r"[A-Za-z]")
 
 
 def unlabelled(choices: Sequence[str]) -> tuple[str, ...] | None:
@@ -32,7 +32,7 @@ def right_choice(answer: str, choices: Sequence[str], by_label: bool) -> str | N
     Args:
         answer: `dog`, and with `by_label` also `A`, `(A)`, `A.`, `(A) dog`, and `DOG` where only one choice is that.
         choices: without labels.
-        by_label: whether a letter stands for a choice. Never where a choice is itself a letter or a number.
+        by_label: whether a letter stands for a choice. Never where a choice is itself a letter.
     """
     for same in (str, _plain, str.casefold) if by_label else (str, _plain):
         alike = [choice for choice in choices if same(choice) == same(answer)]

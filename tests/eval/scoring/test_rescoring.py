@@ -1,7 +1,7 @@
 """Several scorers over the same replies: counts, range, agreement, disagreements."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.metrics.intervals import wilson
 from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.rescoring import agreement, rescore
 
 C, W, A, U, F = OUTCOMES
@@ -79,8 +81,6 @@ def test_agreement_is_symmetric_and_bounded(pairs: list[tuple[Outcome, Outcome]]
 
 
 def test_a_question_without_a_reply_stays_in_n() -> None:
-    from lalm_agent.eval.scorers import make_scorer
-
     found = rescore(outputs("ab", by_id={"a": Output("a", "dog")}), [make_scorer("rule"), make_scorer("mmau")])
     assert [(s.n, s.accuracy, s.counts[F]) for s in found.scorers] == [(2, 0.5, 1)] * 2
 
@@ -118,3 +118,63 @@ def test_scorers_of_one_name_count_once_and_rules_are_counted() -> None:
 def test_nothing_at_all() -> None:
     found = rescore(outputs(""), [fixed("x", "")])
     assert (found.n, found.lowest, found.highest, found.scorers[0].accuracy) == (0, None, None, None)
+
+
+def test_shares_have_intervals_and_clips_move_together() -> None:
+    found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A)])
+    (x,) = found.scorers
+    assert list(x.shares) == ["correct", "wrong", "abstained", "unparsed", "failed", "off_list"]
+    # One clip, of which nothing is known but its own shares: no resample differs from it.
+    assert (x.shares["correct"].n, x.shares["correct"].share, x.shares["correct"].low) == (2, 0.5, 0.5)
+    apart = tuple(replace(item, audio=f"{item.id}.wav") for item in outputs("abcd").items)
+    found = rescore(replace(outputs("abcd"), items=apart), [fixed("x", "abcd", C, C, W, A)])
+    share = found.scorers[0].shares["correct"]
+    assert (share.low, share.high) == wilson(2, 4)
+
+
+def test_an_unanswerable_question_has_no_share() -> None:
+    assert rescore(outputs("a", None), [fixed("x", "a", A)]).scorers[0].shares == {}
+
+
+def test_replies_off_the_list_are_counted_among_the_unparsed() -> None:
+    found = rescore(outputs("abc"), [Fixed("rule", dict(zip("abc", (U, U, W), strict=True)), "off_list")])
+    shares = found.scorers[0].shares
+    assert (shares["unparsed"].n, shares["off_list"].n, shares["wrong"].n) == (2, 2, 1)
+    assert found.treatments == ()
+
+
+def test_what_scorers_make_of_refusals_and_off_list_answers() -> None:
+    class Parser(Fixed):
+        def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+            return [Grade(C, "dog", "x"), Grade(A, None, "x"), Grade(A, None, "x"), Grade(U, None, "off_list")]
+
+    found = rescore(outputs("abcd"), [Parser("rule", {}), fixed("other", "abcd", C, C, W, W)])
+    refusals, off = found.treatments
+    assert (refusals.read_as, refusals.scorer, refusals.n) == ("abstained", "other", 2)
+    assert refusals.counts == {C: 1, W: 1, A: 0, U: 0, F: 0}
+    assert (off.read_as, off.n, off.counts[W]) == ("off_list", 1, 1)
+
+
+@pytest.mark.parametrize("names", [("rule", "lmms"), ("lmms",)])
+def test_a_refusal_with_an_article_is_an_answer_by_letter(names: tuple[str, ...]) -> None:
+    by_id = {"a": Output("a", "I don't know. A"), "b": Output("b", "IDK")}
+    found = rescore(outputs("ab", by_id=by_id), [make_scorer(name) for name in names])
+    for one in found.treatments:
+        assert (one.scorer, one.read_as, one.n, one.counts[C], one.counts[A]) == ("lmms", "abstained", 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("replies", "applies", "said"),
+    [
+        (["dog"] * 9, False, "lmms does not apply: it is a rule for replies in letters, and 0 of the 9 replies"),
+        (["A", *["dog"] * 8], True, "lmms is a rule for replies in letters, and 1 of the 9 replies"),
+        (["A"] * 5 + ["dog"] * 4, True, None),
+        (["IDK"] * 9, True, None),
+    ],
+)
+def test_a_letter_rule_over_texts_is_said_not_to_apply(replies: list[str], applies: bool, said: str | None) -> None:
+    by_id = {id: Output(id, text) for id, text in zip("abcdefghi", replies, strict=True)}
+    found = rescore(outputs("abcdefghi", by_id=by_id), [make_scorer("rule"), make_scorer("lmms")])
+    assert found.scorers[1].applies is applies
+    assert (found.lowest == found.highest) is (not applies or replies[0] == "IDK")
+    assert [note[: len(said or "")] for note in found.notes] == ([said] if said else [])
