@@ -1,14 +1,14 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lalm_agent.cli import options
-from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_trouble
+from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_layout, tell_trouble
 from lalm_agent.terminal import printable
 
 
@@ -16,9 +16,7 @@ def rescore(
     source: Annotated[
         Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, predictions, or a log.", show_default=False)
     ],
-    benchmark: Annotated[
-        str | None, typer.Option(help="What a prediction file answers: mmau, mmar, sakura or synth.")
-    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="What a file answers: mmau, mmar, sakura or synth.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
     key: options.ReplyKeyFlag = None,
     choices_key: Annotated[str | None, typer.Option(help="The key of the choices, a.b for nested ones.")] = None,
@@ -47,7 +45,6 @@ def rescore(
     """Grade the same replies by several scorers, and show how far their figures lie apart.
 
     Reads runs, prediction files of any usual keys, and logs of lmms-eval, inspect, evalscope and VLMEvalKit.
-
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
@@ -60,15 +57,14 @@ def rescore(
     refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
-    _tell_layout(outputs.facts)
-    for warning in outputs.warnings:
-        typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
+    tell_layout(outputs.facts)
+    _warn(outputs.warnings)
     kept = Kept(source / "scores" if is_run(source) else None, cache)
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s}
     settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     made = made_scorers(refs, settings, kept)
     result = rescored(outputs, made)
-    _tell_notes(result.notes)
+    _warn(result.notes)
     if as_json:
         known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.notes]}
         typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
@@ -77,11 +73,6 @@ def rescore(
     return tell_trouble(made)
 
 
-def _tell_layout(facts: Mapping[str, str]) -> None:
-    if "layout" in facts:
-        typer.echo(f"read as: {printable(facts['layout'], one_line=True)}", err=True)
-
-
-def _tell_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        typer.echo(f"warning: {printable(note, one_line=True)}", err=True)
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)

@@ -82,7 +82,7 @@ def _share_table(result: Rescoring) -> Iterator[str]:
     scorers = [s for s in result.scorers if s.shares]
     if not scorers:
         return
-    names = {**{str(outcome): str(outcome) for outcome in OUTCOMES}, OFF_LIST: "  off-list"}
+    names = {**{str(outcome): str(outcome) for outcome in OUTCOMES}, OFF_LIST: "of these off-list"}
     order = ("correct", "wrong", "abstained", "unparsed", OFF_LIST, "failed")
     rows = [[names[name], *(_share(s.shares[name]) for s in scorers)] for name in order]
     headers = [f"of {result.n:,} questions", *(printable(s.name, one_line=True) for s in scorers)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lalm_agent.cli import options
+from lalm_agent.cli.scorers import tell_layout
 from lalm_agent.errors import UsageError
 from lalm_agent.hints import did_you_mean
 
@@ -124,6 +125,7 @@ def _read(paths: Sequence[Path], reading: "files.Reading") -> "list[Outputs]":
     found = []
     for path, name in zip(paths, names_of(paths), strict=True):
         outputs = files.read_run(path) if files.is_run(path) else files.read_predictions(path, reading)
+        tell_layout(outputs.facts)
         items = tuple(same if (same := known.setdefault(one.id, one)) == one else one for one in outputs.items)
         found.append(replace(outputs, name=name, items=items))
     return found

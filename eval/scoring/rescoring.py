@@ -12,7 +12,16 @@ from itertools import combinations
 from lalm_agent.eval.grade import OUTCOMES, SCORER_FAILED, Grade, Outcome, Scorer
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.scoring.treatment import Share, Treatment, applies, letter_note, letters_found, shares, treatments
+from lalm_agent.eval.scoring.treatment import (
+    Share,
+    Treatment,
+    applies,
+    letter_note,
+    letters_found,
+    parser_grades,
+    shares,
+    treatments,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +109,12 @@ def rescore(
     for scorer in {scorer.name: scorer for scorer in scorers}.values():
         grades[scorer.name] = scorer(items, replies)
         each(scorer)
-    letters = letters_found(items, replies, grades)
+    by_parser = parser_grades(items, replies, grades)
+    letters = letters_found(by_parser, grades)
     figures = tuple(
         replace(
             _figures(name, items, graded),
-            shares=shares(outputs, items, graded),
+            shares=shares(outputs, items, graded, by_parser),
             applies=name not in letters or applies(*letters[name]),
         )
         for name, graded in grades.items()
@@ -119,7 +129,7 @@ def rescore(
         scorers=figures,
         lowest=min(known, default=None),
         highest=max(known, default=None),
-        treatments=treatments(items, replies, grades),
+        treatments=treatments(items, by_parser, grades),
         notes=tuple(note for name, found in letters.items() if (note := letter_note(name, *found))),
         pairs=tuple(agreement((one, grades[one]), (other, grades[other])) for one, other in combinations(grades, 2)),
         disagreements=_disagreements(items, replies, grades),

@@ -45,38 +45,48 @@ class Treatment:
     counts: Mapping[Outcome, int]
 
 
+def parser_grades(
+    items: Sequence[Item], replies: Sequence[str | None], grades: Mapping[str, Sequence[Grade]]
+) -> Sequence[Grade]:
+    """The parser's grades: among those at hand, else made."""
+    return grades[RuleScorer.name] if RuleScorer.name in grades else RuleScorer()(items, replies)
+
+
 def off_list(grade: Grade) -> bool:
-    """Whether a grade is of a reply that settles on something that is no choice."""
+    """Whether the parser's grade is of a reply that settles on something that is no choice."""
     return grade.outcome is Outcome.UNPARSED and grade.rule == OFF_LIST
 
 
-def shares(outputs: Outputs, items: Sequence[Item], grades: Sequence[Grade]) -> dict[str, Share]:
+def shares(
+    outputs: Outputs, items: Sequence[Item], grades: Sequence[Grade], by_rule: Sequence[Grade]
+) -> dict[str, Share]:
     """The five outcomes, and `off_list` among the unparsed, over the answerable questions; empty without any.
 
+    by_rule: the parser's grades, which say what is off the list; the scorer's own rules know no such thing.
     Intervals are those of `share_intervals`; a question whose clip is not known is a clip of its own.
     """
-    pairs = [(item, grade) for item, grade in zip(items, grades, strict=True) if item.answerable]
-    if not pairs:
+    rows = [row for row in zip(items, grades, by_rule, strict=True) if row[0].answerable]
+    if not rows:
         return {}
-    clips = clip_numbers([item for item, _ in pairs], [outputs])
-    codes = np.array([OUTCOMES.index(grade.outcome) for _, grade in pairs])
-    beside = np.array([int(off_list(grade)) for _, grade in pairs])
+    clips = clip_numbers([item for item, _, _ in rows], [outputs])
+    codes = np.array([OUTCOMES.index(grade.outcome) for _, grade, _ in rows])
+    beside = np.array([int(grade.outcome is Outcome.UNPARSED and off_list(read)) for _, grade, read in rows])
     ends = share_intervals(codes, len(OUTCOMES), clips, RESAMPLES, SEED)
     ends += share_intervals(beside, 2, clips, RESAMPLES, SEED)[1:]
     found = [*np.bincount(codes, minlength=len(OUTCOMES)), beside.sum()]
     names = (*map(str, OUTCOMES), OFF_LIST)
     of_names = zip(names, map(int, found), ends, strict=True)
-    return {name: Share(n, n / len(pairs), low, high) for name, n, (low, high) in of_names}
+    return {name: Share(n, n / len(rows), low, high) for name, n, (low, high) in of_names}
 
 
 def treatments(
-    items: Sequence[Item], replies: Sequence[str | None], grades: Mapping[str, Sequence[Grade]]
+    items: Sequence[Item], by_rule: Sequence[Grade], grades: Mapping[str, Sequence[Grade]]
 ) -> tuple[Treatment, ...]:
-    """What each scorer but the parser itself makes of refusals and off-list answers, where there are any.
+    """What each scorer but the parser makes of refusals and off-list answers, `by_rule` saying which replies these are.
 
     Over answerable questions: a refusal of the others is no fault.
     """
-    read = list(enumerate(zip(items, _by_rule(items, replies, grades), strict=True)))
+    read = list(enumerate(zip(items, by_rule, strict=True)))
     kinds = {"abstained": lambda grade: grade.outcome is Outcome.ABSTAINED, OFF_LIST: off_list}
     found = []
     for kind, is_kind in kinds.items():
@@ -88,11 +98,8 @@ def treatments(
     return tuple(found)
 
 
-def letters_found(
-    items: Sequence[Item], replies: Sequence[str | None], grades: Mapping[str, Sequence[Grade]]
-) -> dict[str, tuple[int, int]]:
+def letters_found(by_rule: Sequence[Grade], grades: Mapping[str, Sequence[Grade]]) -> dict[str, tuple[int, int]]:
     """Letter rules by name -> (answers in which the rule finds a letter, answers), the parser saying what answers."""
-    by_rule = _by_rule(items, replies, grades)
     answered = [n for n, grade in enumerate(by_rule) if grade.outcome in (Outcome.CORRECT, Outcome.WRONG)]
     found = {}
     for name, graded in grades.items():
@@ -114,9 +121,3 @@ def letter_note(name: str, with_letter: int, answers: int) -> str | None:
 def applies(with_letter: int, answers: int) -> bool:
     """Whether more than hardly any answer has the letter that a letter rule reads."""
     return with_letter > HARDLY_ANY * answers
-
-
-def _by_rule(
-    items: Sequence[Item], replies: Sequence[str | None], grades: Mapping[str, Sequence[Grade]]
-) -> Sequence[Grade]:
-    return grades[RuleScorer.name] if RuleScorer.name in grades else RuleScorer()(items, replies)

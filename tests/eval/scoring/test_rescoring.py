@@ -150,6 +150,7 @@ def test_what_scorers_make_of_refusals_and_off_list_answers() -> None:
 
     found = rescore(outputs("abcd"), [Parser("rule", {}), fixed("other", "abcd", C, C, W, W)])
     refusals, off = found.treatments
+    assert [one.shares["off_list"].n for one in found.scorers] == [1, 0]
     assert (refusals.read_as, refusals.scorer, refusals.n) == ("abstained", "other", 2)
     assert refusals.counts == {C: 1, W: 1, A: 0, U: 0, F: 0}
     assert (off.read_as, off.n, off.counts[W]) == ("off_list", 1, 1)
