@@ -156,12 +156,10 @@ def test_what_scorers_make_of_refusals_and_off_list_answers() -> None:
     assert (off.read_as, off.n, off.counts[W]) == ("off_list", 1, 1)
 
 
-@pytest.mark.parametrize("names", [("rule", "lmms"), ("lmms",)])
-def test_a_refusal_with_an_article_is_an_answer_by_letter(names: tuple[str, ...]) -> None:
-    by_id = {"a": Output("a", "I don't know. A"), "b": Output("b", "IDK")}
-    found = rescore(outputs("ab", by_id=by_id), [make_scorer(name) for name in names])
-    for one in found.treatments:
-        assert (one.scorer, one.read_as, one.n, one.counts[C], one.counts[A]) == ("lmms", "abstained", 2, 1, 1)
+def test_a_refusal_with_an_article_is_an_answer_by_letter() -> None:
+    by_id = {"a": Output("a", "I hear no sound, not even that of A dog"), "b": Output("b", "IDK")}
+    (refusals,) = rescore(outputs("ab", by_id=by_id), [fixed("rule", "ab", A, A), make_scorer("lmms")]).treatments
+    assert (refusals.scorer, refusals.n, refusals.counts[C], refusals.counts[A]) == ("lmms", 2, 1, 1)
 
 
 @pytest.mark.parametrize(
