@@ -6,7 +6,7 @@ from typing import Any
 
 from lalm_agent.eval.grade import OUTCOMES
 from lalm_agent.eval.scoring.rescoring import Agreement, Disagreement, Rescoring, ScorerFigures
-from lalm_agent.eval.scoring.treatment import OFF_LIST, Share
+from lalm_agent.eval.scoring.treatment import OFF_LIST, PUBLISHED, Share
 from lalm_agent.terminal import printable, shortened
 
 FIRST = 20
@@ -108,6 +108,8 @@ def _treatment_table(result: Rescoring) -> Iterator[str]:
     headers = ["replies, as the parser reads them", "scorer", *map(str, OUTCOMES)]
     yield ""
     yield tabulate(rows, headers, disable_numparse=True, colalign=("left", *_left_then_right(6)))
+    for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
+        yield f"as published, {name} {PUBLISHED[name]}"
 
 
 def _pair_table(pairs: tuple[Agreement, ...]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """What lies behind a scorer's accuracy: shares with intervals, and what it makes of refusals and off-list answers.
 
 A refusal and an answer that is no choice ("neutral" where it is none) are what scorers differ about most: a letter
-rule takes the article of "I cannot hear a dog" for an answer, a word match calls both wrong, and some harnesses guess.
-What is a refusal and what is off the list is said by the repository's parser.
+rule takes an article for an answer, a word match a choice that a refusal names. What is a refusal and what is off the
+list is said by the repository's parser.
 """
 
 from collections import Counter
@@ -20,6 +20,13 @@ from lalm_agent.eval.scoring.pairing import clip_numbers
 
 OFF_LIST = "off_list"
 """The parser's rule for a reply that settles on something that is no choice; its outcome is `unparsed`."""
+PUBLISHED = {
+    "mmau": "counts both as wrong",
+    "mmar": "counts both as wrong",
+    "lmms": "draws a letter at random where it reads none",
+    "lmms-mmar": "draws a letter at random where it reads none",
+}
+"""What a scorer's published original, which knows right and wrong only, does with what is abstained or unparsed here."""
 RESAMPLES, SEED = 2000, 0
 FEW_LETTERS, HARDLY_ANY = 0.5, 0.05
 """Ours: shares of the answers with a letter below which a letter rule is said to guess, and not to apply at all."""

@@ -235,6 +235,7 @@ def test_a_log_of_another_harness_becomes_a_table_in_one_command(tmp_path: Path,
     assert "1  25.0 (4.6 to 69.9)" in out
     assert "off-list" in out
     assert "1 refusals" in out
+    assert "as published, mmau counts both as wrong" in out
     assert "warning: lmms does not apply" in err
     found = rescored(capsys, path, "--with", "rule,lmms")
     rule, lmms = found["scorers"]
