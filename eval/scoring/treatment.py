@@ -26,7 +26,7 @@ PUBLISHED = {
     "lmms": "draws a letter at random where it reads none",
     "lmms-mmar": "draws a letter at random where it reads none",
 }
-"""What a scorer's published original, which knows right and wrong only, does with what is abstained or unparsed here."""
+"""What a scorer's published original, which knows right and wrong only, does with what stays unread here."""
 RESAMPLES, SEED = 2000, 0
 FEW_LETTERS, HARDLY_ANY = 0.5, 0.05
 """Ours: shares of the answers with a letter below which a letter rule is said to guess, and not to apply at all."""
