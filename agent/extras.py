@@ -20,6 +20,8 @@ class Extra:
 EXTRAS: dict[str, Extra] = {
     "draw": Extra(("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot"),
     "hf": Extra(("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
+    "inspect": Extra(("inspect_ai",), "reading inspect's .eval logs"),
+    "xlsx": Extra(("openpyxl",), "reading .xlsx files"),
     "sqlite": Extra(("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
     "train": Extra(("tensorboard",), "TensorBoard's files of lalm-agent train"),
     "synth": Extra(("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),

@@ -1,6 +1,5 @@
 """What is odd in a benchmark's clips: each is decoded whole, once, however many questions are about it."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.missing import missing_audio
-from lalm_agent.eval.items import Benchmark, Fault
+from lalm_agent.eval.items import Benchmark, Fault, in_any_form
 
 SHORT_S = 0.5
 """Shorter clips are less than a word or a bar: an answer about them is a guess more often than not."""
@@ -97,7 +96,7 @@ def check_clips(
 
 def _look(audio: str, root: Path, questions: int, window_s: float, tally: _Tally) -> None:
     try:
-        sound = load(os.path.join(root, audio))
+        sound = load(str(in_any_form(root, audio)))
     except DataError as error:
         tally.broken.append(Fault(audio, None, error.message))
         return

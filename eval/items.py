@@ -3,6 +3,7 @@
 The gold answer exists in `eval` and `training` only: a graph is given a `Question`, which has no place for one.
 """
 
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,13 +88,27 @@ class Benchmark:
 
 
 def audio_file(root: Path, audio: str) -> Path:
-    """The file that an item's audio names under the audio root. Whether it exists is not looked at.
+    """The file that an item's audio names under the audio root. It need not exist.
+
+    Where it does not, a file whose name is the same in another Unicode form (é as one character or as two) is taken:
+    macOS and archives made there write names in another form than data files do.
 
     Raises:
         DataError: the path leads out of the root, by `..`, as an absolute path or through a link.
     """
     base = root.resolve()
     path = (base / audio).resolve()
+    if not audio.isascii() and not path.exists():
+        path = in_any_form(base, audio).resolve()
     if not path.is_relative_to(base):
         raise DataError(f"the clip {audio!r} lies outside the audio root {root}", "mend the path, or give another root")
+    return path
+
+
+def in_any_form(base: Path, audio: str) -> Path:
+    """The path with each part in the Unicode form in which it exists; as it is from where none does."""
+    path = base
+    for part in Path(audio).parts:
+        forms = (path / form for form in (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))))
+        path = next((form for form in forms if form.exists()), path / part)
     return path

@@ -55,6 +55,15 @@ TrustFlag = Annotated[
     bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")
 ]
 PickleFlag = Annotated[bool | None, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]
+ReplyKeyFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--reply-key",
+        "--key",
+        help="The key of the replies in a prediction file, a.b for nested ones.",
+        show_default="model_output or another usual one",
+    ),
+]
 DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

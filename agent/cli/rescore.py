@@ -8,19 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from lalm_agent.cli import options
-from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_trouble
+from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_layout, tell_trouble
 from lalm_agent.terminal import printable
 
 
 def rescore(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, or predictions.", show_default=False)
+        Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, predictions, or a log.", show_default=False)
     ],
-    benchmark: Annotated[
-        str | None, typer.Option(help="What a prediction file answers: mmau, mmar, sakura or synth.")
-    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="What a file answers: mmau, mmar, sakura or synth.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
-    key: Annotated[str | None, typer.Option(help="The key of the replies in a prediction file.")] = None,
+    key: options.ReplyKeyFlag = None,
+    choices_key: Annotated[str | None, typer.Option(help="The key of the choices, a.b for nested ones.")] = None,
+    gold_key: Annotated[str | None, typer.Option(help="The key of the right answers, likewise.")] = None,
     scorers: Annotated[
         str | None,
         typer.Option(
@@ -44,17 +44,20 @@ def rescore(
 ) -> int:
     """Grade the same replies by several scorers, and show how far their figures lie apart.
 
+    Reads runs, prediction files of any usual keys, and logs of lmms-eval, inspect, evalscope and VLMEvalKit.
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
     from lalm_agent.cli.rescore_render import rescoring_json, rescoring_lines
+    from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.reading.predictions import is_run, read_outputs
     from lalm_agent.eval.scorers import published_match
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
     refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
-    outputs = read_outputs(source, benchmark, data, key)
+    outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
+    tell_layout(outputs.facts)
     _warn(outputs.warnings)
     kept = Kept(source / "scores" if is_run(source) else None, cache)
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s}
@@ -73,4 +76,3 @@ def rescore(
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)
-

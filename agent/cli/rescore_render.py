@@ -1,10 +1,12 @@
 """What `lalm-agent rescore` prints: tables for a person, one object for a program."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from lalm_agent.eval.grade import OUTCOMES
 from lalm_agent.eval.scoring.rescoring import Agreement, Disagreement, Rescoring, ScorerFigures
+from lalm_agent.eval.scoring.treatment import OFF_LIST, PUBLISHED, Share
 from lalm_agent.terminal import printable, shortened
 
 FIRST = 20
@@ -28,8 +30,10 @@ def rescoring_lines(result: Rescoring, facts: Mapping[str, str], show_all: bool)
     ]
     yield tabulate(rows, ["scorer", "acc %", *map(str, OUTCOMES)], disable_numparse=True, colalign=_left_then_right(7))
     yield from _kinds_lines(result)
-    if result.lowest is not None and len([s for s in result.scorers if s.accuracy is not None]) > 1:
+    if result.lowest is not None and len([s for s in result.scorers if s.accuracy is not None and s.applies]) > 1:
         yield f"\nthe same replies: {_percent(result.lowest)} to {_percent(result.highest)} % by the scorer"
+    yield from _share_table(result)
+    yield from _treatment_table(result)
     if result.pairs:
         yield ""
         yield from _pair_table(result.pairs)
@@ -56,8 +60,13 @@ def rescoring_json(result: Rescoring) -> dict[str, Any]:
                 "abstained_kinds": {str(kind): n for kind, n in s.kinds.items()},
                 "unanswerable": {str(outcome): n for outcome, n in s.unanswerable.items()},
                 "rules": dict(s.rules),
+                "applies": s.applies,
+                "shares": {name: asdict(share) for name, share in s.shares.items()},
             }
             for s in result.scorers
+        ],
+        "treatments": [
+            {**asdict(t), "counts": {str(outcome): n for outcome, n in t.counts.items()}} for t in result.treatments
         ],
         "pairs": [_pair_json(pair) for pair in result.pairs],
         "disagreements": [_disagreement_json(row) for row in result.disagreements],
@@ -66,6 +75,43 @@ def rescoring_json(result: Rescoring) -> dict[str, Any]:
 
 def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
     return (result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded")
+
+
+def _share_table(result: Rescoring) -> Iterator[str]:
+    """Outcomes with intervals, a column for each scorer."""
+    from tabulate import tabulate
+
+    scorers = [s for s in result.scorers if s.shares]
+    if not scorers:
+        return
+    names = {**{str(outcome): str(outcome) for outcome in OUTCOMES}, OFF_LIST: "of these off-list"}
+    order = ("correct", "wrong", "abstained", "unparsed", OFF_LIST, "failed")
+    rows = [[names[name], *(_share(s.shares[name]) for s in scorers)] for name in order]
+    headers = [f"of {result.n:,} questions", *(printable(s.name, one_line=True) for s in scorers)]
+    yield ""
+    yield tabulate(rows, headers, disable_numparse=True, colalign=_left_then_right(1 + len(scorers)))
+    yield "n, %, 95 % interval; off-list: unparsed because the reply settles on something that is no choice"
+
+
+def _share(share: Share) -> str:
+    return f"{share.n:,}  {_percent(share.share)} ({_percent(share.low)} to {_percent(share.high)})"
+
+
+def _treatment_table(result: Rescoring) -> Iterator[str]:
+    from tabulate import tabulate
+
+    if not result.treatments:
+        return
+    what = {"abstained": "refusals", OFF_LIST: "off-list answers"}
+    rows = [
+        [f"{t.n:,} {what[t.read_as]}", printable(t.scorer, one_line=True), *(t.counts[o] for o in OUTCOMES)]
+        for t in result.treatments
+    ]
+    headers = ["replies, as the parser reads them", "scorer", *map(str, OUTCOMES)]
+    yield ""
+    yield tabulate(rows, headers, disable_numparse=True, colalign=("left", *_left_then_right(6)))
+    for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
+        yield f"as published, {name} {PUBLISHED[name]}"
 
 
 def _kinds_lines(result: Rescoring) -> Iterator[str]:
@@ -124,6 +170,8 @@ def _disagreement_json(row: Disagreement) -> dict[str, Any]:
 
 
 def _accuracy(figures: ScorerFigures) -> str:
+    if not figures.applies:
+        return "-"
     if figures.unscored and figures.bounds is not None:
         return f"{_percent(figures.bounds[0])} to {_percent(figures.bounds[1])}"
     return _percent(figures.accuracy)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lalm_agent.cli import options
+from lalm_agent.cli.scorers import tell_layout
 from lalm_agent.errors import UsageError
 from lalm_agent.hints import did_you_mean
 
@@ -58,10 +60,7 @@ def score(
         Path | None,
         typer.Option(help="The questions, for files of ids and predictions; each file is held to all of them."),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(help="The key of the reply.", show_default="model_output, model_prediction or answer_prediction"),
-    ] = None,
+    key: options.ReplyKeyFlag = None,
     counts: Annotated[Path | None, typer.Option(help="A published table as counts, instead of paths.")] = None,
     rgi: Annotated[
         RgiName, typer.Option(help="The convention that tables show; --json has all three.")
@@ -106,11 +105,12 @@ def score(
 
 def _report(paths: Sequence[Path], how: Reading, make: "MakeGrading", config: "Config") -> "Report":
     from lalm_agent.eval.reading import predictions as files
+    from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.scoring.pairing import study
     from lalm_agent.eval.scoring.summary import summarise
 
     questions = files.questions_of(how.benchmark, how.data)
-    reading = files.Reading(how.benchmark, questions, how.key)
+    reading = files.Reading(how.benchmark, questions, Keys(how.key))
     outputs = _read(paths, reading)
     benchmark = how.benchmark or next((name for one in outputs if (name := one.facts.get("benchmark"))), None)
     universe = questions.items if questions else None
@@ -125,6 +125,7 @@ def _read(paths: Sequence[Path], reading: "files.Reading") -> "list[Outputs]":
     found = []
     for path, name in zip(paths, names_of(paths), strict=True):
         outputs = files.read_run(path) if files.is_run(path) else files.read_predictions(path, reading)
+        tell_layout(outputs.facts)
         items = tuple(same if (same := known.setdefault(one.id, one)) == one else one for one in outputs.items)
         found.append(replace(outputs, name=name, items=items))
     return found

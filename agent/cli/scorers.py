@@ -65,6 +65,12 @@ def made_scorers(refs: Mapping[str, str | None], settings: Mapping[str, Any], ke
     ]
 
 
+def tell_layout(facts: Mapping[str, str]) -> None:
+    """Say on stderr what a file was read as, where it is the log of another harness or has keys of its own."""
+    if "layout" in facts:
+        typer.echo(f"read as: {printable(facts['layout'], one_line=True)}", err=True)
+
+
 def tell_trouble(scorers: Sequence["Scorer"]) -> int:
     """Say what models failed at; the exit code."""
     from lalm_agent.eval.scorers.llm import LLMScorer

@@ -1,6 +1,5 @@
-"""What a row of a `datasets` data set has in its own way: embedded audio, attributes in a column, labelled choices."""
+"""What a row of a `datasets` data set has in its own way: embedded audio, attributes in a column."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from lalm_agent.eval.items import audio_file
 
 AUDIO_COLUMNS = ("audio", "context")
 ATTRIBUTES = "other_attributes"
-_LABELLED = re.compile(r"\(([A-Z])\) (.*)", re.DOTALL)
 
 
 def has_embedded_audio(features: Mapping[str, Any]) -> bool:
@@ -53,14 +51,13 @@ def _hub_cache() -> Path:
 
 
 def flattened(row: Mapping[str, object]) -> dict[str, object]:
-    """The row without its audio, with the attributes as keys of its own and without `(A)` before the choices.
+    """The row without its audio, with the attributes as keys of its own.
 
     Raises:
         DataError: the attributes are a text that is no JSON object.
     """
     own = {key: value for key, value in row.items() if value is not None and not isinstance(value, Mapping)}
-    flat = {**_attributes(row.get(ATTRIBUTES)), **own}
-    return {**flat, **_without_labels(flat.get("choices"), flat.get("answer"))}
+    return {**_attributes(row.get(ATTRIBUTES)), **own}
 
 
 def _attributes(value: object) -> Mapping[str, object]:
@@ -74,15 +71,3 @@ def _attributes(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise DataError(f"`{ATTRIBUTES}` is no JSON object", "mend it")
     return value
-
-
-def _without_labels(choices: object, answer: object) -> dict[str, object]:
-    """Choices and answer as contents, where all choices are labelled in order and the answer is one of them."""
-    if not (isinstance(choices, list) and choices and answer in choices):
-        return {}
-    matches = [_LABELLED.fullmatch(choice) for choice in choices if isinstance(choice, str)]
-    contents = [match.group(2) for match in matches if match]
-    labels = "".join(match.group(1) for match in matches if match)
-    if len(contents) < len(choices) or not "ABCDEFGHIJKLMNOPQRSTUVWXYZ".startswith(labels):
-        return {}
-    return {"choices": contents, "answer": contents[choices.index(answer)]}

@@ -1,8 +1,9 @@
 """Clips that a benchmark names and that are not there. A benchmark loads without them: metrics need no audio."""
 
 import os
+from pathlib import Path
 
-from lalm_agent.eval.items import Benchmark, Fault
+from lalm_agent.eval.items import Benchmark, Fault, in_any_form
 
 
 def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
@@ -18,5 +19,11 @@ def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
     return tuple(
         Fault(audio, None, f"no such file {where}, and {count} question{'s' if count > 1 else ''} about it")
         for audio, count in questions.items()
-        if not os.path.isfile(os.path.join(root, audio))
+        if not _is_file(root, audio)
     )
+
+
+def _is_file(root: str, audio: str) -> bool:
+    """Whether there is such a file, its name in any Unicode form."""
+    there = os.path.isfile(os.path.join(root, audio))
+    return there or (not audio.isascii() and in_any_form(Path(root), audio).is_file())

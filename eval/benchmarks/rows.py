@@ -4,12 +4,15 @@ Keys that a layout does not name never reach an item: not the `thinking`, `cue` 
 answer away.
 """
 
+import ast
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lalm_agent.errors import DataError
+from lalm_agent.eval.benchmarks.labels import right_choice, unlabelled
 from lalm_agent.eval.benchmarks.tables import parse_json
 from lalm_agent.eval.items import MODALITY, Item
 
@@ -54,7 +57,7 @@ class Layout:
 
 
 def item_of(row: Mapping[str, object], line: int, layout: Layout, audio: str | None = None) -> Item:
-    """The item of a row.
+    """The item of a row. Labels before all choices, such as `(A) dog`, are left out, and so is that of the answer.
 
     Args:
         row: key -> value, as JSON or CSV has them; an empty CSV cell is the same as null.
@@ -70,7 +73,7 @@ def item_of(row: Mapping[str, object], line: int, layout: Layout, audio: str | N
         id=_id(row, line, layout),
         audio=audio if audio is not None else _text(row, layout.audio),
         question=_text(row, layout.question),
-        choices=choices,
+        choices=unlabelled(choices) or choices,
         gold=_gold(row, choices, layout),
         groups=_groups(row, layout),
         content=_optional_text(row, layout.content),
@@ -81,7 +84,9 @@ def oddities_of_row(row: Mapping[str, object], item: Item, layout: Layout) -> tu
     """What was changed between the row and its item."""
     found = [f"`{keys[0]}` is a list" for _, keys in layout.groups if isinstance(_first(row, keys), list)]
     answer = _first(row, layout.answer)
-    if item.gold is not None and answer != item.gold:
+    if unlabelled(_choices(row, layout)):
+        found.append("the choices carry labels, which are left out")
+    elif item.gold is not None and answer != item.gold:
         found.append("the answer equals its choice only without outer spaces")
     if layout.id_names_clip and PurePosixPath(item.audio).stem != item.id:
         found.append("the id is not the clip's name")
@@ -142,7 +147,7 @@ def _optional_text(row: Mapping[str, object], keys: tuple[str, ...]) -> str | No
 def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
     value = _first(row, layout.choices)
     if isinstance(value, str) and value.strip():
-        value = _listed(value)
+        value = listed(value)
     if value in (None, "", []):
         if layout.open_questions:
             return ()
@@ -158,12 +163,16 @@ def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _listed(text: str) -> object:
-    """The list that a CSV cell, or a column of a data set without lists, holds as text."""
-    try:
-        return parse_json(text)
-    except DataError:
-        raise DataError("`choices` is no JSON list", 'write a list such as ["dog", "cat"]') from None
+def listed(text: str) -> object:
+    """The list that a cell holds as text: JSON, or as Python prints a list.
+
+    Raises:
+        DataError: it is neither.
+    """
+    for read in (parse_json, ast.literal_eval):
+        with contextlib.suppress(DataError, ValueError, SyntaxError, MemoryError, RecursionError):
+            return read(text)
+    raise DataError("`choices` is no JSON list", 'write a list such as ["dog", "cat"]')
 
 
 def _gold(row: Mapping[str, object], choices: tuple[str, ...], layout: Layout) -> str | None:
@@ -177,12 +186,13 @@ def _gold(row: Mapping[str, object], choices: tuple[str, ...], layout: Layout) -
         hint = "add one, or say `answerable: false`" if layout.has_answerable else "give a file with answers"
         raise DataError("no `answer`", hint)
     text = _require_text(answer, "`answer`")
-    if not choices or text in choices:
+    if not choices:
         return text
-    alike = [choice for choice in choices if choice.strip() == text.strip()]
-    if not alike:
+    contents = unlabelled(choices)
+    found = right_choice(text, contents or choices, by_label=contents is not None)
+    if found is None:
         raise DataError(f"the answer {text[:60]!r} is none of the choices", "give a choice's text, not its letter")
-    return alike[0]
+    return found
 
 
 def _is_false(value: object) -> bool:

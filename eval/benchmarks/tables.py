@@ -1,9 +1,11 @@
-"""Rows of JSONL, JSON and CSV files with the numbers of their lines. What a row means is not known here.
+"""Rows of JSONL, JSON, CSV, TSV and XLSX files with the numbers of their lines. What a row means is not known here.
 
 Strict where a row could be lost or changed without a word: UTF-8 only, no key twice in an object, no column twice in
-a header, as many cells as columns.
+a header, as many cells as columns. What a file is shows in its bytes where its name is at odds with them: lines of
+JSON in a `.json`, a list in a `.jsonl`, semicolons or tabs in a `.csv`.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -14,13 +16,19 @@ from pathlib import Path
 from typing import Protocol
 
 from lalm_agent.errors import DataError, UsageError
+from lalm_agent.extras import require_extra
 
-SUFFIXES = (".jsonl", ".json", ".csv")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".xlsx")
 Row = dict[str, object]
 NumberedRow = tuple[int, Row | DataError]
 _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 10_000_000
 """Characters of a CSV cell; the standard library's limit is too low for a transcript."""
+
+
+_ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
+"""Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 class _Reader(Protocol):
@@ -47,10 +55,10 @@ def read_table(path: Path) -> Table:
     """Open a file of rows; its suffix says how to read it.
 
     Raises:
-        UsageError: the suffix is none of `.jsonl`, `.json`, `.csv`.
+        UsageError: the suffix is none of `SUFFIXES`, or `.xlsx` without its extra.
         DataError: the file is missing, empty, or cannot be read as what its name says.
     """
-    readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows}
+    readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()
     if suffix not in readers:
         if not path.exists():
@@ -106,7 +114,13 @@ def _unique(pairs: list[tuple[str, object]]) -> Row:
 
 
 def _jsonl(data: bytes, path: Path) -> Iterator[NumberedRow]:
-    del path  # A bad line is a fault of that line, not of the file.
+    if data.lstrip().startswith(b"["):
+        with contextlib.suppress(DataError):
+            return _json_array(data, path)
+    return _json_lines(data)  # A bad line is a fault of that line, not of the file.
+
+
+def _json_lines(data: bytes) -> Iterator[NumberedRow]:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
             yield number, _json_row(line)
@@ -133,15 +147,29 @@ def _kind(value: object) -> str:
     return names.get(type(value), "null")
 
 
+def _is_row(line: bytes) -> bool:
+    return isinstance(_json_row(line), dict)
+
+
 def _json_array(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    if is_json_lines(data):
+        return _json_lines(data)
     text = utf8(data, path)
     try:
         value = parse_json(text)
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
+    if isinstance(value, dict):
+        value = next((value[key] for key in _ROWS_UNDER if isinstance(value.get(key), list)), value)
     if not isinstance(value, list):
         raise DataError(f"{path} holds no JSON list", "write the questions as a list, or give a .jsonl file")
     return ((number, _as_row(element)) for number, element in enumerate(value, start=1))
+
+
+def is_json_lines(data: bytes) -> bool:
+    """Whether bytes are JSON objects of a line each, two at least, whatever the file is called."""
+    lines = data.strip().split(b"\n", 2)
+    return len(lines) > 1 and lines[0].startswith(b"{") and _is_row(lines[0])
 
 
 def utf8(data: bytes, path: Path) -> str:
@@ -160,18 +188,25 @@ def utf8(data: bytes, path: Path) -> str:
 def csv_rows(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of a CSV file with a header, each with the line on which it begins.
 
+    Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal mark)
+    or tabs.
+
     Raises:
         DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
     """
     csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(io.StringIO(utf8(data, path), newline=""), strict=True)
+    text = utf8(data, path)
+    first = text.split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = _next_row(reader, path) or []
     if len(set(header)) < len(header) or "" in header:
         raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
-    return _csv_body(reader, header, path)
+    return _csv_body(reader, header, (path, _DELIMITERS[delimiter]))
 
 
-def _csv_body(reader: _Reader, header: list[str], path: Path) -> Iterator[NumberedRow]:
+def _csv_body(reader: _Reader, header: list[str], of: tuple[Path, str]) -> Iterator[NumberedRow]:
+    path, delimiters = of
     while True:
         begin = reader.line_num + 1
         cells = _next_row(reader, path)
@@ -183,7 +218,7 @@ def _csv_body(reader: _Reader, header: list[str], path: Path) -> Iterator[Number
             yield begin, dict(zip(header, cells, strict=True))
         else:
             reason = f"{len(cells)} cells, and the header has {len(header)}"
-            yield begin, DataError(reason, "quote cells that hold commas")
+            yield begin, DataError(reason, f"quote cells that hold {delimiters}")
 
 
 def _next_row(reader: _Reader, path: Path) -> list[str] | None:
@@ -193,3 +228,20 @@ def _next_row(reader: _Reader, path: Path) -> list[str] | None:
         return None
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}", "mend the quotes of this row") from None
+
+
+def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
+    """Rows of the first sheet under its header. An empty cell is an empty text, as in a CSV file."""
+    require_extra("xlsx")
+    import openpyxl
+
+    try:
+        sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
+        cells = [["" if cell is None else cell for cell in row] for row in sheet.iter_rows(values_only=True)]
+    except Exception as error:  # openpyxl raises what zipfile, the XML parser and its own descriptors raise.
+        raise DataError(f"{path} cannot be read as XLSX: {error}", "save it as CSV, or write it again") from None
+    header = [str(cell) for cell in cells[0]] if cells else []
+    if len(set(header)) < len(header) or "" in header:
+        raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
+    rows = enumerate(cells[1:], start=2)
+    return ((line, dict(zip(header, row, strict=False))) for line, row in rows if any(cell != "" for cell in row))

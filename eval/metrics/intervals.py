@@ -7,6 +7,7 @@ Not covered: clips by one speaker or out of one recording that are filed as seve
 that samples. Both make the truth wider than the interval.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from lalm_agent.eval.metrics.estimate import Interval
 MAX_DRAWN = 4_000_000
 """Numbers held at once while drawing: 32 MB of int64."""
 MAX_KEY = 2**62
+_Z = 1.959964
 
 
 def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: int, seed: int) -> Counts:
@@ -94,6 +96,35 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     # 1e-9: a percentile that falls on a value must not miss it by rounding.
     tail = int((len(ordered) - 1) * (1 - level) / 2 + 1e-9)
     return Interval(float(ordered[tail]), float(ordered[-1 - tail]), dropped)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
+    share, square = hits / n, _Z * _Z
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def share_intervals(
+    cells: Codes, n_cells: int, clips: NDArray[Any], resamples: int, seed: int
+) -> tuple[tuple[float, float], ...]:
+    """The 95 % interval of each cell's share of the questions; cells and clips are those of `bootstrap_cells`, n > 0.
+
+    Wilson where every question has a clip of its own. Otherwise the bootstrap over clips, except that a share of 0 or
+    1, of which resamples tell nothing, has the Wilson interval of as many clips.
+    """
+    n, n_clips = len(cells), len(np.unique(clips))
+    found = [int(count) for count in np.bincount(cells, minlength=n_cells)]
+    if n_clips == n:
+        return tuple(wilson(hits, n) for hits in found)
+    drawn = bootstrap_cells(cells, n_cells, clips, resamples, seed)
+    shares = drawn / drawn.sum(axis=1, keepdims=True)
+    resampled = [percentile_interval(shares[:, cell]) for cell in range(n_cells)]
+    return tuple(
+        wilson(hits * n_clips // n, n_clips) if hits in (0, n) else (ends.low, ends.high)
+        for hits, ends in zip(found, resampled, strict=True)
+    )
 
 
 def _patterns(columns: NDArray[np.int64], width: int, clips: NDArray[Any]) -> tuple[Floats, Counts]:

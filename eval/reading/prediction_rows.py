@@ -2,6 +2,7 @@
 
     model_output | model_prediction   MMAU: its script reads the first, its README names the second
     answer_prediction                 MMAR
+    prediction, response, …           what files call it elsewhere, where none of the three is there
     confidence                        optional, probability of the answer given
     audio_sha256                      optional, to know two names of one recording
 
@@ -17,7 +18,22 @@ from lalm_agent.errors import DataError
 from lalm_agent.eval.outputs import Output
 
 KEYS = ("model_output", "model_prediction", "answer_prediction")
+USUAL_KEYS = (
+    *("prediction", "predicted_answer", "pred", "response", "model_response", "output", "reply", "model_answer"),
+    *("generation", "generated_text", "completion"),
+)
 CONFIDENCE = "confidence"
+MISSING = object()
+"""What `value_at` returns where there is no such key: a null is a value."""
+
+
+def value_at(row: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, or of a path into nested objects such as `doc.answer`; `MISSING` where there is none."""
+    if key in row:
+        return row[key]
+    first, _, rest = key.partition(".")
+    inner = row.get(first)
+    return value_at(inner, rest) if rest and isinstance(inner, Mapping) else MISSING
 
 
 def output_of(row: Mapping[str, Any], id: str, key: str | None = None) -> Output:
@@ -26,14 +42,14 @@ def output_of(row: Mapping[str, Any], id: str, key: str | None = None) -> Output
     Args:
         row: the row as JSON or CSV has it.
         id: the question's id.
-        key: the one key to read; by default whichever of `KEYS` is there.
+        key: the one key to read; by default whichever of `KEYS` is there, else of `USUAL_KEYS`.
 
     Raises:
         DataError: two of the keys hold different texts, a value is no text, a confidence is none.
     """
     return Output(
         id=id,
-        text=_text(row, (key,) if key else KEYS),
+        text=_text(row, _keys(row, key)),
         confidence=_confidence(row.get(CONFIDENCE)),
         audio_sha256=row.get("audio_sha256") or None,
     )
@@ -41,14 +57,21 @@ def output_of(row: Mapping[str, Any], id: str, key: str | None = None) -> Output
 
 def has_key(row: Mapping[str, Any], key: str | None = None) -> bool:
     """Whether there is a key for a reply at all, with or without a value."""
-    return key in row if key else any(name in row for name in KEYS)
+    return any(value_at(row, name) is not MISSING for name in _keys(row, key))
+
+
+def _keys(row: Mapping[str, Any], key: str | None) -> tuple[str, ...]:
+    if key is not None:
+        return (key,)
+    return KEYS if any(name in row for name in KEYS) else USUAL_KEYS
 
 
 def _text(row: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    found = {key: _as_text(row[key], key) for key in keys if key in row}
+    values = {key: value_at(row, key) for key in keys}
+    found = {key: _as_text(value, key) for key, value in values.items() if value is not MISSING}
     texts = {key: text for key, text in found.items() if text is not None}
     if len(set(texts.values())) > 1:
-        raise DataError(f"{' and '.join(texts)} differ", f"say which counts, such as --key {next(iter(texts))}")
+        raise DataError(f"{' and '.join(texts)} differ", f"say which counts, such as --reply-key {next(iter(texts))}")
     return next(iter(texts.values()), None)
 
 
@@ -60,7 +83,7 @@ def _as_text(value: object, key: str) -> str | None:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise DataError(f"`{key}` is neither a text nor null", "write the reply as one text")
+    raise DataError(f"`{key}` is neither a text nor null", "write it as one text, or name another key: --reply-key")
 
 
 def _confidence(value: object) -> float | None:

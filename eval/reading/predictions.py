@@ -2,14 +2,16 @@
 
     a run folder      as `lalm_agent.eval.runs.store` wrote it
     a file            MMAU's or MMAR's rows with a prediction key, JSON, JSONL or CSV; or rows of ids and predictions
-                      alone, where `--data` gives the questions; or SAKURA's results
+                      alone, where `--data` gives the questions; or SAKURA's results; or a log of another harness
+                      (`logs`, `inspect_log`)
     another folder    all such files in it, as one method (SAKURA has a file for each track and hop)
 
 Audio is not touched. Nothing is dropped without a word: a row that cannot be read is an error with file and line.
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lalm_agent.errors import DataError, UsageError
@@ -18,10 +20,13 @@ from lalm_agent.eval.benchmarks.rows import item_of
 from lalm_agent.eval.benchmarks.tables import SUFFIXES, Row, read_table
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.reading.inspect_log import INSPECT_LOG, SUFFIX, inspect_rows, is_inspect_log
+from lalm_agent.eval.reading.logs import LAYOUT, REPLY, ROWS, Keys, Log, completed, log_of, usual_row
 from lalm_agent.eval.reading.prediction_rows import KEYS, has_key, output_of
 from lalm_agent.eval.reading.sakura_results import is_sakura_results, sakura_rows
 from lalm_agent.hints import did_you_mean
 
+_WHOLE = (layouts.OWN.id, layouts.OWN.audio, layouts.OWN.question, layouts.OWN.choices, layouts.OWN.answer)
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
 _OWN = replace(layouts.OWN, numbered=False)
 _LAYOUTS = {None: _OWN, "mmau": layouts.MMAU, "mmar": layouts.MMAR, "synth": layouts.SYNTH, "sakura": _OWN}
@@ -33,33 +38,45 @@ class Reading:
 
     benchmark: whose keys the rows have; None reads the keys of any.
     questions: the questions of a data file, which are then the only ones; None takes those of the rows.
-    key: the key that holds the reply; None reads whichever of `prediction_rows.KEYS` is there.
+    keys: those that hold the reply, the choices and the right answer; None reads whichever of the usual ones is there.
+    alone: no other file is set beside this one, so that a row without an id may be called by its line.
     """
 
     benchmark: str | None = None
     questions: Benchmark | None = None
-    key: str | None = None
+    keys: Keys = field(default_factory=Keys)
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One row: where it stands, the question if the row holds it, and the reply."""
+    """One row: where it stands, the question if the row holds it, the reply, and the harness whose log it is from."""
 
     place: str
     id: str
     item: Item | None
     output: Output
     has_key: bool
+    log: str | None = None
 
 
-def read_outputs(path: Path, benchmark: str | None = None, data: Path | None = None, key: str | None = None) -> Outputs:
+def read_outputs(
+    path: Path,
+    benchmark: str | None = None,
+    data: Path | None = None,
+    key: str | None = None,
+    keys: Keys | None = None,
+    alone: bool = False,
+) -> Outputs:
     """Read what a method gave.
 
     Args:
         path: a run folder, a prediction file, or a folder of prediction files.
         benchmark: `mmau | mmar | sakura | synth`; not for run folders, which know their own.
         data: the file with the questions, for files of ids and predictions, and to hold a file to all questions.
-        key: the key that holds the reply.
+        key: the key that holds the reply, where `keys` are not given.
+        keys: as in `Reading`.
+        alone: as in `Reading`.
 
     Raises:
         DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named.
@@ -67,7 +84,7 @@ def read_outputs(path: Path, benchmark: str | None = None, data: Path | None = N
     """
     if is_run(path):
         return read_run(path)
-    return read_predictions(path, Reading(benchmark, questions_of(benchmark, data), key))
+    return read_predictions(path, Reading(benchmark, questions_of(benchmark, data), keys or Keys(key), alone))
 
 
 def is_run(path: Path) -> bool:
@@ -120,14 +137,23 @@ def read_predictions(path: Path, reading: Reading) -> Outputs:
     if not rows:
         raise DataError(f"{path} holds no predictions", "give a file with at least one row")
     if not any(row.has_key for row in rows):
-        wanted = reading.key or " or ".join(KEYS)
-        raise DataError(f"no row of {path} has the key {wanted}", "say which key holds the reply: --key NAME")
+        wanted = reading.keys.reply or f"{' or '.join(KEYS)} or another usual one"
+        raise DataError(f"no row of {path} has the key {wanted}", "say which key holds the reply: --reply-key NAME")
     _require_unique(rows)
     facts = {"file": str(path), **({"benchmark": reading.benchmark} if reading.benchmark else {})}
+    if logs := dict.fromkeys(row.log for row in rows if row.log):
+        facts["layout"] = ", ".join(map(str, logs))
     if reading.questions is None:
         items = tuple(row.item for row in rows if row.item is not None)
-        return Outputs(path.stem, items, {row.id: row.output for row in rows}, facts=facts)
+        warnings = _open_questions(rows)
+        return Outputs(path.stem, items, {row.id: row.output for row in rows}, facts=facts, warnings=warnings)
     return _held_to(reading.questions, rows, Outputs(path.stem, reading.questions.items, {}, facts=facts))
+
+
+def _open_questions(rows: Sequence[Prediction]) -> tuple[str, ...]:
+    n = sum(row.log is not None and row.item is not None and not row.item.choices for row in rows)
+    what = "no choices are found for {} of {} questions: a reply is right where it equals the answer (--choices-key)"
+    return (what.format(n, len(rows)),) if n else ()
 
 
 def _held_to(questions: Benchmark, rows: Sequence[Prediction], empty: Outputs) -> Outputs:
@@ -137,7 +163,7 @@ def _held_to(questions: Benchmark, rows: Sequence[Prediction], empty: Outputs) -
     by_id = {}
     unknown = []
     for row in rows:
-        id = ids.get(row.id) or ids.get(_without_suffix(row.id))
+        id = ids.get(_nfc(row.id)) or ids.get(_nfc(_without_suffix(row.id)))
         if id is None:
             unknown.append(row)
             continue
@@ -175,8 +201,15 @@ def require_same(one: Item, other: Item, names: tuple[str, str]) -> None:
 
 
 def _ids_in(known: Mapping[str, Item]) -> dict[str, str]:
-    """Ways to write an id -> the id: SAKURA's clips are called by file, and a copy may have another suffix."""
-    return {_without_suffix(id): id for id in known} | {id: id for id in known}
+    """Ways to write an id, in one Unicode form -> the id.
+
+    SAKURA's clips are called by file, and a copy may have another suffix.
+    """
+    return {_nfc(_without_suffix(id)): id for id in known} | {_nfc(id): id for id in known}
+
+
+def _nfc(id: str) -> str:
+    return unicodedata.normalize("NFC", id)
 
 
 def _without_suffix(id: str) -> str:
@@ -193,7 +226,7 @@ def _files(path: Path) -> list[Path]:
 
     if (path / SPEC).is_file():
         raise DataError(f"{path} is a run without its {ITEMS}", "copy the run's folder whole")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in (*SUFFIXES, SUFFIX))
     if not found:
         raise DataError(f"{path} is neither a run folder nor a folder of prediction files", "check the path")
     return found
@@ -202,32 +235,62 @@ def _files(path: Path) -> list[Path]:
 def _rows(file: Path, reading: Reading) -> Iterator[Prediction]:
     if reading.benchmark in (None, "sakura") and is_sakura_results(file):
         for place, item, output in sakura_rows(file):
-            yield Prediction(place, item.id, item, output, has_key=True)
+            yield Prediction(place, item.id, item, output, has_key=True, log="SAKURA results")
         return
     if reading.benchmark == "sakura":
         raise DataError(f"{file} is none of SAKURA's result files", 'they hold {"attribute", "type", "results"}')
-    for line, row in read_table(file).rows:
+    if is_inspect_log(file):
+        for line, (place, row) in enumerate(inspect_rows(file), start=1):
+            yield _placed(row, line, place, INSPECT_LOG, reading)
+        return
+    log, prepared = None, None
+    for line, row_or_fault in read_table(file).rows:
         place = f"{file}:{line}"
-        try:
-            if isinstance(row, DataError):
-                raise row
-            yield _prediction(row, line, place, reading)
-        except DataError as error:
-            raise DataError(f"{place}: {error.message}", error.hint) from None
+        if isinstance(row_or_fault, DataError):
+            raise DataError(f"{place}: {row_or_fault.message}", row_or_fault.hint)
+        row = row_or_fault
+        if prepared is None:
+            log = log_of(row)
+            prepared = log.prepared(file) if log else _as_it_is
+        yield _placed(prepared(row), line, place, log, reading)
 
 
-def _prediction(row: Row, line: int, place: str, reading: Reading) -> Prediction:
-    layout = _LAYOUTS[reading.benchmark]
-    holds_question = any(row.get(key) is not None for key in layout.answer)
-    if reading.questions is not None and not holds_question:
-        id = _bare_id(row, layout.id)
-        return Prediction(place, id, None, output_of(row, id, reading.key), has_key(row, reading.key))
+def _as_it_is(row: Row) -> Row:
+    return row
+
+
+def _placed(row: Row, line: int, place: str, log: Log | None, reading: Reading) -> Prediction:
     try:
-        item = item_of(row, line, layout)
+        return _prediction(row, line, place, log, reading)
     except DataError as error:
-        hint = f"{error.hint}; {GIVE_DATA}" if reading.questions is None else error.hint
-        raise DataError(error.message, hint) from None
-    return Prediction(place, item.id, item, output_of(row, item.id, reading.key), has_key(row, reading.key))
+        raise DataError(f"{place}: {error.message}", error.hint) from None
+
+
+def _prediction(row: Row, line: int, place: str, log: Log | None, reading: Reading) -> Prediction:
+    keys, said, key, name = reading.keys, row, reading.keys.reply, log.name if log else None
+    if log is not None:
+        layout, own = LAYOUT, log.as_own(row)
+        said, key = (own, REPLY) if key is None else (row, key)
+    elif reading.benchmark is None and not _is_whole(row):
+        layout, own, name = replace(LAYOUT, numbered=reading.alone), usual_row(row, line, keys), ROWS
+    else:
+        layout, own = _LAYOUTS[reading.benchmark], row
+    own = completed(own, row, keys, layout)
+    there = has_key(said, key)
+    if reading.questions is not None and not any(own.get(name) is not None for name in layout.answer):
+        id = _bare_id(own, layout.id)
+        return Prediction(place, id, None, output_of(said, id, key), there, name)
+    try:
+        item = item_of(own, line, layout)
+    except DataError as error:
+        hints = (error.hint, log.hint if log else None, GIVE_DATA if reading.questions is None else None)
+        raise DataError(error.message, "; ".join(hint for hint in hints if hint)) from None
+    return Prediction(place, item.id, item, output_of(said, item.id, key), there, name)
+
+
+def _is_whole(row: Row) -> bool:
+    """Whether a row has all that a question needs under its own keys, so that nothing is guessed."""
+    return all(any(row.get(key) is not None for key in keys) for keys in _WHOLE)
 
 
 def _bare_id(row: Row, keys: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.sakura import HOPS, TRACKS, split_choices
-from lalm_agent.eval.benchmarks.tables import Row, parse_json, read_bytes, utf8
+from lalm_agent.eval.benchmarks.tables import Row, is_json_lines, parse_json, read_bytes, utf8
 from lalm_agent.eval.items import MODALITY, Item
 from lalm_agent.eval.outputs import Output
 from lalm_agent.eval.reading.prediction_rows import output_of
@@ -26,7 +26,7 @@ def is_sakura_results(file: Path) -> bool:
     with file.open("rb") as opened:
         if not opened.read(64).removeprefix(_BOM).lstrip().startswith(b"{"):
             return False
-    return "results" in _load(file)
+    return not is_json_lines(read_bytes(file)) and "results" in _load(file)
 
 
 def sakura_rows(file: Path) -> Iterator[tuple[str, Item, Output]]:

@@ -24,6 +24,9 @@ from string import ascii_uppercase
 from lalm_agent.eval.grade import Grade, Outcome, outcome_of, unanswered
 from lalm_agent.eval.items import Item
 
+READS_LETTERS = ("lmms", "lmms-mmar")
+WITHOUT_LETTER = ("no_letter", "letter_after_d")
+"""Scorers of this kind, and their rules for replies without a letter that they read."""
 _ENDS = ",.!?;:'"
 _MMAU_LETTERS = "ABCD"
 _LONG_WORDS = 5

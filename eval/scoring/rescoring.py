@@ -6,7 +6,7 @@ of Qwen2-Audio-7B-Instruct on MMAU test-mini have been reported anywhere from 44
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from lalm_agent.eval.grade import (
@@ -22,6 +22,15 @@ from lalm_agent.eval.grade import (
 )
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Outputs
+from lalm_agent.eval.scoring.treatment import (
+    Share,
+    Treatment,
+    applies,
+    letter_note,
+    letters_found,
+    shares,
+    treatments,
+)
 from lalm_agent.records import AbstentionKind
 
 
@@ -35,6 +44,8 @@ class ScorerFigures:
         nothing about the replies. bounds: what it can still become, (correct / n, (correct + unscored) / n).
     unanswerable: outcomes of the questions that have no right answer, outside n.
     rules: how many grades each of the scorer's rules decided, over all questions.
+    shares: the outcomes, and `off_list` among the unparsed, with intervals; empty where n is 0.
+    applies: False for a rule that reads letters over replies that have hardly any.
     """
 
     name: str
@@ -46,6 +57,8 @@ class ScorerFigures:
     bounds: tuple[float, float] | None
     unanswerable: Mapping[Outcome, int]
     rules: Mapping[str, int]
+    shares: Mapping[str, Share]
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +89,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """What came of it. `lowest` and `highest` are among the accuracies that are defined; None where none is.
+    """What came of it.
 
-    warnings: of what the replies say.
+    lowest, highest: of the accuracies that are defined and whose scorers apply; None where there is none.
+    warnings: of what the replies say, and of scorers that say little about them.
     """
 
     name: str
@@ -88,6 +102,7 @@ class Rescoring:
     scorers: tuple[ScorerFigures, ...]
     lowest: float | None
     highest: float | None
+    treatments: tuple[Treatment, ...]
     pairs: tuple[Agreement, ...]
     disagreements: tuple[Disagreement, ...]
     warnings: tuple[str, ...] = ()
@@ -107,11 +122,20 @@ def rescore(
     for scorer in {scorer.name: scorer for scorer in scorers}.values():
         grades[scorer.name] = grades_of(scorer, items, given)
         each(scorer)
-    figures = tuple(_figures(name, items, graded) for name, graded in grades.items())
-    known = [figure.accuracy for figure in figures if figure.accuracy is not None]
-    unanswerable = sum(not item.answerable for item in items)
     by_rule = grades.get(RuleScorer.name) or grades_of(RuleScorer(), items, given)
+    letters = letters_found(by_rule, grades)
+    figures = tuple(
+        replace(
+            _figures(name, items, graded),
+            shares=shares(outputs, items, graded, by_rule),
+            applies=name not in letters or applies(*letters[name]),
+        )
+        for name, graded in grades.items()
+    )
+    known = [figure.accuracy for figure in figures if figure.accuracy is not None and figure.applies]
+    unanswerable = sum(not item.answerable for item in items)
     missing = None if outputs.without_sound else missing_clip_warning(by_rule)
+    notes = (missing, *(letter_note(name, *found) for name, found in letters.items()))
     return Rescoring(
         name=outputs.name,
         n=len(items) - unanswerable,
@@ -120,9 +144,10 @@ def rescore(
         scorers=figures,
         lowest=min(known, default=None),
         highest=max(known, default=None),
+        treatments=treatments(items, by_rule, grades),
         pairs=tuple(agreement((one, grades[one]), (other, grades[other])) for one, other in combinations(grades, 2)),
         disagreements=_disagreements(items, replies, grades),
-        warnings=(missing,) if missing else (),
+        warnings=tuple(note for note in notes if note),
     )
 
 
@@ -161,6 +186,7 @@ def _figures(name: str, items: Sequence[Item], grades: Sequence[Grade]) -> Score
         bounds=(correct / n, (correct + unscored) / n) if n else None,
         unanswerable={outcome: unanswerable[outcome] for outcome in OUTCOMES},
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
+        shares={},
     )
 
 

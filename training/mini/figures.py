@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, ratio
 from lalm_agent.eval.metrics.estimate import Interval
-from lalm_agent.eval.metrics.intervals import bootstrap_cells, percentile_interval
-from lalm_agent.training.mini.score import wilson
+from lalm_agent.eval.metrics.intervals import bootstrap_cells, percentile_interval, share_intervals
 
 RESAMPLES, SEED = 2000, 0
 """Of the clip bootstrap; those of `lalm-agent score`."""
@@ -99,20 +98,12 @@ def markdown(rows: Iterable[Row]) -> list[str]:
 
 
 def share(hits: Bools, clips: Clips) -> Figure:
-    """The share of hits (n,), each about a clip (n,).
-
-    Wilson where every question has a clip of its own. Otherwise the bootstrap over clips, except that a share of 0 or
-    1, of which resamples tell nothing, has the Wilson interval of as many clips.
-    """
-    n, found = len(hits), int(hits.sum())
+    """The share of hits (n,), each about a clip (n,), with the interval of `share_intervals`."""
+    n = len(hits)
     if not n:
         return Figure(None, None, None, 0)
-    n_clips = len(np.unique(clips))
-    if n_clips == n or found in (0, n):
-        low, high = wilson(found * n_clips // n, n_clips)
-        return Figure(found / n, low, high, n)
-    drawn = bootstrap_cells(hits.astype(np.int64), 2, clips, RESAMPLES, SEED)
-    return _figure(found / n, percentile_interval(ratio(drawn[:, 1], drawn.sum(axis=1))), n)
+    low, high = share_intervals(hits.astype(np.int64), 2, clips, RESAMPLES, SEED)[1]
+    return Figure(int(hits.sum()) / n, low, high, n)
 
 
 def difference(hits: Bools, first: Bools, clips: Clips) -> Figure:

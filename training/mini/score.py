@@ -1,10 +1,9 @@
 """Counting: shares with their chance level and 95 % Wilson interval, as plain lines."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_Z = 1.959964
+from lalm_agent.eval.metrics.intervals import wilson
 
 
 @dataclass(slots=True)
@@ -20,14 +19,6 @@ class Tally:
         self.n += 1
         self.hits += hit
         self.chance += chance
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
-    share, square = hits / n, _Z * _Z
-    centre = (share + square / (2 * n)) / (1 + square / n)
-    half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def table(title: str, rows: Mapping[str, Tally]) -> list[str]:

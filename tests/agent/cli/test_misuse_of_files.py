@@ -62,7 +62,7 @@ DATA = {
     "header.csv": "header.csv holds no questions",
     "bytes.json": "bytes.json:2 is not UTF-8",
     "text.txt": "text.txt",
-    ".": ". is no .jsonl, .json, .csv file",
+    ".": ". is no .jsonl, .json, .csv, .tsv, .xlsx file",
     "hf:": "hf: names no data set",
 }
 
@@ -81,7 +81,7 @@ OUTPUTS = {
     "none": "none does not exist",
     "none.json": "none.json does not exist",
     "other": "share no question",
-    "text.txt": "text.txt is no .jsonl, .json, .csv file",
+    "text.txt": "text.txt is no .jsonl, .json, .csv, .tsv, .xlsx file",
     "empty": "empty is neither a run folder nor a folder of prediction files",
     "empty.json": "empty.json is empty",
     "broken.json": "broken.json: not JSON",

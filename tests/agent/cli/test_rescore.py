@@ -236,3 +236,43 @@ def test_rescoring_without_a_model_loads_nothing_heavy(predictions: Path, tmp_pa
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].split() == ["LOADED"]
+
+
+def test_a_log_of_another_harness_becomes_a_table_in_one_command(tmp_path: Path, capsys: Capture) -> None:
+    prompt = "Which animal is heard?\nA. dog\nB. cat"
+    rows = [
+        {"doc_id": n, "target": "dog", "input": prompt, "filtered_resps": [reply], "doc_hash": "0"}
+        for n, reply in enumerate(["dog", "cat", "I don't know", ""])
+    ]
+    path = tmp_path / "20260101_samples_mmau.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert run(["rescore", str(path), "--with", "rule,mmau,lmms"]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("read as: lmms-eval samples") == 1
+    assert "1  25.0 (4.6 to 69.9)" in out
+    assert "off-list" in out
+    assert "1 refusals" in out
+    assert "as published, mmau counts both as wrong" in out
+    assert "warning: lmms does not apply" in err
+    found = rescored(capsys, path, "--with", "rule,lmms")
+    rule, lmms = found["scorers"]
+    share = rule["shares"]["correct"]
+    assert (share["n"], share["share"]) == (1, 0.25)
+    assert (share["low"], share["high"]) == pytest.approx((0.0456, 0.6994), abs=1e-3)
+    assert (rule["applies"], lmms["applies"]) == (True, False)
+    assert found["treatments"][0]["read_as"] == "abstained"
+    assert found["treatments"][0]["counts"]["abstained"] == 1
+    assert found["facts"]["layout"] == "lmms-eval samples"
+    assert [text for text in found["warnings"] if "does not apply" in text]
+
+
+def test_keys_by_name(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"Q": "Which?", "opts": ["dog", "cat"], "truth": "B", "said": "cat"}) + "\n", "utf-8")
+    keys = ["--choices-key", "opts", "--gold-key", "truth"]
+    for name in ("--reply-key", "--key"):
+        assert rescored(capsys, path, name, "said", *keys)["scorers"][0]["counts"]["correct"] == 1
+    assert run(["rescore", str(path), *keys]) == 2
+    err = capsys.readouterr().err
+    assert "--reply-key" in err
+    assert len(err.splitlines()) == 2

@@ -111,7 +111,7 @@ def test_choices_of_the_hub(tmp_path: Path, changes: dict[str, Any], choices: tu
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"answer": "B"}, "the answer 'B' is none of the choices"),
+        ({"answer": "E"}, "the answer 'E' is none of the choices"),
         ({"other_attributes": "{"}, "`other_attributes` is not JSON"),
         ({"other_attributes": "[]"}, "`other_attributes` is no JSON object"),
         ({"context": {"bytes": None, "path": "/etc/hostname"}}, "outside the audio root"),

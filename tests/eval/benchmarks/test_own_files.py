@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks import load_benchmark
-from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.benchmarks.missing import missing_audio
+from lalm_agent.eval.items import Benchmark, Item, audio_file
 
 ROW = {"audio": "a.wav", "question": "What is it?", "choices": ["cat", "dog"], "answer": "dog"}
+TABS = 'audio\tquestion\tchoices\tanswer\n' + 'a.wav\tIs it 1,5 s?\t["cat", "dog"]\tdog\n' * 2
 SYNTH = {
     "id": "dev-0-000001",
     "audio_id": "./audio/dev-0-000001.wav",
@@ -170,9 +173,62 @@ def test_csv(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("own.json", '{"audio": "a.wav", "question": "Q?", "choices": ["cat", "dog"], "answer": "dog"}\n' * 2),
+        ("own.jsonl", json.dumps([ROW, ROW])),
+        ("own.jsonl", json.dumps([ROW, ROW], indent=2)),
+        ("own.json", json.dumps({"data": [ROW, ROW]})),
+        ("own.csv", TABS.replace("\t", ";")),
+        ("own.csv", TABS.replace("\t", ";").replace('"', "'")),
+        ("own.csv", TABS),
+        ("own.tsv", TABS),
+    ],
+)
+def test_the_bytes_decide_where_the_suffix_is_at_odds_with_them(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    loaded = load_benchmark(str(tmp_path / name))
+    assert loaded.faults == ()
+    assert [(item.choices, item.gold) for item in loaded.items] == [(("cat", "dog"), "dog")] * 2
+
+
+def test_a_cell_too_many_names_the_separator(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("audio;question;answer\na.wav;Q;x;dog\n", "utf-8")
+    (fault,) = load_benchmark(str(tmp_path / "own.csv")).faults
+    assert "quote cells that hold semicolons" in fault.reason
+
+
+@pytest.mark.parametrize("answer", ["(B) dog", "dog", "B", "(B)"])
+def test_labelled_choices_are_read_without_their_labels_and_noted(tmp_path: Path, answer: str) -> None:
+    loaded = load_jsonl(tmp_path, {**ROW, "choices": ["(A) cat", "(B) dog"], "answer": answer})
+    (item,) = loaded.items
+    assert (item.choices, item.gold) == (("cat", "dog"), "dog")
+    assert [note.reason for note in loaded.notes] == ["the choices carry labels, which are left out"]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_clip_whose_name_is_in_another_unicode_form_is_there(tmp_path: Path, forms: tuple[str, str]) -> None:
+    on_disk, in_data = (unicodedata.normalize(form, "caf\u00e9/\u00fcber.wav") for form in forms)
+    clip = tmp_path / on_disk
+    clip.parent.mkdir()
+    clip.write_bytes(b"x")
+    loaded = load_jsonl(tmp_path, {**ROW, "audio": in_data}, {**ROW, "audio": "\u00e9.wav"})
+    assert [fault.file for fault in missing_audio(loaded)] == ["\u00e9.wav"]
+    assert audio_file(tmp_path, in_data) == clip.resolve()
+
+
+def test_a_link_out_of_the_root_is_refused_in_any_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret.wav").write_bytes(b"x")
+    (tmp_path / "root" / "e\u0301.wav").symlink_to(tmp_path / "secret.wav")
+    with pytest.raises(DataError, match="outside the audio root"):
+        audio_file(tmp_path / "root", "\u00e9.wav")
+
+
 def test_the_suffix_decides(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(UsageError, match=r"no .jsonl, .json, .csv file"):
+    with pytest.raises(UsageError, match=r"no .jsonl, .json, .csv, .tsv, .xlsx file"):
         load_benchmark(str(tmp_path / "x.txt"))
     with pytest.raises(DataError, match="does not exist"):
         load_benchmark(str(tmp_path / "x.jsonl"))

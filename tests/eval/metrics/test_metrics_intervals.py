@@ -21,6 +21,8 @@ from lalm_agent.eval.metrics.intervals import (
     bootstrap_transitions,
     paired_difference,
     percentile_interval,
+    share_intervals,
+    wilson,
 )
 from lalm_agent.eval.metrics.reliability import acc
 from lalm_agent.eval.metrics.rgi import Convention, rgi
@@ -200,3 +202,25 @@ def test_100_000_questions_take_well_under_a_second_each() -> None:
     assert t.shape == (2000, 5, 5)
     # About 0.15 s on one core; the bound leaves room for a busy machine.
     assert used < 2.0
+
+
+def test_wilsons_interval_of_known_cases() -> None:
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0, 5)[0] == pytest.approx(0.0)
+    assert wilson(5, 5)[1] == pytest.approx(1.0)
+
+
+def test_shares_have_wilsons_interval_where_each_question_has_a_clip() -> None:
+    cells = np.array([0, 0, 0, 2])
+    assert share_intervals(cells, 3, np.arange(4), 100, 0) == (wilson(3, 4), wilson(0, 4), wilson(1, 4))
+
+
+def test_shares_of_questions_that_share_clips_move_together() -> None:
+    """Forty clips with ten questions each, all alike within a clip: as good as forty questions."""
+    clips = np.repeat(np.arange(40), 10)
+    cells = (clips < 20).astype(np.int64)
+    wide, none = share_intervals(cells, 3, clips, 2000, 0)[1:]
+    narrow = wilson(200, 400)
+    assert wide == pytest.approx(wilson(20, 40), abs=0.03)
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+    assert none == wilson(0, 40)

@@ -30,7 +30,7 @@ def test_two_keys_that_differ_need_a_decision() -> None:
     row = {"model_output": "dog", "model_prediction": "cat"}
     with pytest.raises(DataError, match="differ") as error:
         output_of(row, "q")
-    assert "--key" in str(error.value.hint)
+    assert "--reply-key" in str(error.value.hint)
     assert output_of(row, "q", "model_prediction").text == "cat"
 
 

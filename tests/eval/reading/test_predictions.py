@@ -99,11 +99,11 @@ def test_null_and_a_missing_key_are_no_reply_and_an_empty_text_is_one(write: Wri
 
 
 def test_a_file_without_any_known_key_says_so(write: Write) -> None:
-    path = write("p.json", mmau_rows(reply="dog"))
+    path = write("p.json", mmau_rows(said="dog"))
     with pytest.raises(DataError, match="model_output or model_prediction or answer_prediction") as error:
         read_outputs(path, "mmau")
-    assert "--key" in str(error.value.hint)
-    assert read_outputs(path, "mmau", key="reply").by_id["q0"].text == "dog"
+    assert "--reply-key" in str(error.value.hint)
+    assert read_outputs(path, "mmau", key="said").by_id["q0"].text == "dog"
 
 
 def test_an_id_that_is_there_twice_is_an_error_with_file_and_line(write: Write) -> None:

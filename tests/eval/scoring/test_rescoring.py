@@ -1,7 +1,7 @@
 """Several scorers over the same replies: counts, range, agreement, disagreements."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.metrics.intervals import wilson
 from lalm_agent.eval.outputs import Output, Outputs
 from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.rescoring import agreement, rescore
@@ -135,3 +136,62 @@ def test_an_answer_that_was_held_back_is_an_abstention_by_every_scorer() -> None
     by_id = {"a": Output("a", "dog", withheld=True), "b": Output("b", "dog")}
     found = rescore(outputs("ab", by_id=by_id), [make_scorer("rule"), make_scorer("mmau")])
     assert [(s.counts[C], s.kinds["not_confident"]) for s in found.scorers] == [(1, 1), (1, 1)]
+
+
+def test_shares_have_intervals_and_clips_move_together() -> None:
+    found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A)])
+    (x,) = found.scorers
+    assert list(x.shares) == ["correct", "wrong", "abstained", "unparsed", "failed", "off_list"]
+    # One clip, of which nothing is known but its own shares: no resample differs from it.
+    assert (x.shares["correct"].n, x.shares["correct"].share, x.shares["correct"].low) == (2, 0.5, 0.5)
+    apart = tuple(replace(item, audio=f"{item.id}.wav") for item in outputs("abcd").items)
+    found = rescore(replace(outputs("abcd"), items=apart), [fixed("x", "abcd", C, C, W, A)])
+    share = found.scorers[0].shares["correct"]
+    assert (share.low, share.high) == wilson(2, 4)
+
+
+def test_an_unanswerable_question_has_no_share() -> None:
+    assert rescore(outputs("a", None), [fixed("x", "a", A)]).scorers[0].shares == {}
+
+
+def test_replies_off_the_list_are_counted_among_the_unparsed() -> None:
+    found = rescore(outputs("abc"), [Fixed("rule", dict(zip("abc", (U, U, W), strict=True)), "off_list")])
+    shares = found.scorers[0].shares
+    assert (shares["unparsed"].n, shares["off_list"].n, shares["wrong"].n) == (2, 2, 1)
+    assert found.treatments == ()
+
+
+def test_what_scorers_make_of_refusals_and_off_list_answers() -> None:
+    class Parser(Fixed):
+        def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
+            return [Grade(C, "dog", "x"), Grade(A, None, "x"), Grade(A, None, "x"), Grade(U, None, "off_list")]
+
+    found = rescore(outputs("abcd"), [Parser("rule", {}), fixed("other", "abcd", C, C, W, W)])
+    refusals, off = found.treatments
+    assert [one.shares["off_list"].n for one in found.scorers] == [1, 0]
+    assert (refusals.read_as, refusals.scorer, refusals.n) == ("abstained", "other", 2)
+    assert refusals.counts == {C: 1, W: 1, A: 0, U: 0, F: 0}
+    assert (off.read_as, off.n, off.counts[W]) == ("off_list", 1, 1)
+
+
+def test_a_refusal_with_an_article_is_an_answer_by_letter() -> None:
+    by_id = {"a": Output("a", "I hear no sound, not even that of A dog"), "b": Output("b", "IDK")}
+    (refusals,) = rescore(outputs("ab", by_id=by_id), [fixed("rule", "ab", A, A), make_scorer("lmms")]).treatments
+    assert (refusals.scorer, refusals.n, refusals.counts[C], refusals.counts[A]) == ("lmms", 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("replies", "applies", "said"),
+    [
+        (["dog"] * 9, False, "lmms does not apply: it is a rule for replies in letters, and 0 of the 9 replies"),
+        (["A", *["dog"] * 8], True, "lmms is a rule for replies in letters, and 1 of the 9 replies"),
+        (["A"] * 5 + ["dog"] * 4, True, None),
+        (["IDK"] * 9, True, None),
+    ],
+)
+def test_a_letter_rule_over_texts_is_said_not_to_apply(replies: list[str], applies: bool, said: str | None) -> None:
+    by_id = {id: Output(id, text) for id, text in zip("abcdefghi", replies, strict=True)}
+    found = rescore(outputs("abcdefghi", by_id=by_id), [make_scorer("rule"), make_scorer("lmms")])
+    assert found.scorers[1].applies is applies
+    assert (found.lowest == found.highest) is (not applies or replies[0] == "IDK")
+    assert [note[: len(said or "")] for note in found.warnings] == ([said] if said else [])

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from lalm_agent import prompts
+from lalm_agent.eval.metrics.intervals import wilson
 from lalm_agent.records import Method
 from lalm_agent.training.mini import evaluate
 from lalm_agent.training.mini.asking import replies_to
 from lalm_agent.training.mini.exam import Asked, make_exam
-from lalm_agent.training.mini.score import Tally, table, wilson
+from lalm_agent.training.mini.score import Tally, table
 from lalm_agent.training.synth.levels import Level
 from lalm_agent.training.synth.records import Split, SynthQuestion
 

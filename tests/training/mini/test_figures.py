@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
+from lalm_agent.eval.metrics.intervals import wilson
 from lalm_agent.training.mini.figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
-from lalm_agent.training.mini.score import wilson
 
 
 def bools(text):
