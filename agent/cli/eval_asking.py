@@ -13,7 +13,6 @@ from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import Plan
 from lalm_agent.eval.runs.progress import Progress, Tally
-from lalm_agent.eval.runs.provenance import now, source_state, versions
 from lalm_agent.eval.runs.run import Asker, Dropped, ask_all
 from lalm_agent.eval.runs.spec import Session
 from lalm_agent.eval.runs.store import AnswerLog
@@ -114,15 +113,7 @@ def _threads(report: Report, agent: Any) -> int:
 
 
 def _session(agent: Any, report: Report) -> Session:
-    from lalm_agent.cli.evaluating import command_line
-
-    commit, dirty = source_state()
-    return Session(
-        started=now(),
-        command=command_line(),
-        versions=versions(),
-        commit=commit,
-        dirty=dirty,
+    return Session.starting(
         device=report.device,
         batch_size=report.wanted.batch_size,
         concurrency=_threads(report, agent),

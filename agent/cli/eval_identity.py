@@ -8,21 +8,21 @@ from lalm_agent.models.base import ModelSpec
 
 if TYPE_CHECKING:
     from lalm_agent.cli.eval_flags import EvalOptions
-    from lalm_agent.eval.runs.spec import Identity
+    from lalm_agent.eval.runs.spec import RunIdentity
 
 _NOT_LOADED = "not loaded"
 
 
-def identity_of(agent: Any, wanted: "EvalOptions", benchmark: Benchmark, given: Mapping[str, str]) -> "Identity":
+def identity_of(agent: Any, wanted: "EvalOptions", benchmark: Benchmark, given: Mapping[str, str]) -> "RunIdentity":
     """All that decides the answers and is known without loading the model.
 
     agent: an `Agent`. given: node -> what stands in for its tool.
     """
-    from lalm_agent.eval.runs.spec import DataIdentity, Identity
+    from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity
     from lalm_agent.prompts import prompt_hashes
 
     config, decoding = agent.config, agent.decoding
-    return Identity.model_validate(
+    return RunIdentity.model_validate(
         {
             "model": config.model,
             "revision": None,
@@ -51,7 +51,7 @@ def identity_of(agent: Any, wanted: "EvalOptions", benchmark: Benchmark, given: 
     )
 
 
-def loaded_identity(identity: "Identity", spec: ModelSpec) -> "Identity":
+def loaded_identity(identity: "RunIdentity", spec: ModelSpec) -> "RunIdentity":
     """The same with what only the loaded model knows."""
     info = spec.info
     return identity.model_copy(

@@ -14,7 +14,7 @@ from lalm_agent.terminal import printable
 if TYPE_CHECKING:
     from lalm_agent.cli.eval_flags import EvalOptions
     from lalm_agent.eval.runs.folder import RunFolder
-    from lalm_agent.eval.runs.spec import Identity
+    from lalm_agent.eval.runs.spec import RunIdentity
 
 
 def say(text: str) -> None:
@@ -27,7 +27,7 @@ class Report:
     """What is said about a run. `device`: where the model is."""
 
     wanted: "EvalOptions"
-    identity: "Identity"
+    identity: "RunIdentity"
     plan: Plan
     device: str
 

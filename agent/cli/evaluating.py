@@ -1,6 +1,5 @@
 """What `lalm-agent eval` does, step by step; everything is checked before a model is loaded."""
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
-from lalm_agent.eval.runs.spec import Identity
+from lalm_agent.eval.runs.spec import RunIdentity
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import Method
 
@@ -34,8 +33,8 @@ def evaluate_data(flags: dict[str, Any], wanted: EvalOptions) -> int:
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
     """
     config = _config(flags, wanted)
+    from lalm_agent.artefacts import MismatchError
     from lalm_agent.eval.benchmarks import load_benchmark
-    from lalm_agent.eval.runs.folder import MismatchError
 
     benchmark = load_benchmark(wanted.data, wanted.data_file, wanted.audio_root)
     if wanted.dry_run:
@@ -87,7 +86,7 @@ def run_folder(
     benchmark: Benchmark,
     stack: ExitStack,
     model: Any = None,
-    speaking: Callable[[EvalOptions, Identity, Plan, str], Report] = Report,
+    speaking: Callable[[EvalOptions, RunIdentity, Plan, str], Report] = Report,
 ) -> int:
     """Ask what is left of a run folder; the exit code.
 
@@ -178,8 +177,3 @@ def silent_folder(stack: ExitStack) -> Path:
 def stopwatch() -> float:
     """Seconds on a clock that only goes forward."""
     return time.monotonic()
-
-
-def command_line() -> tuple[str, ...]:
-    """The command as it was typed, without the folder of the program."""
-    return (Path(sys.argv[0]).name, *sys.argv[1:])

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lalm_agent.artefacts import Journal, now, read_lines
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.eval.journal import Journal, read_lines
-from lalm_agent.eval.runs.provenance import now
 from lalm_agent.settings import FIELDS, PREFIX
 from lalm_agent.training.reproduce import journal
 from lalm_agent.training.reproduce.layout import PaperFolder

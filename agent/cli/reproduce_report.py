@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lalm_agent.artefacts import SPEC, read_lines, source_state, versions, write_whole
 from lalm_agent.cli.idk_plot import write_plot
 from lalm_agent.cli.idk_scoring import graded
 from lalm_agent.errors import DataError
-from lalm_agent.eval.journal import read_lines, write_whole
 from lalm_agent.eval.reading.predictions import read_run
-from lalm_agent.eval.runs.provenance import source_state, versions
 from lalm_agent.eval.runs.spec import RunSpec, read_spec
-from lalm_agent.eval.runs.store import SPEC
 from lalm_agent.eval.scoring.arrays import Resampling
 from lalm_agent.eval.scoring.pairing import Grading, study
 from lalm_agent.eval.scoring.schema import Report

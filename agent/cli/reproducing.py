@@ -10,9 +10,9 @@ from typing import Any
 
 import typer
 
+from lalm_agent.artefacts import command_line
 from lalm_agent.cli import options
 from lalm_agent.cli.eval_report import say
-from lalm_agent.cli.evaluating import command_line
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.terminal import printable
@@ -50,8 +50,8 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
         PartFailed: a part failed; the same command goes on from there.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
+    from lalm_agent.artefacts import MismatchError
     from lalm_agent.cli.reproduce_parts import finished, run_parts, shown
-    from lalm_agent.eval.runs.folder import MismatchError
 
     work = _work(given)
     if given["dry_run"]:
@@ -214,8 +214,8 @@ def _weights(model: str) -> str | None:
 
 
 def _report(work: Work, as_json: bool) -> int:
+    from lalm_agent.artefacts import write_whole
     from lalm_agent.cli.reproduce_report import found_in
-    from lalm_agent.eval.journal import write_whole
     from lalm_agent.training.reproduce.report import as_markdown
 
     found = found_in(work, " ".join(command_line()))

@@ -53,8 +53,8 @@ def train(
 
 
 def _run(given: dict[str, Any]) -> int:
+    from lalm_agent.artefacts import MismatchError
     from lalm_agent.cli.eval_report import say
-    from lalm_agent.eval.runs.folder import MismatchError
     from lalm_agent.training.lora import launching, run
 
     request = _request(given)
@@ -74,7 +74,7 @@ def _run(given: dict[str, Any]) -> int:
 
 
 def _request(given: dict[str, Any]) -> "TrainRequest":
-    from lalm_agent.cli.evaluating import command_line
+    from lalm_agent.artefacts import command_line
     from lalm_agent.training.lora.recipe import TARGETS, make_recipe, preset_of
     from lalm_agent.training.lora.run import TrainRequest
 

@@ -11,13 +11,12 @@ from typing import Any
 import typer
 from filelock import FileLock, Timeout
 
+from lalm_agent.artefacts import MismatchError, write_whole
 from lalm_agent.cli.eval_report import say
 from lalm_agent.cli.transfer_study import Study, prepare, study_folder_is_free
 from lalm_agent.cli.transfer_worker import Finished, StudyWorker
 from lalm_agent.cli.transfer_workers import run_tasks
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.journal import write_whole
-from lalm_agent.eval.runs.folder import MismatchError
 from lalm_agent.eval.runs.progress import duration
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Pace, Part

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.cli.idk_building import clip_root, described, require_trainable, source_of
 from lalm_agent.cli.idk_scoring import Graded, graded
 from lalm_agent.cli.transfer_worker import Questions
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.plan import Wanted, check_clips, make_plan
 from lalm_agent.hints import did_you_mean
 from lalm_agent.records import Method

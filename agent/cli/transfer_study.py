@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from lalm_agent.artefacts import command_line, now, source_state, versions
 from lalm_agent.cli import options
 from lalm_agent.cli.eval_report import say
-from lalm_agent.cli.evaluating import command_line
 from lalm_agent.cli.transfer_data import (
     BankData,
     Sets,
@@ -24,7 +24,6 @@ from lalm_agent.cli.transfer_data import (
 from lalm_agent.cli.transfer_worker import Questions, Setup
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.runs.provenance import now, source_state, versions
 from lalm_agent.eval.runs.spec import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method

@@ -29,7 +29,7 @@ from lalm_agent.training.transfer.running import probe_path, run_path
 
 if TYPE_CHECKING:
     from lalm_agent.eval.runs.folder import RunFolder
-    from lalm_agent.eval.runs.spec import Identity
+    from lalm_agent.eval.runs.spec import RunIdentity
     from lalm_agent.models.transformers_lalm import TransformersLALM
     from lalm_agent.training.lora.network import Base
 
@@ -163,7 +163,7 @@ class StudyWorker:
         self._base.checkpoint.adapters.drop()
         told: list[str] = []
 
-        def quiet(wanted: EvalOptions, identity: "Identity", plan: Plan, device: str) -> Report:
+        def quiet(wanted: EvalOptions, identity: "RunIdentity", plan: Plan, device: str) -> Report:
             return _Quiet(wanted, identity, plan, device, told)
 
         with ExitStack() as stack:

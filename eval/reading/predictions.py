@@ -100,8 +100,9 @@ def read_run(folder: Path) -> Outputs:
     Raises:
         DataError: the run is damaged.
     """
+    from lalm_agent.artefacts import SPEC
     from lalm_agent.eval.runs.spec import read_spec
-    from lalm_agent.eval.runs.store import SPEC, run_outputs
+    from lalm_agent.eval.runs.store import run_outputs
 
     outputs = run_outputs(folder)
     return replace(outputs, facts={"benchmark": read_spec(folder / SPEC).identity.data.name, **outputs.facts})
@@ -222,7 +223,8 @@ def _without_suffix(id: str) -> str:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from lalm_agent.eval.runs.store import ITEMS, SPEC
+    from lalm_agent.artefacts import SPEC
+    from lalm_agent.eval.runs.store import ITEMS
 
     if (path / SPEC).is_file():
         raise DataError(f"{path} is a run without its {ITEMS}", "copy the run's folder whole")

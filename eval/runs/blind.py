@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item, audio_file
-from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import AudioRef
 

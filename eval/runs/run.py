@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.errors import BudgetSpent, LalmError, PermanentBackendError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.stored import Asked, Heard, Key, StoredAnswer, stored, unheard
 from lalm_agent.eval.runs.trained import PretrainedError
 from lalm_agent.records import Answer, Failure, Status

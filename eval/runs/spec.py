@@ -4,15 +4,12 @@ The run's id is a hash of the identity. A run is resumed only where the identity
 number of draws is the exception: like the limit it says how much is asked, not what, and may grow.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lalm_agent.eval.versioned import read_versioned
+from lalm_agent.artefacts import Identity, Invocation, Record, read_record
 
 SCHEMA = 1
 """Version of the run folder's files. A reader refuses a newer one."""
@@ -22,21 +19,14 @@ TypeSource = Literal["model", "oracle"]
 ContentSource = Literal["model", "oracle", "none", "other"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-_FREE_TO_GROW = {"draws"}
-
-
-class DataIdentity(_Record):
+class DataIdentity(Record):
     """Which questions: `sha256` is over the bytes of the data files."""
 
     name: str
     sha256: str
 
 
-class Identity(_Record):
+class RunIdentity(Identity):
     """What decides the answers of a run.
 
     dtype: as loaded, because it changes answers; `auto` differs between a CPU and a GPU.
@@ -46,6 +36,9 @@ class Identity(_Record):
     type_source, content_source: `model`, or what was given in the place of the node's own work.
     draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
     """
+
+    free: ClassVar[frozenset[str]] = frozenset({"draws"})
+    when_loaded: ClassVar[frozenset[str]] = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 
     model: str
     revision: str | None
@@ -78,30 +71,23 @@ class Identity(_Record):
 
     @property
     def run_id(self) -> str:
-        """The first 16 hexadecimal digits of the sha256 of the identity, but for `draws`, as JSON with sorted keys."""
-        text = json.dumps(self.model_dump(mode="json", exclude=_FREE_TO_GROW), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """What the run is called: see `Identity.short_hash`."""
+        return self.short_hash
 
 
-class Session(_Record):
-    """One call of `eval` that worked on the run: provenance, free to change.
+class Session(Invocation):
+    """One call of `eval` that worked on the run.
 
-    started: UTC, ISO 8601. commit, dirty: of the checkout that the package was imported from; None outside of one.
     audio_root: the folder that clips were named from, as an absolute path; None where it was not recorded.
     """
 
-    started: str
-    command: tuple[str, ...]
-    versions: dict[str, str]
-    commit: str | None
-    dirty: bool | None
     device: str
     batch_size: int
     concurrency: int
     audio_root: str | None = None
 
 
-class Selection(_Record):
+class Selection(Record):
     """Which of the data's questions are in the run.
 
     limit: the first so many by `selection.order_key`; None for all.
@@ -115,7 +101,7 @@ class Selection(_Record):
     faulty: int = 0
 
 
-class RunSpec(_Record):
+class RunSpec(Record):
     """`spec.json`.
 
     data_version: what the data files are known as by their sha256, in words; None for files that nobody knows.
@@ -125,23 +111,10 @@ class RunSpec(_Record):
     schema_version: int = Field(default=SCHEMA, alias="schema")
     run_id: str
     created: str
-    identity: Identity
+    identity: RunIdentity
     data_version: str | None
     selection: Selection
     sessions: tuple[Session, ...]
-
-
-def differences(old: BaseModel, new: BaseModel) -> list[str]:
-    """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path.
-
-    The number of draws is none of them.
-    """
-    before, after = (_flat(one.model_dump(mode="json", exclude=_FREE_TO_GROW)) for one in (old, new))
-    return [
-        f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name, _ABSENT) != after.get(name, _ABSENT)
-    ]
 
 
 def read_spec(path: Path) -> RunSpec:
@@ -150,24 +123,4 @@ def read_spec(path: Path) -> RunSpec:
     Raises:
         DataError: it is not there, not of this form, or of a newer version.
     """
-    return read_versioned(path, RunSpec, SCHEMA, "give the folder of a run; its files are not to be changed by hand")
-
-
-_ABSENT = object()
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def _shown(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name, _ABSENT)
-    if value is _ABSENT or value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return read_record(path, RunSpec, "give the folder of a run; its files are not to be changed by hand")

@@ -17,16 +17,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from lalm_agent.artefacts import SPEC, Journal, json_line, read_lines, write_record, write_whole
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import Journal, json_line, read_lines, write_whole
 from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.runs.spec import RunSpec, read_spec
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer, answer_fields, answer_of, item_fields, item_of
-from lalm_agent.eval.versioned import versioned_text
 from lalm_agent.records import Method, Status
 
-SPEC, ITEMS, ANSWERS, LOCK = "spec.json", "items.jsonl", "answers.jsonl", "lock"
+ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
 SILENCE, RESPONSES = "silence", "responses.sqlite"
 
 
@@ -73,7 +72,7 @@ def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
 
 def write_spec(folder: Path, spec: RunSpec) -> None:
     """Write `spec.json`. Raises DataError where that fails."""
-    write_whole(folder / SPEC, versioned_text(spec).encode())
+    write_record(folder / SPEC, spec)
 
 
 def write_items(folder: Path, items: Iterable[Asked]) -> None:

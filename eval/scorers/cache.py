@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from lalm_agent.artefacts import Journal, read_lines
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.journal import Journal, read_lines
 from lalm_agent.records import ModelInfo
 
 

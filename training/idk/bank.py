@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lalm_agent.artefacts import SPEC, json_line
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import json_line
-from lalm_agent.eval.runs.spec import Identity, read_spec
-from lalm_agent.eval.runs.store import SPEC, is_run, read_answers, read_items
+from lalm_agent.eval.runs.spec import RunIdentity, read_spec
+from lalm_agent.eval.runs.store import is_run, read_answers, read_items
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer
 from lalm_agent.records import AudioType, Status
 
@@ -57,7 +57,7 @@ class Bank:
     """
 
     run_id: str
-    identity: Identity
+    identity: RunIdentity
     questions: tuple[Drawn, ...]
     audio_root: str | None = None
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.runs.spec import differences
 from lalm_agent.training.idk.bank import Bank
 from lalm_agent.training.idk.counting import Counted, is_idk
 
@@ -37,7 +36,7 @@ def require_blind_twin(bank: Bank, blind: Bank) -> None:
     if blind.identity.audio == "real":
         raise UsageError("the blind bank was sampled with the clips", "lalm-agent idk sample … --audio silence")
     other = blind.identity.model_copy(update={name: getattr(bank.identity, name) for name in _MAY_DIFFER})
-    fields = [line.partition(":")[0] for line in differences(bank.identity, other)]
+    fields = [line.partition(":")[0] for line in bank.identity.changes(other)]
     if fields:
         raise UsageError(
             f"the blind bank differs in more than the clip: {', '.join(fields)}",

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lalm_agent.artefacts import json_line, write_whole
 from lalm_agent.errors import DataError
-from lalm_agent.eval.journal import json_line, write_whole
 
 SCHEMA = 1
 """Version of the row and of the manifest. A reader refuses a newer one."""

@@ -20,10 +20,8 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from lalm_agent.artefacts import MismatchError, write_record
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.journal import write_whole
-from lalm_agent.eval.runs.folder import MismatchError
-from lalm_agent.eval.versioned import versioned_text
 from lalm_agent.training.lora.spec import Identity, TrainingSpec, read_spec
 
 SPEC, LOG, TENSORBOARD, CHECKPOINTS, LOCK, COMPLETE = (
@@ -94,7 +92,7 @@ class AdapterFolder:
     def begin(self, spec: TrainingSpec) -> None:
         """Write what is trained here. Raises StorageError where that fails."""
         self.spec = spec
-        write_whole(self.path / SPEC, versioned_text(spec).encode())
+        write_record(self.path / SPEC, spec)
 
     def last_checkpoint(self) -> tuple[Path | None, int]:
         """The newest whole checkpoint and its step; (None, 0) without one."""

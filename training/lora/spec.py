@@ -4,11 +4,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lalm_agent.eval.runs.provenance import now, source_state, versions
-from lalm_agent.eval.runs.spec import differences
-from lalm_agent.eval.versioned import read_versioned
+from lalm_agent.artefacts import Record, differences, now, read_record, source_state, versions
 from lalm_agent.training.lora.recipe import Recipe
 
 SCHEMA = 1
@@ -16,11 +14,7 @@ _PACKAGES = ("accelerate", "deepspeed", "safetensors", "tokenizers")
 _UNKNOWN_BEFORE_LOADING = ("revision", "weights_sha256", "dtype")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataIdentity(_Record):
+class DataIdentity(Record):
     """Which rows. sha256: over the file's bytes."""
 
     sha256: str
@@ -28,7 +22,7 @@ class DataIdentity(_Record):
     idk: int
 
 
-class Identity(_Record):
+class Identity(Record):
     """What decides the adapter.
 
     prompt: whose answering prompt, `baseline` or `agent`; prompts: sha256 of each prompt with its slots open.
@@ -53,7 +47,7 @@ class Identity(_Record):
         return differences(self, new)
 
 
-class Session(_Record):
+class Session(Record):
     """One call of `train` that worked on the adapter. from_step: 0, or that of the checkpoint it went on from."""
 
     started: str
@@ -65,7 +59,7 @@ class Session(_Record):
     from_step: int
 
 
-class TrainingSpec(_Record):
+class TrainingSpec(Record):
     """`spec.json` of an adapter's folder. base: where the base model was, as the adapter's own file has it."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -103,4 +97,4 @@ def read_spec(path: Path) -> TrainingSpec:
     Raises:
         DataError: it cannot be read, is not of this form, or is of a newer version.
     """
-    return read_versioned(path, TrainingSpec, SCHEMA, "is this the folder of an adapter? Give another --out")
+    return read_record(path, TrainingSpec, "is this the folder of an adapter? Give another --out")

@@ -12,8 +12,8 @@ import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lalm_agent.artefacts import StorageError, write_whole
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.eval.journal import StorageError, write_whole
 from lalm_agent.training.lora import launching
 from lalm_agent.training.lora.examples import target_loss
 from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE

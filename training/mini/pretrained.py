@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from lalm_agent import audio
+from lalm_agent.artefacts import write_whole
 from lalm_agent.errors import LalmError
-from lalm_agent.eval.journal import write_whole
 from lalm_agent.models.pretrained_clips import HASH_BYTES, clips_bytes, read_pretrained_clips
 from lalm_agent.training.mini.recipe import SAMPLE_RATE, Plan
 from lalm_agent.training.mini.sources import shard_name, shard_seeds, synthetic

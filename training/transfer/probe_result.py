@@ -3,20 +3,15 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from lalm_agent.artefacts import Record, read_record, write_record
 from lalm_agent.errors import DataError
-from lalm_agent.eval.journal import write_whole
-from lalm_agent.eval.versioned import read_versioned, versioned_text
 
 SCHEMA = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProbedQuestion(_Record):
+class ProbedQuestion(Record):
     """The forced choice of one question.
 
     clip: sha256 of its clip. chosen: the likeliest choice; right: whether it is the right one. chance: what guessing
@@ -35,7 +30,7 @@ class ProbedQuestion(_Record):
     held_out_idk: bool | None = None
 
 
-class ProbedClip(_Record):
+class ProbedClip(Record):
     """The agent's first two steps about one clip.
 
     type: what was found; None where no single type was named. type_right: None where the data do not say the type.
@@ -50,7 +45,7 @@ class ProbedClip(_Record):
     content_score: float | None
 
 
-class ProbedModel(_Record):
+class ProbedModel(Record):
     """Who was asked: `lalm_agent.records.ModelInfo`, with the precision."""
 
     ref: str
@@ -60,7 +55,7 @@ class ProbedModel(_Record):
     dtype: str
 
 
-class ForgettingResult(_Record):
+class ForgettingResult(Record):
     """A probe of one model, with an adapter on all its steps or without.
 
     name: of the adapter, `before` without one. prompts: sha256 of each prompt with its slots left open.
@@ -95,7 +90,7 @@ def write_result(path: Path, result: ForgettingResult) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{path.parent} cannot be made: {error.strerror or error}", "another folder") from error
-    write_whole(path, versioned_text(result).encode())
+    write_record(path, result)
 
 
 def read_result(path: Path) -> ForgettingResult:
@@ -104,4 +99,4 @@ def read_result(path: Path) -> ForgettingResult:
     Raises:
         DataError: it is missing, damaged, or of a newer version.
     """
-    return read_versioned(path, ForgettingResult, SCHEMA, "it is no whole probe: remove it and probe again")
+    return read_record(path, ForgettingResult, "it is no whole probe: remove it and probe again")

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lalm_agent.artefacts import SPEC, read_lines
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import read_lines
 from lalm_agent.eval.metrics.counts import Bools
 from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.runs.spec import Identity, read_spec
-from lalm_agent.eval.runs.store import SPEC, is_run, run_outputs
+from lalm_agent.eval.runs.spec import RunIdentity, read_spec
+from lalm_agent.eval.runs.store import is_run, run_outputs
 from lalm_agent.eval.runs.trained import trained_clips
 from lalm_agent.eval.scoring.pairing import Grading, study
 from lalm_agent.training.transfer.arms import SOURCES, Job
@@ -165,7 +165,7 @@ def _clips(items: Sequence[Item], outputs: Sequence[Outputs]) -> tuple[str, ...]
     return tuple(heard.get(item.id) or by_name.get(item.audio) or item.audio for item in items)
 
 
-def _require_same(baseline: Identity, identity: Identity, path: Path) -> None:
+def _require_same(baseline: RunIdentity, identity: RunIdentity, path: Path) -> None:
     """A run has the baseline's data and weights, or its transitions from the baseline mean nothing."""
     for name in ("data", "weights_sha256", "audio"):
         if getattr(baseline, name) != getattr(identity, name):

@@ -4,18 +4,15 @@ Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is
 mean is over seeds, every interval a bootstrap over clips and seeds (`resampling`).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from lalm_agent.artefacts import Record
 from lalm_agent.training.transfer.spec import StudySpec
 
 SCHEMA = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Mean(_Record):
+class Mean(Record):
     """The mean of a fraction, or of a difference, over seeds.
 
     by_seed: in the order of the cell's seeds; the mean is that of the defined ones. undefined_share: share of the
@@ -29,7 +26,7 @@ class Mean(_Record):
     by_seed: tuple[float | None, ...] = ()
 
 
-class RgiMean(_Record):
+class RgiMean(Record):
     """The mean of an RGI over seeds.
 
     kind, low_kind, high_kind: finite, +inf, -inf or undefined. The mean is that of the seeds that have an RGI:
@@ -52,7 +49,7 @@ class RgiMean(_Record):
     pooled_kind: str
 
 
-class MatchedMean(_Record):
+class MatchedMean(Record):
     """The baseline with as many of its least confident answers refused as each adapter refuses (`metrics.matched`).
 
     n_seeds: seeds for which that could be done; reason: why not for the others. acc_answered: accuracy among the
@@ -67,7 +64,7 @@ class MatchedMean(_Record):
     beaten: bool | None = None
 
 
-class CellFigures(_Record):
+class CellFigures(Record):
     """The adapters of one source and arm on one group of questions.
 
     coverage: 1 - rej. acc_answered: Nc / (N - Nr). rgi: by convention. n_refused: by seed. null_p: by seed, how often
@@ -94,7 +91,7 @@ class CellFigures(_Record):
     refused_unanswerable: Mean | None
 
 
-class Cell(_Record):
+class Cell(Record):
     """One source, arm and group of questions.
 
     target: a modality, or a group of another benchmark. n, n_clips: answerable questions that count, and their clips.
@@ -114,7 +111,7 @@ class Cell(_Record):
     figures: CellFigures | None
 
 
-class BaselineFigures(_Record):
+class BaselineFigures(Record):
     """The model without an adapter on one group of answerable questions."""
 
     target: str
@@ -125,7 +122,7 @@ class BaselineFigures(_Record):
     rej: Mean
 
 
-class Contrast(_Record):
+class Contrast(Record):
     """The rule's adapters against those of a control, by `shrunk_rgi`.
 
     difference: the rule's minus the control's. p: share of the resamples in which it is not above 0, one-sided.
@@ -139,7 +136,7 @@ class Contrast(_Record):
     p: float | None
 
 
-class TransferClaim(_Record):
+class TransferClaim(Record):
     """Whether a source's adapters refuse selectively in a target modality because of their labels.
 
     p: the larger of the two contrasts'; p_holm: over six cells. claimed: p_holm is below 0.05.
@@ -156,7 +153,7 @@ class TransferClaim(_Record):
     beats_matched_coverage: bool | None
 
 
-class ContentRow(_Record):
+class ContentRow(Record):
     """A row of tables 10 and 11: adapters of other modalities tested on one (P1, arXiv 2505.19294).
 
     sources: one, or all others for the mean of their cells, which is the paper's "LoRA Fine-tuning" row. rgi: strict.
@@ -172,7 +169,7 @@ class ContentRow(_Record):
     rgi: dict[str, RgiMean]
 
 
-class SetRow(_Record):
+class SetRow(Record):
     """Table 12: what one arm was trained on, and how much its adapters refuse.
 
     idk_share: of each seed's set. n_rows: of each seed's set. rej: target -> rejection rate; null where blank.
@@ -187,7 +184,7 @@ class SetRow(_Record):
     rej: dict[str, Mean | None]
 
 
-class AlsoBenchmark(_Record):
+class AlsoBenchmark(Record):
     """Another benchmark, none of whose clips is in the bank: cells by its groups."""
 
     name: str
@@ -199,7 +196,7 @@ class AlsoBenchmark(_Record):
     warnings: tuple[str, ...] = ()
 
 
-class ForgettingRow(_Record):
+class ForgettingRow(Record):
     """One figure of the probe, before and after, paired over what both were asked.
 
     figure: one of `forgetting.FIGURES`. modality: `all` or one. n: clips (type, content) or questions.
@@ -217,7 +214,7 @@ class ForgettingRow(_Record):
     difference: Mean
 
 
-class StudyReport(_Record):
+class StudyReport(Record):
     """Everything that is printed of a study.
 
     study: `spec.json` of its folder. scorer: who graded the replies. baseline_run: folder of the model without an

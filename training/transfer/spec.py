@@ -8,12 +8,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lalm_agent.eval.journal import write_whole
-from lalm_agent.eval.runs.folder import MismatchError
-from lalm_agent.eval.runs.spec import DataIdentity, differences
-from lalm_agent.eval.versioned import read_versioned, versioned_text
+from lalm_agent.artefacts import MismatchError, Record, differences, read_record, write_record
+from lalm_agent.eval.runs.spec import DataIdentity
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.arms import Arm
 
@@ -21,11 +19,7 @@ SCHEMA = 1
 """Version of `spec.json`. A reader refuses a newer one."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Labels(_Record):
+class Labels(Record):
     """How the rows of the sets come about.
 
     run, bank_sha256: of the bank and of its first n samples. share: of IDK for a rule that ranks; None as K@N.
@@ -45,7 +39,7 @@ class Labels(_Record):
     rows: int | None
 
 
-class StudyIdentity(_Record):
+class StudyIdentity(Record):
     """What decides the figures of a study.
 
     own_data: whether the questions are the bank's own; then a clip that no set of a modality has is held out.
@@ -71,14 +65,14 @@ class StudyIdentity(_Record):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class OtherData(_Record):
+class OtherData(Record):
     """Another benchmark that the adapters answer. data: its files; limit: so many of its questions, None for all."""
 
     data: DataIdentity
     limit: int | None = None
 
 
-class StudySession(_Record):
+class StudySession(Record):
     """One call of `transfer` that worked on the study: provenance. started: UTC, ISO 8601."""
 
     started: str
@@ -90,7 +84,7 @@ class StudySession(_Record):
     jobs: int
 
 
-class StudySpec(_Record):
+class StudySpec(Record):
     """`spec.json`.
 
     seeds: of the trainings and of the random places. limit: questions of the evaluation data; None for all.
@@ -127,9 +121,9 @@ def read_spec(path: Path) -> StudySpec:
     Raises:
         DataError: it cannot be read, is not of this form, or is of a newer version.
     """
-    return read_versioned(path, StudySpec, SCHEMA, "is this the folder of a study?")
+    return read_record(path, StudySpec, "is this the folder of a study?")
 
 
 def write_spec(path: Path, spec: StudySpec) -> None:
     """Write `spec.json`. Raises StorageError where that fails."""
-    write_whole(path, versioned_text(spec).encode())
+    write_record(path, spec)

@@ -11,7 +11,7 @@ import soundfile
 
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Wanted, make_plan
-from lalm_agent.eval.runs.spec import DataIdentity, Identity, Session
+from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, Session
 from lalm_agent.records import AbstentionKind, Answer, AudioRef, Failure, Method, ModelInfo, Status, Step
 
 CHOICES = ("dog", "cat", "cow", "frog")
@@ -39,10 +39,10 @@ def make_items() -> Callable[..., list[Item]]:
 
 
 @pytest.fixture
-def identity() -> Callable[..., Identity]:
+def identity() -> Callable[..., RunIdentity]:
     """The identity of a made-up run, with some fields changed."""
 
-    def make(**changes: Any) -> Identity:
+    def make(**changes: Any) -> RunIdentity:
         fields: dict[str, Any] = {
             "model": "scripted:-",
             "revision": None,
@@ -68,7 +68,7 @@ def identity() -> Callable[..., Identity]:
             "content_source": "model",
             "max_audio_s": 3600.0,
         }
-        return Identity.model_validate({**fields, **changes})
+        return RunIdentity.model_validate({**fields, **changes})
 
     return make
 

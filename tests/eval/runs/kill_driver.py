@@ -19,14 +19,14 @@ from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import Wanted, make_plan
 from lalm_agent.eval.runs.run import Asker, ask_all
-from lalm_agent.eval.runs.spec import DataIdentity, Identity, Session
+from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, Session
 from lalm_agent.eval.runs.store import AnswerLog, read_answers
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import Answer, AudioRef, Method, ModelInfo, Status, Step
 
 THREADS = 3
 ASK_S = 0.006
-IDENTITY = Identity(
+IDENTITY = RunIdentity(
     model="scripted:-",
     revision=None,
     weights_sha256=None,

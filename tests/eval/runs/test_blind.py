@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.blind import Real, Silence, Swap
 
 WriteClip = Callable[..., Path]

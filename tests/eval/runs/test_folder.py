@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.runs.folder import MismatchError, RunFolder
+from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import Wanted
-from lalm_agent.eval.runs.spec import Identity
+from lalm_agent.eval.runs.spec import RunIdentity
 from lalm_agent.eval.runs.store import ITEMS, is_run, read_items
 
 HOLD = """
@@ -64,7 +65,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_another_run_is_refused_with_all_that_differs(
-    tmp_path: Path, identity: Callable[..., Identity], session: Any, plan_of: Any, make_items: Any
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
 ) -> None:
     plan = plan_of(make_items(3))
     with RunFolder(tmp_path / "run") as folder:
@@ -89,7 +90,7 @@ def test_another_run_is_refused_with_all_that_differs(
 
 
 def test_a_session_is_added_and_the_making_stays(
-    tmp_path: Path, identity: Callable[..., Identity], session: Any, plan_of: Any, make_items: Any
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
 ) -> None:
     items = make_items(10)
     for limit, started in ((3, "2026-01-01T00:00:00+00:00"), (7, "2026-02-02T00:00:00+00:00")):
@@ -103,7 +104,7 @@ def test_a_session_is_added_and_the_making_stays(
 
 
 def test_a_kill_between_the_items_and_the_spec_is_no_obstacle(
-    tmp_path: Path, identity: Callable[..., Identity], session: Any, plan_of: Any, make_items: Any
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
 ) -> None:
     path = tmp_path / "run"
     with RunFolder(path) as folder:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError
-from lalm_agent.eval.journal import StorageError
 from lalm_agent.eval.runs.run import STOP_AT_START, STOP_LATER, Asker, Dropped, Work, ask_all
 from lalm_agent.eval.runs.stored import Asked, Heard, StoredAnswer
 from lalm_agent.records import Failure, Status

@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError
 from lalm_agent.eval.runs.spec import (
     SCHEMA,
     DataIdentity,
-    Identity,
+    RunIdentity,
     RunSpec,
     Selection,
-    differences,
     read_spec,
 )
-from lalm_agent.eval.versioned import versioned_text
 
 CHANGES: dict[str, Any] = {
     "model": "other",
@@ -46,32 +45,32 @@ CHANGES: dict[str, Any] = {
 
 
 def test_every_field_of_the_identity_is_tried_below() -> None:
-    assert set(CHANGES) == set(Identity.model_fields) - {"draws"}
+    assert set(CHANGES) == set(RunIdentity.model_fields) - {"draws"}
 
 
-def test_draws_are_free_to_grow(identity: Callable[..., Identity]) -> None:
+def test_draws_are_free_to_grow(identity: Callable[..., RunIdentity]) -> None:
     assert identity(draws=5).run_id == identity().run_id
-    assert differences(identity(), identity(draws=5)) == []
+    assert identity().changes(identity(draws=5)) == []
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_each_field_changes_the_id_and_is_named(identity: Callable[..., Identity], field: str) -> None:
+def test_each_field_changes_the_id_and_is_named(identity: Callable[..., RunIdentity], field: str) -> None:
     old, new = identity(), identity(**{field: CHANGES[field]})
     assert old.run_id != new.run_id
-    (line,) = differences(old, new)
+    (line,) = old.changes(new)
     assert line.startswith(field)
     assert " in the run, " in line
 
 
-def test_the_same_identity_has_the_same_id_and_no_difference(identity: Callable[..., Identity]) -> None:
+def test_the_same_identity_has_the_same_id_and_no_difference(identity: Callable[..., RunIdentity]) -> None:
     assert identity().run_id == identity().run_id
-    assert differences(identity(), identity()) == []
+    assert identity().changes(identity()) == []
 
 
-def test_differences_are_said_field_by_field(identity: Callable[..., Identity]) -> None:
+def test_differences_are_said_field_by_field(identity: Callable[..., RunIdentity]) -> None:
     old = identity()
     new = identity(method="agent", seed=3, tools={"type": "lalm", "answer": "lalm"}, weights_sha256=None)
-    assert differences(old, new) == [
+    assert old.changes(new) == [
         f"weights_sha256: {'a' * 64} in the run, none now",
         "method: baseline in the run, agent now",
         "seed: 0 in the run, 3 now",
@@ -79,7 +78,7 @@ def test_differences_are_said_field_by_field(identity: Callable[..., Identity]) 
     ]
 
 
-def test_a_spec_comes_back_from_its_text(identity: Callable[..., Identity], session: Any, tmp_path: Path) -> None:
+def test_a_spec_comes_back_from_its_text(identity: Callable[..., RunIdentity], session: Any, tmp_path: Path) -> None:
     spec = RunSpec(
         schema=SCHEMA,
         run_id=identity().run_id,
@@ -89,9 +88,9 @@ def test_a_spec_comes_back_from_its_text(identity: Callable[..., Identity], sess
         selection=Selection(limit=3, asked=3, missing=("q1",)),
         sessions=(session,),
     )
-    (tmp_path / "spec.json").write_text(versioned_text(spec), "utf-8")
+    (tmp_path / "spec.json").write_text(record_text(spec), "utf-8")
     assert read_spec(tmp_path / "spec.json") == spec
-    assert json.loads(versioned_text(spec))["schema"] == SCHEMA
+    assert json.loads(record_text(spec))["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(

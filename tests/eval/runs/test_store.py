@@ -14,7 +14,7 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import Plan, Wanted
 from lalm_agent.eval.runs.run import Asker, Work, ask_all
-from lalm_agent.eval.runs.spec import Identity
+from lalm_agent.eval.runs.spec import RunIdentity
 from lalm_agent.eval.runs.store import ANSWERS, ITEMS, AnswerLog, is_run, read_answers, read_items, run_outputs
 from lalm_agent.eval.runs.stored import Heard
 from lalm_agent.records import AbstentionKind, Status
@@ -22,7 +22,7 @@ from lalm_agent.records import AbstentionKind, Status
 
 @pytest.fixture
 def run(
-    tmp_path: Path, identity: Callable[..., Identity], session: Any, answer_to: Any
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, answer_to: Any
 ) -> Callable[..., Path]:
     """A finished run of a plan, as far as `count` answers."""
 

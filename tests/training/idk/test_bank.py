@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.spec import SCHEMA, DataIdentity, Identity, RunSpec, Selection
+from lalm_agent.eval.runs.spec import SCHEMA, DataIdentity, RunIdentity, RunSpec, Selection
 from lalm_agent.eval.runs.store import write_items
 from lalm_agent.eval.runs.stored import Asked
-from lalm_agent.eval.versioned import versioned_text
 from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
 
-IDENTITY = Identity(
+IDENTITY = RunIdentity(
     model="made",
     revision=None,
     weights_sha256=None,
@@ -55,12 +55,12 @@ def line(draw: int, reply: str | None, **fields: Any) -> dict[str, Any]:
 def folder(tmp_path: Path) -> Any:
     """A bank of one question, its choices shuffled; given its lines."""
 
-    def make(*lines: dict[str, Any], identity: Identity = IDENTITY) -> Path:
+    def make(*lines: dict[str, Any], identity: RunIdentity = IDENTITY) -> Path:
         spec = RunSpec(
             schema=SCHEMA, run_id=identity.run_id, created="", identity=identity, data_version=None,
             selection=Selection(limit=None, asked=1), sessions=(),
         )  # fmt: skip
-        (tmp_path / "spec.json").write_text(versioned_text(spec), "utf-8")
+        (tmp_path / "spec.json").write_text(record_text(spec), "utf-8")
         write_items(tmp_path, [Asked(Item("q", "q.wav", "What?", ("dog", "cat"), "dog"), ((0, 1), (1, 0), (0, 1)))])
         (tmp_path / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
         return tmp_path

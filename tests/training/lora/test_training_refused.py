@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lalm_agent import artefacts
 from lalm_agent.cli.main import run
 from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE, LOG
 
@@ -104,7 +105,6 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
 ) -> None:
     from transformers import Trainer
 
-    from lalm_agent.eval import journal
 
     rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
     arguments = ("--max-steps", "4", "--save-every", "2")
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         if where == "checkpoint":
             patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full)
         elif where == "log":
-            patch.setattr(journal, "_write", _full)
+            patch.setattr(artefacts, "_write", _full)
         else:
             patch.setattr("lalm_agent.training.lora.export.write_whole", _full)
         said = refused(capsys, command(rows, hub_folder, out, *arguments))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError
-from lalm_agent.eval.runs.folder import MismatchError
 from lalm_agent.training.reproduce import journal
 from lalm_agent.training.reproduce.frozen import FULL, QUICK, cuts, for_preset
 from lalm_agent.training.reproduce.plan import Data, Machine, Sources, parts_of, ready

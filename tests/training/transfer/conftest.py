@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lalm_agent.artefacts import json_line, write_whole
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.journal import json_line, write_whole
 from lalm_agent.eval.runs.spec import SCHEMA as RUN_SCHEMA
-from lalm_agent.eval.runs.spec import DataIdentity, Identity, RunSpec, Selection
+from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, RunSpec, Selection
 from lalm_agent.eval.runs.store import ANSWERS, write_items, write_spec
 from lalm_agent.eval.runs.stored import Asked, StoredAnswer, answer_fields
 from lalm_agent.records import Failure, Status
@@ -141,8 +141,8 @@ def _answer(item: Item, letter: str, confidence: float | None) -> StoredAnswer:
     )
 
 
-def _identity(job: Job | None) -> Identity:
-    return Identity(
+def _identity(job: Job | None) -> RunIdentity:
+    return RunIdentity(
         model="made",
         revision=None,
         weights_sha256="a" * 64,

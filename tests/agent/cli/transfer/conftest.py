@@ -15,7 +15,7 @@ from lalm_agent.audio import load
 from lalm_agent.cli.main import run
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.selection import order_key
-from lalm_agent.eval.runs.spec import Identity, RunSpec, Selection, Session
+from lalm_agent.eval.runs.spec import RunIdentity, RunSpec, Selection, Session
 from lalm_agent.eval.runs.store import AnswerLog, write_items, write_spec
 from lalm_agent.eval.runs.stored import Asked, StoredAnswer
 from lalm_agent.models.hf_loading import find_weights
@@ -81,7 +81,7 @@ def item_of(row: dict[str, Any]) -> Item:
     return Item(row["id"], row["audio"], row["question"], CHOICES, row["answer"], groups, row["content"])
 
 
-def identity_of(model: Path, **changes: Any) -> Identity:
+def identity_of(model: Path, **changes: Any) -> RunIdentity:
     fields = {
         "model": str(model),
         "revision": None,
@@ -107,7 +107,7 @@ def identity_of(model: Path, **changes: Any) -> Identity:
         "content_source": "model",
         "max_audio_s": 3600.0,
     }
-    return Identity.model_validate({**fields, **changes})
+    return RunIdentity.model_validate({**fields, **changes})
 
 
 def _answer(item: Item, draw: int, reply: str, sha256: str) -> StoredAnswer:

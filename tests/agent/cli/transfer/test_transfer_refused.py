@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lalm_agent import artefacts
 from lalm_agent.training.lora.folder import CONFIG
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
@@ -93,7 +94,6 @@ def _full(*_: Any, **__: Any) -> None:
 
 
 def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said: Any) -> None:
-    from lalm_agent.eval import journal
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lalm_agent.training.lora.export.write_whole", _full)
@@ -102,7 +102,7 @@ def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said:
     folder = StudyFolder(study_place.out)
     assert not (folder.adapter(FIRST) / CONFIG).exists()
     # It goes on, and the next full disk is met in the first adapter's run.
-    write, answers = journal._write, list[bytes]()
+    write, answers = artefacts._write, list[bytes]()
 
     def full_from_the_third(file: int, data: bytes) -> None:
         if b'"audio_sha256"' in data:
@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said:
         write(file, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "_write", full_from_the_third)
+        patch.setattr(artefacts, "_write", full_from_the_third)
         assert f"error: {FIRST.name}: " in refused(study_place, said)
     assert (folder.adapter(FIRST) / CONFIG).is_file()
     assert len((folder.run(FIRST) / "answers.jsonl").read_text("utf-8").splitlines()) == 2
