@@ -43,6 +43,7 @@ from lalm_agent.choices import (
     Token,
     bare_text,
     fold,
+    is_name,
     lists_of,
     mentions_of,
     plain_text,
@@ -114,7 +115,8 @@ _STATED = re.compile(
     r"(?! (?:based|because|not (?:sure|certain|clear)|to (?:identify|determine|find))\b)(?: (?:that|most likely|"
     r"likely|probably|definitely|clearly|therefore|thus|"
     r"simply|indeed|going to be|most probably))*|\s*(?:=|→|->|–))\s*:?\s*"
-    r"|\b(?:answers?|ans|correct|conclusion|prediction|selection|verdict|guess|pick|option|choice)\b\W{0,4}:\W{0,4}|\b(?:answer|"
+    r"|\b(?:answers?|ans|correct|conclusion|prediction|selection|verdict|guess|pick|option|choice)\b\W{0,4}:\W{0,4}|"
+    r"\b(?:answer|"
     r"conclusion)\W{0,4}\n\W{0,4}"
     r"|\b(?:is|are|be|as follows|by|likely|with|that|correction|doubt)\s*:\W{0,4}|\b(?:revise|change|correct|"
     r"switch) (?:this|that|it|my \w+)? ?to\b\s*"
@@ -135,7 +137,8 @@ _ELSEWHERE = re.compile(r"[^\x00-\u024f]|respuesta|opci[oó]n|réponse|antwort|r
 _CONCLUSIVE = re.compile(
     r"^\W*(?:therefore|thus|so\b|hence|overall|consequently|accordingly|finally|in (?:conclusion|summary|short)|"
     r"to (?:conclude|sum up|summari[sz]e)|as a result|"
-    r"ultimately|all in all|taken together|actually|no,|wait|on second thought|因此|所以|综上|总之|por lo tanto|donc|also,|"
+    r"ultimately|all in all|taken together|actually|no,|wait|on second thought|"
+    r"因此|所以|综上|总之|por lo tanto|donc|also,|"
     r"daher)|[,;] (?:so|therefore|thus|hence)\b|"
     r"\b(?:most|more) (?:likely|probably|closely|consistent|plausibl\w|appropriate|fitting|suitable|accurate|"
     r"accurately|probable|similar)\b|\b(?:likely|probably)\b|\b(?:best|closest|correct|only)\b|"
@@ -165,12 +168,15 @@ _NONE_OF = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
-    r"\W*(?:n/?a|nil|null|none|n|no answer|(?:not )?(?:applicable|available|provided|given|specified)|unknown|无|没有|空|na)?\W*",
+    r"\W*(?:n/?a|nil|null|none|n|no answer|(?:not )?(?:applicable|available|provided|given|specified)|unknown|"
+    r"无|没有|空|"
+    r"na)?\W*",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
     r"[\s\"'*_`>#]*+(?:(?:the )?(?:correct |final |best |right |most likely )?(?:answer|option|choice|ans|"
-    r"letter)\b(?: is)?\W*|(?:definitely|surely|probably|likely|maybe|perhaps|correct|final|so)\b\W*)?(?:option |choice )?"
+    r"letter)\b(?: is)?\W*|(?:definitely|surely|probably|likely|maybe|perhaps|correct|final|so)\b\W*)?(?:option |"
+    r"choice )?"
     r"(?P<open>[(\[{]?)\s*(?P<label>[A-Za-z]|\d{1,2})\s*(?P<close>[)\]}]?)(?P<stop>[\"'*_`]*[.,:;–—。,、!?-]*[\"'*_`]*)(?=\s|$)(?P<rest>[\s\S]*)"
 )
 _REASON = re.compile(
@@ -213,13 +219,13 @@ def _read_wrapped(answer: str, prose: str, options: Options) -> Verdict:
     return _read(prose, options) if verdict is None and prose.strip() else verdict or _unparsed("none")
 
 
-def _foremost(kind: AbstentionKind | None, other: AbstentionKind) -> AbstentionKind:
+def _foremost(kind: AbstentionKind | None, other: AbstentionKind) -> AbstentionKind | None:
     """Of two kinds that one reply states: a clip that cannot be heard explains the rest."""
-    return other if kind is None or other is AbstentionKind.CANNOT_HEAR else kind
+    return other if other is AbstentionKind.CANNOT_HEAR else kind
 
 
 def _nothing_said(answer: str, prose: str, options: Options) -> Verdict | None:
-    """An empty conclusion ("N/A", "None", "-"): what the reasoning before it declines or says; None where it is silent."""
+    """An empty conclusion ("N/A", "None", "-"): what the reasoning before it declines or says, or None."""
     refusal = find_refusal(_without_choices(fold(prose), options))
     if refusal is not None:
         return _abstained(refusal.kind)
@@ -273,7 +279,8 @@ _REPORTED = re.compile(
 def _apologises(folded: str) -> bool:
     return (
         re.match(
-            r"\W*(?:i'm |i am |we're )?(?:so |very |really )?(?:sorry|apologi|unfortunately|regrettably|afraid|抱歉|对不起)",
+            r"\W*(?:i'm |i am |we're )?(?:so |very |really )?(?:sorry|apologi|unfortunately|regrettably|afraid|抱歉|"
+            r"对不起)",
             folded,
         )
         is not None
@@ -454,49 +461,50 @@ def _line(text: str, options: Options) -> Verdict | None:
 
 
 def _by_prose(text: str, options: Options) -> Verdict:
+    """Read prose without a statement of the answer: what it says of the choices, and whether it refuses."""
     text = text[-_PROSE_READ:]
-    refusal = find_refusal(_without_choices(fold(text), options))
     sentences = _sentences(text, options)
     weighed = [(start, sentence, weigh(_OFFER.sub(_blank, sentence), options)) for start, sentence in sentences]
-    if (
-        refusal is not None
-        and refusal.kind is AbstentionKind.CANNOT_HEAR
-        and any(
-            mention.stance > 0 and _QUIET.search(bare_text(options.choices[mention.index]))
-            for _, _, of_sentence in weighed
-            for mention in of_sentence
-        )
-    ):
+    refusal = find_refusal(_without_choices(fold(text), options))
+    if refusal is not None and refusal.kind is AbstentionKind.CANNOT_HEAR and _answers_silence(weighed, options):
         refusal = None
-    if refusal is not None:
-        verdict = _beside_refusal(refusal, weighed, text, options)
-        if verdict is not None:
-            return verdict
+    verdict = _beside_refusal(refusal, weighed, text, options) if refusal is not None else None
+    return verdict or _by_mentions(weighed, text, refusal, options)
+
+
+def _answers_silence(weighed: "_Weighed", options: Options) -> bool:
+    """Whether silence is what the text answers, where silence is a choice."""
+    affirmed = [mention for _, _, mentions in weighed for mention in mentions if mention.stance > 0]
+    return any(_QUIET.search(bare_text(options.choices[mention.index])) for mention in affirmed)
+
+
+def _by_mentions(weighed: "_Weighed", text: str, refusal: Refusal | None, options: Options) -> Verdict:
+    sentences = [(start, sentence) for start, sentence, _ in weighed]
     mentions = [mention for _, _, of_sentence in weighed for mention in of_sentence]
     affirmed = [mention for mention in mentions if mention.stance > 0]
-    indexes = {mention.index for mention in affirmed}
-    if len(indexes) == 1:
+    if len({mention.index for mention in affirmed}) == 1:
         return _answered(options, affirmed[-1].index, affirmed[-1].rule)
-    if len(indexes) > 1:
-        return _concluded(weighed, options) or _unparsed(
-            "off_list" if not weighed[-1][2] and _IS_OTHER.match(sentences[-1][1]) else "several_named"
-        )
+    if affirmed:
+        ends_elsewhere = not weighed[-1][2] and _IS_OTHER.match(sentences[-1][1])
+        return _concluded(weighed, options) or _unparsed("off_list" if ends_elsewhere else "several_named")
     if _NONE_OF.search(text):
         return _unparsed("off_list")
-    if any(mention.stance < 0 for mention in mentions):
-        near = None if len(mentions) > 1 else _near_in(sentences, options)
-        return _unparsed("only_rejected") if near is None else _answered(options, near, "near")
-    near = _near_in(sentences, options)
+    rejects = any(mention.stance < 0 for mention in mentions)
+    near = None if rejects and len(mentions) > 1 else _near_in(sentences, options)
     if near is not None and near not in {mention.index for mention in mentions}:
         return _answered(options, near, "near")
-    considered = {mention.index for mention in mentions}
-    if len(considered) == 1 and len(sentences) == 1:
-        return _unparsed("off_list" if _commits(text) else "none")
+    if rejects:
+        return _unparsed("only_rejected")
     if refusal is not None:
         return _abstained(refusal.kind)
-    return _unparsed(
-        "off_list" if not mentions and _commits(text) else "several_named" if len(considered) > 1 else "none"
-    )
+    return _unparsed(_without_choice(text, len({mention.index for mention in mentions}), len(sentences)))
+
+
+def _without_choice(text: str, considered: int, sentences: int) -> str:
+    """The rule's name for a text that stands by no choice. considered: so many choices are named all the same."""
+    if considered > 1:
+        return "several_named"
+    return "off_list" if _commits(text) and (not considered or sentences == 1) else "none"
 
 
 _YES_NO = re.compile(r"\W*(?:yes|no)\W+(?:i(?:'m| am)?\W+)?(?:there\W+)?", re.IGNORECASE)
@@ -540,8 +548,9 @@ def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Opt
     after = [(start, s, m) for start, s, m in affirmed if start + m.start >= refusal.end]
     bridge = text[refusal.end : after[0][0] + after[0][2].start] if after else ""
     one = len({m.index for _, _, m in affirmed}) == 1
-    if one and not after and _YES_NO.fullmatch(text[: refusal.start]):
-        first_person = _FIRST_PERSON.match(text, refusal.start) or not text[: refusal.start].strip(" ,.").isalpha()
+    said = text[max(start for start, _, _ in weighed if start <= refusal.start) : refusal.start]
+    if one and not after and _YES_NO.fullmatch(said):
+        first_person = _FIRST_PERSON.match(text, refusal.start)
         return _abstained(refusal.kind) if first_person else _answered(options, affirmed[0][2].index, "stated")
     if after and len({m.index for _, _, m in after}) == 1:
         own_sentence = after[0][0] >= refusal.end
@@ -552,7 +561,7 @@ def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Opt
         ):
             return _answered(options, after[0][2].index, after[0][2].rule)
         if not own_sentence and "," not in bridge and "\n" not in bridge:
-            return _abstained(refusal.kind) if refusal.end > affirmed[0][0] else None
+            return _abstained(refusal.kind)
         return None if refusal.weak and one else _unparsed("refusal_and_choice")
     if after:
         return _abstained(refusal.kind) if "," not in bridge[:3] else _unparsed("refusal_and_choice")
@@ -591,7 +600,7 @@ def _near(sentence: str, options: Options) -> int | None:
     if NEGATOR.search(sentence) or re.search(r"\b(?:or|either)\b", sentence):
         return None
     tokens = tokens_of(sentence)
-    if (number := _number_choice(tokens, options)) is not None:
+    if (number := _number_choice(tokens, sentence, options)) is not None:
         return number
     said = [_root(token.stem) for token in tokens]
     roots = {index: [_root(stem) for stem in words] for index, words in options.content.items()}
@@ -618,7 +627,7 @@ def _in_order(words: list[str], said: list[str]) -> bool:
     return all(word in rest for word in words)
 
 
-def _number_choice(tokens: list[Token], options: Options) -> int | None:
+def _number_choice(tokens: list[Token], sentence: str, options: Options) -> int | None:
     """The choice whose one number is the only number of the sentence, where each choice has a number of its own."""
     if not options.numeric:
         return None
@@ -627,7 +636,10 @@ def _number_choice(tokens: list[Token], options: Options) -> int | None:
         numbers
     ):
         return None
-    said = {TIMES.get(token.stem, token.stem) for token in tokens if token.stem[0].isdigit() or token.stem in TIMES}
+    numbers_said = (token for at, token in enumerate(tokens) if is_name(tokens, at, at + 1, sentence))
+    said = {
+        TIMES.get(token.stem, token.stem) for token in numbers_said if token.stem[0].isdigit() or token.stem in TIMES
+    }
     matching = [index for index, found in numbers.items() if set(found) == said]
     return matching[0] if len(matching) == 1 else None
 

@@ -1,14 +1,15 @@
-"""The choices of a question as the reader of replies sees them: words, where a sentence names one, and what it says of it.
+"""The choices of a question as the reader of replies sees them: their words, where a sentence names them.
 
-A choice is matched by its words, not its characters: case, plural, articles, hyphens and commas do not count, and number
-words are numbers. A choice of one letter is matched in its own case. Choices that no words tell apart are matched as
-they are written.
+A choice is matched by its words, not its characters: case, plural, articles, hyphens and commas do not count, and
+number words are numbers. A choice of one letter is matched in its own case. Choices that no words tell apart are
+matched as they are written.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
@@ -35,6 +36,7 @@ def fold(plain: str) -> str:
 
 @lru_cache(8192)
 def bare_text(text: str) -> str:
+    """Folded text without outer quotes, markdown and final punctuation: what the rule `equal` compares."""
     return strip(" ".join(plain_text(text).casefold().split()))
 
 
@@ -100,6 +102,7 @@ class Options:
 
 @lru_cache(4096)
 def prepare(choices: tuple[str, ...]) -> Options:
+    """The choices, prepared once for all replies to their question."""
     known = {choice: choices.index(choice) for choice in choices if choice.strip()}
     texts = _without_labels(tuple(known))
     bare: dict[str, int] = {}
@@ -137,9 +140,8 @@ def prepare(choices: tuple[str, ...]) -> Options:
 def _is_too_small(words: tuple[str, ...], text: str) -> bool:
     """Whether a choice is a word of any sentence ("it", "a"), or lost one half to an article ("of,a")."""
     plain = re.findall(r"\w+", text.lower())
-    return len(words) < 2 and (
-        plain[-1:] != plain[:1] and plain[-1:] in (["a"], ["an"], ["the"]) or set(plain) <= _SMALL_WORDS
-    )
+    ends_in_article = plain[-1:] != plain[:1] and plain[-1:] in (["a"], ["an"], ["the"])
+    return len(words) < 2 and (ends_in_article or set(plain) <= _SMALL_WORDS)
 
 
 _LISTED = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2})[)\].:]\s+(?=\S)")
@@ -189,16 +191,21 @@ _FUNCTION_WORDS = frozenset(
 _SMALL_WORDS = (
     _FUNCTION_WORDS | _ARTICLES | frozenset("i you we me my so if but not what when how may will can".split())
 )
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _SMALL = {word: value for value, word in enumerate(_UNITS.split())}
 _TENS = {
     word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
 }
 _LARGE = {"hundred": 100, "thousand": 1000}
 _SAME_STEM = {
-    "silent": "silence", "woman": "female", "women": "female", "man": "male", "men": "male", "anger": "angry", "happiness": "happy", "sadness": "sad", "fearful": "fear", "disgusted": "disgust", "maj": "major", "bpm": "beat per minute",
-    "min": "minor", "hz": "hertz", "okay": "ok", "colour": "color", "grey": "gray", "drummed": "drum", "neutrality": "neutral",
-}  # fmt: skip
+    **{"silent": "silence", "woman": "female", "women": "female", "man": "male", "men": "male"},
+    **{"anger": "angry", "happiness": "happy", "sadness": "sad", "fearful": "fear", "disgusted": "disgust"},
+    **{"maj": "major", "min": "minor", "hz": "hertz", "okay": "ok", "colour": "color", "grey": "gray"},
+}
+"""Words that stand for another in the choices of the benchmarks: emotions, genders, chords, spellings."""
 _ORDINALS = {"first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th"}
 TIMES = {"once": "1", "twice": "2", "thrice": "3"}
 _NO_PLURAL = ("ss", "us", "is", "as", "os")
@@ -321,6 +328,7 @@ MORE_LABELS = re.compile(r"\W{0,3}(?:\s*(?:,|and|or|&|/|及|和|或)\s*)+(?:opti
 
 
 def mentions_of(sentence: str, options: Options) -> list[Mention]:
+    """The choices that a sentence names, by text or label, in the order of the sentence; all affirmed as yet."""
     texts = _text_mentions(sentence, options)
     labels = _label_mentions(sentence, options)
     return _paired(sentence, texts, labels) if labels else texts
@@ -333,7 +341,7 @@ def _text_mentions(sentence: str, options: Options) -> list[Mention]:
     while at < len(tokens):
         for words, index in options.by_first.get(tokens[at].stem, ()):
             end = at + len(words)
-            if tuple(token.stem for token in tokens[at:end]) == words and _is_name(tokens, at, end, sentence):
+            if tuple(token.stem for token in tokens[at:end]) == words and is_name(tokens, at, end, sentence):
                 mentions.append(Mention(tokens[at].start, tokens[end - 1].end, index, "named"))
                 at = end
                 break
@@ -352,7 +360,7 @@ _AFTER_NO = re.compile(r"[\s\"'*_`]*(?:[.,;:!)\-–—<]|$|(?:because|since|rath
 _PRONOUN_BEFORE = frozenset("this that each any every no which only the right wrong correct another other".split())
 
 
-def _is_name(tokens: list[Token], at: int, end: int, sentence: str) -> bool:
+def is_name(tokens: list[Token], at: int, end: int, sentence: str) -> bool:
     """Not "one" as a pronoun, not "no" as a determiner ("No idea" is no answer to a yes-no question)."""
     token = tokens[at]
     if end - at > 1:
@@ -390,10 +398,7 @@ def _label_mentions(sentence: str, options: Options) -> list[Mention]:
     for match in _BARE_LABEL.finditer(sentence):
         if match[1] not in options.single:
             mentions += [replace(label, start=match.start(1)) for label in _labels_at(match, options)]
-    taken = {mention.end for mention in mentions}
     for match in _LABEL_IN_PROSE.finditer(sentence):
-        if match.end() in taken:
-            continue
         mentions += _labels_at(match, options)
         more = MORE_LABELS.match(sentence, match.end())
         while more:
@@ -444,9 +449,11 @@ def _are_beside(sentence: str, end: int, start: int) -> bool:
 # --- what a sentence says of the choices it names --------------------------------------------------------------------
 
 NEGATOR = re.compile(
-    r"\b(?:not(?! only\b[^.]*\bbut\b)|never|no(?! doubt| question)|neither|nor|cannot|can't|cant|without(?! (?:a |any )?doubt)|"
+    r"\b(?:not(?! only\b[^.]*\bbut\b)|never|no(?! doubt| question)|neither|nor|cannot|can't|cant|without(?! (?:a |"
+    r"any )?doubt)|"
     r"lacks?|lacking|absence|exclud\w+|ruled?"
-    r" out|ruling out|rules out|eliminat\w+|unlike|except|unlikely|hardly|doubt\w*|against|implausible|opposite of|fails? to|mistake|cross out|least likely|nothing(?! but)|rather than|instead of|"
+    r" out|ruling out|rules out|eliminat\w+|unlike|except|unlikely|hardly|doubt\w*|against|implausible|opposite of|"
+    r"fails? to|mistake|cross out|least likely|nothing(?! but)|rather than|instead of|"
     r"other than|as opposed to|as compared to|differ\w*|"
     r"distinct from|anything but|far from|less likely|than|versus|compared (?:to|with)|non|isn't|wasn't|aren't|"
     r"doesn't|don't|didn't|couldn't|won't|"
@@ -466,7 +473,8 @@ _COPULA = re.compile(
     re.IGNORECASE,
 )
 _LIST_GLUE = re.compile(
-    r"(?:[\s,.;/&\"'*()_`]*(?:\b(?:or|and/or|and|nor|as well as|o|y|ou|et|oder|und)\b|或|和|及|、)|[\s,/&\"'*()_`]*)[\s,\"'*(]*"
+    r"(?:[\s,.;/&\"'*()_`]*(?:\b(?:or|and/or|and|nor|as well as|o|y|ou|et|oder|und)\b|或|和|及|、)|"
+    r"[\s,/&\"'*()_`]*)[\s,\"'*(]*"
     r"(?:(?:even|an?|the|not)\s)*[\s\"'*(]*",
     re.IGNORECASE,
 )
@@ -479,13 +487,15 @@ NEGATED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _CONSIDERED_AFTER = re.compile(
-    r"[\"'*)\s]*\?|\s+was my first|[\s\"')*]*(?:'s)?\s*(?:\w+\s){0,2}?(?:would(?! be (?:the )?(?:most|best|correct|right|my|more|a good))|(?:is|"
+    r"[\"'*)\s]*\?|\s+was my first|[\s\"')*]*(?:'s)?\s*(?:\w+\s){0,2}?(?:would(?! be (?:the )?(?:most|best|correct|"
+    r"right|my|more|a good))|(?:is|"
     r"are|was|could be|may be|might be) also|also|might|typically|usually|"
     r"often|tends? to|too\b)",
     re.IGNORECASE,
 )
 _CONSIDERED_BEFORE = re.compile(
-    r"(?:\bif\b[^,;]{0,80}|\b(?<!even )if (?:it|the|this|that|you|they|he|she)\b[^.;]{0,120}|\bfor (?:example|instance)\b[^.;]{0,60}|\b(?:after|before|following|preceding|until) (?:the |an? )?(?:\w+ ){0,2}|\b(?:at first|"
+    r"(?:\bif\b[^,;]{0,80}|\b(?<!even )if (?:it|the|this|that|you|they|he|she)\b[^.;]{0,120}|\bfor (?:example|"
+    r"instance)\b[^.;]{0,60}|\b(?:after|before|following|preceding|until) (?:the |an? )?(?:\w+ ){0,2}|\b(?:at first|"
     r"initially|first(?:ly)?,? i thought|whether|(?:between|among(?:st)?) (?:the |an? )?(?:\w+ )?$|options (?:are|"
     r"include|given are|provided are)|"
     r"choices (?:are|include)|either|could also be|might also be|may also be|besides|too|asks? (?:whether|if)|"
@@ -525,7 +535,7 @@ def _blank_words(match: re.Match[str]) -> str:
 def lists_of(sentence: str, mentions: list[Mention]) -> list[list[Mention]]:
     """Mentions that stand in one list: what is said of one is said of all."""
     groups = [[mentions[0]]]
-    for previous, mention in zip(mentions, mentions[1:], strict=False):
+    for previous, mention in pairwise(mentions):
         glue = _LIST_GLUE.match(sentence, previous.end)
         if glue and glue.end() >= mention.start and not re.search(r"\bnot\b", sentence[previous.end : mention.start]):
             groups[-1].append(mention)

@@ -27,7 +27,8 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textit|mbox)\s*\{([^{}]{0,400})\}")
 _JSON = re.compile(
     r"""["'](?:final[ _-]?)?(?:answer|prediction|choice|option|response|conclusion|result|selection|label|output)"""
-    r"""(?:[ _-]?(?:text|letter|choice|option))?["']\s*:\s*(?:"((?:[^"\\]|\\.){0,2000})"|'((?:[^'\\]|\\.|'(?=\w)){0,2000})'|"""
+    r"""(?:[ _-]?(?:text|letter|choice|option))?["']\s*:\s*"""
+    r"""(?:"((?:[^"\\]|\\.){0,2000})"|'((?:[^'\\]|\\.|'(?=\w)){0,2000})'|"""
     r"""\[\s*["']([^"'\n]{0,400})["']\s*\]|(null|true|false|[A-Za-z]\b))""",
     re.IGNORECASE,
 )
@@ -48,7 +49,7 @@ _MARKUP = re.compile(
 class Conclusion:
     """A reply in parts.
 
-    answer: what the wrapper marks as the answer, or the name of a tag that is itself the answer; None without a wrapper.
+    answer: what the wrapper marks as the answer, or the name of a tag that is itself the answer; None without one.
     prose: the text outside of it, without tags; what follows a closed wrapper is left out.
     may_be_cut: the answer is <C> or <C C>, which models also write for a <Conclusion> that they leave empty.
     closed: a tag that says that it is the answer is opened and closed around it.
@@ -208,7 +209,7 @@ def _kind(name: str, is_label: Callable[[str], bool]) -> str | None:
         return "answer"
     if plain in _REASONING_TAGS:
         return "reasoning"
-    return "label" if plain in ("c", "c c") and name.isupper() or is_label(name) or plain in _EMPTY_NAMES else None
+    return "label" if (plain in ("c", "c c") and name.isupper()) or is_label(name) or plain in _EMPTY_NAMES else None
 
 
 def _element(

@@ -1,5 +1,6 @@
 """The decisions of an agent, as pure functions: where to go next, and why it abstained."""
 
+import re
 from dataclasses import dataclass
 
 from lalm_agent.answers import parse
@@ -14,11 +15,15 @@ _SAID = {
     AbstentionKind.DECLINES: "the model declined to answer",
     AbstentionKind.NOT_CONFIDENT: "the model answered, and the policy held the answer back",
 }
+_THE_CLIP = re.compile(r"\b(?:the|this) sound(?= (?:is|of|was)\b)", re.IGNORECASE)
 
 
 def found_type(reply: str) -> AudioType | None:
     """The one type that a reply names; None where it names none, two, or refuses."""
     verdict = parse(reply, TYPE_CHOICES)
+    if verdict.rule == "several_named":
+        # "The sound is music" calls the clip a sound and names music.
+        verdict = parse(_THE_CLIP.sub("the clip", reply), TYPE_CHOICES)
     return AudioType(verdict.text.lower()) if verdict.status is Status.ANSWERED and verdict.text else None
 
 

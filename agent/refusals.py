@@ -38,11 +38,13 @@ _THE = (
 )
 _HEAR = (
     r"(?:hear|hearing|access|accessing|listen|listening|analy[sz]e|analy[sz]ing|process|processing|play|playing|open|"
-    r"opening|perceive|receive|received|view|retrieve|load|detect|see|find|interpret|evaluate|examine|read|get|handle|"
+    r"opening|perceive|receive|received|view|retrieve|load|detect|see|find|interpret|evaluate|examine|read|get|"
+    r"handle|"
     r"decode|transcribe|make out)"
 )
 _ABSENT = (
-    r"(?:provided|available|included|attached|accessible|supplied|shared|uploaded|audible|present|found|loaded|playing|"
+    r"(?:provided|available|included|attached|accessible|supplied|shared|uploaded|audible|present|found|loaded|"
+    r"playing|"
     r"working|given|received|sent|here|there|clear enough|loud enough|usable)"
 )
 _EMPTY = (
@@ -53,13 +55,15 @@ _EMPTY = (
 )
 _SUBJECT = rf"\b{_CLIP}(?: {_CLIP})?(?: (?:itself|provided|given|in question|here|(?:that )?you [a-z' ]{{4,20}}?))?"
 _DECIDE = (
-    r"(?:determin(?:e|ed|ing)|count|compare|tell|told|say|said|answer(?:ed|ing)?|know|known|identif(?:y|ied|ying)|confirm(?:ed)?|"
+    r"(?:determin(?:e|ed|ing)|count|compare|tell|told|say|said|answer(?:ed|ing)?|know|known|identif(?:y|ied|ying)|"
+    r"confirm(?:ed)?|"
     r"classif(?:y|ied|ying)|infer(?:red)?|conclude|concluded|judge|judged|decide|decided|distinguish(?:ed)?|"
     r"recogni[sz](?:e|ed)|ascertain(?:ed)?|establish(?:ed)?|specif(?:y|ied)|pinpoint(?:ed)?|choose|chosen|"
     r"select(?:ed)?|"
     r"pick|assess(?:ed)?|deduced?|figured? out|work(?:ed)? out|verif(?:y|ied)|discern(?:ed)?|estimated?|name|gauge|"
     r"categori[sz]ed?|respond|guess(?:ed)?|settle|settled|differentiate|certain|sure|"
-    r"(?:make|give|offer|provide|draw|reach|find|form|render|arrive at)(?: you)? (?:an?|any|the|its?) (?:[a-z]+ ){0,3}?"
+    r"(?:make|give|offer|provide|draw|reach|find|form|render|arrive at)(?: you)? (?:an?|any|the|"
+    r"its?) (?:[a-z]+ ){0,3}?"
     r"(?:determination|judg(?:e)?ment|conclusion|decision|choice|selection|assessment|comparison|guess|inference|"
     r"deduction|identification|answer|analysis|response|classification|option|match|verdict))"
 )
@@ -75,7 +79,8 @@ _CANNOT_HEAR: _Rows = (
     (
         "hear|listen|access|analy|process|play|open|perceive|receive|view|retrieve|load|detect|see |find|interpret|"
         "evaluat|examin|read|get|handle|decode|transcribe|make out",
-        rf"\b{_CANNOT} {_ADVERBS}{_HEAR} {_THE}(?:{_CLIP}\b(?! of| like)|it\b(?! is| was)|anything\b(?! that| like| other)|"
+        rf"\b{_CANNOT} {_ADVERBS}{_HEAR} {_THE}(?:{_CLIP}\b(?! of| like)|it\b(?! is| was)|anything\b(?! that| like|"
+        rf" other)|"
         r"nothing\b|what you\b)",
     ),
     ("hear|listen", rf"\b{_CANNOT} {_ADVERBS}(?:hear|listen)(?= you\b|\W*$|[.,!;])"),
@@ -95,7 +100,8 @@ _CANNOT_HEAR: _Rows = (
         "silen|empty|blank|missing|corrupt|audible|availab|accessible|broken|damaged|usable|readable|intelligible|"
         "muted|"
         "absent|too |static",
-        rf"{_SUBJECT} (?:is|was|are|were|seems?|appears?|sounds?)(?: to be)?(?: (?:completely|entirely|totally|mostly|"
+        rf"{_SUBJECT} (?:is|was|are|were|seems?|appears?|sounds?)(?: to be)?(?: (?:completely|entirely|totally|"
+        rf"mostly|"
         rf"simply|either|just|only|all|also|very|quite|far|fully|pure)){{0,2}} {_EMPTY}\b",
     ),
     (
@@ -118,7 +124,8 @@ _CANNOT_HEAR: _Rows = (
         rf"complete|"
         rf"total)? ?(?:actual |accompanying |audible )?(?:silence\b|(?<=no )(?:music |speech )?{_CLIP}(?: {_CLIP}|"
         rf" content| input)*\b|"
-        rf"(?<=any ){_CLIP}(?: {_CLIP}| content| input)*\b(?! of| from)|nothing to (?:hear|listen to|analy[sz]e)|nothing audible)",
+        rf"(?<=any ){_CLIP}(?: {_CLIP}| content| input)*\b(?! of| from)|nothing to (?:hear|listen to|analy[sz]e)|"
+        rf"nothing audible)",
     ),
     (
         "provide|upload|share|send|attach|supply|submit|include|post|give|resend",
@@ -143,7 +150,8 @@ _CANNOT_HEAR: _Rows = (
     ),
     (
         "hear ",
-        r"\bi (?:can |could )?(?:only )?hear (?:nothing\b|(?:only |just )?(?:digital |complete |total )?silence|no sound)",
+        r"\bi (?:can |could )?(?:only )?hear (?:nothing\b|(?:only |just )?(?:digital |complete |total )?silence|"
+        r"no sound)",
     ),
     (
         "be ",
@@ -166,7 +174,8 @@ _CANNOT_HEAR: _Rows = (
     ),
     (
         "never|not |n't",
-        r"\b(?:speech|music|song|voice|dialogue|conversation) (?:was|were|has been|is) ?(?:never|not|n't)(?: been)? (?:sent|given|provided|"
+        r"\b(?:speech|music|song|voice|dialogue|conversation) (?:was|were|has been|is) ?(?:never|not|"
+        r"n't)(?: been)? (?:sent|given|provided|"
         r"attached|uploaded|shared|included)\b",
     ),
     (
@@ -175,8 +184,10 @@ _CANNOT_HEAR: _Rows = (
     ),
     (
         "forgot|need to|audio|sound|clip",
-        r"\bforg[eo]t(?:ten)? to (?:include|attach|upload|send|provide|add) |\bneed to (?:actually )?(?:hear|listen to) |\bwhat (?:audio|clip|"
-        r"recording)\?|^\W*no (?:audio|sound|clip|recording)\W*$|\bno (?:sound|audio|speech|audible \w+)(?: at all)? (?:can|could) be heard|"
+        r"\bforg[eo]t(?:ten)? to (?:include|attach|upload|send|provide|add) |\bneed to (?:actually )?(?:hear|"
+        r"listen to) |\bwhat (?:audio|clip|"
+        r"recording)\?|^\W*no (?:audio|sound|clip|recording)\W*$|\bno (?:sound|audio|speech|"
+        r"audible \w+)(?: at all)? (?:can|could) be heard|"
         r"\bno audible (?:content|sound|signal|audio|speech)|\b(?:you )?(?:didn't|did not|haven't|have not) "
         rf"(?:provided?|uploaded?|attached?|sent|send|shared?|included?) {_THE}{_CLIP}",
     ),
@@ -189,7 +200,8 @@ _CANNOT_HEAR: _Rows = (
     ("language model", r"\blanguage model[^.\n]{0,60}(?:hear|listen|audio|sound)"),
     (
         "听|音|录|文件|片段",
-        r"^\W*没有声音|听不(?:到|见|清|了)|没有?(?:听到|收到|提供|附上|上传)(?:任何)?(?:音频|声音|录音|文件)|未(?:能)?(?:提供|收到|听到|上传)(?:任何)?(?:音频|声音|录音)|"
+        r"^\W*没有声音|听不(?:到|见|清|了)|没有?(?:听到|收到|提供|附上|上传)(?:任何)?(?:音频|声音|录音|文件)|未(?:能)?(?:提供|收到|听到|上传)(?:任何)?(?:音频|声音|"
+        r"录音)|"
         r"(?:无法|不能|没办法|没法)(?:直接)?(?:收听|听取|听到|听见|听清|听|访问|播放|处理|打开|获取|分析|读取|接收)[^。,]{0,8}(?:音频|声音|录音|文件|语音|片段|这段|它|$|"
         r"[。,])|"
         r"请(?:您)?(?:重新)?(?:提供|上传|发送|分享|给我)[^。]{0,10}(?:音频|录音|声音|文件|片段)|"
@@ -197,12 +209,14 @@ _CANNOT_HEAR: _Rows = (
     ),
     (
         "聞|音声|オーディオ|聴",
-        r"聞こえ(?:ません|ない)|聞(?:く|ける)ことができ(?:ません|ない)|聴(?:く|ける)ことができ|音声(?:ファイル|データ)?(?:が|は)(?:提供されて|ありません|ない|無音|添付されて|届いて)|"
+        r"聞こえ(?:ません|ない)|聞(?:く|ける)ことができ(?:ません|ない)|聴(?:く|ける)ことができ|音声(?:ファイル|データ)?(?:が|は)(?:提供されて|ありません|ない|無音|添付されて|"
+        r"届いて)|"
         r"音声(?:ファイル)?を(?:提供|送っ|アップロード|共有)|(?:音声|オーディオ)(?:ファイル)?(?:に|を)(?:アクセス|再生|分析|聴く|聞く|聞き)[^。]{0,8}(?:でき|ません)",
     ),
     (
         "들|오디오|음성|소리|파일|녹음",
-        r"들을 수 없|들리지 않|들을 수가 없|(?:오디오|음성|소리|파일|녹음)[^.]{0,12}(?:제공되지|없습니다|들을 수|분석할 수 없|첨부되지|무음)|"
+        r"들을 수 없|들리지 않|들을 수가 없|(?:오디오|음성|소리|파일|녹음)[^.]{0,12}"
+        r"(?:제공되지|없습니다|들을 수|분석할 수 없|첨부되지|무음)|"
         r"(?:오디오|음성 ?파일|파일)를? (?:제공|업로드|보내)",
     ),
     (
@@ -296,7 +310,8 @@ _DECLINES: _Rows = (
     ),
     (
         "not |n't",
-        r"\bi (?:do not|don't) (?:make assumptions|make guesses|identify|infer|speculate|provide opinions|label|comment)",
+        r"\bi (?:do not|don't) (?:make assumptions|make guesses|identify|infer|speculate|provide opinions|label|"
+        r"comment)",
     ),
     ("no comment", r"^\W*no comment\b"),
     ("not allowed|permitted|forbidden", r"\b(?:not allowed|not permitted|forbidden) to\b"),
@@ -307,7 +322,8 @@ _DECLINES: _Rows = (
     ),
     (
         "答え|手伝|控え|도와|거부|답변드릴",
-        r"お(?:答え|手伝い)(?:は|することは)?(?:でき(?:ません|かね)|いたしかね)|回答を控え|도와드릴 수 없|답변을 거부|답변드릴 수 없",
+        r"お(?:答え|手伝い)(?:は|することは)?(?:でき(?:ません|かね)|いたしかね)|"
+        r"回答を控え|도와드릴 수 없|답변을 거부|답변드릴 수 없",
     ),
     (
         "ayudar|aiutar|ajudar|aider|helfen|помочь|niego|prefiero|refuse|möchte|lehne|отказыва",
@@ -322,13 +338,16 @@ _DOES_NOT_KNOW: _Rows = (
     ("idk|dunno", r"\b(?:idk|dunno)\b"),
     (
         "who knows|beats me|guess|telling|faintest|slightest|not known|unclear|info",
-        r"\bwho knows\b|\bbeats me\b|\banyone's guess\b|\bno telling\b|\b(?:faintest|slightest|foggiest) (?:idea|clue)|^\W*(?:not known|"
-        r"unclear)\W*$|\bis not known\b|\b(?:not enough|insufficient) info\b|^\W*no information\b|\b(?:does not|doesn't|do not|don't) "
+        r"\bwho knows\b|\bbeats me\b|\banyone's guess\b|\bno telling\b|\b(?:faintest|slightest|foggiest) (?:idea|"
+        r"clue)|^\W*(?:not known|"
+        r"unclear)\W*$|\bis not known\b|\b(?:not enough|insufficient) info\b|^\W*no information\b|\b(?:does not|"
+        r"doesn't|do not|don't) "
         r"(?:provide|contain|give|have|offer|include) information\b",
     ),
     (
         "know|have ",
-        rf"{_NOT_THE_SPEAKER}\b(?:do not|don't|does not|doesn't|did not|didn't|wouldn't|dont) {_ADVERBS}(?:know\b(?! (?:whether|if) (?:to|he|"
+        rf"{_NOT_THE_SPEAKER}\b(?:do not|don't|does not|doesn't|did not|didn't|wouldn't|"
+        rf"dont) {_ADVERBS}(?:know\b(?! (?:whether|if) (?:to|he|"
         rf"she|they))|have (?:an?|"
         r"any|the|enough|sufficient) (?:[a-z]+ )?(?:answer|idea|clue|information|context|details?|evidence|data)\b)",
     ),
@@ -336,7 +355,8 @@ _DOES_NOT_KNOW: _Rows = (
     ("no ", r"^\W*no (?:idea|clue|answer)\b"),
     (
         "no ",
-        r"\bno (?:possible |reliable |real |good )?(?:way|basis|means) (?:of |to |for me to |for )(?:tell|know|determin|say|identify|be "
+        r"\bno (?:possible |reliable |real |good )?(?:way|basis|means) (?:of |to |for me to |for )(?:tell|know|"
+        r"determin|say|identify|be "
         r"sure|be certain|decid|choos|judg|answer)\w*",
     ),
     (
@@ -353,7 +373,8 @@ _DOES_NOT_KNOW: _Rows = (
     ),
     (
         "possible",
-        r"\b(?:is|be|'s) (?:just |simply |quite |therefore |thus )?(?:impossible|not possible)(?=\W*$|[.,;!]| based| from| given| with)",
+        r"\b(?:is|be|'s) (?:just |simply |quite |therefore |thus )?(?:impossible|not possible)(?=\W*$|[.,;!]| based|"
+        r" from| given| with)",
     ),
     (
         "un|not |inconclusive|indeterm|n/a|no comment",
@@ -407,7 +428,8 @@ _DOES_NOT_KNOW: _Rows = (
     ),
     (
         "모르|몰라|모릅|수 없|수가 없|확실|정보",
-        r"모르겠|몰라요|모릅니다|(?:알|판단할|확인할|결정할|구분할|답할|대답할|식별할) 수(?:가)? 없|확실하지 않|정보가 (?:부족|충분하지|없)",
+        r"모르겠|몰라요|모릅니다|(?:알|판단할|확인할|결정할|구분할|답할|대답할|식별할) 수(?:가)? 없|"
+        r"확실하지 않|정보가 (?:부족|충분하지|없)",
     ),
     (
         "sé|se |puedo|puede|posible|impos|segur|informaci|idea",
@@ -483,11 +505,13 @@ _HEDGES: _Rows = (
     ),
     (
         "to ",
-        rf"\b(?:hard|difficult|tough|tricky|challenging|not easy|not straightforward) (?:for me )?to {_ADVERBS}{_DECIDE}\b",
+        rf"\b(?:hard|difficult|tough|tricky|challenging|not easy|"
+        rf"not straightforward) (?:for me )?to {_ADVERBS}{_DECIDE}\b",
     ),
     (
         "clear",
-        r"\b(?:is|was|'s|are|remains|seems|it) (?:still |also |very |quite |just )?(?:not (?:entirely |very |quite |really |at all |"
+        r"\b(?:is|was|'s|are|remains|seems|it) (?:still |also |very |quite |just )?(?:not (?:entirely |very |quite |"
+        r"really |at all |"
         r"immediately )?clear|unclear)\b|\bisn't (?:entirely |really )?clear\b",
     ),
     (
@@ -512,7 +536,8 @@ _HEDGES: _Rows = (
         r"additional) (?:information|"
         r"context|details?) (?:is|are|would be) (?:needed|required|necessary)|\bplease (?:provide|give|share|clarify|"
         r"specify|supply|"
-        r"rephrase)\b|\b(?:could|can) you (?:please )?(?:provide|clarify|rephrase|specify|share|repeat|tell me more)\b",
+        r"rephrase)\b|\b(?:could|can) you (?:please )?(?:provide|clarify|rephrase|specify|share|repeat|"
+        r"tell me more)\b",
     ),
 )
 _Compiled = tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
@@ -530,7 +555,8 @@ _STRONG = (
 _WEAK = _compiled(_HEDGES)
 _QUOTED = re.compile(r'"[^"\n]{0,400}"')
 _APOLOGY = re.compile(
-    r"\b(?:sorry|apologi[sz]e|apologies|unfortunately|regrettably|afraid)\b|抱歉|对不起|申し訳|죄송|lo siento|désolé|leider"
+    r"\b(?:sorry|apologi[sz]e|apologies|unfortunately|regrettably|afraid)\b|"
+    r"抱歉|对不起|申し訳|죄송|lo siento|désolé|leider"
 )
 
 

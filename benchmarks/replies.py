@@ -1,4 +1,6 @@
-"""How well the reader of replies reads what real models say: python benchmarks/replies.py [FILE]
+"""How well the reader of replies reads what real models say.
+
+    python benchmarks/replies.py [FILE]
 
 FILE holds labelled replies, one JSON object a line (the default is the file beside the checkout, see
 `shared/data/README.md`): model, prompt, choices, reply, label (choice | refusal | off_list | unreadable), choice

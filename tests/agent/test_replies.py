@@ -1,4 +1,4 @@
-"""Replies in the manner of real models: made-up ones with a reader's labels, and the labelled ones beside the checkout."""
+"""Replies in the manner of real models: made-up ones with labels, and the labelled ones beside the checkout."""
 
 import importlib.util
 import json
@@ -16,7 +16,10 @@ from lalm_agent.records import Status, Verdict
 ROOT = Path(__file__).resolve().parents[2]
 REPLIES = [json.loads(line) for line in (Path(__file__).parent / "replies.jsonl").read_text("utf-8").splitlines()]
 ROWS = pytest.mark.parametrize("row", REPLIES, ids=[f"{i}-{row['kind']}" for i, row in enumerate(REPLIES)])
-WRAPPERS = ("{}", '"{}"', "**{}**", "`{}`", "<answer>{}</answer>", "<Conclusion>\n{}\n</Conclusion>", "\\boxed{{{}}}", "{}\n")
+WRAPPERS = (
+    *('"{}"', "**{}**", "`{}`", "{}\n", "<answer>{}</answer>", "<Conclusion>\n{}\n</Conclusion>", "\\boxed{{{}}}"),
+    *("```\n{}\n```", "<think>A dog? No.</think>{}", "“{}”"),
+)
 
 
 @ROWS
@@ -45,7 +48,8 @@ def test_labelled_replies_of_real_models(shared_data: Path) -> None:
 
 def _benchmark() -> ModuleType:
     spec = importlib.util.spec_from_file_location("replies", ROOT / "benchmarks" / "replies.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -66,11 +70,29 @@ SHORT = (
     "(B) electric piano",
     "C",
 )
-REJECTIONS = ("It is not {}.", "Not {}.", "It isn't {}, nor {}.", "It doesn't sound like {}.", "Neither {} nor {} is heard.")
+REJECTIONS = (
+    *("It is not {}.", "Not {}.", "It isn't {}, nor {}.", "It doesn't sound like {}.", "Neither {} nor {} is heard."),
+    *("I ruled out {} and {}.", "It is anything but {}.", "There is no sign of {}, {} or {}."),
+)
 
 
 def _said(verdict: Verdict) -> tuple[Status, str | None, str | None]:
     return verdict.status, verdict.text, verdict.kind
+
+
+WHOLE = ("**{}**", "`{}`", "<answer>{}</answer>", "<answer>\n{}\n</answer>", "{}\n", "<think>No.</think>\n{}")
+
+
+@ROWS
+def test_a_wrapper_around_a_made_up_reply_changes_no_verdict(row: dict[str, Any]) -> None:
+    choices = tuple(row["choices"])
+    plain = _said(parse(row["reply"], choices))
+    if row["kind"] == "broken_tag" or any(tag in row["reply"] for tag in ("think>", "<answer")):
+        return  # half a wrapper within a wrapper says nothing of wrappers
+    differ = [wrapper for wrapper in WHOLE if _said(parse(wrapper.format(row["reply"]), choices)) != plain]
+    said = _said(parse(json.dumps({"answer": row["reply"]}), choices))
+    assert differ == []
+    assert said == plain or row["reply"].lstrip().startswith(("{", "\""))
 
 
 @pytest.mark.parametrize("reply", SHORT)
@@ -79,7 +101,7 @@ def test_a_wrapper_changes_no_verdict(reply: str, wrapper: str) -> None:
     assert _said(parse(wrapper.format(reply), CHOICES)) == _said(parse(reply, CHOICES))
 
 
-@given(st.permutations(CHOICES), st.sampled_from([reply for reply in SHORT if "(" not in reply and reply != "C"]))
+@given(st.permutations(CHOICES), st.sampled_from([reply for reply in SHORT if reply[0] not in "(C"]))
 def test_the_order_of_choices_changes_no_verdict(choices: list[str], reply: str) -> None:
     assert _said(parse(reply, tuple(choices))) == _said(parse(reply, CHOICES))
 
