@@ -215,9 +215,10 @@ RULES = [
     ("Answer: (A) (B)", ANIMALS, "several_named"),
     ("It is unclear. A dog barking would be loud.", ("dog barking", "cat meowing"), "refusal"),
     ("It is C+ major", ("C+", "C-", "C+ major"), "named"),
-    ("~~**__`*dog*`__**~~", ANIMALS, "equal"),
+    ("~~**__`*It is (B)*`__**~~", ANIMALS, "label"),
     ("<think>a<think>b</think>dog", ANIMALS, "equal"),
-    ("I can't hear it\nDog", ANIMALS, "refusal_and_choice"),
+    ("I can't hear it\nDog", ANIMALS, "stated"),
+    ("It is impossible to tell the dog", ANIMALS, "refusal"),
     ("I cannot determine who would have a dog", ANIMALS, "refusal"),
 ]
 
