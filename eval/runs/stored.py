@@ -8,6 +8,8 @@ from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
 from lalm_agent.records import Answer, AudioType, Failure, Status, Step
 
+_NEWER = ("raw", "responder")
+
 Key = tuple[str, int]
 """A question's id and the number of the draw, from 0."""
 
@@ -39,6 +41,8 @@ class StoredStep:
     seconds: float
     cached: bool
     details: dict[str, float] | None
+    raw: str | None = None
+    responder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class StoredAnswer:
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
     seen: the question's own clip is among those that the adapter was trained on.
     steps: those before the answering one, which is `prompt` and `reply`.
+    raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
+    model that replied. Neither is in what older versions wrote.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 
@@ -76,6 +82,8 @@ class StoredAnswer:
     warnings: tuple[str, ...]
     seconds: float
     failure: Failure | None
+    raw: str | None = None
+    responder: str | None = None
 
     @property
     def key(self) -> Key:
@@ -120,6 +128,8 @@ def stored(asked: Asked, draw: int, answer: Answer, heard: Heard, seconds: float
         warnings=answer.warnings,
         seconds=round(seconds, 6),
         failure=answer.failure,
+        raw=last.raw if last else None,
+        responder=last.responder if last else None,
     )
 
 
@@ -164,7 +174,7 @@ def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
         DataError: a key is missing or has a value of another kind; `where` names the line.
     """
     try:
-        known = {name: fields[name] for name in StoredAnswer.__slots__}
+        known = {name: fields[name] for name in StoredAnswer.__slots__ if name in fields or name not in _NEWER}
         return StoredAnswer(
             **{
                 **known,
@@ -217,7 +227,9 @@ def item_of(fields: Mapping[str, Any], where: str) -> Asked:
 
 
 def _stored_step(step: Step) -> StoredStep:
-    return StoredStep(step.node, step.prompt, step.output, step.seconds, step.cached, step.details)
+    return StoredStep(
+        step.node, step.prompt, step.output, step.seconds, step.cached, step.details, step.raw, step.responder
+    )
 
 
 def _record_fields(record: Any) -> dict[str, Any]:
