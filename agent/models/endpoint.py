@@ -471,8 +471,11 @@ def wait_s(failed_attempts: int, asked_s: float | None) -> float:
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """The coroutine's result, also where the caller is itself inside an event loop (a notebook)."""
     try:
-        asyncio.get_running_loop()
+        is_inside_loop = asyncio.get_running_loop() is not None
     except RuntimeError:
+        is_inside_loop = False
+    # Outside of the handler: what the coroutine raises shall have no context.
+    if not is_inside_loop:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()

@@ -28,7 +28,7 @@ def plans(stub: Any, text: str) -> list[tuple[Any, ...]]:
         (stub.hangs_up, good),
         (stub.cuts, garbage, good),
         (page, stub.json({"choices": []}), good),
-        (stub.json({"choices": [stub.choice("do", None)]}), good),
+        (stub.json({"choices": [stub.choice(None)]}), good),
         (stub.json({"choices": [stub.choice(text, "length")]}),),
         (stub.says(""),),
         (stub.refuses(429),),

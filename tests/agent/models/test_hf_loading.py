@@ -148,7 +148,7 @@ class TestUntrustedText:
     def test_a_tokenizer_on_which_it_has_no_effect_is_refused(
         self, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from lalm_agent.models.transformers_lalm import TransformersLALM
+        from lalm_agent.models.hf_engine import TransformersLALM
 
         checkpoint = load_checkpoint(folder, LoadOptions("cpu"))
         tokenizer = type(checkpoint.processor.tokenizer)

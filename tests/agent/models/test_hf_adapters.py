@@ -15,8 +15,8 @@ from lalm_agent.audio import Sound
 from lalm_agent.cli.main import run
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.models.hf_engine import TransformersLALM, load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-from lalm_agent.models.transformers_lalm import TransformersLALM, load
 
 FAMILIES = ["qwen2-audio", "qwen2.5-omni", "gemma-4"]
 
@@ -227,7 +227,7 @@ def test_peft_is_imported_only_for_an_adapter(tiny_checkpoint: Path) -> None:
     code = f"""
 import sys
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-from lalm_agent.models.transformers_lalm import load
+from lalm_agent.models.hf_engine import load
 load({str(tiny_checkpoint)!r})
 assert "peft" not in sys.modules
 """
