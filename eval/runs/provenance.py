@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("lalm-agent", "langgraph", "numpy", "openai", "peft", "soundfile", "soxr", "torch", "transformers")
+PACKAGES = ("lalm-agent", "langgraph", "numpy", "peft", "soundfile", "soxr", "torch", "transformers")
 _GIT_S = 10.0
 
 
