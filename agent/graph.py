@@ -16,13 +16,17 @@ from lalm_agent.policy import content_node
 from lalm_agent.records import AudioType, Method
 from lalm_agent.state import AgentState, Inquiry, Reply
 
-# LangGraph's default predicate retries what we never would and skips subclasses of RuntimeError: say it outright.
-# An endpoint has a layer of retries of its own (`models.endpoint`), and two layers would multiply.
-RETRY = RetryPolicy(
-    retry_on=lambda error: isinstance(error, TransientBackendError) and not isinstance(error, RetriesExhausted),
-    max_attempts=3,
-    initial_interval=0.5,
-)
+
+def may_pass(error: Exception) -> bool:
+    """Whether a node is worth running again: the error may pass, and nobody has retried already.
+
+    LangGraph's default retries what we never would and skips subclasses of RuntimeError. An endpoint has a layer of
+    retries of its own (`models.endpoint`), and two layers would multiply.
+    """
+    return isinstance(error, TransientBackendError) and not isinstance(error, RetriesExhausted)
+
+
+RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
 Graph = CompiledStateGraph[AgentState, nodes.Context, AgentState, AgentState]
 StandaloneGraph = CompiledStateGraph[AgentState, None, Inquiry, Reply]

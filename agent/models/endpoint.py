@@ -74,14 +74,6 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointRef:
-    """A model's name and the URL of its server without a final slash; None is the OpenAI API."""
-
-    name: str
-    url: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where requests go and what they carry. `ref` is recorded; `key` is in no text that this class makes."""
 
@@ -161,21 +153,21 @@ class FailedAttempt:
 # --- references and keys ---------------------------------------------------------------------------------------------
 
 
-def parse_ref(ref: str) -> EndpointRef:
-    """Split a reference at its first `:` and its last `@http`; NAME may hold `:` and `@`.
+def parse_ref(ref: str) -> tuple[str, str | None]:
+    """A model's name and the URL of its server without a final slash; None is the OpenAI API.
+
+    A reference is split at its first `:` and its last `@http`; NAME may hold `:` and `@`.
 
     Raises:
         UsageError: no name, no such URL, or a URL with a user name, a password, a query or a fragment.
     """
     kind, _, rest = ref.partition(":")
     name, at, tail = rest.rpartition("@http")
-    if not at:
-        name, url = rest, None
-    else:
-        url = _checked_url(f"http{tail}")
+    url = _checked_url(f"http{tail}") if at else None
+    name = name if at else rest
     if kind != "openai" or not name or not name.isprintable() or name != name.strip():
         raise UsageError("this names no model of an endpoint", _FORM)
-    return EndpointRef(name, url)
+    return name, url
 
 
 def endpoint_of(ref: str, environ: Mapping[str, str]) -> Endpoint:
@@ -186,20 +178,20 @@ def endpoint_of(ref: str, environ: Mapping[str, str]) -> Endpoint:
     Raises:
         UsageError: a reference that names nothing, a missing key, a key with characters that no header can carry.
     """
-    parsed = parse_ref(ref)
-    variable = KEY_OF_DEFAULT if parsed.url is None else KEY_OF_URL
+    name, url = parse_ref(ref)
+    variable = KEY_OF_DEFAULT if url is None else KEY_OF_URL
     key = environ.get(variable, "").strip() or None
     if key is not None and not _PRINTABLE_ASCII.fullmatch(key):
         raise UsageError(f"{variable} holds characters that are in no key", "set it again, without quotes and spaces")
-    if parsed.url is not None:
+    if url is not None:
         # Rebuilt, so that one server is recorded in one way.
-        return Endpoint(f"openai:{parsed.name}@{parsed.url}", parsed.name, parsed.url, False, key)
+        return Endpoint(f"openai:{name}@{url}", name, url, False, key)
     if key is None:
         raise UsageError(
-            f"{KEY_OF_DEFAULT} is not set, and {parsed.name} is asked for at the OpenAI API",
-            f"export {KEY_OF_DEFAULT}=…; for a server of your own write openai:{parsed.name}@http://HOST:PORT/v1",
+            f"{KEY_OF_DEFAULT} is not set, and {name} is asked for at the OpenAI API",
+            f"export {KEY_OF_DEFAULT}=…; for a server of your own write openai:{name}@http://HOST:PORT/v1",
         )
-    return Endpoint(f"openai:{parsed.name}", parsed.name, DEFAULT_URL, True, key)
+    return Endpoint(f"openai:{name}", name, DEFAULT_URL, True, key)
 
 
 def _checked_url(url: str) -> str:

@@ -12,7 +12,7 @@ Models whose cache cannot be shared answer row by row (`answer_rows`).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -307,7 +307,8 @@ class Engine:
             computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for decoding, batch in _batches(prepared, computed, self._rows):
+        for batch in _batches(prepared, computed, self._rows, _decoding):
+            decoding = _decoding(prepared[batch[0][0]])
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             inputs = row_inputs(self._model, own, [own.index(computed[index]) for index, _ in batch])
             rows = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
@@ -345,9 +346,15 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
     """
     completions: dict[int, list[Completion]] = {index: [] for index in range(len(prepared))}
     audio_tokens: dict[int, int] = {}
-    for batch in _row_batches(prepared, checkpoint.family.mixes_lengths, rows):
+
+    def kind(one: PreparedRequest) -> object:
+        """Equal for what can share one `generate` call."""
+        length = 0 if checkpoint.family.mixes_lengths or one.samples is None else len(one.samples)
+        return _decoding(one), one.samples is None, one.request.turns[-1].role == "assistant", length
+
+    for batch in _batches(prepared, range(len(prepared)), rows, kind):
         inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
-        decoding = prepared[batch[0][0]].request.decoding
+        decoding = _decoding(prepared[batch[0][0]])
         made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
         tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
         for (index, _), completion, count in zip(batch, made, tokens, strict=True):
@@ -379,24 +386,16 @@ def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]
 
 
 def _batches(
-    prepared: Sequence[PreparedRequest], indices: Iterable[int], rows: int
-) -> Iterator[tuple[Decoding, list[tuple[int, int]]]]:
-    """(request index, draw number) by decoding, those of one prompt side by side, at most `rows` at once."""
-    alike: dict[Decoding, list[tuple[int, int]]] = {}
+    prepared: Sequence[PreparedRequest], indices: Iterable[int], rows: int, kind: Callable[[PreparedRequest], object]
+) -> Iterator[list[tuple[int, int]]]:
+    """(request index, draw number) of requests of one kind, those of one request side by side, at most `rows` each."""
+    alike: dict[object, list[tuple[int, int]]] = {}
     for index in indices:
-        request = prepared[index].request
-        alike.setdefault(request.decoding, []).extend((index, number) for number in range(request.n))
-    for decoding, group in alike.items():
-        for start in range(0, len(group), rows):
-            yield decoding, group[start : start + rows]
-
-
-def _row_batches(prepared: Sequence[PreparedRequest], mixes: bool, rows: int) -> Iterator[list[tuple[int, int]]]:
-    """(request index, draw number) in batches of requests of one length that can share one `generate` call."""
-    alike: dict[tuple[object, ...], list[tuple[int, int]]] = {}
-    for index, one in enumerate(prepared):
-        length = 0 if mixes or one.samples is None else len(one.samples)
-        kind = (one.request.decoding, one.samples is None, one.request.turns[-1].role == "assistant", length)
-        alike.setdefault(kind, []).extend((index, number) for number in range(one.request.n))
+        draws = [(index, number) for number in range(prepared[index].request.n)]
+        alike.setdefault(kind(prepared[index]), []).extend(draws)
     for group in alike.values():
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
+
+
+def _decoding(prepared: PreparedRequest) -> Decoding:
+    return prepared.request.decoding

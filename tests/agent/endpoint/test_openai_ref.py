@@ -3,7 +3,7 @@
 import pytest
 
 from lalm_agent.errors import UsageError
-from lalm_agent.models.endpoint import DEFAULT_URL, EndpointRef, endpoint_of, parse_ref
+from lalm_agent.models.endpoint import DEFAULT_URL, endpoint_of, parse_ref
 from lalm_agent.models.openai_lalm import load
 
 
@@ -21,7 +21,7 @@ from lalm_agent.models.openai_lalm import load
     ],
 )
 def test_a_reference_is_split_at_the_first_colon_and_the_last_http(ref: str, name: str, url: str | None) -> None:
-    assert parse_ref(ref) == EndpointRef(name, url)
+    assert parse_ref(ref) == (name, url)
 
 
 @pytest.mark.parametrize(
