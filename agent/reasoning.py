@@ -4,7 +4,10 @@ import re
 
 _NAMES = "think|thinking|thought|thoughts|reason|reasoning|reflection"
 # <think>, </think>, <seed:think budget="5">, [THINK] (Magistral), and the triangles of Kimi.
-_TAG = re.compile(rf"<(/?)(?:\w{{1,20}}:)?(?:{_NAMES})(?:\s[^<>]{{0,200}})?>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
+_TAG = re.compile(
+    rf"<\s{{0,9}}(/?)\s{{0,9}}(?:\w{{1,20}}:)?(?:{_NAMES})(?:\s[^<>]{{0,200}})?>|\[(/?)THINK\]|◁(/?)think▷",
+    re.IGNORECASE,
+)
 _FINAL_CHANNEL = "<|channel|>final<|message|>"
 _CHANNEL_NOISE = re.compile(r"<\|(?:end|return|start)\|>.*\Z", re.DOTALL)
 

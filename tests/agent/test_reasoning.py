@@ -26,6 +26,7 @@ from lalm_agent.reasoning import strip_reasoning
         ("<THINK>it barks</Think>dog", "dog"),
         ('<seed:think budget="5">it barks</seed:think>dog', "dog"),
         ("<reasoning>it barks</reasoning>dog", "dog"),
+        ("< think >it barks< / think >dog", "dog"),
         ("[THINK]it barks[/THINK]dog", "dog"),
         ("◁think▷it barks◁/think▷dog", "dog"),
         ("<think></think>dog<think>sure?</think>", "dog"),
@@ -51,11 +52,12 @@ def test_nothing_is_left_to_strip(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["<think>", "</think>", "<", "<think ", "<a:", "<|end|>", "[THINK]", "<|channel|>final<|message|>", "◁"]
+    "piece",
+    ["<think>", "</think>", "<", "<think ", "<a:", "<   ", "<|end|>", "[THINK]", "<|channel|>final<|message|>", "◁"],
 )
 def test_it_takes_time_linear_in_the_length(piece: str) -> None:
     start = time.perf_counter()
-    strip_reasoning(piece * (2_000_000 // len(piece)))
+    strip_reasoning(piece * (400_000 // len(piece)))
     assert time.perf_counter() - start < 20
 
 
