@@ -13,7 +13,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.loading import DEFAULT_ROWS, as_ours, hearing_as_asked, load_model, require_ears, with_adapter
 from lalm_agent.models.base import LALM, Decoding, ModelSpec
-from lalm_agent.models.micro_batch import MicroBatch
+from lalm_agent.models.wrappers import MicroBatch
 from lalm_agent.plugins import Found
 from lalm_agent.records import Answer, Method, Question, Step
 from lalm_agent.registry import NODES
@@ -264,7 +264,8 @@ def _tool(node: str, found: Found, model: LALM | None, config: AgentConfig) -> T
     from lalm_agent.tools.per_clip import PerClip
 
     decoding = _decoding(node, config)
-    offers = {"model": model, "decoding": decoding, "mode": config.answer_mode, "argument": found.argument}
+    offers: dict[str, Any] = {"model": model, "decoding": decoding, "mode": config.answer_mode}
+    offers |= {"argument": found.argument, "trust_env": config.trust_env}
     tool = make_tool(found, offers)
     kept = not found.own or getattr(found.target, "per_clip", False) is True
     return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool

@@ -23,7 +23,8 @@ class AgentConfig(BaseModel):
     temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they find
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
-    timeout_s: seconds for one attempt at an endpoint.
+    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that.
+    trust_env: honour the environment's proxies (`http_proxy` and the like) for endpoints.
     hears_audio: False to ask the model without the clip: a text-only one, or a blind control of one that hears. Tools
         that hear for themselves, such as an ASR, still do.
     max_audio_s: longest clip that is accepted, in seconds.
@@ -47,6 +48,7 @@ class AgentConfig(BaseModel):
     trust_remote_code: bool = False
     allow_pickle: bool = False
     timeout_s: float = Field(default=120.0, gt=0)
+    trust_env: bool = False
     hears_audio: bool = True
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = None

@@ -5,6 +5,7 @@
     |- DataError                 2   a file is wrong: missing, truncated, silent in a way nobody can use
     `- BackendError              2   a model, tool or endpoint failed
        |- TransientBackendError      trying again may help; the only class that a graph retries
+       |  `- RetriesExhausted        it may, but was tried as often as is allowed; no graph tries again
        `- PermanentBackendError      trying again will not help
           `- BudgetSpent             the limit of requests is reached: asked nothing, answered nothing
 
@@ -48,6 +49,10 @@ class BackendError(LalmError):
 
 class TransientBackendError(BackendError):
     """The failure may pass: a rate limit, a timeout, a cut connection."""
+
+
+class RetriesExhausted(TransientBackendError):
+    """The failure may pass, but did not in all attempts: whoever asked retried already, and no graph does so again."""
 
 
 class PermanentBackendError(BackendError):

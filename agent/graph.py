@@ -11,13 +11,22 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
 
 from lalm_agent import nodes
-from lalm_agent.errors import TransientBackendError
+from lalm_agent.errors import RetriesExhausted, TransientBackendError
 from lalm_agent.policy import content_node
 from lalm_agent.records import AudioType, Method
 from lalm_agent.state import AgentState, Inquiry, Reply
 
-# LangGraph's default predicate retries what we never would and skips subclasses of RuntimeError: say it outright.
-RETRY = RetryPolicy(retry_on=TransientBackendError, max_attempts=3, initial_interval=0.5)
+
+def may_pass(error: Exception) -> bool:
+    """Whether a node is worth running again: the error may pass, and nobody has retried already.
+
+    LangGraph's default retries what we never would and skips subclasses of RuntimeError. An endpoint has a layer of
+    retries of its own (`models.endpoint`), and two layers would multiply.
+    """
+    return isinstance(error, TransientBackendError) and not isinstance(error, RetriesExhausted)
+
+
+RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
 Graph = CompiledStateGraph[AgentState, nodes.Context, AgentState, AgentState]
 StandaloneGraph = CompiledStateGraph[AgentState, None, Inquiry, Reply]

@@ -8,7 +8,8 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.hints import did_you_mean
 from lalm_agent.models.base import LALM
-from lalm_agent.models.without_clip import WithoutClip
+from lalm_agent.models.endpoint import EndpointOptions
+from lalm_agent.models.wrappers import WithoutClip
 from lalm_agent.plugins import MODEL_GROUP, find_plugin, installed_plugins
 from lalm_agent.registry import BUILT_IN_MODELS
 from lalm_agent.toolbox import OwnModel, make_model
@@ -56,10 +57,9 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
 
         return load_script(Path(ref.removeprefix("scripted:")), ref)
     if ref.startswith("openai:"):
-        from lalm_agent.models import openai_compat
+        from lalm_agent.models import openai_lalm
 
-        options = openai_compat.EndpointOptions(timeout_s=config.timeout_s, hears_audio=config.hears_audio)
-        return openai_compat.load(ref, options)
+        return openai_lalm.load(ref, endpoint_options(config))
     if ref == "mini":
         return _load_mini(config, rows)
     if Path(ref).expanduser().exists() or _HUB_ID.fullmatch(ref):
@@ -72,6 +72,11 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     return make_model(found, {"argument": found.argument, "device": config.device, "dtype": config.dtype})
 
 
+def endpoint_options(config: AgentConfig) -> EndpointOptions:
+    """How to deal with an endpoint under these settings."""
+    return EndpointOptions(config.timeout_s, hears_audio=config.hears_audio, trust_env=config.trust_env)
+
+
 def _load_mini(config: AgentConfig, rows: int) -> LALM:
     with resources.as_file(resources.files("lalm_agent.models.mini")) as folder:
         if not (folder / "config.json").is_file():
@@ -80,12 +85,12 @@ def _load_mini(config: AgentConfig, rows: int) -> LALM:
 
 
 def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | None = None) -> LALM:
-    from lalm_agent.models.hf_adapters import require_adapter
-    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-    from lalm_agent.models.transformers_lalm import TransformersLALM
+    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint, require_adapter
 
     if config.adapter is not None:
         require_adapter(Path(config.adapter).expanduser())
+    from lalm_agent.models.hf_engine import TransformersLALM
+
     options = LoadOptions(config.device, config.dtype, config.trust_remote_code, config.allow_pickle)
     return TransformersLALM(load_checkpoint(ref, options), rows, shown_as)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from lalm_agent.audio import Sound
 from lalm_agent.clips import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, UsageError
 from lalm_agent.policy import Evidence, abstention_reason, found_type
+from lalm_agent.reasoning import strip_reasoning
 from lalm_agent.records import AudioType, Failure, Method, Question, Status, Step
 from lalm_agent.state import (
     AgentState,
@@ -136,10 +137,30 @@ def _run(node: str, state: AgentState, runtime: Runtime[Context]) -> tuple[ToolR
     start = time.perf_counter()
     sound = runtime.context.clips.get(question.audio)
     task = Task(question, Method(state["method"]), sound, AudioType(found) if found else None, state.get("content"))
-    result = tool(task)
+    result, raw = _without_reasoning(tool(task))
     seconds = time.perf_counter() - start
-    step = Step(node, tool.name, result.prompt, result.text, round(seconds, 6), result.cached, result.details)
+    step = Step(
+        node,
+        tool.name,
+        result.prompt,
+        result.text,
+        round(seconds, 6),
+        result.cached,
+        result.details,
+        raw,
+        result.responder,
+    )
     return result, {"steps": [asdict(step)], "warnings": list(result.warnings)}
+
+
+def _without_reasoning(result: ToolResult) -> tuple[ToolResult, str | None]:
+    """The result without a model's hidden reasoning, and the raw text; None where there is none to hide."""
+    text = strip_reasoning(result.text)
+    if text == result.text and not result.reasoning:
+        return result, None
+    raw = f"<think>\n{result.reasoning}\n</think>\n\n{result.text}" if result.reasoning else result.text
+    warnings = result.warnings if text else (*result.warnings, "the reply holds reasoning and no answer")
+    return replace(result, text=text, warnings=warnings), raw
 
 
 def _evidence(state: AgentState, result: ToolResult, heard_s: tuple[float, float], sound: Sound) -> Evidence:

@@ -1,28 +1,42 @@
-"""Hidden reasoning: what a thinking model writes before its reply, for nobody's eyes.
-
-It is taken off where a model's reply enters a graph or the reader; the raw text stays in the trace.
-"""
+"""Hidden reasoning in a model's reply: what a thinking model writes for itself before, or between, its answer."""
 
 import re
 
-_TAG = re.compile(r"<\s*(/?)\s*(?:think|thinking|thought|seed:think)\s*>", re.IGNORECASE)
+# Not <Reasoning>: prompts ask for it, and what it says is part of the reply.
+_NAMES = "think|thinking|thoughts?"
+# <think>, </think>, <seed:think budget="5">, [THINK] (Magistral), and the triangles of Kimi.
+_TAG = re.compile(
+    rf"<\s{{0,9}}(/?)\s{{0,9}}(?:\w{{1,20}}:)?(?:{_NAMES})(?:\s[^<>]{{0,200}})?>|\[(/?)THINK\]|◁(/?)think▷",
+    re.IGNORECASE,
+)
+_FINAL_CHANNEL = "<|channel|>final<|message|>"
+_CHANNEL_NOISE = re.compile(r"<\|(?:end|return|start)\|>.*\Z", re.DOTALL)
 
 
 def strip_reasoning(text: str) -> str:
-    """The text without its blocks of hidden reasoning, in time linear in its length.
+    """The reply without its hidden reasoning; a reply without such a block comes back as it is.
 
-    A block that never ends takes the rest of the text with it. A closing tag without an opening one ends reasoning
-    that began before the text did: chat templates often write the opening tag themselves.
+    A block that never ends takes the rest of the reply with it; text before its opening tag stays. At a closing tag
+    without an opening one (the chat template wrote that into the prompt), all that stands before it is reasoning. Of a
+    reply in gpt-oss's channels the final one is the reply. Takes time linear in the length of the text.
     """
+    if _FINAL_CHANNEL in text:
+        return _CHANNEL_NOISE.sub("", text.rpartition(_FINAL_CHANNEL)[2]).strip()
+    if text.lstrip().startswith("<|channel|>analysis"):
+        return ""
     kept: list[str] = []
-    at, inside = 0, False
+    start, inside = 0, False
     for tag in _TAG.finditer(text):
-        if tag[1]:
-            kept = kept if inside else []
-            at, inside = tag.end(), False
-        elif not inside:
-            kept.append(text[at : tag.start()])
+        if not any(tag.groups()):
+            if not inside:
+                kept.append(text[start : tag.start()])
             inside = True
-    if not at and not inside:
+            continue
+        if not inside:
+            kept.clear()
+        start, inside = tag.end(), False
+    if start == 0 and not inside:
         return text
-    return "".join(kept if inside else [*kept, text[at:]]).strip()
+    if not inside:
+        kept.append(text[start:])
+    return "".join(kept).strip()

@@ -104,6 +104,8 @@ class Step:
 
     cached: the output was kept from an earlier question about the same clip.
     details: figures of the tool's own, such as an ASR's `avg_logprob`; all finite. None where it gives none.
+    raw: the reply as the model wrote it, with its hidden reasoning; None where that is `output`.
+    responder: the name by which an endpoint calls the model that replied; None where there is none.
     """
 
     node: str
@@ -113,6 +115,8 @@ class Step:
     seconds: float
     cached: bool = False
     details: dict[str, float] | None = None
+    raw: str | None = None
+    responder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Needs:
 
 NEEDS: dict[str, Needs] = {
     "lalm": Needs("the model itself"),
-    "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]", ("openai",), "pip install openai"),
+    "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]"),
     "pocketsphinx": Needs("offline, American English", ("pocketsphinx",), "pip install pocketsphinx"),
     "whisper": Needs("whisper:SIZE, such as whisper:small", ("whisper",), "pip install openai-whisper"),
 }

@@ -69,6 +69,9 @@ class ToolResult:
     heard_s: (start, end) in seconds of what the tool heard; None for the whole clip.
     cached: whether the result was kept from an earlier question about the same clip.
     details: figures for the trace, such as an ASR's `avg_logprob`; finite, for JSON. None where there are none.
+    reasoning: what a model wrote for itself and sent beside the text; empty where there is none. Reasoning within the
+        text may stay there: the graph strips it.
+    responder: the name by which an endpoint calls the model that replied.
     """
 
     text: str
@@ -78,6 +81,8 @@ class ToolResult:
     warnings: tuple[str, ...] = ()
     cached: bool = False
     details: dict[str, float] | None = None
+    reasoning: str = ""
+    responder: str | None = None
 
 
 class Tool(Protocol):

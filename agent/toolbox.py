@@ -6,6 +6,7 @@ are there:
 
     model      the LALM that answers            decoding   how it chooses tokens
     mode       `generate` or `score`            argument   what stood behind the tool's name, or its default, or None
+    trust_env  whether to use the environment's proxies
 
 A tool returns a `ToolResult` or just its text. An own tool's result is kept for later questions about the same clip
 only if the class or function has the attribute `per_clip = True`.
@@ -26,7 +27,7 @@ from lalm_agent.plugins import Found
 from lalm_agent.registry import NODES, best_tools, check_node, find_tool
 from lalm_agent.state import Task, Tool, ToolResult
 
-TOOL_OFFERS = ("model", "decoding", "mode", "argument")
+TOOL_OFFERS = ("model", "decoding", "mode", "argument", "trust_env")
 MODEL_OFFERS = ("argument", "device", "dtype")
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
 

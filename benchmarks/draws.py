@@ -10,7 +10,7 @@ model's processor done, which is part of ours.
 
 Two things are saved, and the three clips in the 30 s window tell them apart. Sharing: N calls repeat the whole of one
 call, so that it cannot save more than a factor of N; a clip that fills its window shows it alone. The tower on the
-clip's own frames (`own_frames`): the class, and so each call of `generate`, runs it on the whole padded window, whose
+clip's own frames (`trimmed_window`): the class, and so each call of `generate`, runs it on the padded window, whose
 cost does not shrink with the clip; shorter clips show both, with ratios that may exceed N. `mini` has a window of
 10 s and a short clip. A batch of rows with a prompt each runs on the padded window, too.
 """
@@ -30,13 +30,10 @@ import torch
 
 from lalm_agent.audio import Sound, load
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.engine import Engine
-from lalm_agent.models.hf_adapters import AdapterSwitch
-from lalm_agent.models.hf_asked import Asked, digest
+from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
 from lalm_agent.models.hf_families import FAMILIES
-from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prompt import batch_inputs, hearing_of, waveform
-from lalm_agent.models.hf_rows import answers_by_rows
+from lalm_agent.models.hf_loading import AdapterSwitch, Checkpoint, LoadOptions, load_checkpoint
+from lalm_agent.models.hf_prompt import batch_inputs, hearing_of
 from lalm_agent.records import ModelInfo
 
 CLIP = Path(__file__).parents[1] / "examples" / "clip.wav"
@@ -82,13 +79,12 @@ def random_40m(mini: Checkpoint) -> Checkpoint:
     return Checkpoint(model, processor, AdapterSwitch(model), FAMILIES[CLASS], info, "cpu", "float32")
 
 
-def asked(checkpoint: Checkpoint, clip: Sound, question: str, n: int, new_tokens: int) -> Asked:
+def asked(checkpoint: Checkpoint, clip: Sound, question: str, n: int, new_tokens: int) -> PreparedRequest:
     """N draws of one question."""
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
     assert hearing is not None
-    samples, _ = waveform(clip, hearing)
     decoding = Decoding(new_tokens, temperature=1.0)
-    return Asked(Request((Turn("user", question),), clip, decoding, n, key=question), samples, digest(samples))
+    return prepare([Request((Turn("user", question),), clip, decoding, n, key=question)], hearing)[0]
 
 
 def lasting(seconds: int, clip: Sound) -> Sound:
@@ -97,7 +93,7 @@ def lasting(seconds: int, clip: Sound) -> Sound:
     return Sound(clip.ref, repeated[: seconds * RATE, None])
 
 
-def official(checkpoint: Checkpoint, one: Asked, n: int) -> Job:
+def official(checkpoint: Checkpoint, one: PreparedRequest, n: int) -> Job:
     """`generate(num_return_sequences=n)` on inputs that are ready."""
     inputs = batch_inputs(checkpoint.processor, [one.request], [one.samples])
     settings = {"do_sample": True, "temperature": 1.0, "top_k": 0, "num_return_sequences": n}
@@ -132,7 +128,7 @@ def in_turn(jobs: Sequence[Job]) -> Job:
     return run
 
 
-def shared(checkpoint: Checkpoint, several: Sequence[Asked], rows: int) -> Job:
+def shared(checkpoint: Checkpoint, several: Sequence[PreparedRequest], rows: int) -> Job:
     """Ours, one question after the other, by an engine that has looked at the model's cache: once for each model.
 
     In each run the clip has another name, so that it is a clip which was not heard before.
@@ -149,23 +145,23 @@ def shared(checkpoint: Checkpoint, several: Sequence[Asked], rows: int) -> Job:
     return run
 
 
-def draws(checkpoint: Checkpoint, one: Asked, n: int) -> dict[str, Job]:
+def draws(checkpoint: Checkpoint, one: PreparedRequest, n: int) -> dict[str, Job]:
     """Ways to N draws; the first is ours."""
     alone = official(checkpoint, one, 1)
     return {
         f"{n} draws: one prompt for all": shared(checkpoint, [one], n),
         f"{n} calls of generate": in_turn([alone] * n),
         f"generate(num_return_sequences={n})": official(checkpoint, one, n),
-        f"a batch of {n} rows with a prompt each": lambda: answers_by_rows(checkpoint, [one], n),
+        f"a batch of {n} rows with a prompt each": lambda: answer_rows(checkpoint, [one], n),
     }
 
 
-def questions(checkpoint: Checkpoint, several: Sequence[Asked]) -> dict[str, Job]:
+def questions(checkpoint: Checkpoint, several: Sequence[PreparedRequest]) -> dict[str, Job]:
     """Ways to one reply to each of several questions about one clip, one after the other; the first is ours."""
     return {
         f"{len(several)} questions: the clip once": shared(checkpoint, several, 8),
         f"{len(several)} calls of generate": in_turn([official(checkpoint, one, 1) for one in several]),
-        "each question with its own prompt": lambda: [answers_by_rows(checkpoint, [one], 8) for one in several],
+        "each question with its own prompt": lambda: [answer_rows(checkpoint, [one], 8) for one in several],
     }
 
 

@@ -39,8 +39,8 @@ RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
 # What stands for every model or tool; the rest of these two folders are concrete ones.
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
-# Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, the mapping of errors.
-PROTOCOLS += ("lalm_agent.models.openai_ref", "lalm_agent.models.openai_errors")
+# Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, retries, errors.
+PROTOCOLS += ("lalm_agent.models.endpoint",)
 MAY_NAME_CONCRETE = ("assemble", "loading", "cli", "web", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation receives `ask`.
 FORBIDDEN = (
@@ -167,7 +167,7 @@ def test_an_import_against_the_rules_is_found(importer: str, source: str) -> Non
     [
         ("lalm_agent", "from lalm_agent.assemble import build"),
         ("lalm_agent.audio", "from lalm_agent.errors import DataError\nfrom lalm_agent.answers import parse"),
-        ("lalm_agent.models.engine", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.models.hf_engine", "from lalm_agent.models.scripted import ScriptedLALM"),
         ("lalm_agent.tools.asr", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
         ("lalm_agent.graph", "from lalm_agent.policy import route\nimport langgraph"),
         ("lalm_agent.assemble", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.asr"),

@@ -1,6 +1,6 @@
 """The last node: the answer, or IDK."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lalm_agent import prompts
 from lalm_agent.answers import same_text
@@ -60,4 +60,4 @@ def _with_probs(result: ToolResult, scores: tuple[OptionScore, ...] | None) -> T
     if not scores:
         return result
     pairs = tuple(zip((score.text for score in scores), softmax_of_scores(scores), strict=True))
-    return ToolResult(result.text, result.prompt, pairs, result.heard_s, result.warnings)
+    return replace(result, option_probs=pairs)

@@ -1,23 +1,27 @@
 """The content node for speech, filled by a transcription endpoint: OpenAI's, or any server with the same API.
 
-The whole clip leaves this machine, as a 16-bit mono wav at 16 kHz; OpenAI takes at most 25 MB, about 13 minutes. One
-request a call: what may pass is a TransientBackendError, and the graph tries again.
+The whole clip leaves this machine, as a 16-bit mono wav at 16 kHz; OpenAI takes at most 25 MB, about 13 minutes.
 """
 
-import asyncio
-import io
 import json
-import wave
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from os import environ
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lalm_agent.models.openai_errors import Setback, garbage, setback_of, timed_out
-from lalm_agent.models.openai_ref import Endpoint, endpoint_of
+from lalm_agent.errors import BackendError
+from lalm_agent.models.endpoint import (
+    RATE,
+    Endpoint,
+    EndpointOptions,
+    FailedAttempt,
+    Retrying,
+    endpoint_of,
+    exchange,
+    garbage,
+    make_client,
+    run_async,
+    wav_of,
+)
 from lalm_agent.state import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
 
@@ -25,14 +29,12 @@ DEFAULT = "whisper-1"
 TIMEOUT_S = 300.0
 """For one request from connecting to the last byte, in seconds."""
 
-_RATE = 16_000
-_FULL_SCALE = 32_767
 _SEGMENTS = {"response_format": "verbose_json"}
-_TOKENS = {"response_format": "json", "include": ["logprobs"]}
+_TOKENS = {"response_format": "json", "include[]": ["logprobs"]}
 _PLAIN = {"response_format": "json"}
-# By the last of these the SDK knows that the reply is wanted as it came.
-_KEPT_HEADERS = {"content-type", "content-length", "accept-encoding", "connection", "x-stainless-raw-response"}
 _WORDS_OF_FORMS = ("response_format", "verbose_json", "include", "logprobs")
+
+_Transcription = tuple[str, dict[str, float]]
 
 
 class OpenAITranscription:
@@ -41,15 +43,20 @@ class OpenAITranscription:
     Args:
         argument: NAME[@URL], `whisper-1` by default. `OPENAI_API_KEY` goes to the OpenAI API only; for a URL the key
             is `LALM_API_KEY`, if there is one.
+        trust_env: honour the environment's proxies.
+        options: timeout, deadline and attempts, in place of the defaults.
 
     Raises:
         UsageError: the argument names nothing, or the key is missing.
     """
 
-    def __init__(self, argument: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, argument: str | None = None, trust_env: bool = False, options: EndpointOptions | None = None
+    ) -> None:
         """Find the key; ask nothing yet."""
         self._endpoint = endpoint_of(f"openai:{argument or DEFAULT}", environ)
-        self._timeout_s = timeout_s
+        self._options = options or EndpointOptions(TIMEOUT_S, trust_env=trust_env)
+        self._retrying = Retrying(self._endpoint, self._options)
 
     @property
     def name(self) -> str:
@@ -60,95 +67,54 @@ class OpenAITranscription:
         """The transcript; `details` as far as the server gives them: `avg_logprob`, `no_speech_prob_max` and `_mean`.
 
         Raises:
-            TransientBackendError: no reply, or one that may be better the next time.
+            RetriesExhausted: no reply in all attempts.
             PermanentBackendError: the endpoint refused.
         """
-        outcome = _run(self._asked(wav_of(task.sound.mono(_RATE))))
-        if isinstance(outcome, Setback):
+        outcome = run_async(self._transcribe(wav_of(task.sound.mono(RATE))))
+        if isinstance(outcome, Exception):
             # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
-            raise outcome.as_error(1)
+            raise outcome
         text, details = outcome
         warnings = () if text else (f"{self._endpoint.name} recognised no words",)
         return ToolResult(text, heard_s=(0.0, task.sound.ref.seconds), warnings=warnings, details=details or None)
 
-    async def _asked(self, wav: bytes) -> tuple[str, dict[str, float]] | Setback:
+    async def _transcribe(self, wav: bytes) -> _Transcription | BackendError:
+        async with make_client(self._endpoint, self._options.trust_env) as client:
+            try:
+                return await self._retrying.outcome(lambda: self._attempt(client, wav))
+            except BackendError as error:
+                return error
+
+    async def _attempt(self, client: Any, wav: bytes) -> _Transcription | FailedAttempt:
         """In the form that tells most; a server that refuses that form is asked for the plain one."""
-        async with _client(self._endpoint) as client:
-            outcome = await self._attempt(client, wav, _telling_form(self._endpoint.name))
-            if isinstance(outcome, Setback) and any(word in outcome.complaint for word in _WORDS_OF_FORMS):
-                outcome = await self._attempt(client, wav, _PLAIN)
-        return outcome
+        received = await self._exchange(client, wav, _telling_form(self._endpoint.name))
+        if isinstance(received, FailedAttempt) and any(word in received.complaint for word in _WORDS_OF_FORMS):
+            received = await self._exchange(client, wav, _PLAIN)
+        if isinstance(received, FailedAttempt):
+            return received
+        return read_transcription(received[0], self._endpoint)
 
-    async def _attempt(
-        self, client: Any, wav: bytes, form: Mapping[str, Any]
-    ) -> tuple[str, dict[str, float]] | Setback:
-        """One exchange with the server. No exception of what lies below gets past this."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await client.audio.transcriptions.with_raw_response.create(
-                    file=("clip.wav", wav, "audio/wav"), model=self._endpoint.name, temperature=0, **form
-                )
-        except TimeoutError:
-            return timed_out(self._endpoint, self._timeout_s)
-        except Exception as error:
-            return setback_of(error, self._endpoint)
-        return read_transcription(response.content, self._endpoint)
+    async def _exchange(self, client: Any, wav: bytes, form: Mapping[str, Any]) -> tuple[bytes, str] | FailedAttempt:
+        data = {"model": self._endpoint.name, "temperature": "0", **form}
+        files = {"file": ("clip.wav", wav, "audio/wav")}
+        return await exchange(client, self._endpoint, "/audio/transcriptions", self._options, data=data, files=files)
 
 
-def wav_of(samples: NDArray[np.float32]) -> bytes:
-    """A 16-bit mono wav file. samples: (n,) float32 at 16 kHz; turned down as a whole where they exceed 1."""
-    loudest = max(1.0, float(np.abs(samples).max()))
-    file = io.BytesIO()
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(_RATE)
-        wav.writeframes(np.rint(samples / loudest * _FULL_SCALE).astype("<i2").tobytes())
-    return file.getvalue()
-
-
-def read_transcription(content: bytes, endpoint: Endpoint) -> tuple[str, dict[str, float]] | Setback:
+def read_transcription(content: bytes, endpoint: Endpoint) -> _Transcription | FailedAttempt:
     """The text and its figures, or what is wrong with the reply."""
     try:
         reply = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return garbage(endpoint, "something that is no JSON")
     if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
         return garbage(endpoint, "JSON without a text")
     segments, tokens = reply.get("segments"), reply.get("logprobs")
-    told = [one for one in segments if isinstance(one, dict)] if isinstance(segments, list) else []
+    known = [segment for segment in segments if isinstance(segment, dict)] if isinstance(segments, list) else []
     details = token_confidence(tokens) if isinstance(tokens, list) else {}
-    return reply["text"].strip(), details | segment_confidence(told, [one.get("no_speech_prob") for one in told])
+    silence = [segment.get("no_speech_prob") for segment in known]
+    return reply["text"].strip(), details | segment_confidence(known, silence)
 
 
 def _telling_form(model: str) -> Mapping[str, Any]:
     """OpenAI's newer models know no segments, but the log-probability of each token."""
     return _TOKENS if model.startswith("gpt-") else _SEGMENTS
-
-
-def _client(endpoint: Endpoint) -> Any:
-    """A client of the SDK that goes nowhere but to the endpoint and sends no key but its own."""
-    import openai
-
-    async def only_our_headers(request: Any) -> None:
-        # The SDK adds those of OPENAI_CUSTOM_HEADERS, OPENAI_ORG_ID and of its telemetry.
-        for name in set(request.headers) - _KEPT_HEADERS:
-            del request.headers[name]
-        request.headers["Host"] = request.url.netloc.decode("ascii")
-        request.headers["User-Agent"] = "lalm-agent"
-        if endpoint.key is not None:
-            request.headers["Authorization"] = f"Bearer {endpoint.key}"
-
-    transport = openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"request": [only_our_headers]})
-    # Without any key the SDK refuses to start; the hook puts the right one in, or none.
-    return openai.AsyncOpenAI(api_key="none", base_url=endpoint.url, max_retries=0, timeout=None, http_client=transport)
-
-
-def _run(work: Any) -> Any:
-    """The coroutine's result, also where the caller is itself inside an event loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()

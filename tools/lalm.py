@@ -41,7 +41,14 @@ def result_of(response: Response, prompt: str) -> ToolResult:
     if completion.finish == "length":
         warnings += ("the reply was cut off at the limit of new tokens",)
     warnings += close_call(completion.top_two_gap)
-    return ToolResult(completion.text, prompt, heard_s=heard_by(response), warnings=warnings)
+    return ToolResult(
+        completion.text,
+        prompt,
+        heard_s=heard_by(response),
+        warnings=warnings,
+        reasoning=completion.reasoning,
+        responder=response.responder,
+    )
 
 
 def close_call(gap: float | None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ def ask(
     seed: options.SeedFlag = None,
     max_audio_s: options.MaxAudioFlag = None,
     timeout_s: options.TimeoutFlag = None,
+    trust_env: options.TrustEnvFlag = None,
     hears_audio: options.HearsAudioFlag = None,
     checkpoint: options.CheckpointFlag = None,
     trust_remote_code: options.TrustFlag = None,

@@ -36,6 +36,7 @@ def evaluate(
     skip_faulty: eval_flags.SkipFaultyFlag = False,
     max_audio_s: options.MaxAudioFlag = None,
     timeout_s: options.TimeoutFlag = None,
+    trust_env: options.TrustEnvFlag = None,
     hears_audio: options.HearsAudioFlag = None,
     trust_remote_code: options.TrustFlag = None,
     allow_pickle: options.PickleFlag = None,

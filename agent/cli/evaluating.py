@@ -149,17 +149,16 @@ def make_agent(
     """
     from lalm_agent.assemble import Agent
     from lalm_agent.eval.runs.given import given_tools
-    from lalm_agent.models.counted import Budget, Counted
+    from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
 
     budget = Budget(wanted.max_requests)
     given = given_tools(plan.pool, wanted.type_source, wanted.content_source, config.seed)
 
     def wrap(model: Any) -> Any:
-        counted = Counted(model, budget)
+        counted = WithBudget(model, budget)
         if wanted.dry_run or not config.model.startswith(ENDPOINT):
             return counted
         from lalm_agent.eval.runs.store import RESPONSES
-        from lalm_agent.models.response_cache import CachedResponses
 
         cached = CachedResponses(counted, wanted.out / RESPONSES)
         stack.callback(cached.close)

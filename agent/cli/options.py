@@ -41,7 +41,16 @@ SeedFlag = Annotated[int | None, typer.Option(help="Of the sampling noise.", sho
 MaxAudioFlag = Annotated[
     float | None, typer.Option(help="Longest clip that is accepted, in seconds.", show_default="3600")
 ]
-TimeoutFlag = Annotated[float | None, typer.Option(help="Seconds for one attempt at an endpoint.", show_default="120")]
+TimeoutFlag = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds for one attempt at an endpoint; all attempts at a request have three times that.",
+        show_default="120",
+    ),
+]
+TrustEnvFlag = Annotated[
+    bool | None, typer.Option("--trust-env", help="Use the environment's proxies (http_proxy) for endpoints.")
+]
 HearsAudioFlag = Annotated[
     bool | None,
     typer.Option(

@@ -37,6 +37,7 @@ def rescore(
     device: options.DeviceFlag = None,
     dtype: options.DtypeFlag = None,
     timeout_s: options.TimeoutFlag = None,
+    trust_env: options.TrustEnvFlag = None,
     trust_remote_code: options.TrustFlag = None,
     allow_pickle: options.PickleFlag = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
@@ -60,7 +61,7 @@ def rescore(
     tell_layout(outputs.facts)
     _warn(outputs.warnings)
     kept = Kept(source / "scores" if is_run(source) else None, cache)
-    settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s}
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     made = made_scorers(refs, settings, kept)
     result = rescored(outputs, made)

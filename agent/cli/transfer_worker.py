@@ -30,7 +30,7 @@ from lalm_agent.training.transfer.running import probe_path, run_path
 if TYPE_CHECKING:
     from lalm_agent.eval.runs.folder import RunFolder
     from lalm_agent.eval.runs.spec import RunIdentity
-    from lalm_agent.models.transformers_lalm import TransformersLALM
+    from lalm_agent.models.hf_engine import TransformersLALM
     from lalm_agent.training.lora.network import Base
 
 _INPUT_BYTES = 2**29
@@ -117,12 +117,11 @@ class StudyWorker:
     @cached_property
     def _lalm(self) -> "TransformersLALM":
         from lalm_agent.loading import DEFAULT_ROWS
-        from lalm_agent.models.kept_inputs import KeptInputs
-        from lalm_agent.models.transformers_lalm import TransformersLALM
+        from lalm_agent.models.hf_engine import InputCache, TransformersLALM
 
         checkpoint = self._base.checkpoint
         rows = max(DEFAULT_ROWS, self._setup.batch_size)
-        return TransformersLALM(checkpoint, rows, self._setup.config.model, KeptInputs(checkpoint, _INPUT_BYTES))
+        return TransformersLALM(checkpoint, rows, self._setup.config.model, InputCache(checkpoint, _INPUT_BYTES))
 
     def _done(self, part: Part) -> str:
         if part.kind is Kind.TRAIN:

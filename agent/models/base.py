@@ -90,12 +90,15 @@ class Completion:
     finish: `length` means that `max_new_tokens` cut the reply off.
     top_two_gap: smallest difference, over the reply's positions, between the two largest natural log-probabilities;
         a greedy reply with a tiny one hangs on rounding. None where it was sampled or the model does not give it out.
+    reasoning: what the model wrote for itself, where it comes apart from the text; a text may hold such a block, too
+        (`lalm_agent.reasoning`).
     """
 
     text: str
     token_logprobs: tuple[float, ...] | None
     finish: Literal["stop", "length"]
     top_two_gap: float | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class Response:
 
     heard_s: (start, end) in seconds of the clip that reached the model; None without a clip.
     audio_tokens: how many positions of the prompt the clip took; None without a clip or where it cannot be seen.
+    responder: the name by which a server calls the model that answered; None where it does not, and for local models.
     """
 
     completions: tuple[Completion, ...]
@@ -125,6 +129,7 @@ class Response:
     heard_s: tuple[float, float] | None
     audio_tokens: int | None
     warnings: tuple[str, ...] = ()
+    responder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

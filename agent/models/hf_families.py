@@ -1,14 +1,22 @@
-"""The audio chat models of transformers that one path serves: what differs between them, as a table.
+"""The chat models of transformers that one path serves: what differs between them, as a table, and their processors.
 
 Everything else (chat template, audio token, sampling rate, stop tokens) is read off the checkpoint's own files.
 Images and video are not given to any of them, and what a processor needs for these is neither loaded nor required.
+
+Text-only causal language models come through the same path, with the same decoding, scoring and protection from
+control tokens. They serve where no clip is needed (the normaliser of `rescore`), and as a control that cannot hear.
+Every text checkpoint's template is told `enable_thinking=False`, which templates without that switch ignore: a reply
+with a long chain of thought would be cut off before its answer. Some templates write today's date into the prompt
+(Llama 3.1 and later), so that the same question is another prompt tomorrow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.models.base import Turn
 
 Window = Callable[[Any], float | None]
 """Processor -> the longest clip that it takes in, in seconds; None where it sets no limit."""
@@ -31,7 +39,7 @@ def _gemma_window(processor: Any) -> float:
 
 
 def _no_window(processor: Any) -> None:
-    """The whole clip goes in; the context length is the limit."""
+    """The whole clip goes in, and the context length is the limit; or no clip does."""
     return
 
 
@@ -44,7 +52,7 @@ class Family:
     window: how to read the longest clip off the processor.
     own_adapter: the sub-folder of a PEFT adapter that belongs to the checkpoint and is always on.
     mixes_lengths: whether a clip in a batch is heard as it is alone, whatever the length of the others.
-    hears: False for a model that takes text only (`text_lm`).
+    hears: False for a model that takes text only.
     """
 
     model: str
@@ -106,3 +114,156 @@ def family_of(architecture: str, where: str) -> Family:
             f"supported: {', '.join(FAMILIES)}",
         )
     return family
+
+
+# --- processors ------------------------------------------------------------------------------------------------------
+
+_SIGHT = ("image_processor", "video_processor")
+_LOADERS = {
+    "audio_processor": "AutoFeatureExtractor",
+    "feature_extractor": "AutoFeatureExtractor",
+    "tokenizer": "AutoTokenizer",
+}
+
+
+def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any:
+    """The processor of a checkpoint's folder, padding on the left, with a chat template.
+
+    Raises:
+        DataError: the checkpoint has no chat template, or an audio model no audio token.
+    """
+    if not family.hears:
+        return load_text_processor(folder, trust_remote_code)
+    import transformers
+
+    processor_class = _processor_class(family, transformers)
+    processor = processor_class.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    processor.tokenizer.padding_side = "left"
+    # Some processor classes take no template, and the checkpoint keeps it with the tokenizer.
+    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
+    if not isinstance(processor.chat_template, str):
+        raise DataError(
+            f"{folder} holds no chat template, or several",
+            "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
+        )
+    if not getattr(processor, "audio_token", None):
+        raise DataError(f"{folder} holds a model that does not hear: it has no audio token", "take a variant that does")
+    return processor
+
+
+def audio_front_end(processor: Any) -> Any:
+    """The feature extractor, which some processor classes call an audio processor."""
+    return getattr(processor, "audio_processor", None) or processor.feature_extractor
+
+
+def audio_token_id(processor: Any) -> int:
+    """The id of the token that stands for a piece of the clip in a prompt."""
+    return int(processor.tokenizer.convert_tokens_to_ids(processor.audio_token))
+
+
+def _processor_class(family: Family, transformers: Any) -> Any:
+    own = getattr(transformers, family.processor)
+    return _without_sight(own, transformers) if set(_SIGHT) & set(own.get_attributes()) else own
+
+
+def _without_sight(seeing: Any, transformers: Any) -> Any:
+    """A subclass that has no processors for images and video: these would need Pillow and torchvision."""
+
+    def check(self: Any, name: str, part: Any) -> Any:
+        return None if name in _SIGHT and part is None else seeing.check_argument_for_proper_class(self, name, part)
+
+    def parts(cls: Any, /, folder: Path, processor_dict: Any = None, **settings: Any) -> list[Any]:
+        return [
+            None if name in _SIGHT else getattr(transformers, _LOADERS[name]).from_pretrained(folder, **settings)
+            for name in seeing.get_attributes()
+        ]
+
+    def count_nothing(self: Any, **inputs: Any) -> None:
+        """The omni classes would count an image token in a user's text, which is text here, as a missing image."""
+
+    body = {
+        "check_argument_for_proper_class": check,
+        "_get_arguments_from_pretrained": classmethod(parts),
+        "validate_inputs": count_nothing,
+    }
+    return type(seeing.__name__, (seeing,), body)
+
+
+# --- text-only models ------------------------------------------------------------------------------------------------
+
+
+def text_family(architecture: str, model_type: str) -> Family | None:
+    """The family of a text-only causal language model; None for anything else.
+
+    By transformers' own tables from a configuration's class to its model's: the architecture must be the causal
+    language model of its configuration, and the configuration none of a model that also takes images or sound.
+    """
+    from transformers.models.auto import modeling_auto
+
+    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    mixed = model_type in modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    return None if mixed or architecture != causal else Family(architecture, "AutoTokenizer", _no_window, hears=False)
+
+
+class TextProcessor:
+    """A tokenizer with its chat template, in the place that an audio model's processor has."""
+
+    audio_token: None = None
+
+    def __init__(self, tokenizer: Any, chat_template: str) -> None:
+        """`tokenizer` pads on the left and has a padding token."""
+        self.tokenizer = tokenizer
+        self.chat_template = chat_template
+
+    def batch_inputs(self, conversations: Sequence[Sequence[Turn]], **ending: bool) -> Any:
+        """A BatchFeature of input_ids and attention_mask, (batch, tokens) int64, padded on the left."""
+        from transformers import BatchFeature
+
+        messages = [_messages(turns) for turns in conversations]
+        batch = self._encoded(messages, padding=True, return_tensors="pt", **ending)
+        return BatchFeature({name: batch[name] for name in ("input_ids", "attention_mask")})
+
+    def token_ids(self, turns: Sequence[Turn], **ending: bool) -> list[int]:
+        """Token ids of one conversation."""
+        ids: list[int] = self._encoded(_messages(turns), **ending)["input_ids"]
+        return ids
+
+    def _encoded(self, messages: Any, **settings: Any) -> Any:
+        return self.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.chat_template,
+            tokenize=True,
+            return_dict=True,
+            sanitize_control_tokens=True,
+            enable_thinking=False,
+            **settings,
+        )
+
+
+def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    """Content as a string: templates of text models would write a list of parts as Python does."""
+    return [{"role": turn.role, "content": turn.text} for turn in turns]
+
+
+def load_text_processor(folder: Path, trust_remote_code: bool) -> TextProcessor:
+    """The tokenizer of a checkpoint's folder, padding on the left.
+
+    Raises:
+        DataError: the checkpoint has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not isinstance(template, str):
+        raise DataError(
+            f"{folder} holds no chat template",
+            "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
+        )
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        # Only ever masked, so that any token will do.
+        tokenizer.pad_token = tokenizer.eos_token
+    return TextProcessor(tokenizer, template)

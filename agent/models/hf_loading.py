@@ -1,4 +1,4 @@
-"""From a reference to a loaded checkpoint: folder or hub id -> files -> processor, weights, device, dtype.
+"""From a reference to a loaded checkpoint and its adapters: folder or hub id -> files -> processor, weights, device.
 
 Only safetensors are read and no code of the checkpoint runs, unless a flag says otherwise. The checkpoint's own
 generation settings are dropped, its stop and padding tokens aside.
@@ -8,19 +8,25 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.models.hf_adapters import AdapterSwitch, adapter_files
-from lalm_agent.models.hf_families import FAMILIES, Family, family_of
+from lalm_agent.models.hf_families import FAMILIES, Family, family_of, load_processor, text_family
 from lalm_agent.records import ModelInfo
 
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
 _PICKLES = ["*.bin", "*.pt", "*.pth"]
-_SHA256_NAME = re.compile(r"[0-9a-f]{64}")
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+_ADAPTER_HINT = "give the folder that PeftModel.save_pretrained wrote for this very model"
+_MOST_KEYS_SHOWN = 12
+# LoRA's initialisations that move a part of the base's weights into the adapter.
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Checkpoint:
 
     model: Any
     processor: Any
-    adapters: AdapterSwitch
+    adapters: "AdapterSwitch"
     family: Family
     info: ModelInfo
     device: str
@@ -66,11 +72,9 @@ def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
     import torch
     import transformers
 
-    from lalm_agent.models.hf_processors import load_processor
-
     device = _pick_device(options.device, torch)
     dtype = _pick_dtype(options.dtype, device, sum(file.stat().st_size for file in weights), torch)
-    with _mapped_errors(ref), _quiet(transformers):
+    with _load_errors(ref), _quiet(transformers):
         processor = load_processor(folder, family, options.trust_remote_code)
         model = _load_model(folder, family, dtype, options)
         own = _own_adapter(folder, family)
@@ -122,8 +126,8 @@ def _load_model(folder: Path, family: Family, dtype: Any, options: LoadOptions) 
 def weights_sha256(files: list[Path]) -> str:
     """One hash for a checkpoint's weight files.
 
-    A single file has its own sha256; several have the sha256 of their `name:sha256` lines, sorted by name. In the
-    hub's cache a file links to a blob that is named by its sha256, which is then taken without reading the file.
+    A single file has its own sha256; several have the sha256 of their `name:sha256` lines, sorted by name. Each file is
+    read once a process, unless it changes; no name of a file is believed.
     """
     if len(files) == 1:
         return _file_sha256(files[0])
@@ -132,9 +136,12 @@ def weights_sha256(files: list[Path]) -> str:
 
 
 def _file_sha256(file: Path) -> str:
-    blob = file.resolve().name
-    if file.is_symlink() and _SHA256_NAME.fullmatch(blob):
-        return blob
+    state = file.stat()
+    return _content_sha256(file.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _content_sha256(file: Path, size: int, mtime_ns: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -178,43 +185,39 @@ def _family(folder: Path) -> Family:
             f"{folder} holds no checkpoint: config.json is missing or names no architecture",
             "give the folder that save_pretrained wrote",
         ) from error
-    if architecture not in FAMILIES:
-        from lalm_agent.models.text_lm import text_family
-
-        if (found := text_family(architecture, model_type)) is not None:
-            return found
-    return family_of(architecture, str(folder))
+    text_only = None if architecture in FAMILIES else text_family(architecture, model_type)
+    return text_only or family_of(architecture, str(folder))
 
 
 def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
-    found = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
-    if found:
-        return found
+    files = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
+    if files:
+        return files
     raise DataError(
         f"{folder} holds no safetensors weights",
         "convert them, or pass --allow-pickle if you trust whoever made them",
     )
 
 
-def _pick_device(wanted: str, torch: Any) -> str:
-    if wanted == "auto":
+def _pick_device(name: str, torch: Any) -> str:
+    if name == "auto":
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=wanted)
+        torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"the device {wanted} cannot be used: {reason}", "leave --device out, or say cpu") from error
-    return wanted
+        raise UsageError(f"the device {name} cannot be used: {reason}", "leave --device out, or say cpu") from error
+    return name
 
 
-def _pick_dtype(wanted: str, device: str, weight_bytes: int, torch: Any) -> Any:
-    if wanted == "auto":
+def _pick_dtype(name: str, device: str, weight_bytes: int, torch: Any) -> Any:
+    if name == "auto":
         return torch.float32 if device == "cpu" and weight_bytes <= _FLOAT32_LIMIT_BYTES else "auto"
-    if wanted not in ("float32", "bfloat16", "float16"):
-        raise UsageError(f"unknown dtype: {wanted}", "one of: auto, float32, bfloat16, float16")
-    return getattr(torch, wanted)
+    if name not in ("float32", "bfloat16", "float16"):
+        raise UsageError(f"unknown dtype: {name}", "one of: auto, float32, bfloat16, float16")
+    return getattr(torch, name)
 
 
 def _stop_tokens_only(own: Any, processor: Any, transformers: Any) -> Any:
@@ -226,7 +229,7 @@ def _stop_tokens_only(own: Any, processor: Any, transformers: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _mapped_errors(ref: str) -> Iterator[None]:
+def _load_errors(ref: str) -> Iterator[None]:
     """What transformers and safetensors raise on damaged files is many classes; to the user it is one thing."""
     try:
         yield
@@ -250,3 +253,228 @@ def _quiet(transformers: Any) -> Iterator[None]:
         transformers.utils.logging.set_verbosity(level)
         if bars:
             transformers.utils.logging.enable_progress_bar()
+
+
+# --- adapters --------------------------------------------------------------------------------------------------------
+
+
+class AdapterSwitch:
+    """Adapters in a transformers model, each off unless it is asked for.
+
+    peft puts an adapter's layers into the base model itself, so whoever uses the base model must say which adapter is
+    on. This class is that say; it is exclusive, so that two threads cannot use the one model in two ways at once.
+
+    Args:
+        model: the base model.
+        own: the folder of an adapter that belongs to the checkpoint; it is always on and leaves no room for others.
+
+    Raises:
+        DataError: the checkpoint's own adapter cannot be loaded.
+    """
+
+    def __init__(self, model: Any, own: Path | None = None) -> None:
+        """Import nothing and change nothing without an adapter."""
+        self._model = model
+        self._peft: Any = None
+        self._names: dict[Path, str] = {}
+        self._lock = threading.Lock()
+        self._own: str | None = None
+        if own:
+            with _adapter_errors(own), _without_peft_warning():
+                self._load(own, _read_config(own), "own")
+            self._own = "own"
+
+    def add(self, folder: Path, base: str) -> str:
+        """Load an adapter and return its name for `on`; peft is imported here and not before.
+
+        Args:
+            folder: what `PeftModel.save_pretrained` wrote.
+            base: the reference that the model was loaded by.
+
+        Raises:
+            UsageError: no such folder, or an adapter of another model.
+            DataError: no PEFT folder, or damaged files.
+        """
+        config = _read_config(folder)
+        if self._own:
+            raise UsageError("this checkpoint comes with an adapter of its own and takes no other", "leave it out")
+        _refuse_other_base(config, type(self._model).__name__, base, folder)
+        with self._lock, _adapter_errors(folder), _without_peft_warning():
+            if folder not in self._names:
+                self._load(folder, config, f"adapter{len(self._names)}")
+            return self._names[folder]
+
+    def _load(self, folder: Path, config: Any, name: str) -> None:
+        from peft import PeftModel
+
+        first = self._peft is None
+        if first:
+            self._peft = PeftModel(self._model, config, adapter_name=name)
+        try:
+            device = str(self._model.device)
+            mapping = _old_layout(self._model) if _is_of_old_layout(folder, self._model) else None
+            result = self._peft.load_adapter(str(folder), name, torch_device=device, key_mapping=mapping)
+            if result.unexpected_keys or result.missing_keys:
+                raise UsageError(
+                    f"the adapter {folder} belongs to another model: "
+                    + _misfits(result.unexpected_keys, result.missing_keys),
+                    _ADAPTER_HINT,
+                )
+        except Exception:
+            if first:
+                self._peft.unload()
+                self._peft = None
+            elif name in self._peft.peft_config:
+                self._peft.delete_adapter(name)
+            raise
+        self._names[folder] = name
+
+    def drop(self) -> None:
+        """Take all adapters out of the model again, so that it can be trained, or take others without growing."""
+        with self._lock:
+            if self._peft is not None and not self._own:
+                self._peft.unload()
+                self._peft = None
+                self._names = {}
+
+    @contextlib.contextmanager
+    def on(self, name: str | None) -> Iterator[None]:
+        """Use the model with one adapter, or with none."""
+        name = name or self._own
+        with self._lock, contextlib.ExitStack() as stack:
+            if name is not None:
+                self._peft.set_adapter(name)
+            elif self._peft is not None:
+                stack.enter_context(self._peft.disable_adapter())
+            yield
+
+
+def adapter_files(folder: Path) -> list[Path]:
+    """What decides an adapter's effect: its configuration (rank, scale) and its weights."""
+    return [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
+
+
+def require_adapter(folder: Path) -> None:
+    """Refuse a folder without an adapter's files; nothing is read, so that it costs nothing before a model is loaded.
+
+    Raises:
+        UsageError: no such folder.
+        DataError: a file is missing.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no such adapter folder: {folder}", _ADAPTER_HINT)
+    for file in adapter_files(folder):
+        if not file.is_file():
+            raise DataError(f"{folder} holds no PEFT adapter: {file.name} is missing", _ADAPTER_HINT)
+
+
+def refuse_other_weights(folder: Path, weights_sha256: str | None, base: str) -> None:
+    """Refuse an adapter that was trained on other weights, by the `spec.json` that `lalm-agent train` leaves.
+
+    An adapter of another base with the same shapes would load and answer, and be wrong. One without that record is
+    taken as it is.
+
+    Raises:
+        UsageError: the weights differ.
+        DataError: there is a `spec.json` that cannot be read.
+    """
+    path = folder / "spec.json"
+    if not path.is_file():
+        return
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        hint = "restore it; without the file the base's weights are not compared"
+        raise DataError(f"{path} cannot be read: {error}", hint) from error
+    identity = record.get("identity") if isinstance(record, dict) else None
+    if not isinstance(identity, dict):
+        return
+    made_on, name = identity.get("weights_sha256"), identity.get("model", "its base")
+    if isinstance(made_on, str) and weights_sha256 is not None and made_on != weights_sha256:
+        raise UsageError(
+            f"the adapter {folder} was trained on other weights: {name} with sha256 {made_on[:12]}, and {base} has "
+            f"{weights_sha256[:12]}",
+            "name the model that it was trained on, or train another adapter",
+        )
+
+
+def _read_config(folder: Path) -> Any:
+    require_adapter(folder)
+    from peft import PeftConfig
+
+    with _adapter_errors(folder):
+        config = PeftConfig.from_pretrained(str(folder))
+    if config.is_prompt_learning:
+        raise UsageError(
+            f"the adapter {folder} is a {config.peft_type}, which is not supported", "LoRA and its kin are"
+        )
+    initialised = str(getattr(config, "init_lora_weights", ""))
+    if initialised.lower().startswith(_CHANGES_BASE):
+        raise UsageError(
+            f"the adapter {folder} was begun by {initialised}, which changes the base's own weights",
+            "save it as plain LoRA (path_initial_model_for_weight_conversion of peft's save_pretrained)",
+        )
+    config.inference_mode = True
+    return config
+
+
+def _is_of_old_layout(folder: Path, model: Any) -> bool:
+    """Whether an adapter has keys that only `_old_layout` brings to the model's modules."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        keys = [key.removeprefix("base_model.model.") for key in weights.keys()]  # noqa: SIM118
+    return any(re.match(pattern, key) for key in keys for pattern in _old_layout(model))
+
+
+def _old_layout(model: Any) -> dict[str, str]:
+    """Patterns of keys as transformers named modules before 4.52 -> their beginning today, for peft's `key_mapping`.
+
+    Then the parts of a model (`audio_tower`, `language_model.model`) stood side by side; now they are in `model`.
+    """
+    parts: Any = getattr(model, "model", None)
+    names = [name for name, _ in parts.named_children()] if hasattr(parts, "language_model") else []
+    mapping = {r"^language_model\.lm_head\.": "lm_head."} if names else {}
+    return mapping | {rf"^{name}\.(?:model\.)?": f"model.{name}." for name in names}
+
+
+def _misfits(unexpected: Iterable[str], missing: Iterable[str]) -> str:
+    """The keys that do not fit, layers that differ by their number alone as one."""
+    told = []
+    for keys, what in ((unexpected, "not in the model"), (missing, "not in the adapter")):
+        plain = sorted({re.sub(r"\d+", "*", key.removeprefix("base_model.model.")) for key in keys})
+        more = f" and {len(plain) - _MOST_KEYS_SHOWN} more" if len(plain) > _MOST_KEYS_SHOWN else ""
+        if plain:
+            told.append(f"{what}: {', '.join(plain[:_MOST_KEYS_SHOWN])}{more}")
+    return "; ".join(told)
+
+
+def _refuse_other_base(config: Any, model_class: str, base: str, folder: Path) -> None:
+    """By class, and by name where both names are a hub's: folders may have moved, and shapes will tell."""
+    class_name = (config.auto_mapping or {}).get("base_model_class")
+    if class_name not in (None, model_class):
+        raise UsageError(f"the adapter {folder} is for a {class_name}, the model is a {model_class}", _ADAPTER_HINT)
+    made_for, name = config.base_model_name_or_path or "", base.partition("@")[0]
+    if _HUB_ID.fullmatch(made_for) and _HUB_ID.fullmatch(name) and made_for.lower() != name.lower():
+        raise UsageError(f"the adapter {folder} is for {made_for}, the model is {name}", _ADAPTER_HINT)
+
+
+@contextlib.contextmanager
+def _without_peft_warning() -> Iterator[None]:
+    """Silences a warning of peft about a name of transformers that is about to go."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
+@contextlib.contextmanager
+def _adapter_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except LalmError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "size mismatch" in reason or "not found in the base model" in reason:
+            raise UsageError(f"the adapter {folder} belongs to another model: {reason[:200]}", _ADAPTER_HINT) from error
+        raise DataError(f"cannot load the adapter {folder}: {reason[:200]}", _ADAPTER_HINT) from error

@@ -6,9 +6,11 @@ same, and both serve any number of replies. The split does not depend on what is
 same numbers.
 """
 
+import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +19,17 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lalm_agent.errors import PermanentBackendError
-from lalm_agent.models.hf_cache import RoomyCache
-from lalm_agent.models.own_frames import own_frames
 
 KEPT_CLIPS = 8
 KEPT_BYTES = 2**30
 """A clip of 30 s takes 0.4 GB in Qwen2-Audio-7B at bfloat16."""
+
+ROOM = 64
+"""Tokens that a `GrowingCache` makes room for at a time."""
+
+_TRIMMABLE_TOWERS = ("Qwen2AudioEncoder",)
+_STRIDE = 2
+"""Mel frames per position: the first convolution of an audio tower has a stride of 1, the second of 2."""
 
 _PER_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 _BY_LENGTH = {"dynamic", "longrope"}
@@ -57,7 +64,7 @@ class Prefilled:
         return (*self.prefix.tokens, self.last)
 
 
-class KeptPrefixes:
+class PrefixCache:
     """The prompts' beginnings, up to the end of the clip, of the clips last heard; one for each clip.
 
     At most `KEPT_CLIPS` of them, and, the last one aside, at most `KEPT_BYTES` together.
@@ -108,7 +115,7 @@ def keeps_plain_cache(model: Any) -> bool:
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: KeptPrefixes) -> Prefilled:
+def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: PrefixCache) -> Prefilled:
     """Compute a prompt up to its last token.
 
     Args:
@@ -132,7 +139,7 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
     heard = kept.get(clip, tokens[:clip_end])
     if heard is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
-        with own_frames(model, cut) as shorter:
+        with trimmed_window(model, cut) as shorter:
             heard = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
         kept.put(clip, heard)
     return Prefilled(_run(model, heard, tokens[clip_end:-1]), tokens[-1])
@@ -192,7 +199,7 @@ def _layers(output: Any) -> Layers:
     return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
 
 
-def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> RoomyCache:
+def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> "GrowingCache":
     """A cache whose row i is that of prompt `chosen[i]`, padded on the left to the longest."""
     width = max(layers[0][0].shape[2] for layers in prompts)
 
@@ -203,4 +210,164 @@ def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> RoomyCache:
         return torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])[chosen]
 
     data = [(rows([k for k, _ in parts]), rows([v for _, v in parts])) for parts in zip(*prompts, strict=True)]
-    return RoomyCache(data)
+    return GrowingCache(data)
+
+
+# --- a cache with room for the tokens to come -------------------------------------------------------------------------
+
+
+class GrowingCache(DynamicCache):
+    """A cache that copies what it holds once in `ROOM` tokens, where that of transformers does for each new one.
+
+    Behind a clip of 30 s, five rows of 32 tokens take a tenth less time so (LOG.md, 2026-11-28).
+
+    Its `keys` and `values` are views that a later token may be written behind: who cuts the cache and goes on writes
+    over what was cut.
+    """
+
+    def __init__(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Begin with keys and values of each layer, (rows, heads, tokens, head size). They are copied."""
+        super().__init__()
+        self.layer_class_to_replicate = GrowingLayer
+        for index, (keys, values) in enumerate(layers):
+            self.update(keys, values, index)
+
+
+class GrowingLayer(DynamicLayer):
+    """One layer of a `GrowingCache`."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._memories = (_Memory(), _Memory())
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add keys and values, (rows, heads, new tokens, head size); returns all there are."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
+        assert self.keys is not None
+        assert self.values is not None
+        key_memory, value_memory = self._memories
+        self.keys = key_memory.extended(self.keys, key_states)
+        self.values = value_memory.extended(self.values, value_states)
+        return self.keys, self.values
+
+
+class _Memory:
+    """Memory in which a tensor grows along its last axis but one."""
+
+    def __init__(self) -> None:
+        self._memory: torch.Tensor | None = None
+
+    def extended(self, there: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """`there` and `new` behind it; nothing is copied where `there` lies at the beginning of this memory."""
+        start, end = there.shape[-2], there.shape[-2] + new.shape[-2]
+        memory = self._memory
+        if memory is None or end > memory.shape[-2] or not _begins(memory, there):
+            memory = self._memory = new.new_empty((*new.shape[:-2], end + ROOM, new.shape[-1]))
+            memory[..., :start, :] = there
+        memory[..., start:end, :] = new
+        return memory[..., :end, :]
+
+
+def _begins(memory: torch.Tensor, part: torch.Tensor) -> bool:
+    return part.data_ptr() == memory.data_ptr() and part.stride() == memory.stride() and len(part) == len(memory)
+
+
+# --- an audio tower on a clip's own frames ---------------------------------------------------------------------------
+#
+# Whisper's front end pads each clip with silence to the window (30 s in Qwen2-Audio), so that the tower costs the same
+# however short the clip is. Where the class hides the padding (attention looks at no key that stands for it, and all
+# else in the tower is local), leaving it away but for its first frames changes nothing that the language model is
+# given. Most towers of Whisper's kind do hear the padding: only `_TRIMMABLE_TOWERS` run on less than the window.
+
+
+class TrimsPadding:
+    """Base of what stands in place of a tower's `forward` and runs it on each clip's own frames (`encode_trimmed`)."""
+
+
+def ignores_padding(tower: Any) -> bool:
+    """Whether a tower is of a class in which a clip's outputs hang on no more of the padding than its first frame."""
+    return type(tower).__name__ in _TRIMMABLE_TOWERS
+
+
+@contextmanager
+def trimmed_window(model: Any, inputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Within this, the model takes inputs with no more frames than the longest of their clips needs; yields those.
+
+    A model whose tower hears the padding, or does this by itself (`TrimsPadding`), and inputs without a clip, stay as
+    they are. One thread at a time uses the model meanwhile, as `AdapterSwitch.on` sees to: another tower stands in it.
+
+    Args:
+        model: a model of transformers, its audio tower at `model.base_model.audio_tower` where it is such a class.
+        inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
+    """
+    core = model.base_model
+    tower: Any = getattr(core, "audio_tower", None)
+    if "input_features" not in inputs or not ignores_padding(tower) or isinstance(tower.forward, TrimsPadding):
+        yield inputs
+        return
+    features, mask = inputs["input_features"], inputs["feature_attention_mask"]
+    frames = frames_for(positions_of(int(mask.sum(-1).max())), features.shape[-1])
+    core.audio_tower = with_window(tower, frames)
+    try:
+        yield {**inputs, "input_features": features[..., :frames], "feature_attention_mask": mask[..., :frames]}
+    finally:
+        core.audio_tower = tower
+
+
+def encode_trimmed(tower: Any, features: torch.Tensor, mask: Any, **arguments: Any) -> torch.Tensor:
+    """What a tower that `ignores_padding` makes of one clip: (1, outputs, size), with at most one of the padding.
+
+    Args:
+        tower: of its `forward` only the class's own is used.
+        features: (1, mels, frames), the whole window.
+        mask: what the model gives its tower: None where nothing is padding; (1, positions) with zeros for padding; or
+            (1, 1, positions, positions), additive, or boolean with True where a query looks at a key. With any other
+            the tower runs on the whole window.
+        arguments: what else the tower is given.
+    """
+    positions = tower.config.max_source_positions
+    if isinstance(mask, torch.Tensor):
+        keys = mask[0] if mask.ndim == 2 else mask[0, 0, -1]
+        seen = keys == 0 if mask.ndim == 4 and mask.is_floating_point() else keys.bool()
+        frames = frames_for(int(seen.sum()), features.shape[-1])
+        positions = frames // _STRIDE
+        features = features[..., :frames]
+        mask = mask[:, :positions] if mask.ndim == 2 else mask[..., :positions, :positions]
+    output = with_window(tower, _STRIDE * positions).forward(features, attention_mask=mask, **arguments)
+    hidden: torch.Tensor = output.last_hidden_state
+    return hidden
+
+
+def positions_of(frames: int) -> int:
+    """How many of the tower's positions are a clip of so many mel frames, as the class counts them."""
+    return (frames - 1) // _STRIDE + 1
+
+
+def frames_for(positions: int, window: int) -> int:
+    """How many mel frames, of a window of so many, a tower must be given for its first positions to come out right.
+
+    Through two convolutions of width 3 position p sees the frames 2 p - 2 to 2 p + 2. So the last position sees one
+    frame of the padding; one position more is computed, for which the class counts two frames.
+    """
+    return min(window, _STRIDE * (positions + 1))
+
+
+def with_window(tower: Any, frames: int) -> Any:
+    """A tower of the same class and weights for a window of so many frames, an even number.
+
+    It shares every part with the one given, but of its table of positions it has the beginning. What stands in place
+    of that tower's `forward` is not taken over.
+    """
+    shorter = copy.copy(tower)
+    vars(shorter).pop("forward", None)
+    vars(shorter)["_modules"] = dict(tower._modules)
+    shorter.config = copy.copy(tower.config)
+    shorter.config.max_source_positions = frames // _STRIDE
+    table = tower.embed_positions.weight.detach()[: frames // _STRIDE]
+    shorter.embed_positions = torch.nn.Embedding.from_pretrained(table)  # type: ignore[no-untyped-call]
+    return shorter

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from lalm_agent.audio import Sound, pad_to
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.hf_families import Family
-from lalm_agent.models.hf_processors import audio_front_end, audio_token_id
-from lalm_agent.models.text_lm import TextProcessor
+from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""

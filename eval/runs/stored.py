@@ -9,6 +9,8 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.outputs import Output
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
 
+_NEWER = ("abstention", "raw", "responder")
+
 Key = tuple[str, int]
 """A question's id and the number of the draw, from 0."""
 
@@ -40,6 +42,8 @@ class StoredStep:
     seconds: float
     cached: bool
     details: dict[str, float] | None
+    raw: str | None = None
+    responder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class StoredAnswer:
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
     seen: the question's own clip is among those that the adapter was trained on.
     steps: those before the answering one, which is `prompt` and `reply`.
+    raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
+    model that replied. Neither is in what older versions wrote.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 
@@ -80,6 +86,8 @@ class StoredAnswer:
     warnings: tuple[str, ...]
     seconds: float
     failure: Failure | None
+    raw: str | None = None
+    responder: str | None = None
 
     @property
     def key(self) -> Key:
@@ -132,6 +140,8 @@ def stored(asked: Asked, draw: int, answer: Answer, heard: Heard, seconds: float
         warnings=answer.warnings,
         seconds=round(seconds, 6),
         failure=answer.failure,
+        raw=last.raw if last else None,
+        responder=last.responder if last else None,
     )
 
 
@@ -176,13 +186,12 @@ def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
         DataError: a key is missing or has a value of another kind; `where` names the line.
     """
     try:
-        fields = {"abstention": None, **fields}
-        known = {name: fields[name] for name in StoredAnswer.__slots__}
+        known = {name: fields[name] for name in StoredAnswer.__slots__ if name in fields or name not in _NEWER}
         return StoredAnswer(
             **{
                 **known,
                 "status": Status(fields["status"]),
-                "abstention": None if fields["abstention"] is None else AbstentionKind(fields["abstention"]),
+                "abstention": None if fields.get("abstention") is None else AbstentionKind(fields["abstention"]),
                 "audio_type": None if fields["audio_type"] is None else AudioType(fields["audio_type"]),
                 "heard_s": None if fields["heard_s"] is None else _pair(fields["heard_s"]),
                 "steps": tuple(_known(StoredStep, step) for step in fields["steps"]),
@@ -231,7 +240,9 @@ def item_of(fields: Mapping[str, Any], where: str) -> Asked:
 
 
 def _stored_step(step: Step) -> StoredStep:
-    return StoredStep(step.node, step.prompt, step.output, step.seconds, step.cached, step.details)
+    return StoredStep(
+        step.node, step.prompt, step.output, step.seconds, step.cached, step.details, step.raw, step.responder
+    )
 
 
 def _record_fields(record: Any) -> dict[str, Any]:

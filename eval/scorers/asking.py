@@ -1,6 +1,5 @@
 """Text-only requests to a language model: each prompt once, kept replies first, failures counted and not kept."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from lalm_agent.errors import BackendError, PermanentBackendError
 from lalm_agent.eval.scorers.cache import ReplyCache, request_key
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.reasoning import strip_reasoning
 
 Progress = Callable[[int, int], None]
 """Called with how many of the prompts to be asked are done, and how many there are."""
@@ -16,8 +16,6 @@ CHUNK = 32
 """Prompts in one `generate` call: enough for an endpoint's concurrency, few enough to lose little by a kill."""
 GIVE_UP_AFTER = 5
 """Failures in a row, each of one prompt alone, after which the model counts as dead."""
-
-_REASONING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Asked:
 
 
 class TextAsker:
-    """Asks one model greedily. A reply is kept as the model wrote it and handed out without its `<think>` block.
+    """Asks one model greedily. A reply is kept as the model wrote it and handed out without its hidden reasoning.
 
     Args:
         model: the model; a request has no clip.
@@ -96,9 +94,13 @@ class TextAsker:
             return
         for response in responses:
             text = response.completions[0].text
-            yield text if _said(text) else PermanentBackendError(
-                f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
-                "a model that reasons at length may need another one, or its reasoning switched off",
+            yield (
+                text
+                if _said(text)
+                else PermanentBackendError(
+                    f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
+                    "a model that reasons at length may need another one, or its reasoning switched off",
+                )
             )
 
     def _request(self, prompt: str) -> Request:
@@ -107,4 +109,4 @@ class TextAsker:
 
 def _said(reply: str) -> str:
     """The reply without its reasoning; empty where it ended inside that."""
-    return _REASONING.sub("", reply, count=1).strip()
+    return strip_reasoning(reply).strip()

@@ -12,8 +12,8 @@ import pytest
 from lalm_agent import Agent, Answer, DataError, Status, UsageError
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.models.base import LALM, Decoding, Request
-from lalm_agent.models.micro_batch import MicroBatch
 from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.models.wrappers import MicroBatch
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 from lalm_agent.state import Task, ToolResult

@@ -13,7 +13,7 @@ SAMPLED = Decoding(max_new_tokens=6, temperature=1.0, seed=3)
 
 @pytest.fixture(scope="module")
 def lalm(tiny_checkpoint: Path) -> LALM:
-    from lalm_agent.models.transformers_lalm import load
+    from lalm_agent.models.hf_engine import load
 
     return load(str(tiny_checkpoint))
 

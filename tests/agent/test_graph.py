@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.types import RetryPolicy
 
 from lalm_agent.assemble import Agent
 from lalm_agent.clips import ClipStore
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, PermanentBackendError, TransientBackendError, UsageError
+from lalm_agent.errors import DataError, PermanentBackendError, RetriesExhausted, TransientBackendError, UsageError
 from lalm_agent.graph import RETRY, build_graph
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.nodes import Context
@@ -163,6 +162,7 @@ class Flaky:
     [
         (TransientBackendError("busy"), 2, 3, Status.ANSWERED),
         (TransientBackendError("busy"), 9, 3, Status.FAILED),
+        (RetriesExhausted("busy (5 attempts)"), 1, 1, Status.FAILED),
         (PermanentBackendError("broken"), 1, 1, Status.FAILED),
         (RuntimeError("a bug"), 1, 1, Status.FAILED),
         (ConnectionError("not mapped"), 1, 1, Status.FAILED),
@@ -176,10 +176,6 @@ def test_only_transient_errors_are_tried_again(
     sound = runner.context.clips.open(str(clip))
     answer = runner.ask(Question("Which?", sound.ref, ANIMALS))
     assert (tool.calls, answer.status) == (calls, status)
-
-
-def test_the_declared_policy_names_one_error_class() -> None:
-    assert RetryPolicy(retry_on=TransientBackendError).retry_on == RETRY.retry_on
 
 
 def test_steps_are_reported_as_they_happen(clip: Path) -> None:

@@ -13,7 +13,7 @@ from lalm_agent.models.scripted import ScriptedLALM
 
 
 def tiny(folder: Path) -> LALM:
-    from lalm_agent.models.transformers_lalm import load
+    from lalm_agent.models.hf_engine import load
 
     return load(str(folder))
 
@@ -170,8 +170,8 @@ class TestTransformers:
         assert response.audio_tokens > 1
 
     def test_a_template_that_drops_the_clip_is_an_error(self, tiny_checkpoint: Path, sound: Sound) -> None:
+        from lalm_agent.models.hf_engine import TransformersLALM
         from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-        from lalm_agent.models.transformers_lalm import TransformersLALM
 
         checkpoint = load_checkpoint(str(tiny_checkpoint), LoadOptions())
         checkpoint.processor.chat_template = "{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}"

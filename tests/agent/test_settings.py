@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "trust_remote_code": (True, "false", True),
     "allow_pickle": (True, "0", True),
     "timeout_s": (1.5, "2.5", 3.5),
+    "trust_env": (True, "0", True),
     "hears_audio": (False, "true", False),
     "max_audio_s": (1.5, "2.5", 3.5),
     "checkpoint": ("a.sqlite", "b.sqlite", "c.sqlite"),

@@ -13,6 +13,7 @@ import soundfile
 
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, TransientBackendError, UsageError
+from lalm_agent.models.endpoint import EndpointOptions
 from lalm_agent.records import Method, Question
 from lalm_agent.state import Task
 from lalm_agent.tools.asr_openai import OpenAITranscription
@@ -151,7 +152,7 @@ def test_what_goes_wrong_is_one_line_without_the_key(
     monkeypatch.setenv("LALM_API_KEY", KEY)
     server.plays((status, body))
     with pytest.raises(kind) as raised:
-        OpenAITranscription(f"whisper-1@{server.url}")(task)
+        OpenAITranscription(f"whisper-1@{server.url}", options=EndpointOptions(max_attempts=1))(task)
     assert len(server.forms) == 1
     told = f"{raised.value} {vars(raised.value)} {raised.value.__cause__}"
     assert KEY not in told
@@ -159,7 +160,7 @@ def test_what_goes_wrong_is_one_line_without_the_key(
 
 
 def test_nobody_listening_is_transient(server: Server, task: Task) -> None:
-    tool = OpenAITranscription(f"whisper-1@{server.url}")
+    tool = OpenAITranscription(f"whisper-1@{server.url}", options=EndpointOptions(max_attempts=1))
     server.socket.close()
     with pytest.raises(TransientBackendError, match="no reply from"):
         tool(task)
@@ -169,7 +170,7 @@ def test_a_server_that_keeps_silent_is_given_up(server: Server, task: Task) -> N
     server.wait.clear()
     server.plays((200, {"text": "late"}))
     with pytest.raises(TransientBackendError, match=r"within 0\.2 s"):
-        OpenAITranscription(f"whisper-1@{server.url}", timeout_s=0.2)(task)
+        OpenAITranscription(f"whisper-1@{server.url}", options=EndpointOptions(0.2, max_attempts=1))(task)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

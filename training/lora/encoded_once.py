@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import pad
 from transformers.modeling_outputs import BaseModelOutput
 
-from lalm_agent.models.own_frames import RunsOwnFrames, encoded, hears_no_padding
+from lalm_agent.models.hf_prefix import TrimsPadding, encode_trimmed, ignores_padding
 
 KEPT_BYTES = 2**30
 _RANDOM = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop")
@@ -24,7 +24,7 @@ def encode_once(model: Any) -> bool:
     model: a model of transformers, before or after peft has put its layers in.
     """
     tower: Any = getattr(model.base_model, "audio_tower", None)
-    if not hears_no_padding(tower):
+    if not ignores_padding(tower):
         return False
     if isinstance(tower.forward, _Memory):
         return True
@@ -35,7 +35,7 @@ def encode_once(model: Any) -> bool:
     return True
 
 
-class _Memory(RunsOwnFrames):
+class _Memory(TrimsPadding):
     """In the place of the encoder's `forward`. What does not fit any more is computed each time."""
 
     def __init__(self, tower: Any) -> None:
@@ -63,7 +63,7 @@ class _Memory(RunsOwnFrames):
         if found is None:
             # What a model that answers heard may be trained on next, which takes no tensor of inference mode.
             with torch.inference_mode(False), torch.no_grad():
-                found = encoded(self._tower, features, mask, **given).detach().cpu()
+                found = encode_trimmed(self._tower, features, mask, **given).detach().cpu()
             if self._nbytes + found.nbytes <= KEPT_BYTES:
                 self._kept[key] = found
                 self._nbytes += found.nbytes

@@ -12,8 +12,8 @@ import pytest
 
 from lalm_agent.errors import LalmError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.openai_compat import EndpointOptions, OpenAICompatLALM
-from lalm_agent.models.openai_ref import endpoint_of
+from lalm_agent.models.endpoint import EndpointOptions, endpoint_of
+from lalm_agent.models.openai_lalm import OpenAICompatLALM
 
 
 @dataclass(frozen=True)
@@ -161,24 +161,29 @@ def stub(serving: Stub) -> Stub:
 
 @dataclass(frozen=True)
 class Connected:
-    """A model behind the stub, and the waits that it asked for instead of waiting."""
+    """A model behind the stub, the waits that it asked for instead of waiting, and what it told of them."""
 
     lalm: OpenAICompatLALM
     waits: list[float]
+    notices: list[str]
 
 
 @pytest.fixture
-def connect(stub: Stub) -> Callable[..., Connected]:
+def connect(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Connected]:
     """`connect(key=…, **options)`: a model named `tiny` there. No wait takes time; the jitter is always a half."""
+
+    monkeypatch.setattr("lalm_agent.models.endpoint.random.random", lambda: 0.5)
 
     def connected(key: str = "", **options: Any) -> Connected:
         waits: list[float] = []
+        notices: list[str] = []
 
         async def sleep(seconds: float) -> None:
             waits.append(seconds)
 
         endpoint = endpoint_of(f"openai:tiny@{stub.url}", {"LALM_API_KEY": key})
-        return Connected(OpenAICompatLALM(endpoint, EndpointOptions(**options), sleep, lambda: 0.5), waits)
+        lalm = OpenAICompatLALM(endpoint, EndpointOptions(**options), sleep, notices.append)
+        return Connected(lalm, waits, notices)
 
     return connected
 

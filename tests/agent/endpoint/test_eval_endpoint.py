@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from lalm_agent.cli.main import run
-from lalm_agent.models import openai_compat
+from lalm_agent.models import endpoint
 
 CLIPS, QUESTIONS = 6, 12
 WORDS = ("dog", "cat", "cow", "IDK")
@@ -54,9 +54,7 @@ class Place:
 
 
 @pytest.fixture
-def place(
-    tmp_path: Path, stub: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Place:
+def place(tmp_path: Path, stub: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = []
@@ -91,11 +89,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """What servers asked to wait, for each wait; none takes time."""
     asked: list[float | None] = []
 
-    def wait_s(attempts: int, asked_s: float | None, draw: float) -> float:
+    def wait_s(attempts: int, asked_s: float | None) -> float:
         asked.append(asked_s)
         return 0.0
 
-    monkeypatch.setattr(openai_compat, "wait_s", wait_s)
+    monkeypatch.setattr(endpoint, "wait_s", wait_s)
     return asked
 
 
@@ -175,6 +173,50 @@ def test_a_dead_server_stops_the_run_and_the_failed_are_asked_once_it_lives(
         assert (len(server.asked), dead.statuses()["failed"]) == (QUESTIONS - failed, failed)
         assert dead.eval("--method", "baseline", "--retry-failed")[0] == 0
         assert (len(server.asked), "failed" in dead.statuses()) == (QUESTIONS, False)
+
+
+def test_a_server_that_is_never_well_gets_five_requests_a_question(
+    place: Place, stub: Any, waits: list[float | None]
+) -> None:
+    """One layer of retries: neither the graph nor the evaluation multiplies the endpoint's own."""
+    stub.plays(stub.refuses(503, "busy"))
+    for method in ("baseline", "agent"):
+        del stub.asked[:]
+        code, _ = place.eval("--method", method, "--out", method, "--limit", "2")
+        answers = list(map(json.loads, (place.path / method / "answers.jsonl").read_text("utf-8").splitlines()))
+        assert code == 2 or [line["status"] for line in answers] == ["failed", "failed"]
+        assert len(stub.asked) == 2 * 5
+        assert all("(5 attempts)" in line["failure"]["message"] for line in answers)
+
+
+def test_a_wait_is_told_on_the_screen(place: Place, stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "LONGEST_ASKED_S", 1.0)
+    stub.plays(stub.refuses(429, "slow down", Retry_After="86400"), stub.says("dog"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            COMMAND.replace(
+                "import main;", "import main; from lalm_agent.models import endpoint; endpoint.LONGEST_ASKED_S = 1.0;"
+            ),
+            *place.arguments("--method", "baseline", "--limit", "1"),
+        ],
+        cwd=place.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{stub.url} answered 429: slow down: waiting 1 s before attempt 2" in done.stderr
+
+
+def test_the_responding_model_and_the_raw_reply_are_kept(place: Place, stub: Any) -> None:
+    message = {"choices": [stub.choice("<think>barks</think> dog")], "model": "tiny-2026-11-28"}
+    stub.plays(stub.json(message))
+    assert place.eval("--method", "baseline", "--limit", "1")[0] == 0
+    (answer,) = place.answers().values()
+    assert (answer["reply"], answer["raw"]) == ("dog", "<think>barks</think> dog")
+    assert answer["responder"] == "tiny-2026-11-28"
 
 
 def test_rate_limits_in_between_lose_nothing(place: Place, stub: Any, waits: list[float | None]) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.errors import PermanentBackendError
-from lalm_agent.models.openai_compat import OpenAICompatLALM
-from lalm_agent.models.openai_ref import endpoint_of
+from lalm_agent.models.endpoint import tls_context
 
 KEY = "sk-lalm-0123456789abcdef"
 
@@ -29,7 +28,7 @@ def test_the_key_is_in_no_error_log_or_trace_even_if_the_server_repeats_it(
 
     stub.script = echo
     caplog.set_level(logging.DEBUG)
-    for name in ("httpcore", "httpcore2"):
+    for name in ("httpcore", "httpx"):
         # The transport logs the headers of responses, at DEBUG only, and where an application turns that on.
         caplog.set_level(logging.INFO, logger=name)
     connected = connect(key=KEY, max_attempts=2)
@@ -48,5 +47,5 @@ def test_a_reply_that_repeats_the_key_is_an_error(stub: Any, connect: Any, failu
 
 
 def test_no_certificate_is_taken_on_trust() -> None:
-    context = OpenAICompatLALM(endpoint_of("openai:m@https://127.0.0.1/v1", {}))._tls
+    context = tls_context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -3,8 +3,8 @@
 import pytest
 
 from lalm_agent.errors import UsageError
-from lalm_agent.models.openai_compat import load, parse_ref
-from lalm_agent.models.openai_ref import DEFAULT_URL, EndpointRef, endpoint_of
+from lalm_agent.models.endpoint import DEFAULT_URL, endpoint_of, parse_ref
+from lalm_agent.models.openai_lalm import load
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from lalm_agent.models.openai_ref import DEFAULT_URL, EndpointRef, endpoint_of
     ],
 )
 def test_a_reference_is_split_at_the_first_colon_and_the_last_http(ref: str, name: str, url: str | None) -> None:
-    assert parse_ref(ref) == EndpointRef(name, url)
+    assert parse_ref(ref) == (name, url)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,13 @@ def test_what_a_server_says_is_shown_on_one_line_without_the_key() -> None:
     # Cut before it is redacted, this would keep half of the key.
     assert "sk" not in endpoint.shown("x" * 297 + "sk/secret")
     assert len(endpoint.shown("x" * 999)) == 301
+
+
+@pytest.mark.parametrize(
+    "spelling", ["SK-Secret-Of-Mine", "sk-sec\nret-of\r\n-mine", "sk-sec\u200bret-of-mine", "sk-se\\ncret-of-mine"]
+)
+def test_the_key_is_found_in_any_case_and_across_line_breaks(spelling: str) -> None:
+    endpoint = endpoint_of("openai:m@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
+    assert endpoint.shown(f"you sent {spelling}!") == "you sent [key]!"
+    assert endpoint.is_leaked_by(f"dog {spelling}")
+    assert not endpoint.is_leaked_by("dog sk-secret")

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from lalm_agent.errors import PermanentBackendError, TransientBackendError
 from lalm_agent.models.base import Completion
-from lalm_agent.models.openai_errors import Setback
-from lalm_agent.models.openai_ref import endpoint_of
-from lalm_agent.models.openai_wire import Reply, read_reply
+from lalm_agent.models.endpoint import FailedAttempt, endpoint_of
+from lalm_agent.models.openai_lalm import NO_FINISH, Reply, read_reply
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
 
 
-def read(data: object, heard: bool = True) -> Reply | Setback:
+def read(data: object, heard: bool = True) -> Reply | FailedAttempt:
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
     return read_reply(content, "application/json", OWN, heard)
 
@@ -38,10 +37,30 @@ def one(given: dict[str, Any]) -> Completion:
         (choice(" dog\n"), Completion("dog", None, "stop")),
         (choice(""), Completion("", None, "stop")),
         (choice("the answer is d", "length"), Completion("the answer is d", None, "length")),
-        (choice(None, "length", reasoning_content="hm"), Completion("", None, "length")),
+        (choice(None, "length", reasoning_content="hm"), Completion("", None, "length", reasoning="hm")),
         (choice("dog", refusal=None), Completion("dog", None, "stop")),
         (choice("dog", refusal=""), Completion("dog", None, "stop")),
         (choice("\ud800dog"), Completion("?dog", None, "stop")),
+        *(
+            (choice("dog", end), Completion("dog", None, "stop"))
+            for end in ("eos", "eos_token", "EOS", "end_turn", None)
+        ),
+        *((choice("dog", end), Completion("dog", None, "length")) for end in ("max_tokens", "model_length")),
+        (choice([{"type": "text", "text": "a "}, {"type": "text", "text": "dog"}]), Completion("a dog", None, "stop")),
+        (choice([{"text": "dog"}]), Completion("dog", None, "stop")),
+        (choice("dog", role="assistant", tool_calls=[], function_call=None), Completion("dog", None, "stop")),
+        *(
+            (choice("dog", **{name: "it barks"}), Completion("dog", None, "stop", reasoning="it barks"))
+            for name in ("reasoning_content", "reasoning")
+        ),
+        (choice(None, reasoning_content="hm"), Completion("", None, "stop", reasoning="hm")),
+        (
+            choice(
+                [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "dog"}]
+            ),
+            Completion("dog", None, "stop", reasoning="hm"),
+        ),
+        (choice("<think>hm</think>dog"), Completion("<think>hm</think>dog", None, "stop")),
     ],
 )
 def test_a_whole_choice_is_a_completion(given: dict[str, Any], completion: Completion) -> None:
@@ -56,6 +75,7 @@ def test_a_whole_choice_is_a_completion(given: dict[str, Any], completion: Compl
         ({"content": [{"logprob": -0.5}, {}]}, None),
         ({"content": [{"logprob": -0.5}, {"logprob": float("-inf")}]}, None),
         ({"content": [{"logprob": "-0.5"}]}, None),
+        ({"content": [{"logprob": -(10**400)}]}, None),
         ({"content": ["x"]}, None),
         ({"content": []}, None),
         ({"content": None}, None),
@@ -71,52 +91,82 @@ NOT_JSON = [b"", b"{", b"<html>", b"\xff\xfe\xff", b"[" * 100_000, b'{"choices":
 INCOMPLETE = [
     *(None, 7, "text", [], {}, {"choices": None}, {"choices": []}, {"choices": {}}, {"choices": [None]}),
     *({"choices": [{}]}, {"choices": [{"message": "dog", "finish_reason": "stop"}]}),
-    *({"choices": [choice(None)]}, {"choices": [choice(7)]}, {"choices": [choice([{"text": "dog"}])]}),
-    *({"choices": [choice("dog", finish)]} for finish in (None, "abort", "tool_calls", "STOP", 1)),
+    *({"choices": [choice(None)]}, {"choices": [choice(7)]}, {"choices": [choice([7])]}),
+    *({"choices": [choice([part])]} for part in ({"type": "image", "text": "dog"}, {"type": "text"})),
+    *({"error": {"message": "out of memory"}, "choices": choices} for choices in ([], [choice()])),
+    {"choices": [{**choice(), "error": "out of memory"}]},
+    {"object": "error", "message": "out of memory", "choices": [choice()]},
     {"choices": [choice(), choice(None)]},
 ]
 REFUSED = [
     {"choices": [choice("dog", "content_filter")]},
     {"choices": [choice(None, "stop", refusal="I will not.")]},
     {"choices": [choice(), choice(None, "content_filter")]},
+    {"choices": [choice([{"type": "refusal", "refusal": "I will not."}])]},
+    *({"choices": [choice("dog", finish)]} for finish in ("abort", "tool_calls", "error", 1, [])),
+    {"choices": [choice("dog", tool_calls=[{"function": {"name": "play"}}])]},
+    {"choices": [choice("dog", function_call={"name": "play"})]},
+    {"choices": [choice("dog", role="user")]},
+    {"error": {"message": "no credit", "code": 402}, "choices": [choice()]},
 ]
 
 
 @pytest.mark.parametrize("content", NOT_JSON)
 def test_what_is_no_json_may_pass(content: bytes) -> None:
-    setback = read(content)
-    assert isinstance(setback, Setback)
-    assert setback.again
-    assert isinstance(setback.as_error(1), TransientBackendError)
+    failed = read(content)
+    assert isinstance(failed, FailedAttempt)
+    assert failed.again
+    assert isinstance(failed.as_error(1), TransientBackendError)
 
 
 @pytest.mark.parametrize("data", INCOMPLETE)
 def test_json_without_a_whole_choice_is_asked_for_again_and_then_permanent(data: object) -> None:
-    setback = read(data)
-    assert isinstance(setback, Setback)
-    assert setback.again
-    assert isinstance(setback.as_error(3), PermanentBackendError)
+    failed = read(data)
+    assert isinstance(failed, FailedAttempt)
+    assert failed.again
+    assert isinstance(failed.as_error(3), PermanentBackendError)
 
 
 @pytest.mark.parametrize("data", REFUSED)
 def test_what_was_filtered_or_refused_is_never_an_answer(data: object) -> None:
-    setback = read(data)
-    assert isinstance(setback, Setback)
-    assert not setback.again
-    assert isinstance(setback.as_error(1), PermanentBackendError)
+    failed = read(data)
+    assert isinstance(failed, FailedAttempt)
+    assert not failed.again
+    assert isinstance(failed.as_error(1), PermanentBackendError)
 
 
 def test_an_error_in_a_good_status_is_passed_on() -> None:
-    setback = read({"error": {"message": "the GPU is on fire"}})
-    assert isinstance(setback, Setback)
-    assert "the GPU is on fire" in setback.message
+    failed = read({"error": {"message": "the GPU is on fire"}})
+    assert isinstance(failed, FailedAttempt)
+    assert "the GPU is on fire" in failed.message
 
 
 def test_a_reply_that_holds_the_key_is_not_passed_on() -> None:
-    setback = read({"choices": [choice("you sent sk-secret-of-mine")]})
-    assert isinstance(setback, Setback)
-    assert not setback.again
-    assert "sk-secret" not in setback.message
+    failed = read({"choices": [choice("you sent sk-secret-of-mine")]})
+    assert isinstance(failed, FailedAttempt)
+    assert not failed.again
+    assert "sk-secret" not in failed.message
+
+
+def test_an_error_that_names_its_status_is_judged_as_that() -> None:
+    failed = read({"error": {"message": "rate limited upstream", "code": 429}})
+    assert isinstance(failed, FailedAttempt)
+    assert (failed.again, failed.passing) == (True, True)
+    assert "rate limited upstream" in failed.message
+
+
+def test_the_responding_model_is_named_without_the_key() -> None:
+    names = [("tiny-2026", "tiny-2026"), ("a\nb", "a b"), ("sk-SECRET-of-mine", "[key]"), (7, None), (" ", None)]
+    for name, expected in names:
+        reply = read({"choices": [choice()], "model": name})
+        assert isinstance(reply, Reply)
+        assert reply.model == expected
+
+
+def test_an_end_that_the_server_does_not_name_is_recorded() -> None:
+    reply = read({"choices": [choice("dog", None)]})
+    assert isinstance(reply, Reply)
+    assert reply.warnings == (NO_FINISH,)
 
 
 USAGE = {"prompt_tokens_details": {"audio_tokens": 25}}
@@ -132,10 +182,10 @@ def test_audio_tokens_are_counted_where_the_server_counts(usage: object) -> None
 
 def test_a_clip_of_no_audio_tokens_was_not_heard() -> None:
     data = {"choices": [choice()], "usage": {"prompt_tokens_details": {"audio_tokens": 0}}}
-    setback = read(data)
-    assert isinstance(setback, Setback)
-    assert not setback.again
-    assert isinstance(setback.as_error(1), PermanentBackendError)
+    failed = read(data)
+    assert isinstance(failed, FailedAttempt)
+    assert not failed.again
+    assert isinstance(failed.as_error(1), PermanentBackendError)
     assert isinstance(read(data, heard=False), Reply)
 
 
@@ -156,9 +206,9 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_no_json_whatever_breaks_the_reader(data: object) -> None:
-    assert isinstance(read(data), Reply | Setback)
+    assert isinstance(read(data), Reply | FailedAttempt)
 
 
 @given(st.binary())
 def test_no_bytes_whatever_break_the_reader(content: bytes) -> None:
-    assert isinstance(read(content), Setback)
+    assert isinstance(read(content), FailedAttempt)

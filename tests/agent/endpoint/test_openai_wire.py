@@ -11,8 +11,8 @@ import soundfile
 from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.openai_ref import endpoint_of
-from lalm_agent.models.openai_wire import Dialect, audio_part, chat_body, check, seed_of
+from lalm_agent.models.endpoint import endpoint_of
+from lalm_agent.models.openai_lalm import Dialect, audio_part, chat_body, check, seed_of
 from lalm_agent.records import AudioRef
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
@@ -68,7 +68,7 @@ def test_sampling_is_said_in_full() -> None:
     body = chat_body("m", asked, None, FULL)
     assert (body["temperature"], body["top_p"], body["n"]) == (0.8, 0.9, 4)
     assert body["seed"] == seed_of(asked, 0)
-    assert body["extra_body"] == {"top_k": 5}
+    assert body["top_k"] == 5
     assert chat_body("m", asked, None, FULL, first_draw=1)["n"] == 3
     assert "n" not in chat_body("m", asked, None, FULL, first_draw=3)
 
@@ -94,8 +94,8 @@ def test_the_seed_of_a_draw_is_the_same_wherever_the_request_begins() -> None:
 
 def test_a_begun_reply_is_continued_by_servers_that_can() -> None:
     begun = request(Turn("user", "What?"), Turn("assistant", "It is"))
-    extra = chat_body("m", begun, None, FULL)["extra_body"]
-    assert extra == {"continue_final_message": True, "add_generation_prompt": False}
+    body = chat_body("m", begun, None, FULL)
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     check(begun, OWN)
     with pytest.raises(UsageError, match="continue"):
         check(begun, OPENAI)
@@ -120,6 +120,8 @@ def test_a_clip_needs_a_user_turn() -> None:
         ("top_logprobs is unknown", "logprobs"),
         ("Unexpected fields in the request: {'seed'}", "seed"),
         ("n must be 1", "n"),
+        ("temperature Unsupported value: 'temperature' does not support 0 with this model.", "temperature"),
+        ("Unsupported parameter: top_p", "top_p"),
         ("Only one completion choice is allowed", "n"),
         ("tool_choice is missing", None),
         ("The audio is too long", None),
@@ -144,7 +146,7 @@ def test_the_limit_is_renamed_once() -> None:
     assert chat_body("m", request(), None, renamed).keys() >= {"max_completion_tokens"}
 
 
-@pytest.mark.parametrize("feature", ["logprobs", "seed", "n"])
+@pytest.mark.parametrize("feature", ["logprobs", "seed", "n", "temperature", "top_p"])
 def test_what_is_left_out_is_in_no_further_body(feature: Any) -> None:
     asked = request(decoding=SAMPLED, n=2)
     assert feature in chat_body("m", asked, None, FULL)

@@ -196,7 +196,7 @@ def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, 
     """
     import torch
 
-    from lalm_agent.models.own_frames import frames_for, positions_of
+    from lalm_agent.models.hf_prefix import frames_for, positions_of
     from lalm_agent.training.lora.examples import Collator
 
     model, heard = base.checkpoint.model, []

@@ -11,8 +11,8 @@ import torch
 from lalm_agent.audio import load
 from lalm_agent.config import AgentConfig
 from lalm_agent.models.base import Decoding, Request, Turn
+from lalm_agent.models.hf_engine import TransformersLALM
 from lalm_agent.models.hf_prompt import batch_inputs
-from lalm_agent.models.transformers_lalm import TransformersLALM
 from lalm_agent.training.lora.encoded_once import encode_once
 from lalm_agent.training.lora.network import load_base
 

@@ -9,16 +9,16 @@ import torch
 
 from lalm_agent.audio import Sound
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.models.hf_engine import load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prefix import KeptPrefixes, Prefix, keeps_plain_cache
-from lalm_agent.models.transformers_lalm import load
+from lalm_agent.models.hf_prefix import Prefix, PrefixCache, keeps_plain_cache
 
 GREEDY = Decoding(max_new_tokens=5)
 
 
 def test_kept_prefixes_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lalm_agent.models.hf_prefix.KEPT_BYTES", 1000)
-    kept = KeptPrefixes()
+    kept = PrefixCache()
     for clip in ("a", "b", "c"):
         tensor = torch.zeros(1, 1, 50, 1)  # 200 bytes, twice
         kept.put(clip, Prefix((1, 2), ((tensor, tensor.clone()),)))

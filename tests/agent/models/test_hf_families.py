@@ -12,12 +12,11 @@ import torch
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.hf_families import FAMILIES
+from lalm_agent.models.hf_decoding import option_logprobs
+from lalm_agent.models.hf_engine import TransformersLALM
+from lalm_agent.models.hf_families import FAMILIES, audio_token_id
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_processors import audio_token_id
 from lalm_agent.models.hf_prompt import batch_inputs, conversation
-from lalm_agent.models.hf_scoring import option_logprobs
-from lalm_agent.models.transformers_lalm import TransformersLALM
 
 # Family -> audio tokens of a second, the longest clip in seconds.
 TINY = {

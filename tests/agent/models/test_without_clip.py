@@ -12,7 +12,7 @@ from lalm_agent.errors import UsageError
 from lalm_agent.loading import load_model, with_adapter
 from lalm_agent.models.base import DEAF, Decoding, Request, Response, Turn
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.models.without_clip import WithoutClip
+from lalm_agent.models.wrappers import WithoutClip
 from lalm_agent.records import Status
 
 USER = (Turn("user", "Which animal is heard? choices: dog, cat"),)

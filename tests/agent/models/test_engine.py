@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from lalm_agent.audio import Sound, load
-from lalm_agent.models import engine as engine_module
-from lalm_agent.models.base import Decoding, OptionScore, Request, Turn
-from lalm_agent.models.engine import Engine
-from lalm_agent.models.hf_asked import Answered, Asked, digest
+from lalm_agent.models import hf_engine
+from lalm_agent.models.base import Decoding, OptionScore, Request, Response, Turn
+from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
 from lalm_agent.models.hf_prefix import KEPT_CLIPS
-from lalm_agent.models.hf_prompt import hearing_of, waveform
-from lalm_agent.models.hf_rows import answers_by_rows
+from lalm_agent.models.hf_prompt import hearing_of
 
 FAMILIES = [
     "qwen2-audio",
@@ -28,24 +26,21 @@ FAMILIES = [
     "phi-4-multimodal",
     "gemma-4",
 ]
-MINI = Path(__file__).parents[2] / "agent" / "models" / "mini"
+MINI = Path(__file__).parents[3] / "agent" / "models" / "mini"
 GREEDY = Decoding(max_new_tokens=5)
 DRAWN = Decoding(max_new_tokens=5, temperature=1.3, seed=7)
 LONG = "A longer question than the others, so that the prompts in a batch differ in length: what is heard?"
 
 
-def asked(checkpoint: Checkpoint, sound: Sound | None, *turns: str, **more: Any) -> Asked:
+def asked(checkpoint: Checkpoint, sound: Sound | None, *turns: str, **more: Any) -> PreparedRequest:
     """User and assistant in turn."""
     roles = ("user", "assistant")
     request = Request(tuple(Turn(roles[i % 2], text) for i, text in enumerate(turns)), sound, **more)  # type: ignore[arg-type]
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
-    if sound is None or hearing is None:
-        return Asked(request)
-    samples, _ = waveform(sound, hearing)
-    return Asked(request, samples, digest(samples))
+    return PreparedRequest(request) if sound is None or hearing is None else prepare([request], hearing)[0]
 
 
-def same(one: Sequence[Answered], other: Sequence[Answered]) -> None:
+def same(one: Sequence[Response], other: Sequence[Response]) -> None:
     """The same texts; log-probabilities within 1e-4."""
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
@@ -114,7 +109,7 @@ def test_sharing_changes_nothing(checkpoint: Checkpoint, sound: Sound, write_cli
         asked(checkpoint, None, "No clip here.", n=0, options=("yes", "no")),
     ]
     shared = Engine(checkpoint, 4)
-    unshared = [answers_by_rows(checkpoint, [one], 1)[0] for one in everything]
+    unshared = [answer_rows(checkpoint, [one], 1)[0] for one in everything]
     same(shared.answers(everything), unshared)
     # Again, from what is kept of the clips, and in other company.
     same(shared.answers(everything[::-1])[::-1], unshared)
@@ -131,7 +126,7 @@ def test_sharing_changes_nothing_where_the_window_is_full(
     ]
     found = Engine(qwen, 8).answers(everything)
     assert found[0].audio_tokens == 750
-    same(found, answers_by_rows(qwen, everything, 8))
+    same(found, answer_rows(qwen, everything, 8))
 
 
 def test_text_models_share_too(tiny_text_checkpoint: Checkpoint) -> None:
@@ -141,7 +136,7 @@ def test_text_models_share_too(tiny_text_checkpoint: Checkpoint) -> None:
     ]
     engine = Engine(tiny_text_checkpoint, 8)
     assert engine.shares
-    same(engine.answers(everything), [answers_by_rows(tiny_text_checkpoint, [one], 1)[0] for one in everything])
+    same(engine.answers(everything), [answer_rows(tiny_text_checkpoint, [one], 1)[0] for one in everything])
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +184,7 @@ class TestWork:
             Engine(qwen, 8).answers([one])
             shared = sum(lengths)
             lengths.clear()
-            answers_by_rows(qwen, [one], 8)
+            answer_rows(qwen, [one], 8)
         finally:
             handle.remove()
         tokens = sum(lengths) // 6
@@ -223,7 +218,7 @@ class TestWork:
         told = replace(plain, request=replace(plain.request, turns=turns))
         engine.answers([plain])
         with runs_of(qwen.model.model.audio_tower) as encodings:
-            same(engine.answers([told]), answers_by_rows(qwen, [told], 1))
+            same(engine.answers([told]), answer_rows(qwen, [told], 1))
         assert len(encodings) == 2  # one of each
 
     @pytest.mark.parametrize("rows", [1, 2, 3])
@@ -266,14 +261,14 @@ def test_what_is_kept_is_given_up_when_memory_runs_out(
             raise torch.OutOfMemoryError
         return prefill(*args)
 
-    prefill = engine_module.prefill
-    monkeypatch.setattr(engine_module, "prefill", scarce)
+    prefill = hf_engine.prefill
+    monkeypatch.setattr(hf_engine, "prefill", scarce)
     assert engine.answers([one]) == expected
     assert sizes == [1, 0]
 
     def exhausted(*args: Any) -> Any:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(engine_module, "prefill", exhausted)
+    monkeypatch.setattr(hf_engine, "prefill", exhausted)
     with pytest.raises(torch.OutOfMemoryError):
         Engine(qwen, 8).answers([one])

@@ -15,8 +15,8 @@ from lalm_agent.audio import Sound
 from lalm_agent.cli.main import run
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.models.hf_engine import TransformersLALM, load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-from lalm_agent.models.transformers_lalm import TransformersLALM, load
 
 FAMILIES = ["qwen2-audio", "qwen2.5-omni", "gemma-4"]
 
@@ -151,6 +151,53 @@ def test_an_adapter_of_another_base(
     assert "another model" in error.message
 
 
+OLD_LAYOUT = (("model.language_model.", "language_model.model."), ("model.audio_tower.", "audio_tower."))
+
+
+def test_an_adapter_of_transformers_before_4_52_is_the_same_adapter(
+    tiny_checkpoint: Path, tmp_path: Path, sound: Sound
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    targets = r".*(language_model|audio_tower).*\.(q_proj|v_proj)"
+    new = make_adapter(tiny_checkpoint, tmp_path / "new", targets=targets)
+    old = Path(shutil.copytree(new, tmp_path / "old"))
+    weights = load_file(new / "adapter_model.safetensors")
+    for today, before in OLD_LAYOUT:
+        assert any(today in name for name in weights)
+        weights = {name.replace(today, before): value for name, value in weights.items()}
+    save_file(weights, old / "adapter_model.safetensors")
+    base = load(str(tiny_checkpoint))
+    assert answer(base.with_adapter(old), sound) == answer(base.with_adapter(new), sound) != answer(base, sound)
+
+
+def test_the_keys_that_do_not_fit_are_named(
+    tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights = {name.replace("q_proj", "query"): value for name, value in weights.items()}
+    save_file(weights, folder / "adapter_model.safetensors")
+    message = refused(load(str(tiny_checkpoint)), folder, sound).message
+    assert "not in the model: model.language_model.layers.*.self_attn.query.lora_A" in message
+    assert "not in the adapter: model.language_model.layers.*.self_attn.q_proj.lora_A" in message
+    assert message.count("layers.*") == 4
+
+
+@pytest.mark.parametrize("initialised", ["pissa", "pissa_niter_16", "olora"])
+def test_an_adapter_that_changes_the_base_is_refused(
+    initialised: str, tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
+) -> None:
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"init_lora_weights": initialised}))
+    error = refused(load(str(tiny_checkpoint)), folder, sound)
+    assert isinstance(error, UsageError)
+    assert "changes the base" in error.message
+
+
 def test_an_adapter_of_other_weights_of_the_same_shapes(
     tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
 ) -> None:
@@ -227,7 +274,7 @@ def test_peft_is_imported_only_for_an_adapter(tiny_checkpoint: Path) -> None:
     code = f"""
 import sys
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-from lalm_agent.models.transformers_lalm import load
+from lalm_agent.models.hf_engine import load
 load({str(tiny_checkpoint)!r})
 assert "peft" not in sys.modules
 """

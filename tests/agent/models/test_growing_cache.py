@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from lalm_agent.models.hf_cache import ROOM, RoomyCache
+from lalm_agent.models.hf_prefix import ROOM, GrowingCache
 
 ROWS, HEADS, SIZE = 2, 3, 4
 
@@ -13,12 +13,12 @@ def states(tokens: int) -> torch.Tensor:
     return torch.randn(ROWS, HEADS, tokens, SIZE)
 
 
-def both(tokens: int = 5, layers: int = 2) -> tuple[RoomyCache, DynamicCache]:
+def both(tokens: int = 5, layers: int = 2) -> tuple[GrowingCache, DynamicCache]:
     data = [(states(tokens), states(tokens)) for _ in range(layers)]
-    return RoomyCache(data), DynamicCache(data)
+    return GrowingCache(data), DynamicCache(data)
 
 
-def add(caches: tuple[RoomyCache, DynamicCache], tokens: int) -> None:
+def add(caches: tuple[GrowingCache, DynamicCache], tokens: int) -> None:
     """The same new tokens to both, and the same comes back."""
     for index in range(len(caches[0].layers)):
         keys, values = states(tokens), states(tokens)
@@ -55,7 +55,7 @@ def test_tokens_are_written_behind_what_is_there() -> None:
 def test_a_row_that_stands_for_many_is_written_out() -> None:
     keys, values = torch.randn(1, HEADS, 5, SIZE), torch.randn(1, HEADS, 5, SIZE)
     shared = [(keys.expand(ROWS, -1, -1, -1), values.expand(ROWS, -1, -1, -1))]
-    caches = (RoomyCache(shared), DynamicCache(shared))
+    caches = (GrowingCache(shared), DynamicCache(shared))
     add(caches, 1)
     add(caches, 1)
     assert keys.shape == (1, HEADS, 5, SIZE)

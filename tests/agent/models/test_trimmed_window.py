@@ -11,12 +11,17 @@ import torch
 
 from lalm_agent.audio import Sound, load
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.engine import Engine
-from lalm_agent.models.hf_asked import Asked, digest
+from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prompt import hearing_of, waveform
-from lalm_agent.models.hf_rows import answers_by_rows
-from lalm_agent.models.own_frames import encoded, frames_for, hears_no_padding, own_frames, positions_of, with_window
+from lalm_agent.models.hf_prefix import (
+    encode_trimmed,
+    frames_for,
+    ignores_padding,
+    positions_of,
+    trimmed_window,
+    with_window,
+)
+from lalm_agent.models.hf_prompt import hearing_of
 
 WINDOW = 3000
 CLIPS = [(0.1, 12), (0.5, 52), (1.0, 102), (7.3, 732), (29.9, 2992), (29.97, WINDOW), (30.0, WINDOW)]
@@ -82,7 +87,7 @@ def test_the_outputs_of_a_clip_are_those_of_the_whole_window(
 ) -> None:
     inputs = model_inputs(checkpoint, seconds)
     whole = outputs(checkpoint.model, inputs)
-    with own_frames(checkpoint.model, inputs) as shorter, frames_heard(checkpoint) as frames:
+    with trimmed_window(checkpoint.model, inputs) as shorter, frames_heard(checkpoint) as frames:
         found = outputs(checkpoint.model, shorter)
     assert frames == [needed]
     for clip, reference in zip(found, whole, strict=True):
@@ -120,18 +125,17 @@ def test_a_mask_says_how_long_the_clip_is(checkpoint: Checkpoint) -> None:
     whole = tower(features, attention_mask=additive).last_hidden_state[:, :30]
     for mask in [additive] if tower.config._attn_implementation == "eager" else [additive, square, keys]:
         with frames_heard(checkpoint) as frames:
-            found = encoded(tower, features, mask)
+            found = encode_trimmed(tower, features, mask)
         assert frames == [122]
         assert found.shape[1] == 30
         assert torch.allclose(found, whole, rtol=0, atol=1e-5)
-    assert torch.equal(encoded(tower, features, None), tower(features).last_hidden_state)
+    assert torch.equal(encode_trimmed(tower, features, None), tower(features).last_hidden_state)
 
 
-def asked(checkpoint: Checkpoint, sound: Sound, question: str, **more: Any) -> Asked:
+def asked(checkpoint: Checkpoint, sound: Sound, question: str, **more: Any) -> PreparedRequest:
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
     assert hearing is not None
-    samples, _ = waveform(sound, hearing)
-    return Asked(Request((Turn("user", question),), sound, DRAWN, key=question, **more), samples, digest(samples))
+    return prepare([Request((Turn("user", question),), sound, DRAWN, key=question, **more)], hearing)[0]
 
 
 @pytest.mark.parametrize(("seconds", "needed"), [(0.1, 52), *CLIPS[1:]])
@@ -142,7 +146,7 @@ def test_replies_are_those_of_the_class_on_its_window(
     one = asked(checkpoint, load(write_clip(seconds)), "What is heard?", n=3, options=("dog", "a small cat"))
     with frames_heard(checkpoint) as frames:
         ours = Engine(checkpoint, 4).answers([one])[0]
-        reference = answers_by_rows(checkpoint, [one], 4)[0]
+        reference = answer_rows(checkpoint, [one], 4)[0]
     assert frames == [needed, WINDOW, WINDOW]
     assert ours.audio_tokens == reference.audio_tokens
     assert [found.text for found in ours.completions] == [found.text for found in reference.completions]
@@ -162,7 +166,7 @@ def test_an_adapter_on_the_tower_is_heard(tiny_checkpoint: Path, sound: Sound) -
     config = LoraConfig(r=4, lora_alpha=256, target_modules=r".*audio_tower.*q_proj", init_lora_weights=False)
     inject_adapter_in_model(config, found.model)
     after = Engine(found, 4).answers([one])[0].option_scores
-    reference = answers_by_rows(found, [one], 4)[0].option_scores
+    reference = answer_rows(found, [one], 4)[0].option_scores
     assert before
     assert after
     assert reference
@@ -174,16 +178,16 @@ def test_the_model_has_its_own_tower_again(checkpoint: Checkpoint) -> None:
     model, inputs = checkpoint.model, model_inputs(checkpoint, [1.0])
     tower, names = model.model.audio_tower, list(model.state_dict())
     config = tower.config.to_dict()
-    with own_frames(model, inputs):
+    with trimmed_window(model, inputs):
         assert model.model.audio_tower is not tower
         assert list(model.state_dict()) == names
     assert model.model.audio_tower is tower
-    with pytest.raises(TypeError), own_frames(model, inputs):
+    with pytest.raises(TypeError), trimmed_window(model, inputs):
         model.base_model(no_such_argument=0)
     assert model.model.audio_tower is tower
     assert tower.config.to_dict() == config
     assert len(tower.embed_positions.weight) == 1500
-    with own_frames(model, without := {"input_ids": inputs["input_ids"]}) as shorter:
+    with trimmed_window(model, without := {"input_ids": inputs["input_ids"]}) as shorter:
         assert shorter is without
         assert model.model.audio_tower is tower
 
@@ -192,8 +196,8 @@ def test_the_model_has_its_own_tower_again(checkpoint: Checkpoint) -> None:
 def test_other_classes_keep_their_window(family: str, tiny_family: Callable[[str], Path]) -> None:
     model = load_checkpoint(str(tiny_family(family)), LoadOptions("cpu")).model
     tower = getattr(model.base_model, "audio_tower", None)
-    assert not hears_no_padding(tower)
+    assert not ignores_padding(tower)
     inputs = {"input_features": torch.zeros(1, 128, WINDOW), "feature_attention_mask": torch.ones(1, 10)}
-    with own_frames(model, inputs) as same:
+    with trimmed_window(model, inputs) as same:
         assert same is inputs
         assert getattr(model.base_model, "audio_tower", None) is tower

@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from lalm_agent.audio import Sound
-from lalm_agent.models import kept_inputs
+from lalm_agent.models import hf_engine
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.hf_asked import Asked, digest
+from lalm_agent.models.hf_engine import InputCache, PreparedRequest, TransformersLALM
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
 from lalm_agent.models.hf_prompt import batch_inputs, hearing_of, option_tokens, waveform
-from lalm_agent.models.kept_inputs import KeptInputs
-from lalm_agent.models.transformers_lalm import TransformersLALM
 
 OPTIONS = ("dog", "a small cat")
 
@@ -32,8 +30,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def watched(name: str, function: Any) -> Any:
         return lambda *given: found.append(name) or function(*given)
 
-    monkeypatch.setattr(kept_inputs, "batch_inputs", watched("prompt", batch_inputs))
-    monkeypatch.setattr(kept_inputs, "option_tokens", watched("options", option_tokens))
+    monkeypatch.setattr(hf_engine, "batch_inputs", watched("prompt", batch_inputs))
+    monkeypatch.setattr(hf_engine, "option_tokens", watched("options", option_tokens))
     return found
 
 
@@ -41,16 +39,16 @@ def request(text: str, sound: Sound | None, **more: Any) -> Request:
     return Request((Turn("user", text),), sound, Decoding(3), options=OPTIONS, **more)
 
 
-def asked(checkpoint: Checkpoint, text: str, sound: Sound, gain: float = 1.0) -> Asked:
+def asked(checkpoint: Checkpoint, text: str, sound: Sound, gain: float = 1.0) -> PreparedRequest:
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
     assert hearing is not None
     samples = waveform(sound, hearing)[0] * gain
-    return Asked(request(text, sound), samples, digest(samples))
+    return PreparedRequest(request(text, sound), samples, clip=str(gain))
 
 
 def test_what_is_kept_is_what_would_be_made(checkpoint: Checkpoint, sound: Sound, made: list[str]) -> None:
-    kept, nothing = KeptInputs(checkpoint, 2**24), KeptInputs(checkpoint)
-    small = KeptInputs(checkpoint, nothing.of(asked(checkpoint, "a", sound)).input_features.nbytes)
+    kept, nothing = InputCache(checkpoint, 2**24), InputCache(checkpoint)
+    small = InputCache(checkpoint, nothing.of(asked(checkpoint, "a", sound)).input_features.nbytes)
     assert made == ["prompt"]
     for text, gain in (("a", 1.0), ("b", 1.0), ("a", 0.5)):
         one = asked(checkpoint, text, sound, gain)
@@ -91,7 +89,7 @@ def test_adapters_share_what_is_kept(
 
     fresh, alone = answers(TransformersLALM(checkpoint)), len(made)
     del made[:]
-    shared = answers(TransformersLALM(checkpoint, inputs=KeptInputs(checkpoint, 2**24)))
+    shared = answers(TransformersLALM(checkpoint, inputs=InputCache(checkpoint, 2**24)))
     assert (len(made), alone) == (4, 8)
     assert shared == fresh
     assert fresh[0] != fresh[1]

@@ -12,8 +12,8 @@ import pytest
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import LalmError, PermanentBackendError, TransientBackendError
 from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
-from lalm_agent.models.micro_batch import MicroBatch
 from lalm_agent.models.scripted import Reply, ScriptedLALM
+from lalm_agent.models.wrappers import MicroBatch
 
 
 class Slow:

@@ -18,9 +18,8 @@ import pytest
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response, Turn
-from lalm_agent.models.counted import Budget, Counted
-from lalm_agent.models.response_cache import CachedResponses, key_of
 from lalm_agent.models.scripted import Script, ScriptedLALM
+from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget, key_of
 from lalm_agent.records import ModelInfo
 
 SAMPLED = Decoding(temperature=0.7, seed=1)
@@ -105,7 +104,7 @@ def test_scores_alone_go_through(cached: Any) -> None:
 def test_hits_cost_nothing(cached: Any, file: Path) -> None:
     cached()[0].generate([user()])
     budget = Budget(1)
-    model = CachedResponses(Counted(ScriptedLALM(drawn, "openai:tiny@http://host/v1"), budget), file)
+    model = CachedResponses(WithBudget(ScriptedLALM(drawn, "openai:tiny@http://host/v1"), budget), file)
     model.generate([user(), user("Why?")])
     model.generate([user(), user("Why?")])
     assert budget.spent == 1
@@ -170,7 +169,7 @@ def test_threads_share_it(cached: Any) -> None:
 KILLED = """
 import os, signal, sys
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.response_cache import CachedResponses
+from lalm_agent.models.wrappers import CachedResponses
 from lalm_agent.models.scripted import ScriptedLALM
 model = CachedResponses(ScriptedLALM(lambda request: "re " + request.turns[0].text), sys.argv[1])
 for number in range(20):

@@ -1,5 +1,6 @@
 """What is refused when a checkpoint is loaded, and how."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -112,11 +113,25 @@ def test_sharded_weights_have_one_hash(tmp_path: Path) -> None:
     assert weights_sha256(files) != weights_sha256(files[:1])
 
 
-def test_blobs_of_the_hub_cache_are_named_by_their_hash(tmp_path: Path) -> None:
-    blob = tmp_path / ("a" * 64)
-    blob.write_bytes(b"never read")
-    (tmp_path / "model.safetensors").symlink_to(blob)
-    assert weights_sha256([tmp_path / "model.safetensors"]) == "a" * 64
+def test_a_file_s_hash_is_that_of_its_content_whatever_it_is_called(tmp_path: Path) -> None:
+    blob, link = tmp_path / ("a" * 64), tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    for content in (b"weights", b"others, of the same name"):
+        blob.write_bytes(content)
+        assert weights_sha256([link]) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_both_lengths(tiny_checkpoint: Path) -> None:
+    from lalm_agent.models.base import Decoding, Request, Turn
+    from lalm_agent.models.hf_engine import PreparedRequest, answer_rows, load
+
+    model = load(str(tiny_checkpoint), LoadOptions("cpu"))
+    context = model._checkpoint.model.config.get_text_config().max_position_embeddings
+    long = Request((Turn("user", "word " * (context + 1)),), decoding=Decoding(1))
+    with pytest.raises(PermanentBackendError, match=rf"the prompt has \d+ tokens, and .* takes at most {context}"):
+        model.generate([long])
+    with pytest.raises(PermanentBackendError, match="takes at most"):
+        answer_rows(model._checkpoint, [PreparedRequest(long)], 1)
 
 
 class TestUntrustedText:
@@ -148,7 +163,7 @@ class TestUntrustedText:
     def test_a_tokenizer_on_which_it_has_no_effect_is_refused(
         self, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from lalm_agent.models.transformers_lalm import TransformersLALM
+        from lalm_agent.models.hf_engine import TransformersLALM
 
         checkpoint = load_checkpoint(folder, LoadOptions("cpu"))
         tokenizer = type(checkpoint.processor.tokenizer)

@@ -9,8 +9,8 @@ import pytest
 from lalm_agent import Agent
 from lalm_agent.errors import BudgetSpent, PermanentBackendError
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.counted import Budget, Counted
 from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.models.wrappers import Budget, WithBudget
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def user(text: str = "x", n: int = 1) -> Request:
 
 def test_completions_are_counted_and_nothing_is_asked_beyond_the_limit() -> None:
     inner, budget = ScriptedLALM(lambda _: "yes"), Budget(6)
-    model = Counted(inner, budget)
+    model = WithBudget(inner, budget)
     assert model.spec is inner.spec
     model.generate([user(n=3), user()])
     model.generate([user(n=0)])
@@ -39,20 +39,20 @@ def test_completions_are_counted_and_nothing_is_asked_beyond_the_limit() -> None
 
 def test_without_a_limit_requests_are_counted() -> None:
     budget = Budget()
-    Counted(ScriptedLALM(lambda _: "yes"), budget).generate([user(n=100)])
+    WithBudget(ScriptedLALM(lambda _: "yes"), budget).generate([user(n=100)])
     assert budget.spent == 100
 
 
 def test_a_request_that_failed_was_made() -> None:
     budget = Budget(1)
     with pytest.raises(PermanentBackendError, match="no"):
-        Counted(ScriptedLALM([PermanentBackendError("no")]), budget).generate([user()])
+        WithBudget(ScriptedLALM([PermanentBackendError("no")]), budget).generate([user()])
     assert budget.spent == 1
 
 
 def test_many_threads_do_not_pass_the_limit() -> None:
     inner, budget = ScriptedLALM(lambda _: "yes"), Budget(50)
-    models = [Counted(inner, budget), Counted(inner, budget)]
+    models = [WithBudget(inner, budget), WithBudget(inner, budget)]
 
     def ask(number: int) -> bool:
         try:
@@ -70,7 +70,7 @@ def test_many_threads_do_not_pass_the_limit() -> None:
 def test_a_question_that_was_not_asked_has_not_failed(clip: Path, batch_rows: int) -> None:
     budget = Budget(4)
     model = ScriptedLALM(lambda request: "Sound" if "type" in request.turns[0].text else "dog")
-    agent = Agent(model=model, preset="paper", wrap=lambda model: Counted(model, budget), batch_rows=batch_rows)
+    agent = Agent(model=model, preset="paper", wrap=lambda model: WithBudget(model, budget), batch_rows=batch_rows)
     assert agent.ask_item(clip, "Which?", ("dog", "cat")).answer == "dog"
     assert agent.ask_item(clip, "Which else?", ("dog", "cat")).answer == "dog"
     with pytest.raises(BudgetSpent):

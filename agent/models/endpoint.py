@@ -1,0 +1,486 @@
+"""OpenAI-compatible endpoints: the reference, the key, one exchange over HTTP, and the one layer of retries.
+
+`openai:NAME` is the OpenAI API, `openai:NAME@URL` any other server. What stands in a reference is recorded with every
+answer, so nothing secret is accepted in it. Of the environment only two keys are read, and proxies where `trust_env`
+says so; no setting of OpenAI's own software has an effect, so that a reference always means the same server.
+
+How an attempt can fail:
+
+- Tried again, in the end `RetriesExhausted`: status 408, 409, 425, 429 and 5xx; timeouts, cut and refused connections;
+  a body that is no JSON.
+- Tried again, in the end `PermanentBackendError`: JSON without a choice in it (`openai_lalm.read_reply`).
+- `PermanentBackendError` at once: any other status, an exhausted quota, a redirect (none is followed), a certificate
+  that does not hold, a body above `LONGEST_BODY`, a reply that was filtered or refused.
+"""
+
+import asyncio
+import io
+import json
+import logging
+import math
+import random
+import re
+import ssl
+import time
+import wave
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lalm_agent.errors import BackendError, LalmError, PermanentBackendError, RetriesExhausted, UsageError
+
+DEFAULT_URL = "https://api.openai.com/v1"
+KEY_OF_DEFAULT = "OPENAI_API_KEY"
+KEY_OF_URL = "LALM_API_KEY"
+REDACTED = "[key]"
+
+RATE = 16_000
+"""Sampling rate of the audio that is sent, in Hz: what today's audio encoders take in."""
+LONGEST_BODY = 8 * 2**20
+"""Bytes of a server's reply, decompressed, beyond which it is not read."""
+ATTEMPTS_IN_DEADLINE = 3
+"""Without a deadline of its own, a request has the time of so many attempts."""
+BASE_S, LONGEST_WAIT_S = 0.5, 30.0
+"""Upper end of the first wait in seconds, which each further one doubles, and of any wait that nobody asked for."""
+LONGEST_ASKED_S = 60.0
+"""A server that asks for a longer wait is asked again after this one."""
+TOLD_FROM_S, TOLD_EVERY_S = 1.0, 10.0
+"""Waits from this length on are told, and at most one in so many seconds."""
+
+_FORM = "write openai:NAME, or openai:NAME@http://HOST:PORT/v1 for a server of your own"
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+_PRINTABLE_ASCII = re.compile(r"[!-~]+")
+# What may stand between two characters of a key that a server repeats: white space, invisible characters, and a line
+# break as JSON writes it.
+_BETWEEN = r"(?:[\s\u00ad\u200b-\u200d\u2060\ufeff]|\\[nrt])*"
+_LONGEST_NOTE = 300
+_SHORTEST_SECRET = 8
+_PASSING_STATUS = {408, 409, 425, 429}
+_REFUSED_PARAMETER_STATUS = {400, 403, 422}
+_NO_QUOTA = "insufficient_quota"
+
+Notice = Callable[[str], None]
+"""Told in one line that a request waits, and why."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go and what they carry. `ref` is recorded; `key` is in no text that this class makes."""
+
+    ref: str
+    name: str
+    url: str
+    is_default: bool
+    key: str | None = field(default=None, repr=False)
+
+    def shown(self, text: str) -> str:
+        """Text of a server as part of an error: one line, without the key, cut to 300 characters."""
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        if self.key:
+            # Before cutting, which could leave half a key.
+            clean = _spellings(self.key).sub(REDACTED, clean)
+        line = " ".join(clean.split())
+        return line if len(line) <= _LONGEST_NOTE else f"{line[:_LONGEST_NOTE]}…"
+
+    def is_leaked_by(self, text: str) -> bool:
+        """Whether a text holds the key, in upper or lower case, whole or over several lines."""
+        return bool(self.key and len(self.key) >= _SHORTEST_SECRET and _spellings(self.key).search(text))
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """How to deal with an endpoint.
+
+    timeout_s: seconds for one attempt from connecting to the last byte, however slowly these drip.
+    deadline_s: seconds for one request with all its attempts and waits; None is three times `timeout_s`.
+    max_attempts: how often one request is sent at most while it meets what may pass.
+    concurrency: how many requests of one `generate` call are under way at once.
+    hears_audio: False for a text-only model, which is asked without the clip.
+    trust_env: honour the environment's proxies (`http_proxy` and the like).
+    """
+
+    timeout_s: float = 120.0
+    max_attempts: int = 5
+    concurrency: int = 8
+    hears_audio: bool = True
+    deadline_s: float | None = None
+    trust_env: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which nothing could be asked."""
+        seconds = (self.timeout_s, self.timeout_s if self.deadline_s is None else self.deadline_s)
+        if not all(0 < s < math.inf for s in seconds) or self.max_attempts < 1 or self.concurrency < 1:
+            raise UsageError(f"impossible settings of an endpoint: {self}", "a finite timeout > 0, attempts >= 1")
+
+    @property
+    def whole_s(self) -> float:
+        """The deadline in seconds."""
+        return ATTEMPTS_IN_DEADLINE * self.timeout_s if self.deadline_s is None else self.deadline_s
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt without a reply.
+
+    again: whether to try once more. passing: what it is in the end, `RetriesExhausted` or a permanent error.
+    asked_s: how long the server asked to wait, in seconds.
+    complaint: the server's words about the request, where they may name a parameter that it does not take.
+    """
+
+    message: str
+    hint: str | None = None
+    again: bool = False
+    passing: bool = False
+    asked_s: float | None = None
+    complaint: str = ""
+
+    def as_error(self, attempts: int) -> BackendError:
+        """The error to raise after that many attempts."""
+        message = self.message if attempts == 1 else f"{self.message} ({attempts} attempts)"
+        return (RetriesExhausted if self.passing else PermanentBackendError)(message, self.hint)
+
+
+# --- references and keys ---------------------------------------------------------------------------------------------
+
+
+def parse_ref(ref: str) -> tuple[str, str | None]:
+    """A model's name and the URL of its server without a final slash; None is the OpenAI API.
+
+    A reference is split at its first `:` and its last `@http`; NAME may hold `:` and `@`.
+
+    Raises:
+        UsageError: no name, no such URL, or a URL with a user name, a password, a query or a fragment.
+    """
+    kind, _, rest = ref.partition(":")
+    name, at, tail = rest.rpartition("@http")
+    url = _checked_url(f"http{tail}") if at else None
+    name = name if at else rest
+    if kind != "openai" or not name or not name.isprintable() or name != name.strip():
+        raise UsageError("this names no model of an endpoint", _FORM)
+    return name, url
+
+
+def endpoint_of(ref: str, environ: Mapping[str, str]) -> Endpoint:
+    """The endpoint that a reference names, with its key.
+
+    That is `OPENAI_API_KEY` for the OpenAI API and nothing else, and `LALM_API_KEY`, where there is one, for a URL.
+
+    Raises:
+        UsageError: a reference that names nothing, a missing key, a key with characters that no header can carry.
+    """
+    name, url = parse_ref(ref)
+    variable = KEY_OF_DEFAULT if url is None else KEY_OF_URL
+    key = environ.get(variable, "").strip() or None
+    if key is not None and not _PRINTABLE_ASCII.fullmatch(key):
+        raise UsageError(f"{variable} holds characters that are in no key", "set it again, without quotes and spaces")
+    if url is not None:
+        # Rebuilt, so that one server is recorded in one way.
+        return Endpoint(f"openai:{name}@{url}", name, url, False, key)
+    if key is None:
+        raise UsageError(
+            f"{KEY_OF_DEFAULT} is not set, and {name} is asked for at the OpenAI API",
+            f"export {KEY_OF_DEFAULT}=…; for a server of your own write openai:{name}@http://HOST:PORT/v1",
+        )
+    return Endpoint(f"openai:{name}", name, DEFAULT_URL, True, key)
+
+
+def _checked_url(url: str) -> str:
+    """The URL without a final slash. No message repeats it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError("the URL of the endpoint is not a URL", _FORM) from None
+    if parts.scheme not in ("http", "https") or not _PRINTABLE_ASCII.fullmatch(url) or not _HOST.fullmatch(host):
+        raise UsageError("the URL of the endpoint is not a URL", _FORM)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            "the URL of the endpoint holds a user name, a password, a query or a fragment, which would be recorded",
+            f"put a key into {KEY_OF_URL}",
+        )
+    return url.rstrip("/")
+
+
+@cache
+def _spellings(key: str) -> re.Pattern[str]:
+    forms = dict.fromkeys((key, quote(key, safe="")))
+    return re.compile("|".join(_BETWEEN.join(map(re.escape, form)) for form in forms), re.IGNORECASE)
+
+
+# --- one exchange ----------------------------------------------------------------------------------------------------
+
+
+def make_client(endpoint: Endpoint, trust_env: bool) -> Any:
+    """An `httpx.AsyncClient` that goes nowhere but to the endpoint and sends nothing but what is ours."""
+    import httpx
+
+    headers = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "gzip"}
+    if endpoint.key is not None:
+        headers["Authorization"] = f"Bearer {endpoint.key}"
+    return httpx.AsyncClient(
+        headers=headers, verify=tls_context(), timeout=None, follow_redirects=False, trust_env=trust_env
+    )
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Made once: reading the certificates takes longer than a request to a server near by."""
+    return ssl.create_default_context()
+
+
+async def exchange(
+    client: Any, endpoint: Endpoint, path: str, options: EndpointOptions, **content: Any
+) -> tuple[bytes, str] | FailedAttempt:
+    """Send one POST; the body of its reply and the type that the server calls it. Raises nothing of what lies below.
+
+    content: what httpx is to send, such as `json`, or `data` and `files`.
+    """
+    import httpx
+
+    try:
+        # For the whole exchange: a timeout for each read is one that a server that drips never meets.
+        async with (
+            asyncio.timeout(options.timeout_s),
+            client.stream("POST", f"{endpoint.url}{path}", **content) as response,
+        ):
+            body = await _read_body(response)
+    except TimeoutError:
+        message = f"{endpoint.url} gave no complete reply within {options.timeout_s:g} s"
+        return FailedAttempt(message, "try again later, or allow it more time", again=True, passing=True)
+    except (httpx.TransportError, zlib.error) as error:
+        return _failed_connection(error, endpoint)
+    except Exception as error:
+        return FailedAttempt(endpoint.shown(f"asking {endpoint.url} failed: {type(error).__name__}: {error}"))
+    if not response.is_success:
+        return failed_status(response.status_code, body or b"", response.headers.get("retry-after"), endpoint)
+    if body is None:
+        return FailedAttempt(f"{endpoint.url} replied with more than {LONGEST_BODY >> 20} MiB", "no reply is that long")
+    return body, response.headers.get("content-type", "")
+
+
+async def _read_body(response: Any) -> bytes | None:
+    """The body, decompressed; None where it is longer than `LONGEST_BODY`, of which no more is ever held."""
+    packed = response.headers.get("content-encoding", "identity").strip().lower()
+    if packed not in ("identity", "gzip", "x-gzip", "deflate", ""):
+        raise zlib.error(f"a body packed as {packed[:40]}, which was not asked for")
+    # 47: a gzip or zlib header decides.
+    unpacker = None if packed in ("identity", "") else zlib.decompressobj(47)
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk if unpacker is None else unpacker.decompress(chunk, LONGEST_BODY + 1 - len(body))
+        if len(body) > LONGEST_BODY:
+            return None
+    if unpacker is not None and not unpacker.eof:
+        raise zlib.error("a packed body that ends early")
+    return bytes(body)
+
+
+def failed_status(status: int, body: bytes, retry_after: str | None, endpoint: Endpoint) -> FailedAttempt:
+    """What a status that is no success means."""
+    words, code, parameter = _error_of(body)
+    # A server's words about a key may repeat part of it.
+    said = endpoint.shown(words) if words and status != 401 else ""
+    passing = (status in _PASSING_STATUS or status >= 500) and code != _NO_QUOTA
+    return FailedAttempt(
+        f"{endpoint.url} answered {status}{f': {said}' if said else ''}",
+        _hint(status, endpoint, code),
+        again=passing,
+        passing=passing,
+        asked_s=retry_after_s(retry_after, time.time()),
+        complaint=f"{parameter} {words}" if status in _REFUSED_PARAMETER_STATUS else "",
+    )
+
+
+def garbage(endpoint: Endpoint, what: str) -> FailedAttempt:
+    """A reply of status 200 that is no reply: a proxy's page, half a document."""
+    message = endpoint.shown(f"{endpoint.url} replied with {what}")
+    hint = "does the URL name an OpenAI-compatible API, such as http://HOST:PORT/v1?"
+    return FailedAttempt(message, hint, again=True, passing=True)
+
+
+def words_of(body: object) -> str:
+    """The explanation in an error's body, in any of the forms that servers use; empty where there is none."""
+    if isinstance(body, str):
+        return "" if body.lstrip().startswith("<") else body
+    if not isinstance(body, dict):
+        return ""
+    for name in ("message", "detail", "error"):
+        if words := (body[name] if isinstance(body.get(name), str) else words_of(body.get(name))):
+            return words
+    return ""
+
+
+def retry_after_s(header: str | None, now_s: float) -> float | None:
+    """A Retry-After header in seconds from now: it holds seconds or an HTTP date. None where it is neither.
+
+    now_s: seconds since the epoch.
+    """
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - now_s
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _error_of(body: bytes) -> tuple[str, str, str]:
+    """(words, code, parameter) of an error's body."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return words_of(body.decode("utf-8", "replace")), "", ""
+    error = data.get("error") if isinstance(data, dict) else None
+    fields = error if isinstance(error, dict) else data if isinstance(data, dict) else {}
+    return words_of(data), str(fields.get("code") or ""), str(fields.get("param") or "")
+
+
+def _hint(status: int, endpoint: Endpoint, code: str) -> str | None:
+    if code == _NO_QUOTA:
+        return "the account has no quota left"
+    variable = KEY_OF_DEFAULT if endpoint.is_default else KEY_OF_URL
+    if status == 401:
+        return f"check {variable}" if endpoint.key else f"the server wants a key: set {variable}"
+    if 300 <= status < 400:
+        return "redirects are not followed; give the final URL"
+    hints = {
+        403: f"the key in {variable} may not use this model",
+        404: f"does this server have a model {endpoint.name}, and does the URL end in /v1 (or the like)?",
+        413: "the request is too large: give a shorter clip",
+        429: "ask less at once, or later",
+    }
+    return hints.get(status, "try again later" if status >= 500 else None)
+
+
+def _failed_connection(error: Exception, endpoint: Endpoint) -> FailedAttempt:
+    chain = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain):
+        return FailedAttempt(f"the certificate of {endpoint.url} does not hold", "check the URL, or set SSL_CERT_FILE")
+    cause = next((text for text in map(str, reversed(chain)) if text.strip()), type(error).__name__)
+    message = endpoint.shown(f"no reply from {endpoint.url}: {cause}")
+    return FailedAttempt(message, "is the server running, and is the URL right?", again=True, passing=True)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, outermost first.
+
+    It ends before one of ours: an earlier failure, which the caller was handling when it asked again.
+    """
+    while error is not None and not isinstance(error, LalmError):
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# --- retries ---------------------------------------------------------------------------------------------------------
+
+
+class Retrying:
+    """Sends a request until it is answered: the one layer of retries, with one deadline over all attempts.
+
+    Args:
+        endpoint: whom the waits are about.
+        options: attempts and deadline.
+        notice: told of waits; a warning of the logger `lalm_agent` by default, which goes to stderr.
+        sleep: waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: EndpointOptions,
+        notice: Notice | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Nothing is sent yet."""
+        self._endpoint = endpoint
+        self._options = options
+        self._notice = notice or logging.getLogger("lalm_agent").warning
+        self._sleep = sleep
+        self._quiet_until = -math.inf
+
+    async def outcome(self, attempt: Callable[[], Awaitable[_T | FailedAttempt]]) -> _T:
+        """What an attempt returns in the end.
+
+        Raises:
+            RetriesExhausted: what may pass did not, in as many attempts or as much time as there is.
+            PermanentBackendError: it will not pass.
+        """
+        attempts = 0
+        failed: FailedAttempt | None = None
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(self._options.whole_s):
+                while True:
+                    attempts += 1
+                    result = await attempt()
+                    if not isinstance(result, FailedAttempt):
+                        return result
+                    failed = result
+                    wait = wait_s(attempts, failed.asked_s)
+                    left = self._options.whole_s - (time.monotonic() - start)
+                    if not failed.again or attempts >= self._options.max_attempts or wait >= left:
+                        break
+                    self._tell(failed, wait, attempts)
+                    await self._sleep(wait)
+        except TimeoutError:
+            if failed is None:
+                message = f"{self._endpoint.url} gave no complete reply within {self._options.whole_s:g} s"
+                failed = FailedAttempt(message, "try again later, or allow it more time", True, True)
+        raise failed.as_error(attempts)
+
+    def _tell(self, failed: FailedAttempt, wait: float, attempts: int) -> None:
+        now = time.monotonic()
+        if wait < TOLD_FROM_S or now < self._quiet_until:
+            return
+        self._quiet_until = now + TOLD_EVERY_S
+        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}")
+
+
+def wait_s(failed_attempts: int, asked_s: float | None) -> float:
+    """Seconds to wait after that many failed attempts (1 or more).
+
+    Exponential with full jitter. Where the server said when to come back, that long up to a cap, with the jitter of a
+    first attempt on top so that not everyone comes back at once.
+    """
+    if asked_s is not None:
+        return min(asked_s, LONGEST_ASKED_S) + random.random() * BASE_S
+    return random.random() * min(LONGEST_WAIT_S, BASE_S * 2.0 ** (min(failed_attempts, 20) - 1))
+
+
+def run_async(work: Coroutine[Any, Any, _T]) -> _T:
+    """The coroutine's result, also where the caller is itself inside an event loop (a notebook)."""
+    try:
+        is_inside_loop = asyncio.get_running_loop() is not None
+    except RuntimeError:
+        is_inside_loop = False
+    # Outside of the handler: what the coroutine raises shall have no context.
+    if not is_inside_loop:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:
+    """A 16-bit mono wav file. samples: (n,) at `RATE`; made quieter as a whole where they exceed full scale."""
+    exact = samples.astype(np.float64)
+    scaled = exact / max(1.0, float(np.abs(exact).max(initial=0.0)))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(RATE)
+        wav.writeframes(np.rint(scaled * 32767).astype("<i2").tobytes())
+    return file.getvalue()

@@ -1,0 +1,401 @@
+"""Chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
+
+Each clip is encoded once and each prompt computed once, whatever is asked of it. All completions of a prompt, and the
+scores of its options, start from the same computed prompt; prompts about one clip start from the same computed
+beginning (`hf_prefix`), for which the audio tower ran on the clip's own frames where its class allows that. Prompts are
+computed one by one, which for hundreds of tokens is no slower than together, and makes a prompt's numbers the same in
+any company. Rows of several prompts are decoded together, because a step of many rows costs little more than a step of
+one. Options are scored prompt by prompt: at `rows` options at once there is little to gain, and scores that are
+compared between questions keep their bits in any company.
+
+Models whose cache cannot be shared answer row by row (`answer_rows`).
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lalm_agent.errors import LalmError, PermanentBackendError
+from lalm_agent.models.base import Completion, Decoding, ModelSpec, OptionScore, Request, Response, Turn
+from lalm_agent.models.hf_decoding import Draw, complete, logprobs_after, option_logprobs, stop_ids
+from lalm_agent.models.hf_loading import (
+    Checkpoint,
+    LoadOptions,
+    adapter_files,
+    load_checkpoint,
+    refuse_other_weights,
+    weights_sha256,
+)
+from lalm_agent.models.hf_prefix import Prefilled, PrefixCache, keeps_plain_cache, prefill, row_inputs
+from lalm_agent.models.hf_prompt import (
+    Hearing,
+    audio_end,
+    audio_token_counts,
+    batch_inputs,
+    hearing_of,
+    option_tokens,
+    protect_from_control_tokens,
+    waveform,
+)
+
+_CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length")
+
+
+def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
+    """Load a checkpoint by folder or hub id; see `hf_loading.load_checkpoint` for what is refused."""
+    return TransformersLALM(load_checkpoint(ref, options or LoadOptions()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedRequest:
+    """A request with the clip as the model takes it.
+
+    samples: (n_samples,) float32 at the model's rate; None without a clip.
+    clip: SHA-256 of the samples; empty without a clip.
+    heard_s: (start, end) in seconds of the clip that the samples are; None without a clip.
+    """
+
+    request: Request
+    samples: NDArray[np.float32] | None = None
+    clip: str = ""
+    heard_s: tuple[float, float] | None = None
+
+    @property
+    def prompt(self) -> tuple[tuple[Turn, ...], str]:
+        """Equal where the model is given the same."""
+        return self.request.turns, self.clip
+
+    def response(
+        self, completions: Iterable[Completion], scores: tuple[OptionScore, ...] | None, audio_tokens: int | None
+    ) -> Response:
+        """What the model made of it; a clip of which only the beginning was heard gets a warning."""
+        warnings: tuple[str, ...] = ()
+        sound = self.request.sound
+        if sound is not None and self.heard_s is not None and self.heard_s[1] < sound.ref.seconds:
+            window, whole = self.heard_s[1], sound.ref.seconds
+            warnings = (
+                f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",
+            )
+        tokens = None if self.samples is None else audio_tokens
+        return Response(tuple(completions), scores, self.heard_s, tokens, warnings)
+
+
+def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedRequest]:
+    """Each request with its clip at the model's rate and in its window; a clip that several share is hashed once."""
+    clips: dict[int, tuple[NDArray[np.float32], str, tuple[float, float]]] = {}
+    for sound in (request.sound for request in requests):
+        if sound is not None and id(sound) not in clips:
+            samples, heard_s = waveform(sound, hearing)
+            clips[id(sound)] = samples, hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest(), heard_s
+    return [
+        PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
+        for request in requests
+    ]
+
+
+class TransformersLALM:
+    """A checkpoint that answers requests.
+
+    Args:
+        checkpoint: what `load_checkpoint` returned.
+        batch_rows: how many completions at most go through the model at once.
+        ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
+        inputs: what this model and those `with_adapter` share of what the processor made; None to keep nothing.
+
+    Raises:
+        PermanentBackendError: control tokens in a user's text cannot be kept from the model.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None, inputs: "InputCache | None" = None
+    ) -> None:
+        """Check the tokenizer once; nothing is computed yet."""
+        self._checkpoint = checkpoint
+        self._inputs = inputs
+        # Of its own for each adapter: what is kept of a clip is what this adapter heard.
+        self._engine = Engine(checkpoint, batch_rows, inputs)
+        self._hearing = hearing_of(checkpoint.processor, checkpoint.family)
+        self._batch_rows = batch_rows
+        self._adapter: str | None = None
+        info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
+        window_s = self._hearing.window_s if self._hearing else None
+        self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
+        protect_from_control_tokens(checkpoint.processor, info.ref)
+
+    def with_adapter(self, folder: str | Path) -> "TransformersLALM":
+        """The same weights with a PEFT adapter on top; this object goes on answering without it.
+
+        Raises:
+            UsageError: no such folder, an adapter of another model, or of other weights of the same shapes.
+            DataError: no PEFT folder, or damaged files.
+        """
+        path = Path(folder).expanduser()
+        refuse_other_weights(path, self.spec.info.weights_sha256, self.spec.info.ref)
+        name = self._checkpoint.adapters.add(path, self._checkpoint.info.ref)
+        adapted = TransformersLALM(self._checkpoint, self._batch_rows, inputs=self._inputs)
+        adapted._adapter = name
+        info = replace(self.spec.info, adapter_sha256=weights_sha256(adapter_files(path)))
+        adapted.spec = replace(self.spec, info=info)
+        return adapted
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request.
+
+        Raises:
+            PermanentBackendError: also for errors of the library, and for a prompt longer than the model's context.
+        """
+        try:
+            with torch.inference_mode(), self._checkpoint.adapters.on(self._adapter):
+                return self._engine.answers(self._prepared(requests))
+        except LalmError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise PermanentBackendError(
+                "the device ran out of memory", "try --dtype bfloat16, --device cpu, or a shorter clip"
+            ) from error
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PermanentBackendError(f"the model {self.spec.info.ref} failed: {reason}") from error
+
+    def _prepared(self, requests: Sequence[Request]) -> list[PreparedRequest]:
+        if self._hearing is not None:
+            return prepare(requests, self._hearing)
+        if any(request.sound for request in requests):
+            raise PermanentBackendError(
+                f"this model takes text only and cannot hear the clip: {self.spec.info.ref} is a "
+                f"{self._checkpoint.family.model}",
+                "name a model that hears; --text-only asks this one without the clip",
+            )
+        return [PreparedRequest(request) for request in requests]
+
+
+class InputCache:
+    """Makes a checkpoint's inputs, and keeps them as far as there is room. One thread at a time.
+
+    A prompt's tokens, a clip's mel features and an option's tokens hang on the processor alone, never on the weights or
+    an adapter. On a small model, making them takes as long as the forward passes. What does not fit any more is made
+    each time: questions that are asked in the same order again and again would push each other out of a memory that
+    drops the oldest.
+
+    Args:
+        checkpoint: whose processor and device.
+        most_bytes: of the tensors that are kept; with 0 nothing is.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
+        """Nothing is kept yet."""
+        self._checkpoint = checkpoint
+        self._left = most_bytes
+        self._inputs: dict[object, Any] = {}
+        self._options: dict[object, list[list[int]]] = {}
+
+    def of(self, prepared: PreparedRequest) -> Any:
+        """The processor's BatchFeature of one prompt, on the model's device; not to be written to.
+
+        Raises:
+            PermanentBackendError: as `model_inputs`.
+        """
+        inputs = self._inputs.get(prepared.prompt)
+        if inputs is None:
+            inputs = model_inputs(self._checkpoint, [prepared])
+            self._keep(self._inputs, prepared.prompt, inputs, sum(value.nbytes for value in inputs.values()))
+        return inputs
+
+    def options(self, request: Request) -> list[list[int]]:
+        """Token ids of each of a request's options, as `option_tokens` says it. Raises as that does."""
+        key = request.turns, request.options
+        tokens = self._options.get(key)
+        if tokens is None:
+            tokens = option_tokens(self._checkpoint.processor, request, stop_ids(self._checkpoint.model))
+            self._keep(self._options, key, tokens, 8 * sum(map(len, tokens)))
+        return tokens
+
+    def _keep(self, memory: dict[object, Any], key: object, value: Any, nbytes: int) -> None:
+        if nbytes <= self._left:
+            self._left -= nbytes
+            memory[key] = value
+
+
+def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) -> Any:
+    """The processor's BatchFeature of requests that all have a clip, or all have none, on the model's device.
+
+    Raises:
+        PermanentBackendError: as `batch_inputs`, and for a prompt that is longer than the model's context.
+    """
+    requests, samples = [one.request for one in prepared], [one.samples for one in prepared]
+    inputs = batch_inputs(checkpoint.processor, requests, samples)
+    longest, context = int(inputs["attention_mask"].sum(dim=1).max()), context_tokens(checkpoint.model)
+    if context is not None and longest > context:
+        raise PermanentBackendError(
+            f"the prompt has {longest} tokens, and {checkpoint.info.ref} takes at most {context}",
+            "ask with a shorter clip or text, or name a model with a longer context",
+        )
+    return inputs.to(checkpoint.model.device, checkpoint.model.dtype)
+
+
+def context_tokens(model: Any) -> int | None:
+    """The longest text in tokens that a model is made for; None where its configuration does not say."""
+    config = model.config.get_text_config(decoder=True)
+    lengths = (getattr(config, name, None) for name in _CONTEXT_NAMES)
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
+
+
+class Engine:
+    """A checkpoint, under one adapter or none, and what it still holds of the clips last heard.
+
+    Args:
+        checkpoint: what `load_checkpoint` returned.
+        rows: how many completions, or options, at most go through the model at once, and how many computed prompts
+            are held for them.
+        inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, rows: int, inputs: InputCache | None = None) -> None:
+        """Nothing is computed yet."""
+        self._checkpoint = checkpoint
+        self._model = checkpoint.model
+        self._processor = checkpoint.processor
+        self._rows = rows
+        self._inputs = inputs or InputCache(checkpoint)
+        self._prefixes = PrefixCache()
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether rows start from a shared prompt; where that would not be exact, each row has its own."""
+        return keeps_plain_cache(self._model)
+
+    def answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
+        """What the model makes of each request.
+
+        Raises:
+            PermanentBackendError: a request's clip yields no audio tokens, or its options cannot be scored.
+            torch.OutOfMemoryError: also without what was kept of earlier clips.
+        """
+        try:
+            return self._answers(prepared)
+        except torch.OutOfMemoryError:
+            if not len(self._prefixes):
+                raise
+            self._prefixes.clear()
+        return self._answers(prepared)
+
+    def _answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
+        if not self.shares:
+            return answer_rows(self._checkpoint, prepared, self._rows)
+        groups: dict[object, list[int]] = {}
+        for index, one in enumerate(prepared):
+            groups.setdefault(one.prompt, []).append(index)
+        responses: dict[int, Response] = {}
+        prompts = list(groups.values())
+        for start in range(0, len(prompts), self._rows):
+            responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
+        return [responses[index] for index in range(len(prepared))]
+
+    def _of_prompts(self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]]) -> dict[int, Response]:
+        """Responses by request index, for the requests of a few prompts: for each prompt the indices that share it."""
+        computed: dict[int, Prefilled] = {}
+        audio_tokens: dict[int, int] = {}
+        for sharing in prompts:
+            prompt, count = self._prefill(prepared[sharing[0]])
+            computed.update(dict.fromkeys(sharing, prompt))
+            audio_tokens.update(dict.fromkeys(sharing, count))
+        completions: dict[int, list[Completion]] = {index: [] for index in computed}
+        for batch in _batches(prepared, computed, self._rows, _decoding):
+            decoding = _decoding(prepared[batch[0][0]])
+            own = list(dict.fromkeys(computed[index] for index, _ in batch))
+            inputs = row_inputs(self._model, own, [own.index(computed[index]) for index, _ in batch])
+            rows = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+            for (index, _), completion in zip(batch, rows, strict=True):
+                completions[index].append(completion)
+        return {
+            index: prepared[index].response(
+                completions[index], self._scores(prepared[index].request, prompt), audio_tokens[index]
+            )
+            for index, prompt in computed.items()
+        }
+
+    def _prefill(self, prepared: PreparedRequest) -> tuple[Prefilled, int]:
+        """The computed prompt and its number of audio tokens."""
+        inputs = self._inputs.of(prepared)
+        if prepared.samples is None:
+            return prefill(self._model, inputs, 0, "", self._prefixes), 0
+        count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
+        end = audio_end(self._processor, inputs["input_ids"][0])
+        return prefill(self._model, inputs, end, prepared.clip, self._prefixes), count
+
+    def _scores(self, request: Request, prompt: Prefilled) -> tuple[OptionScore, ...] | None:
+        if not request.options:
+            return None
+        return _option_scores(request, logprobs_after(self._model, prompt, self._inputs.options(request), self._rows))
+
+
+def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], rows: int) -> list[Response]:
+    """What the model answers each request, every row with a prompt of its own; at most `rows` rows at once.
+
+    For models whose cache cannot be shared: of the audio families Gemma 4 (sliding windows) and Phi-4-multimodal with
+    its `longrope` positions; of text models those that `hf_prefix.keeps_plain_cache` turns away. One `generate` call
+    for all completions of requests with the same decoding; one forward pass of the prompt for each completion, and one
+    more where options are scored.
+    """
+    completions: dict[int, list[Completion]] = {index: [] for index in range(len(prepared))}
+    audio_tokens: dict[int, int] = {}
+
+    def kind(one: PreparedRequest) -> object:
+        """Equal for what can share one `generate` call."""
+        length = 0 if checkpoint.family.mixes_lengths or one.samples is None else len(one.samples)
+        return _decoding(one), one.samples is None, one.request.turns[-1].role == "assistant", length
+
+    for batch in _batches(prepared, range(len(prepared)), rows, kind):
+        inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
+        decoding = _decoding(prepared[batch[0][0]])
+        made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+        tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
+        for (index, _), completion, count in zip(batch, made, tokens, strict=True):
+            completions[index].append(completion)
+            audio_tokens[index] = count
+    return [
+        one.response(completions[index], _scores_of_row(checkpoint, one), audio_tokens.get(index))
+        for index, one in enumerate(prepared)
+    ]
+
+
+def _scores_of_row(checkpoint: Checkpoint, prepared: PreparedRequest) -> tuple[OptionScore, ...] | None:
+    request = prepared.request
+    if not request.options:
+        return None
+    options = option_tokens(checkpoint.processor, request, stop_ids(checkpoint.model))
+    inputs = model_inputs(checkpoint, [prepared])
+    return _option_scores(request, option_logprobs(checkpoint.model, inputs, options))
+
+
+def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tuple[OptionScore, ...]:
+    return tuple(OptionScore(text, sum(row), len(row)) for text, row in zip(request.options, logprobs, strict=True))
+
+
+def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]) -> list[Draw]:
+    """What each (request index, draw number) of a batch is to the sampling noise."""
+    requests = [prepared[index].request for index, _ in batch]
+    return [Draw(request.key, request.draw + number) for request, (_, number) in zip(requests, batch, strict=True)]
+
+
+def _batches(
+    prepared: Sequence[PreparedRequest], indices: Iterable[int], rows: int, kind: Callable[[PreparedRequest], object]
+) -> Iterator[list[tuple[int, int]]]:
+    """(request index, draw number) of requests of one kind, those of one request side by side, at most `rows` each."""
+    alike: dict[object, list[tuple[int, int]]] = {}
+    for index in indices:
+        draws = [(index, number) for number in range(prepared[index].request.n)]
+        alike.setdefault(kind(prepared[index]), []).extend(draws)
+    for group in alike.values():
+        yield from (group[start : start + rows] for start in range(0, len(group), rows))
+
+
+def _decoding(prepared: PreparedRequest) -> Decoding:
+    return prepared.request.decoding

@@ -1,0 +1,451 @@
+"""Models behind OpenAI-compatible endpoints (OpenAI, vLLM, `transformers serve` and the like) as LALMs.
+
+A clip goes as `input_audio` before the text of the first user turn, whole and at 16 kHz: what a server's model hears of
+a long one is not known here. A text-only model gets the text alone, and each response says so.
+
+- N completions are asked for at once; where fewer come back (some servers take no `n`), the rest is asked for again
+  with another seed.
+- `max_tokens` or `max_completion_tokens`, `logprobs`, `seed`, `n`, `temperature` and `top_p` are changed or left out
+  once a server's error names them (`Dialect`). Without a temperature the server's own counts, and the response warns of
+  it. Everything else that a server refuses is an error.
+- A server may have defaults of its own that no request can undo, such as a checkpoint's repetition penalty (start vLLM
+  with `--generation-config vllm`); `transformers serve` samples only where the checkpoint's own settings say so,
+  whatever the temperature, and drops the clip without a word where its model is text-only (say `hears_audio=False`).
+- Endpoints promise no repeatable replies, seed or not.
+- Token log-probabilities are the server's: without the end of turn, and at temperature 1 only if it says so.
+- Option scores are always None: a chat API gives the log-probabilities of what the model wrote, and those of the first
+  tokens of options are not those of the whole replies that `OptionScore` is about.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from os import environ
+from typing import Any, Literal
+
+from lalm_agent.audio import Sound
+from lalm_agent.errors import UsageError
+from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
+from lalm_agent.models.endpoint import (
+    RATE,
+    Endpoint,
+    EndpointOptions,
+    FailedAttempt,
+    Notice,
+    Retrying,
+    endpoint_of,
+    exchange,
+    failed_status,
+    garbage,
+    make_client,
+    run_async,
+    wav_of,
+    words_of,
+)
+from lalm_agent.records import ModelInfo
+
+Feature = Literal["limit", "logprobs", "seed", "n", "temperature", "top_p"]
+
+NO_TEMPERATURE = "the server takes no temperature: it decodes by its own"
+NO_TOP_P = "the server takes no top_p: it decodes by its own"
+NO_FINISH = "the server does not say how the reply ended"
+_STOPPED = {"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "stop_token", "complete", "completed"}
+_CUT_OFF = {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "max_new_tokens"}
+_FILTERED = {"content_filter", "safety"}
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Which optional parts of the API a server takes. It starts full; a refusal that names a part takes it away.
+
+    limit: the name of the limit of new tokens, of which each server knows one or both.
+    """
+
+    limit: Literal["max_tokens", "max_completion_tokens"]
+    limit_is_settled: bool = False
+    logprobs: bool = True
+    seed: bool = True
+    n: bool = True
+    temperature: bool = True
+    top_p: bool = True
+
+    def refused(self, complaint: str, body: Collection[str]) -> Feature | None:
+        """The part that a server's complaint names, among those that the body uses."""
+        words = set("".join(c if c.isalnum() or c == "_" else " " for c in complaint.lower()).split())
+        if self.limit in words and not self.limit_is_settled:
+            return "limit"
+        names: dict[Feature, set[str]] = {
+            "logprobs": {"logprobs", "top_logprobs"},
+            "seed": {"seed"},
+            "temperature": {"temperature"},
+            "top_p": {"top_p"},
+            "n": {"n", "choice", "choices"},
+        }
+        return next((feature for feature, own in names.items() if feature in body and words & own), None)
+
+    def without(self, feature: Feature) -> "Dialect":
+        """The dialect with that part taken away; the limit gets its other name, once."""
+        if feature != "limit":
+            return replace(self, **{feature: False})  # type: ignore[arg-type]
+        if self.limit_is_settled:
+            return self
+        other: Literal["max_tokens", "max_completion_tokens"]
+        other = "max_completion_tokens" if self.limit == "max_tokens" else "max_tokens"
+        return replace(self, limit=other, limit_is_settled=True)
+
+    def warnings(self, request: Request) -> tuple[str, ...]:
+        """What of the request's decoding the server was not told."""
+        decoding = request.decoding
+        sampled = decoding.temperature > 0
+        told = {NO_TEMPERATURE: self.temperature, NO_TOP_P: self.top_p or not sampled or decoding.top_p == 1}
+        return tuple(warning for warning, is_told in told.items() if not is_told)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a good response holds.
+
+    audio_tokens: how many tokens the clip took, where the server says so. model: the name by which the server calls the
+    model that answered, where it does.
+    """
+
+    completions: tuple[Completion, ...]
+    audio_tokens: int | None
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def load(ref: str, options: EndpointOptions | None = None) -> "OpenAICompatLALM":
+    """The endpoint behind `openai:NAME[@URL]`, with its key from the environment. Nothing is asked yet.
+
+    Raises:
+        UsageError: the reference names nothing, or its key is missing.
+    """
+    return OpenAICompatLALM(endpoint_of(ref, environ), options)
+
+
+class OpenAICompatLALM:
+    """An endpoint that answers requests.
+
+    Args:
+        endpoint: what `endpoint_of` returned.
+        options: timeout, deadline, attempts, concurrency; whether the model hears.
+        sleep: waits that many seconds between attempts.
+        notice: told in a line of each longer wait (`endpoint.Retrying`).
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: EndpointOptions | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        notice: Notice | None = None,
+    ) -> None:
+        """Keep the settings; connections live as long as one `generate` call."""
+        self._endpoint = endpoint
+        self._options = options or EndpointOptions()
+        self._retrying = Retrying(endpoint, self._options, notice, sleep)
+        # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
+        self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
+        self.spec = ModelSpec(ModelInfo(endpoint.ref), None, "remote", "unknown", self._options.hears_audio)
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request. The first that fails ends the call and gives up what is under way.
+
+        Raises:
+            RetriesExhausted: no reply in all attempts (`endpoint` says what counts as what).
+            PermanentBackendError: the endpoint refused, or what it sent is no answer.
+            UsageError: a request that the endpoint's API cannot express.
+        """
+        for request in requests:
+            check(request, self._endpoint)
+        outcome = run_async(self._all(requests))
+        if isinstance(outcome, Exception):
+            # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
+            raise outcome
+        return outcome
+
+    async def _all(self, requests: Sequence[Request]) -> list[Response] | Exception:
+        gate = asyncio.Semaphore(self._options.concurrency)
+        async with make_client(self._endpoint, self._options.trust_env) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
+            except ExceptionGroup as failed:
+                return failed.exceptions[0]
+        return [task.result() for task in tasks]
+
+    async def _response(self, client: Any, gate: asyncio.Semaphore, request: Request) -> Response:
+        """All completions of one request: at once where the server does that, else in as many calls as it takes."""
+        sound = request.sound if self._options.hears_audio else None
+        warnings = [DEAF] if request.sound is not None and sound is None else []
+        completions: tuple[Completion, ...] = ()
+        audio_tokens = model = None
+        async with gate:
+            clip = audio_part(sound) if sound is not None and request.n else None
+            while len(completions) < request.n:
+                reply = await self._retrying.outcome(self._attempt(client, request, clip, len(completions)))
+                completions = (completions + reply.completions)[: request.n]
+                audio_tokens = reply.audio_tokens if sound is not None else None
+                model = reply.model
+                warnings += [*reply.warnings, *self._dialect.warnings(request)]
+        heard_s = (0.0, sound.ref.seconds) if sound is not None else None
+        return Response(completions, None, heard_s, audio_tokens, tuple(dict.fromkeys(warnings)), model)
+
+    def _attempt(
+        self, client: Any, request: Request, clip: dict[str, Any] | None, first_draw: int
+    ) -> Callable[[], Awaitable[Reply | FailedAttempt]]:
+        """One attempt at the completions from `first_draw` on; it goes on at once without a part that is refused."""
+
+        async def attempt() -> Reply | FailedAttempt:
+            while True:
+                dialect = self._dialect
+                body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
+                content = json.dumps(body).encode("ascii")
+                headers = {"Content-Type": "application/json"}
+                sent = exchange(
+                    client, self._endpoint, "/chat/completions", self._options, content=content, headers=headers
+                )
+                received = await sent
+                if not isinstance(received, FailedAttempt):
+                    return read_reply(*received, self._endpoint, clip is not None)
+                refused = dialect.refused(received.complaint, body)
+                if refused is None:
+                    return received
+                self._dialect = self._dialect.without(refused)
+
+        return attempt
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def audio_part(sound: Sound) -> dict[str, Any]:
+    """A clip as a part of a message: a wav file (`endpoint.wav_of`) in base64."""
+    data = base64.b64encode(wav_of(sound.mono(RATE))).decode("ascii")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def check(request: Request, endpoint: Endpoint) -> None:
+    """Refuse what cannot be said to this endpoint.
+
+    Raises:
+        UsageError: top_k or a turn to be continued at the OpenAI API, which has neither; a clip without a user turn.
+    """
+    if endpoint.is_default and request.decoding.top_k:
+        raise UsageError("the OpenAI API has no top_k", "leave it 0; top_p is there")
+    if endpoint.is_default and request.turns[-1].role == "assistant":
+        raise UsageError("the OpenAI API does not continue a reply that was begun", "end with a user turn")
+    if request.sound is not None and all(turn.role != "user" for turn in request.turns):
+        raise UsageError("a clip goes into a user turn, and there is none")
+
+
+def chat_body(
+    model: str, request: Request, clip: dict[str, Any] | None, dialect: Dialect, first_draw: int = 0
+) -> dict[str, Any]:
+    """The JSON of a request's completions from `first_draw` on."""
+    decoding = request.decoding
+    body: dict[str, Any] = {"model": model, "messages": _messages(request, clip)}
+    body[dialect.limit] = decoding.max_new_tokens
+    if dialect.temperature:
+        body["temperature"] = decoding.temperature
+    missing = request.n - first_draw
+    if missing > 1 and dialect.n:
+        body["n"] = missing
+    if decoding.temperature > 0:
+        if dialect.top_p:
+            # Said even where it is off: a server may have defaults of its own.
+            body["top_p"] = decoding.top_p
+        if dialect.seed:
+            body["seed"] = seed_of(request, first_draw)
+    if dialect.logprobs:
+        body["logprobs"] = True
+    if decoding.top_k:
+        body["top_k"] = decoding.top_k
+    if request.turns[-1].role == "assistant":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body
+
+
+def seed_of(request: Request, first_draw: int) -> int:
+    """The seed to send, below 2**31: fixed by the request's seed and key and by the number of the first draw sent for.
+
+    first_draw: counted within the request, whose own `draw` is added.
+    """
+    text = f"{request.decoding.seed}\n{request.draw + first_draw}\n{request.key}"
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+
+
+def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in request.turns]
+    if clip is not None:
+        first = next(message for message in messages if message["role"] == "user")
+        first["content"] = [clip, {"type": "text", "text": first["content"]}]
+    return messages
+
+
+# --- replies ---------------------------------------------------------------------------------------------------------
+
+
+def read_reply(content: bytes, content_type: str, endpoint: Endpoint, heard: bool) -> Reply | FailedAttempt:
+    """Read the body of a response of status 200. The body decides, not what the server calls it.
+
+    Only a choice with a text that ended by itself or at the limit becomes a completion.
+
+    heard: a clip was in the request, so a count of no audio tokens means that nobody heard it.
+    """
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return garbage(endpoint, f"{len(content)} bytes of {content_type or 'no content type'} that are no JSON")
+    if not isinstance(data, dict):
+        return _incomplete(endpoint, "no choices")
+    if data.get("error") or data.get("object") == "error":
+        return _marked_error(data, endpoint)
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        words = words_of(data)
+        return _incomplete(endpoint, f"no choices{f': {words}' if words else ''}")
+    audio_tokens = _audio_tokens(data)
+    if heard and audio_tokens == 0:
+        return FailedAttempt(
+            f"{endpoint.url} counts no audio tokens: {endpoint.name} answered without hearing the clip",
+            "name a model that hears, or ask it as a text-only one",
+        )
+    completions = []
+    for choice in choices:
+        completion = _completion(choice, endpoint)
+        if isinstance(completion, FailedAttempt):
+            return completion
+        completions.append(completion)
+    unsaid = any(choice.get("finish_reason") is None for choice in choices)
+    name = data.get("model")
+    model = endpoint.shown(name) if isinstance(name, str) and name.strip() else None
+    return Reply(tuple(completions), audio_tokens, model, (NO_FINISH,) if unsaid else ())
+
+
+def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return _incomplete(endpoint, "a choice without a message")
+    if choice.get("error"):
+        return _marked_error(choice, endpoint)
+    finish = _finish_of(choice.get("finish_reason"))
+    text, reasoning, refusal = _parts_of(message)
+    objections = {
+        f"{endpoint.name} refused: {refusal}": bool(refusal),
+        f"a content filter of {endpoint.url} withheld the reply": finish == "filtered",
+        f"{endpoint.name} called a tool in place of answering": _calls_tool(message),
+        f"{endpoint.url} replied in the role {message.get('role')!r}": not _is_of_model(message),
+        f"{endpoint.url} replied with a choice that did not end: {choice.get('finish_reason')!r}": finish is None,
+    }
+    for objection, holds in objections.items():
+        if holds:
+            return FailedAttempt(endpoint.shown(objection), "this is no answer; ask otherwise")
+    assert finish in ("stop", "length")
+    if text is None and (finish == "length" or reasoning):
+        # A reasoning model whose limit was used up before it began to answer.
+        text = ""
+    if text is None:
+        return _incomplete(endpoint, "a choice without a text")
+    if endpoint.is_leaked_by(text) or endpoint.is_leaked_by(reasoning):
+        return FailedAttempt(f"the reply of {endpoint.url} holds the key that it was sent", "do not trust this server")
+    return Completion(_clean(text), _token_logprobs(choice), finish, reasoning=_clean(reasoning))
+
+
+def _calls_tool(message: dict[str, Any]) -> bool:
+    return bool(message.get("tool_calls") or message.get("function_call"))
+
+
+def _is_of_model(message: dict[str, Any]) -> bool:
+    return str(message.get("role") or "assistant").lower() in ("assistant", "model")
+
+
+def _finish_of(reason: object) -> Literal["stop", "length", "filtered"] | None:
+    """How a choice ended; None for an end that is no end. A server that says nothing ended by itself."""
+    if reason is None:
+        return "stop"
+    name = reason.strip().lower() if isinstance(reason, str) else ""
+    kinds: tuple[tuple[Literal["stop", "length", "filtered"], set[str]], ...]
+    kinds = (("stop", _STOPPED), ("length", _CUT_OFF), ("filtered", _FILTERED))
+    return next((kind for kind, names in kinds if name in names), None)
+
+
+def _parts_of(message: dict[str, Any]) -> tuple[str | None, str, str]:
+    """(text, reasoning, refusal) of a message; the text is None where there is none."""
+    refusal = message.get("refusal")
+    reasoning = next((m for name in _REASONING_FIELDS if isinstance(m := message.get(name), str) and m), "")
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None, reasoning, refusal if isinstance(refusal, str) else ""
+    texts, refusals = [], [refusal] if isinstance(refusal, str) else []
+    for part in content:
+        fields = part if isinstance(part, dict) else {"text": part}
+        kind, text = fields.get("type", "text"), fields.get("text")
+        if kind in ("thinking", "reasoning"):
+            reasoning += _text_within(fields)
+        elif kind == "refusal":
+            refusals.append(str(fields.get("refusal") or "no reason"))
+        elif kind in ("text", "output_text") and isinstance(text, str):
+            texts.append(text)
+        else:
+            return None, reasoning, ""
+    return "".join(texts) if texts else None, reasoning, "".join(refusals)
+
+
+def _text_within(part: dict[str, Any]) -> str:
+    """The words of a part with reasoning: a text, or a list of parts with texts (Mistral)."""
+    for name in ("thinking", "reasoning", "text"):
+        value = part.get(name)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list):
+            return "".join(str(inner.get("text") or "") for inner in value if isinstance(inner, dict))
+    return ""
+
+
+def _clean(text: str) -> str:
+    """Without white space around it, and without lone surrogates, which JSON may hold and no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8").strip()
+
+
+def _marked_error(data: dict[str, Any], endpoint: Endpoint) -> FailedAttempt:
+    """An error under a status of success: judged as the status that it names would be, where it names one."""
+    error = data.get("error")
+    fields = error if isinstance(error, dict) else data
+    code = fields.get("code", fields.get("status"))
+    if isinstance(code, int | str) and str(code).isascii() and str(code).isdigit() and 400 <= int(str(code)[:4]) < 600:
+        return failed_status(int(str(code)), json.dumps(data).encode("ascii"), None, endpoint)
+    return _incomplete(endpoint, f"an error: {words_of(data) or 'without words'}")
+
+
+def _incomplete(endpoint: Endpoint, what: str) -> FailedAttempt:
+    return FailedAttempt(endpoint.shown(f"{endpoint.url} replied with {what}"), None, again=True)
+
+
+def _token_logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
+    """Log-probabilities of the tokens, all of them or None."""
+    logprobs = choice.get("logprobs")
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(entries, list) or not entries:
+        return None
+    values: list[float] = []
+    for entry in entries:
+        value = entry.get("logprob") if isinstance(entry, dict) else None
+        # An integer of hundreds of digits is JSON, and no float.
+        if not isinstance(value, (int, float)) or not abs(value) < 1e300 or not math.isfinite(value):
+            return None
+        values.append(min(0.0, float(value)))
+    return tuple(values)
+
+
+def _audio_tokens(data: dict[str, Any]) -> int | None:
+    usage = data.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("audio_tokens") if isinstance(details, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
