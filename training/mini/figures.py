@@ -15,7 +15,7 @@ from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, ratio
 from lalm_agent.eval.metrics.estimate import Interval
 from lalm_agent.eval.metrics.intervals import bootstrap_cells, percentile_interval
-from lalm_agent.training.mini.score import wilson
+from lalm_agent.training.mini.evaluate import wilson
 
 RESAMPLES, SEED = 2000, 0
 """Of the clip bootstrap; those of `lalm-agent score`."""
