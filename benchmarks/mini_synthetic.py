@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
+from mini_figures import Ask, Clips, Figure, Row, auroc, difference, share
 from mini_replies import equal_row, right
 from mini_runs import EDGE_DRAWS, MODALITIES, Options, runs_of
 
@@ -14,8 +15,7 @@ from lalm_agent.eval.runs.store import run_outputs
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.mini.figures import Ask, Clips, Figure, Row, auroc, difference, share
-from lalm_agent.training.synth.families import MET, NEVER_MET
+from lalm_agent.training.synth.unanswerable import MET, NEVER_MET
 
 LEVELS = {
     "easy": Ask("90 %", at_least=0.9),

@@ -20,7 +20,7 @@ MASKED = -1e4
 _SHORT = 2
 """Tokens of a one-word reply with its end: it counts as its weight says, a longer one with the root of its length."""
 
-_Row = tuple[list[int], list[int], list[int], list[int], list[float]]
+_Row = tuple[Sequence[float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,7 +375,7 @@ def _average_gradients(parameters: list[nn.Parameter], done: float) -> float:
     joined = torch.cat([(torch.zeros_like(one) if one.grad is None else one.grad).view(-1) for one in shared])
     distributed.all_reduce(joined)
     joined /= distributed.get_world_size()
-    for parameter, gradient in zip(shared, joined.split([one.numel() for one in shared]), strict=True):
+    for parameter, gradient in zip(shared, torch.split(joined, [one.numel() for one in shared]), strict=True):
         parameter.grad = gradient.view_as(parameter)
     return float(touched[-1])
 
