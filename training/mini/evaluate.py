@@ -38,14 +38,14 @@ _MCOT_LENGTH, _ANSWER_LENGTH, _CONTENT_LENGTH, _TYPE_LENGTH = 96, 40, 32, 4
 
 
 @dataclass(frozen=True, slots=True)
-class TestQuestion:
+class EvaluationQuestion:
     """A question with the clip it is about; `clip.samples` are what is heard."""
 
     question: SynthQuestion
     clip: Clip
 
 
-def make_test_questions(split: Split, n: int, seed: int) -> list[TestQuestion]:
+def make_evaluation_questions(split: Split, n: int, seed: int) -> list[EvaluationQuestion]:
     """`n` answerable questions, each about a clip of its own, and a third as many unanswerable ones with choices.
 
     Modalities and levels take turns, and so do the families. About a tenth of the answerable questions are open.
@@ -58,7 +58,7 @@ def make_test_questions(split: Split, n: int, seed: int) -> list[TestQuestion]:
     ]
 
 
-def _answerable(split: Split, seed: int, turn: int) -> TestQuestion:
+def _answerable(split: Split, seed: int, turn: int) -> EvaluationQuestion:
     rng = np.random.default_rng([_STREAM, seed])
     clip = make_clip(seed, split, tuple(AudioType)[turn % 3], level=LEVELS[turn // 3 % 3])
     # The type prompt is measured apart.
@@ -66,13 +66,13 @@ def _answerable(split: Split, seed: int, turn: int) -> TestQuestion:
     without_choices = [draft for draft in drafts if draft.open] if rng.random() < OPEN_SHARE else []
     draft = choose(without_choices or drafts, clip, rng)
     assert draft is not None
-    return TestQuestion(worded(draft, clip, (), rng) if without_choices else word(draft, clip, rng), clip)
+    return EvaluationQuestion(worded(draft, clip, (), rng) if without_choices else word(draft, clip, rng), clip)
 
 
-def _unanswerable(split: Split, seed: int, turn: int) -> TestQuestion:
+def _unanswerable(split: Split, seed: int, turn: int) -> EvaluationQuestion:
     kind = tuple(AudioType)[turn // len(FAMILIES) % 3]
     samples, clip, question = pose_unanswerable(seed, split, kind, FAMILIES[turn % len(FAMILIES)])
-    return TestQuestion(question, replace(clip, samples=samples))
+    return EvaluationQuestion(question, replace(clip, samples=samples))
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def reply_types(model: ExportedModel, clips: Sequence[Clip]) -> list[str]:
     return model.reply(clips, [prompts.type_prompt()] * len(clips), _TYPE_LENGTH)
 
 
-def replies_to(model: ExportedModel, questions: Sequence[TestQuestion], method: Method) -> list[str]:
+def replies_to(model: ExportedModel, questions: Sequence[EvaluationQuestion], method: Method) -> list[str]:
     """The replies to the method's answering prompt; the agent's first two steps are asked first."""
     clips = [item.clip for item in questions]
     steps: list[tuple[AudioType | None, str | None]] = [(None, None)] * len(questions)
@@ -169,7 +169,7 @@ def _types_and_contents(model: ExportedModel, clips: Sequence[Clip]) -> list[tup
 class GradedReply:
     """A question with the model's reply and what the parser made of it."""
 
-    item: TestQuestion
+    item: EvaluationQuestion
     reply: str
     verdict: Verdict
 
@@ -214,7 +214,7 @@ def _line(name: str, row: Sequence[tuple[bool, float]]) -> str:
     return line + (f", chance {100 * chance / n:.1f}" if chance else "")
 
 
-def grade(model: ExportedModel, questions: list[TestQuestion], method: Method) -> list[GradedReply]:
+def grade(model: ExportedModel, questions: list[EvaluationQuestion], method: Method) -> list[GradedReply]:
     """Ask everything by one method and parse the replies."""
     replies = zip(questions, replies_to(model, questions, method), strict=True)
     return [GradedReply(item, reply, parse(reply, item.question.choices)) for item, reply in replies]
@@ -255,7 +255,7 @@ def idk_lines(graded: list[GradedReply]) -> list[str]:
     return table("IDK", sorted(trials, key=lambda trial: trial[0].strip()))
 
 
-def _idk_rows(item: TestQuestion) -> list[str]:
+def _idk_rows(item: EvaluationQuestion) -> list[str]:
     """The lines that a question is counted in."""
     question, form = item.question, "choices" if item.question.choices else "open"
     if question.answerable:
@@ -275,7 +275,7 @@ def needless_lines(graded: list[GradedReply], baseline: list[GradedReply]) -> li
     return table("IDK where it was not needed", trials)
 
 
-def type_lines(model: ExportedModel, questions: list[TestQuestion]) -> list[str]:
+def type_lines(model: ExportedModel, questions: list[EvaluationQuestion]) -> list[str]:
     """How often the type prompt gets the right type."""
     clips = list({item.clip.seed: item.clip for item in questions if item.question.answerable}.values())
     trials: list[Trial] = []
@@ -287,7 +287,7 @@ def type_lines(model: ExportedModel, questions: list[TestQuestion]) -> list[str]
 
 def report(model: ExportedModel, split: Split, n: int, seed: int, methods: list[Method]) -> list[str]:
     """All tables as lines."""
-    questions = make_test_questions(split, n, seed)
+    questions = make_evaluation_questions(split, n, seed)
     lines = [f"{n} answerable and {len(questions) - n} unanswerable questions, split {split}, seed {seed}", ""]
     lines += type_lines(model, questions)
     baseline: list[GradedReply] = []
