@@ -68,7 +68,7 @@ def stored():
     ]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread():
     """Small operations: a second thread waits, spinning, for a core that another process has."""
     before = torch.get_num_threads()
