@@ -24,7 +24,7 @@ from lalm_agent.training.synth.clips import make_clip
 from lalm_agent.training.synth.levels import LEVELS
 from lalm_agent.training.synth.questions import choose, make_drafts, word, worded
 from lalm_agent.training.synth.records import Clip, Samples, Split, SynthQuestion
-from lalm_agent.training.synth.unanswerable import FAMILIES, NEVER_MET, pose_unanswerable
+from lalm_agent.training.synth.unanswerable import FAMILIES, HELD_OUT_FAMILIES, pose_unanswerable
 
 OPEN_SHARE = 0.1
 UNANSWERABLE_SHARE = 1 / 3
@@ -260,7 +260,7 @@ def _idk_rows(item: EvaluationQuestion) -> list[str]:
     question, form = item.question, "choices" if item.question.choices else "open"
     if question.answerable:
         return ["answerable", f"  answerable, {form}", f"  answerable, {question.level}"]
-    met = "never met in training" if question.family in NEVER_MET else "met in training"
+    met = "never met in training" if question.family in HELD_OUT_FAMILIES else "met in training"
     kind = item.clip.facts.modality
     return [f"unanswerable, {met}", f"  unanswerable, {met}: {question.family}", f"  unanswerable, {met}, {kind}"]
 

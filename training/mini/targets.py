@@ -270,11 +270,7 @@ _UNHELPFUL_CONTENTS = (
 )
 _WRONG_LEAD = 0.4
 _KINDS = {AudioType.SOUND: "a sound", AudioType.MUSIC: "music", AudioType.SPEECH: "speech"}
-_NOT_TOLD = (
-    "Nothing that is heard tells the answer.",
-    "What is heard does not tell.",
-    "The audio does not show it.",
-)
+_NOT_TOLD = ("Nothing that is heard tells the answer.", "What is heard does not tell.", "The audio does not show it.")
 _UNCLEAR = ("It is too unclear to tell.", "Noise covers it.")
 
 Reply = tuple[str, str]

@@ -21,7 +21,7 @@ from lalm_agent.training.synth.fluid import require_synth
 from lalm_agent.training.synth.levels import LEVELS
 from lalm_agent.training.synth.questions import choose, make_drafts, word
 from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Samples, Split, SynthQuestion
-from lalm_agent.training.synth.unanswerable import FAMILIES, MET, pose_unanswerable
+from lalm_agent.training.synth.unanswerable import FAMILIES, TRAINED_FAMILIES, pose_unanswerable
 
 UNANSWERABLE_EVERY = 5
 MASKED = {"silence": "silence", "low_snr": "noise"}
@@ -105,7 +105,7 @@ def _claim(folder: Path, plan: str) -> bool:
 def _entries(split: Split, n: int, seed: int) -> Iterator[BenchmarkEntry]:
     """The questions in order; each depends on its own index only, except for the place of the truth."""
     kinds = tuple(AudioType)
-    families = MET if split is Split.TRAIN else FAMILIES
+    families = TRAINED_FAMILIES if split is Split.TRAIN else FAMILIES
     turn: dict[int, int] = {}
     for index in range(n):
         clip_seed = seed * 10_000_000 + index

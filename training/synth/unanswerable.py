@@ -22,9 +22,9 @@ from lalm_agent.training.synth.sound_sources import TEXTURES
 from lalm_agent.training.synth.tables import draw, read_table
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, HELD_OUT_LANGUAGES, LANGUAGES, share
 
-MET = ("gold_removed", "wrong_modality", "unheard", "silence", "low_snr")
-NEVER_MET = ("swapped", "class_never_met")
-FAMILIES = MET + NEVER_MET
+TRAINED_FAMILIES = ("gold_removed", "wrong_modality", "unheard", "silence", "low_snr")
+HELD_OUT_FAMILIES = ("swapped", "class_never_met")
+FAMILIES = TRAINED_FAMILIES + HELD_OUT_FAMILIES
 """The names stand in benchmarks that exist; `unheard` is what no audio tells."""
 MIN_WRONG = 3
 MAX_TRIES = 20

@@ -17,7 +17,7 @@ from lalm_agent.training.synth.clips import make_clip, make_held_out
 from lalm_agent.training.synth.fluid import find_soundfont, require_synth
 from lalm_agent.training.synth.levels import SPECS
 from lalm_agent.training.synth.records import Level, Split
-from lalm_agent.training.synth.unanswerable import FAMILIES, MET
+from lalm_agent.training.synth.unanswerable import FAMILIES, TRAINED_FAMILIES
 
 MMAU_KEYS = ["id", "audio_id", "question", "choices", "answer", "dataset", "task", "split", "category", "sub-category"]
 OUR_KEYS = ["difficulty", "answerable", "seen", "skill", "level", "seed", "family", "content"]
@@ -91,7 +91,7 @@ def test_content_is_what_a_perfect_content_step_says_of_the_clip_heard(folder: P
 def test_train_has_no_question_of_a_family_that_training_never_meets(tmp_path: Path) -> None:
     write_benchmark(tmp_path / "train", Split.TRAIN, 90, 0)
     rows = json.loads((tmp_path / "train" / "questions.json").read_text(encoding="utf-8"))
-    assert {row["family"] for row in rows if row["family"]} == set(MET)
+    assert {row["family"] for row in rows if row["family"]} == set(TRAINED_FAMILIES)
 
 
 def test_the_same_call_writes_the_same_bytes_and_goes_on_after_a_stop(folder: Path, tmp_path: Path) -> None:
