@@ -15,7 +15,7 @@ from lalm_agent.eval.runs.store import run_outputs
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.synth.unanswerable import TRAINED_FAMILIES, HELD_OUT_FAMILIES
+from lalm_agent.training.synth.unanswerable import HELD_OUT_FAMILIES, TRAINED_FAMILIES
 
 LEVELS = {
     "easy": Ask("90 %", at_least=0.9),
