@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from mini_figures import Ask, Row, markdown, median
 from mini_real import Real
 from mini_runs import Options, prepare, run_all, runs_of, shown_model, synth_command
 from mini_synthetic import Synthetic
 
 from lalm_agent.eval.runs.store import read_answers
-from lalm_agent.training.mini.figures import Ask, Row, markdown, median
 
 QUICK_N = 30
 TEN_SECONDS = "data/clips/jfk.flac"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from mini_figures import Ask, Figure, Row, share
 from mini_replies import equal_row, joined, part, right
 from mini_runs import Options, runs_of
 
@@ -15,7 +16,6 @@ from lalm_agent.eval.runs.store import read_answers
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.records import AudioType, Status
-from lalm_agent.training.mini.figures import Ask, Figure, Row, share
 
 TYPES = {"clips": Ask("29 of 33", at_least=29 / 33), "sakura": Ask("90 %", at_least=0.9)}
 HOPS = ("single", "multi")

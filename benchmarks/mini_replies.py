@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from mini_figures import Ask, Row, share
 from mini_runs import Run
 
 from lalm_agent.answers import same_text
@@ -12,7 +13,6 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import Bools
 from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.scoring.pairing import clip_numbers
-from lalm_agent.training.mini.figures import Ask, Row, share
 
 
 def equal_row(what: str, run: Run, outputs: Outputs) -> Row:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
+from mini_figures import Ask, Clips, Figure, Row, auroc, difference, share
 from mini_replies import equal_row, right
 from mini_runs import EDGE_DRAWS, MODALITIES, Options, runs_of
 
@@ -14,8 +15,7 @@ from lalm_agent.eval.runs.store import run_outputs
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.mini.figures import Ask, Clips, Figure, Row, auroc, difference, share
-from lalm_agent.training.synth.families import MET, NEVER_MET
+from lalm_agent.training.synth.unanswerable import HELD_OUT_FAMILIES, TRAINED_FAMILIES
 
 LEVELS = {
     "easy": Ask("90 %", at_least=0.9),
@@ -89,9 +89,9 @@ class Synthetic:
         """Who is refused under the IDK prompt."""
         met, never = Ask("70 %", at_least=0.7), Ask("50 %", at_least=0.5)
         lost = ~self.study.answerable
-        yield self._refused("unanswerable, families met in training", self.where("family", MET), met)
-        yield self._refused("unanswerable, families never met", self.where("family", NEVER_MET), never)
-        for family in (*MET, *NEVER_MET):
+        yield self._refused("unanswerable, families met in training", self.where("family", TRAINED_FAMILIES), met)
+        yield self._refused("unanswerable, families never met", self.where("family", HELD_OUT_FAMILIES), never)
+        for family in (*TRAINED_FAMILIES, *HELD_OUT_FAMILIES):
             yield self._refused(f"unanswerable, {family}", self.where("family", [family]), None)
         for kind in MODALITIES:
             yield self._refused(f"unanswerable, {kind}", lost & self.where("modality", [kind]), None)

@@ -144,7 +144,7 @@ def shared_data() -> Path:
 def needs_synth() -> None:
     """Skip, naming what is missing, where the benchmark's audio cannot be synthesised."""
     from lalm_agent.errors import LalmError
-    from lalm_agent.training.synth.requirements import require_synth
+    from lalm_agent.training.synth.fluid import require_synth
 
     try:
         require_synth()

@@ -31,7 +31,7 @@ def synth(
 
     Needs espeak-ng, FluidSynth and a soundfont; without them the command says what to install.
     """
-    from lalm_agent.training.synth.requirements import require_synth
+    from lalm_agent.training.synth.fluid import require_synth
 
     require_synth()
     from rich.console import Console

@@ -160,7 +160,7 @@ def _require_installed(work: Work) -> None:
 
     require_extra("draw")
     if work.sources.bank is None:
-        from lalm_agent.training.synth.requirements import require_synth
+        from lalm_agent.training.synth.fluid import require_synth
 
         require_synth()
 

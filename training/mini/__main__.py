@@ -9,13 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-from lalm_agent.errors import LalmError
-from lalm_agent.training.mini.recipe import Folders, Plan
+from lalm_agent.training.mini.recipe import Plan, RunFolders, exit_code, say
 
 _EVALUATED = 600
 
 
-def parse_arguments(argv: list[str] | None = None) -> tuple[Folders, Plan, int]:
+def parse_arguments(argv: list[str] | None = None) -> tuple[RunFolders, Plan, int]:
     """Folders and plan from the command line, and how many questions the evaluation asks."""
     parser = argparse.ArgumentParser(prog="python -m lalm_agent.training.mini", description="Train the model mini.")
     plan = Plan()
@@ -28,44 +27,19 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[Folders, Plan, int]:
     parser.add_argument("--seed", type=int, default=plan.seed)
     parser.add_argument("--workers", type=int, default=plan.workers, help="processes that synthesise")
     parser.add_argument("--evaluate", type=int, default=_EVALUATED, metavar="N", help="questions of the last stage")
-    given = parser.parse_args(argv)
-    folders = Folders(given.out, given.cache or given.out / "features", given.real)
-    plan = Plan(minutes=given.minutes, steps=given.steps, clips=given.clips, seed=given.seed, workers=given.workers)
-    return folders, plan, given.evaluate
-
-
-def run(folders: Folders, plan: Plan, questions: int) -> None:
-    """All stages, each only as far as it is not done."""
-    # Threads that spin while they wait halve the speed as soon as another process wants a core; read on import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    from lalm_agent.training.mini import stages
-    from lalm_agent.training.mini.progress import say
-    from lalm_agent.training.synth.requirements import require_synth
-
-    torch.set_num_threads(2)
-    require_synth()
-    folders.out.mkdir(parents=True, exist_ok=True)
-    shards = stages.make_features(folders, plan, say)
-    stages.make_tokenizer(folders, plan, shards, say)
-    state = stages.fit(stages.Job(folders, plan, shards), say)
-    stages.finish(state, folders, plan, questions, say)
+    options = vars(parser.parse_args(argv))
+    out, cache, questions = options.pop("out"), options.pop("cache"), options.pop("evaluate")
+    return RunFolders(out, cache or out / "features", options.pop("real")), Plan(**options), questions
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command."""
-    try:
-        run(*parse_arguments(argv))
-    except LalmError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  try: {error.hint}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    folders, plan, questions = parse_arguments(argv)
+    # Threads that spin while they wait halve the speed as soon as another process wants a core; read on import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from lalm_agent.training.mini.train import run
+
+    return exit_code(lambda: run(folders, plan, questions, say))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
-from lalm_agent.training.mini.augment import augment, stack
-from lalm_agent.training.mini.heads import Labels, Marks, marks
-from lalm_agent.training.mini.packing import Packed, Packer
-from lalm_agent.training.mini.recipe import Plan
-from lalm_agent.training.mini.store import Heard, Item, Kind
-from lalm_agent.training.mini.targets import Asker
+from lalm_agent.errors import PermanentBackendError
+from lalm_agent.training.mini.data import ClipKind, Item, StoredClip, augment, read_shards, stack
+from lalm_agent.training.mini.model import HeadLabels, HeadTargets, all_labels, head_targets
+from lalm_agent.training.mini.packing import PackedText, Packer
+from lalm_agent.training.mini.recipe import Plan, RunFolders
+from lalm_agent.training.mini.targets import ExchangeSampler
+from lalm_agent.training.mini.tokenizer import load_core
 
 _POOL = 16
 """Batches that are sorted by length together: similar lengths waste little padding, and the order stays random."""
@@ -19,24 +25,26 @@ _REAL_REPEATS = 2
 _RARE = frozenset({"trend", "distance"})
 """Groups that so few clips show that those come more often in a pass."""
 _RARE_REPEATS = 3
+_AHEAD = 8
+_PATIENCE_S = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A batch as it leaves the producer: mel (batch, mel_bins, frames) float32, frames (batch,) int64."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What a step trains on. mel: (batch, mel_bins, frames) float32, raw; frames: (batch,) how many are valid."""
 
     step: int
-    mel: NDArray[np.float32]
-    frames: NDArray[np.int64]
-    packed: Packed
-    marks: Marks
+    mel: Tensor
+    frames: Tensor
+    text: PackedText
+    targets: HeadTargets
 
 
 class Batcher:
     """Makes batches of items in an order that depends on the seed alone."""
 
     def __init__(
-        self, items: list[Item], packer: Packer, labels: Labels, plan: Plan, part: tuple[int, int] = (0, 1)
+        self, items: list[Item], packer: Packer, labels: HeadLabels, plan: Plan, part: tuple[int, int] = (0, 1)
     ) -> None:
         """items: the store; packer: encodes; labels: of the heads; plan: sizes and seed; part: (k, n) for n-ths."""
         self._part = part
@@ -44,24 +52,24 @@ class Batcher:
         self._packer = packer
         self._labels = labels
         self._plan = plan
-        self._asker = Asker([item.heard for item in items])
-        self._pool = [i for i, item in enumerate(items) for _ in range(_repeats(item.heard))]
+        self._sampler = ExchangeSampler([item.stored for item in items])
+        self._pool = [i for i, item in enumerate(items) for _ in range(_repeats(item.stored))]
 
     @property
     def per_epoch(self) -> int:
         """Batches in one pass; a rest smaller than a batch is left for the next pass."""
         return max(1, len(self._pool) // self._plan.batch)
 
-    def stream(self, first: int) -> Iterator[Raw]:
+    def stream(self, first: int) -> Iterator[Batch]:
         """Batches from number `first` on, for ever."""
         step = first
         while True:
             epoch, offset = divmod(step, self.per_epoch)
             for chosen in self._epoch(epoch)[offset:]:
-                yield self.make(step, chosen)
+                yield self._make(step, chosen)
                 step += 1
 
-    def make(self, step: int, chosen: NDArray[np.int64]) -> Raw:
+    def _make(self, step: int, chosen: NDArray[np.int64]) -> Batch:
         """This trainer's part of batch number `step`, which consists of these items."""
         part, parts = self._part
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
@@ -69,10 +77,11 @@ class Batcher:
         changed = [augment(item.mel.astype(np.float32), rng) for item in items]
         mel, frames = stack([mel for mel, _ in changed], self._plan.shape)
         limit = self._plan.text_tokens
-        asked = [self._packer.fill(self._asker.stream(item.heard, rng), limit) for item in items]
-        facts, later = [item.heard.clip.facts for item in items], [by for _, by in changed]
-        targets = marks(facts, later, self._labels, self._plan.shape)
-        return Raw(step, mel, frames, self._packer.pack(frames.tolist(), asked), targets)
+        exchanges = [self._packer.fill(self._sampler.stream(item.stored, rng), limit) for item in items]
+        facts, later = [item.stored.clip.facts for item in items], [by for _, by in changed]
+        targets = head_targets(facts, later, self._labels, self._plan.shape)
+        text = self._packer.pack(frames.tolist(), exchanges)
+        return Batch(step, torch.from_numpy(mel), torch.from_numpy(frames), text, targets)
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         """The batches of one pass as item numbers, alike in length, in random order."""
@@ -82,14 +91,65 @@ class Batcher:
         batches: list[NDArray[np.int64]] = []
         for start in range(0, self.per_epoch * size, size * _POOL):
             pool = order[start : min(start + size * _POOL, self.per_epoch * size)]
-            pool = pool[np.argsort([self._items[i].heard.frames for i in pool], kind="stable")]
+            pool = pool[np.argsort([self._items[i].stored.frames for i in pool], kind="stable")]
             parts = [pool[k : k + size] for k in range(0, len(pool), size)]
             batches += [parts[k] for k in rng.permutation(len(parts))]
         return batches
 
 
-def _repeats(heard: Heard) -> int:
+def _repeats(stored: StoredClip) -> int:
     """How often a clip comes in a pass."""
-    if heard.kind is Kind.REAL:
+    if stored.kind is ClipKind.REAL:
         return _REAL_REPEATS
-    return 1 if _RARE.isdisjoint(heard.clip.facts.known) else _RARE_REPEATS
+    return 1 if _RARE.isdisjoint(stored.clip.facts.known) else _RARE_REPEATS
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSource:
+    """What a process that makes batches needs to know; part: (k, n) for the k-th of n trainers."""
+
+    cache: Path
+    shards: tuple[str, ...]
+    tokenizer: Path
+    plan: Plan
+    part: tuple[int, int]
+    first: int
+
+
+class _BatchStream(IterableDataset[Batch]):
+    def __init__(self, source: BatchSource) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self._source
+        items, packer = read_shards(source.cache, source.shards), Packer(load_core(source.tokenizer))
+        return Batcher(items, packer, all_labels(), source.plan, source.part).stream(source.first)
+
+
+def load_batches(
+    folders: RunFolders, shards: tuple[str, ...], plan: Plan, part: tuple[int, int], first: int
+) -> Iterator[Batch]:
+    """Batches from number `first` on, made ahead in a process: a thread would share the interpreter's lock.
+
+    Raises:
+        PermanentBackendError: the process died or makes nothing any more.
+    """
+    stream = _BatchStream(BatchSource(folders.cache, shards, folders.tokenizer, plan, part, first))
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=_AHEAD,
+        timeout=_PATIENCE_S,
+        multiprocessing_context="spawn",
+        collate_fn=_as_it_is,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        hint = "see its message above; run again to resume"
+        raise PermanentBackendError(f"the process that makes the batches: {error}", hint) from error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

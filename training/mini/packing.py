@@ -5,25 +5,22 @@ behind the prefix. So a packed question gets the logits that it would get alone.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lalm_agent.training.mini.recipe import audio_tokens
-from lalm_agent.training.mini.template import AFTER_AUDIO, AUDIO, BEFORE_AUDIO, BEFORE_REPLY, PADDING, TURN_END
+from lalm_agent.training.mini.tokenizer import AFTER_AUDIO, AUDIO, BEFORE_AUDIO, BEFORE_REPLY, PADDING, TURN_END
 
 IGNORED = -100
-_MASKED = -1e4
+MASKED = -1e4
 _SHORT = 2
 """Tokens of a one-word reply with its end: it counts as its weight says, a longer one with the root of its length."""
 
-
-_Row = tuple[list[int], list[int], list[int], list[int], list[float]]
+_Row = tuple[Sequence[float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +36,10 @@ class Exchange:
     lead: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A batch as arrays, in the form that crosses from the producer process.
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedText:
+    """The texts of a batch: (batch, length) each, int64; block 0 is the prefix, -1 padding. weights: float32."""
 
-    tokens, blocks, positions, labels: (batch, length) int; block 0 is the prefix, -1 padding. weights: the same shape,
-    float32.
-    """
-
-    tokens: NDArray[np.int64]
-    blocks: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What the model is run on.
-
-    mel: (batch, mel_bins, frames) float32, raw; frames: (batch,) valid frames; the rest as in `Packed`.
-    """
-
-    mel: Tensor
-    frames: Tensor
     tokens: Tensor
     blocks: Tensor
     positions: Tensor
@@ -77,20 +54,7 @@ class Batch:
         allowed = causal & ((key == 0) | (key == query)) & (key >= 0)
         # A padding token sees itself: a row with nothing allowed would be NaN.
         allowed = allowed | torch.eye(length, dtype=torch.bool)[None]
-        return torch.zeros(allowed.shape).masked_fill(~allowed, _MASKED)[:, None]
-
-
-def to_batch(mel: NDArray[np.float32], frames: NDArray[np.int64], packed: Packed) -> Batch:
-    """Wrap the producer's arrays as tensors."""
-    return Batch(
-        mel=torch.from_numpy(mel),
-        frames=torch.from_numpy(frames),
-        tokens=torch.from_numpy(packed.tokens),
-        blocks=torch.from_numpy(packed.blocks),
-        positions=torch.from_numpy(packed.positions),
-        labels=torch.from_numpy(packed.labels),
-        weights=torch.from_numpy(packed.weights),
-    )
+        return torch.zeros(allowed.shape).masked_fill(~allowed, MASKED)[:, None]
 
 
 class Packer:
@@ -114,17 +78,15 @@ class Packer:
             tokens = self._known[text] = self._core.encode(text, add_special_tokens=False).ids
         return tokens
 
-    def pack(self, frames: list[int], exchanges: list[list[Exchange]]) -> Packed:
+    def pack(self, frames: Sequence[int], exchanges: Sequence[Sequence[Exchange]]) -> PackedText:
         """Pack each clip's exchanges behind its audio; rows are padded on the right."""
-        rows = [self._row(n, asked) for n, asked in zip(frames, exchanges, strict=True)]
+        rows = [self._row(n, of_clip) for n, of_clip in zip(frames, exchanges, strict=True)]
         shape = (len(rows), max(len(row[0]) for row in rows))
-        tokens, blocks = np.full(shape, self._padding, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
-        positions, labels = np.zeros(shape, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
-        weights = np.zeros(shape, dtype=np.float32)
+        fields = [torch.full(shape, value) for value in (self._padding, -1, 0, IGNORED, 0.0)]
         for i, row in enumerate(rows):
-            n = len(row[0])
-            tokens[i, :n], blocks[i, :n], positions[i, :n], labels[i, :n], weights[i, :n] = row
-        return Packed(tokens, blocks, positions, labels, weights)
+            for field, values in zip(fields, row, strict=True):
+                field[i, : len(values)] = torch.tensor(values)
+        return PackedText(*fields)
 
     def fill(self, offered: Iterable[Exchange], limit: int) -> list[Exchange]:
         """The first exchanges that fit into so many tokens together, at least one of them."""
@@ -141,11 +103,11 @@ class Packer:
         lead = self.encode(" " + exchange.lead) if exchange.lead else []
         return self.encode(exchange.prompt) + self._turn + lead, self.encode(" " + exchange.reply) + self._end
 
-    def _row(self, frames: int, asked: list[Exchange]) -> _Row:
+    def _row(self, frames: int, exchanges: Sequence[Exchange]) -> _Row:
         tokens = [*self._before, *[self._audio] * audio_tokens(frames), *self._after]
         start = len(tokens)
         blocks, positions, labels, weights = [0] * start, list(range(start)), [IGNORED] * start, [0.0] * start
-        for number, exchange in enumerate(asked, start=1):
+        for number, exchange in enumerate(exchanges, start=1):
             prompt, reply = self._parts(exchange)
             added = len(prompt) + len(reply)
             tokens += prompt + reply

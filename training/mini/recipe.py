@@ -1,9 +1,16 @@
-"""The numbers of the recipe: the shape of the model and the plan of the training. Nothing else holds them."""
+"""The numbers of the recipe: the shape of the model and the plan of the training. And what its commands share."""
 
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lalm_agent.errors import LalmError
+
 SAMPLE_RATE = 16_000
+Say = Callable[[str], None]
+"""Where progress lines go."""
 MIN_SECONDS = 0.5
 """Shorter clips are padded: one audio token alone trips the model class's legacy path."""
 
@@ -45,8 +52,8 @@ class Plan:
     minutes: of a processor, for each trainer, warm start and joint training together; steps: if given, counts steps
     instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
     heads get; auxiliary: weight of the heads' losses when that is over, from where it falls to nothing. text_tokens:
-    of the questions and replies behind each clip. Rates, see `optimisers`: learning_rate is AdamW's, embedding_rate
-    that of the embedding; tower_rate, joint_tower_rate and language_rate are Muon's for the encoder in the warm start
+    of the questions and replies behind each clip. Rates: learning_rate is AdamW's, embedding_rate that of the
+    embedding; tower_rate, joint_tower_rate and language_rate are Muon's for the encoder in the warm start
     and after it, and for the language model.
     """
 
@@ -76,7 +83,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class RunFolders:
     """Where a run keeps its things. `cache` may be shared by runs: it depends on the seed alone."""
 
     out: Path
@@ -102,3 +109,21 @@ class Folders:
 def audio_tokens(frames: int) -> int:
     """Tokens that `frames` valid mel frames become in the language model."""
     return ((frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+def say(line: str) -> None:
+    """Print one progress line with the time, at once."""
+    print(time.strftime("%H:%M:%S"), line, flush=True)
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do the work of a command: 0, or the code of its error, which is printed as one line with a hint."""
+    try:
+        work()
+    except LalmError as error:
+        print(f"error: {error.message}", *([f"  try: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return 0

@@ -1,27 +1,35 @@
-"""The tokenizer of `mini`: a small byte-level BPE trained on our own prompts, questions, options and captions."""
+"""How a conversation becomes tokens: the chat template of `mini`, in the dialect of Qwen's chat models, and its BPE.
+
+Audio stands before the text of its turn. An assistant's turn begins with a space, so that a reply is made of the same
+tokens as the option in the prompt; the generation prompt ends before that space, so that the tokens of a prompt are a
+prefix of the tokens of prompt and reply. There is no system turn unless the caller gives one.
+"""
 
 import re
 from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent import prompts
 from lalm_agent.records import AudioType
 from lalm_agent.training.mini.recipe import Shape
-from lalm_agent.training.mini.template import (
-    AUDIO,
-    AUDIO_BEGIN,
-    AUDIO_END,
-    CHAT_TEMPLATE,
-    PADDING,
-    SPECIAL,
-    TURN_BEGIN,
-    TURN_END,
-)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+AUDIO = "<|AUDIO|>"
+AUDIO_BEGIN = "<|audio_bos|>"
+AUDIO_END = "<|audio_eos|>"
+TURN_BEGIN = "<|im_start|>"
+TURN_END = "<|im_end|>"
+PADDING = "<|endoftext|>"
+SPECIAL = (PADDING, TURN_BEGIN, TURN_END, AUDIO, AUDIO_BEGIN, AUDIO_END)
+
+CHAT_TEMPLATE = resources.files("lalm_agent.training.mini").joinpath("data", "chat_template.jinja").read_text("utf-8")
+BEFORE_AUDIO = f"{TURN_BEGIN}user\n{AUDIO_BEGIN}"
+AFTER_AUDIO = f"{AUDIO_END}\n"
+BEFORE_REPLY = f"{TURN_END}\n{TURN_BEGIN}assistant\n"
 PHRASES = (
     *re.split(r"(?= Example \d)", prompts.mcot_examples()),
     f" {prompts.SELECT}",
@@ -73,13 +81,8 @@ def as_transformers(core: Any, shape: Shape) -> "PreTrainedTokenizerFast":
     )
 
 
-def save_tokenizer(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
-    """Write the tokenizer so that `load_tokenizer` and the producer's `load_core` find it."""
-    tokenizer.save_pretrained(folder)
-
-
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """Read what `save_tokenizer` wrote."""
+    """Read the tokenizer of a folder that it was saved in."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -87,7 +90,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 
 def load_core(folder: Path) -> Any:
-    """The bare `tokenizers.Tokenizer`: what the producer process needs, without transformers."""
+    """The bare `tokenizers.Tokenizer`: what the process that makes batches needs, without transformers."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -17,22 +17,19 @@ from numpy.typing import NDArray
 from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.clips import make_clip
-from lalm_agent.training.synth.families import FAMILIES, MET
+from lalm_agent.training.synth.fluid import require_synth
 from lalm_agent.training.synth.levels import LEVELS
 from lalm_agent.training.synth.questions import choose, make_drafts, word
 from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Samples, Split, SynthQuestion
-from lalm_agent.training.synth.requirements import require_synth
-from lalm_agent.training.synth.unanswerable_clips import unanswerable
+from lalm_agent.training.synth.unanswerable import FAMILIES, TRAINED_FAMILIES, pose_unanswerable
 
 UNANSWERABLE_EVERY = 5
 MASKED = {"silence": "silence", "low_snr": "noise"}
 """Family -> what is heard of its clips in place of what they were made from."""
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BenchmarkEntry:
     """One question of the benchmark with the clip it is asked about.
 
     samples: what is heard, (n,) float32 in [-1, 1] at 16 kHz; those of `clip`, or silence in their place.
@@ -53,7 +50,9 @@ class Entry:
         return masked or self.clip.facts.transcript or self.clip.facts.caption
 
 
-def write_benchmark(folder: Path, split: Split, n: int, seed: int, progress: Progress | None = None) -> None:
+def write_benchmark(
+    folder: Path, split: Split, n: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> None:
     """Write `folder/audio/*.wav` (16-bit mono, 16 kHz) and `folder/questions.json`.
 
     Sound, music and speech take turns, gold positions go round per number of choices, and every fifth question
@@ -103,10 +102,10 @@ def _claim(folder: Path, plan: str) -> bool:
     return True
 
 
-def _entries(split: Split, n: int, seed: int) -> Iterator[Entry]:
+def _entries(split: Split, n: int, seed: int) -> Iterator[BenchmarkEntry]:
     """The questions in order; each depends on its own index only, except for the place of the truth."""
     kinds = tuple(AudioType)
-    families = MET if split is Split.TRAIN else FAMILIES
+    families = TRAINED_FAMILIES if split is Split.TRAIN else FAMILIES
     turn: dict[int, int] = {}
     for index in range(n):
         clip_seed = seed * 10_000_000 + index
@@ -117,17 +116,17 @@ def _entries(split: Split, n: int, seed: int) -> Iterator[Entry]:
         identity = f"{split}-{seed}-{index:06d}"
         if group % UNANSWERABLE_EVERY == UNANSWERABLE_EVERY - 1:
             family = families[group // UNANSWERABLE_EVERY % len(families)]
-            yield Entry(identity, *unanswerable(clip_seed, split, kind, family))
+            yield BenchmarkEntry(identity, *pose_unanswerable(clip_seed, split, kind, family))
             continue
         clip = make_clip(clip_seed, split, kind, level=level)
         draft = choose(make_drafts(clip, rng), clip, rng)
         assert draft is not None
         choices = min(len(draft.wrong), 3) + 1
         turn[choices] = turn.get(choices, -1) + 1
-        yield Entry(identity, clip.samples, clip, word(draft, clip, rng, turn[choices]))
+        yield BenchmarkEntry(identity, clip.samples, clip, word(draft, clip, rng, turn[choices]))
 
 
-def _row(entry: Entry) -> dict[str, object]:
+def _row(entry: BenchmarkEntry) -> dict[str, object]:
     question, clip = entry.question, entry.clip
     return {
         "id": entry.id,

@@ -1,21 +1,29 @@
 """Makes clips: the whole way from a seed to samples and facts, deterministic and independent of call order."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth import dsp
-from lalm_agent.training.synth.dsp import Dial, Wave, length, rms
-from lalm_agent.training.synth.effects import add_noise, coloured_noise, degrade
-from lalm_agent.training.synth.levels import BENCHMARK_SHARES, LEVELS, SPECS, TRAIN_SHARES, Level
-from lalm_agent.training.synth.music import make_music
-from lalm_agent.training.synth.pools import Pool
-from lalm_agent.training.synth.records import Clip, Facts, Samples, SoundFacts, Span, SpeechFacts, Split
-from lalm_agent.training.synth.sound import make_sound
-from lalm_agent.training.synth.sound_textures import TEXTURES
-from lalm_agent.training.synth.speech import make_speech, speech_facts
-from lalm_agent.training.synth.strange import strange_music, strange_sound, strange_speech
+from lalm_agent.training.synth.dsp import Dial, Wave, add_noise, coloured_noise, length, rms
+from lalm_agent.training.synth.levels import BENCHMARK_SHARES, LEVELS, SPECS, TRAIN_SHARES
+from lalm_agent.training.synth.music import HELD_OUT_INSTRUMENTS, make_music
+from lalm_agent.training.synth.records import (
+    Clip,
+    Facts,
+    Level,
+    MusicFacts,
+    Pool,
+    Samples,
+    SoundFacts,
+    SpeechFacts,
+    Split,
+)
+from lalm_agent.training.synth.sound import faded, make_sound
+from lalm_agent.training.synth.sound_sources import HELD_OUT_EVENTS, HELD_OUT_TEXTURES, TEXTURES
+from lalm_agent.training.synth.speech import GENDERS, make_speech, say, speech_facts
+from lalm_agent.training.synth.words import ENGLISH, HELD_OUT_LANGUAGES, sentence
 
 MIN_S = 0.6
 MAX_S = 10.0
@@ -30,7 +38,7 @@ MASKING: dict[Pool, tuple[str, ...]] = {
 }
 """Pool -> colours that leave no part of the spectrum uncovered."""
 _STREAMS = {Split.TRAIN: 11, Split.DEV: 12, Split.TEST: 13}
-_SILENCE_STREAM, _NEVER_MET_STREAM = 17, 18
+_SILENCE_STREAM, _HELD_OUT_STREAM = 17, 18
 
 
 def make_clip(
@@ -54,64 +62,87 @@ def make_clip(
     coin = bool(rng.random() < 0.5)
     shares = TRAIN_SHARES if split is Split.TRAIN else BENCHMARK_SHARES
     drawn_level = LEVELS[int(rng.choice(len(LEVELS), p=shares))]
-    modality, difficulty = modality or drawn, level or drawn_level
+    modality, level = modality or drawn, level or drawn_level
     seen = True if split is Split.TRAIN else coin if seen is None else seen
     dial = Dial(rng, Pool.TRAIN if seen else Pool(split))
     makers = {AudioType.SOUND: make_sound, AudioType.MUSIC: make_music, AudioType.SPEECH: make_speech}
-    wave, facts = makers[modality](dial, difficulty)
+    wave, facts = makers[modality](dial, level)
     if isinstance(facts.detail, SpeechFacts):
-        wave, facts = _set_behind(dial, wave, facts, difficulty)
-    return _recorded(dial, (wave, facts), Origin(seed, split, difficulty))
+        wave, facts = _with_background(dial, wave, facts, level)
+    return _recorded(dial, wave, facts, (seed, split, level))
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a clip was asked to be."""
-
-    seed: int
-    split: Split
-    level: Level
-
-
-def make_never_met(seed: int, split: Split, modality: AudioType, level: Level) -> tuple[Clip, str]:
+def make_held_out(seed: int, split: Split, modality: AudioType, level: Level) -> tuple[Clip, str]:
     """A clip of a class that no training meets, and the class; what is known of it does not name the class.
 
     Raises:
         ValueError: the split is train.
     """
     if split is Split.TRAIN:
-        raise ValueError("train has no classes that training never meets")
-    rng = np.random.default_rng([_STREAMS[split], seed, _NEVER_MET_STREAM])
+        raise ValueError("train has no held-out classes")
+    rng = np.random.default_rng([_STREAMS[split], seed, _HELD_OUT_STREAM])
     dial = Dial(rng, Pool(split))
-    makers = {AudioType.SOUND: strange_sound, AudioType.MUSIC: strange_music, AudioType.SPEECH: strange_speech}
+    makers = {AudioType.SOUND: _held_out_sound, AudioType.MUSIC: _held_out_music, AudioType.SPEECH: _held_out_speech}
     wave, facts, name = makers[modality](dial, level)
-    return _recorded(dial, (wave, facts), Origin(seed, split, level)), name
+    facts = replace(facts, modality=modality, sequence=(), tags=(str(modality),), known=("modality",))
+    return _recorded(dial, wave, facts, (seed, split, level)), name
 
 
-def _recorded(dial: Dial, made: tuple[Wave, Facts], origin: Origin) -> Clip:
-    """What a microphone makes of it."""
-    wave, facts = made
+def _held_out_sound(dial: Dial, _: Level) -> tuple[Wave, Facts, str]:
+    name = dial.pick((*HELD_OUT_EVENTS, *HELD_OUT_TEXTURES))
+    if name in HELD_OUT_EVENTS:
+        wave = dsp.level(HELD_OUT_EVENTS[name](dial), 1.0)
+    else:
+        wave = faded(dsp.level(HELD_OUT_TEXTURES[name](dial, length(dial.rng.uniform(1.2, 6))), 1.0))
+    return wave, Facts(AudioType.SOUND, name, None, (), (), (), SoundFacts(((name, 0),))), name
+
+
+def _held_out_music(dial: Dial, level: Level) -> tuple[Wave, Facts, str]:
+    """A melody of an instrument that training never meets."""
+    name = dial.pick(tuple(HELD_OUT_INSTRUMENTS))
+    wave, facts = make_music(dial, level, (name,))
+    assert isinstance(facts.detail, MusicFacts)
+    return wave, Facts(AudioType.MUSIC, facts.caption, None, (), (), (), facts.detail), name
+
+
+def _held_out_speech(dial: Dial, level: Level) -> tuple[Wave, Facts, str]:
+    """A language that training never meets, or one English word."""
+    gender, wpm = dial.pick(GENDERS), SPECS[level].rates["normal"]
+    if dial.chance(0.5):
+        name = text = dial.pick(ENGLISH.held_out)
+        language, kind, transcript = "English", "salad", name
+    else:
+        language = name = dial.pick(tuple(HELD_OUT_LANGUAGES))
+        text, kind, transcript = sentence(dial, language), "sentence", None
+    wave, _ = say(dial, text, language, gender, wpm)
+    return wave, speech_facts(SpeechFacts(kind, (gender,), language, "normal"), transcript, ()), name
+
+
+def _recorded(dial: Dial, wave: Wave, facts: Facts, origin: tuple[int, Split, Level]) -> Clip:
+    """What a microphone makes of it. origin: seed, split and level of the clip."""
     level_matters = isinstance(facts.detail, SoundFacts) and facts.detail.distance is not None
-    heard = degrade(dial, _bounded(wave, facts), SPECS[origin.level], level_matters)
-    facts = replace(facts, timeline=tuple(_later(span, heard.lead_s) for span in facts.timeline))
-    if heard.snr_db is not None and heard.snr_db < QUIET_SNR_DB:
+    degraded = dsp.degrade(dial, _shortened(wave, facts), SPECS[origin[2]], level_matters)
+    lead_s = degraded.lead_s
+    timeline = tuple(replace(s, start_s=s.start_s + lead_s, end_s=s.end_s + lead_s) for s in facts.timeline)
+    facts = replace(facts, timeline=timeline)
+    if degraded.snr_db is not None and degraded.snr_db < QUIET_SNR_DB:
         # The noise of the recording can now be heard behind a voice, too: nobody can say what is behind it.
         facts = replace(facts, known=tuple(group for group in facts.known if group != "background"))
-    return Clip(_finished(heard.wave), facts, origin.seed, dial.pool, origin.split, heard.snr_db, origin.level)
+    # Padded to the shortest length a model takes, cut at the longest.
+    short = length(MIN_S) - len(degraded.wave)
+    wave = np.concatenate([degraded.wave, np.zeros(short)]) if short > 0 else degraded.wave[: length(MAX_S)]
+    seed, split, level = origin
+    return Clip(np.clip(wave, -1.0, 1.0).astype(np.float32), facts, seed, dial.pool, split, degraded.snr_db, level)
 
 
-def _later(span: Span, by_s: float) -> Span:
-    return replace(span, start_s=span.start_s + by_s, end_s=span.end_s + by_s)
-
-
-def _set_behind(dial: Dial, wave: Wave, facts: Facts, difficulty: Level) -> tuple[Wave, Facts]:
+def _with_background(dial: Dial, wave: Wave, facts: Facts, level: Level) -> tuple[Wave, Facts]:
     """Some speech gets soft music or a continuous sound behind it."""
     assert isinstance(facts.detail, SpeechFacts)
-    spec = SPECS[difficulty]
+    spec = SPECS[level]
     if not dial.chance(spec.behind):
         return wave, facts
     if dial.chance(0.5):
-        back, background = make_music(dial, difficulty)[0], "music"
+        back, background = make_music(dial, level)[0], "music"
     else:
         back, background = dsp.level(TEXTURES[dial.pick(tuple(TEXTURES))](dial, len(wave)), 1.0), "noise"
     mixed = add_noise(wave, np.resize(back, len(wave)), float(dial.rng.uniform(*spec.behind_db)))
@@ -119,7 +150,7 @@ def _set_behind(dial: Dial, wave: Wave, facts: Facts, difficulty: Level) -> tupl
     return dsp.level(mixed, 1.0), speech_facts(detail, facts.transcript, facts.units)
 
 
-def _bounded(wave: Wave, facts: Facts) -> Wave:
+def _shortened(wave: Wave, facts: Facts) -> Wave:
     """At most 8.7 s before silence is put around it; only music and textures are ever so long."""
     limit = length(MAX_S - 1.25)
     if len(wave) <= limit or facts.modality is AudioType.SPEECH:
@@ -128,13 +159,6 @@ def _bounded(wave: Wave, facts: Facts) -> Wave:
     edge = length(FADE_S)
     cut[-edge:] *= np.linspace(1, 0, edge)
     return cut
-
-
-def _finished(wave: Wave) -> Samples:
-    """Padded to the shortest length a model takes, cut at the longest, float32 within [-1, 1]."""
-    short = length(MIN_S) - len(wave)
-    wave = np.concatenate([wave, np.zeros(short)]) if short > 0 else wave[: length(MAX_S)]
-    return np.clip(wave, -1.0, 1.0).astype(np.float32)
 
 
 def make_silence(seed: int) -> Samples:

@@ -1,12 +1,16 @@
-"""FluidSynth as a pure function: notes in, samples out, the same whatever was played before.
+"""FluidSynth as a pure function, notes in and samples out, and the check that all synthesisers can run.
 
 The soundfont is loaded once per process. Every clip gets a synthesiser of its own that borrows it: voices,
 filters and effects of a used synthesiser survive `system_reset`, so a shared one would leak into the next clip.
 """
 
 import ctypes
+import importlib.util
+import os
+from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +18,50 @@ import numpy as np
 from lalm_agent.errors import UsageError
 from lalm_agent.training.synth.dsp import Wave
 from lalm_agent.training.synth.records import SAMPLE_RATE
-from lalm_agent.training.synth.requirements import INSTALL_SYSTEM, find_soundfont, require_synth
 
+INSTALL_EXTRA = "pip install 'lalm-agent[synth]'"
+INSTALL_SYSTEM = "apt-get install libfluidsynth3 fluid-soundfont-gm"
+SOUNDFONT_ENV = "LALM_SOUNDFONT"
+SOUNDFONT_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
+EXTRA_MODULES = {"espeakng_loader": "espeakng-loader", "fluidsynth": "pyfluidsynth", "scipy": "scipy"}
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
 BANK_STEP = 1000
 """A program of bank 8 is written 1000 + program, one of bank 16 2000 + program."""
 BLOCK = 64
 LOG_LEVELS = 5
+
+
+def require_synth() -> None:
+    """Check that all three synthesisers can run.
+
+    Raises:
+        UsageError: a package of the extra, FluidSynth's library or a soundfont is missing.
+    """
+    missing = [package for module, package in EXTRA_MODULES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UsageError(f"synthesising audio needs {', '.join(missing)}", hint=INSTALL_EXTRA)
+    if not any(find_library(name) for name in ("fluidsynth", "fluidsynth-3", "libfluidsynth-3")):
+        raise UsageError("synthesising music needs the FluidSynth library", hint=f"{INSTALL_SYSTEM} (Debian, Ubuntu)")
+    find_soundfont()
+
+
+def find_soundfont() -> Path:
+    """The General MIDI soundfont: `LALM_SOUNDFONT`, else the first .sf2 of the usual folders.
+
+    Raises:
+        UsageError: there is none, or the variable names a file that does not exist.
+    """
+    named = os.environ.get(SOUNDFONT_ENV)
+    if named:
+        if not Path(named).is_file():
+            raise UsageError(f"{SOUNDFONT_ENV} names {named}, which is not a file", hint=INSTALL_SYSTEM)
+        return Path(named)
+    fonts = [path for folder in SOUNDFONT_FOLDERS for path in sorted(folder.glob("*.sf2")) if path.is_file()]
+    if not fonts:
+        hint = f"{INSTALL_SYSTEM} (Debian, Ubuntu), or set {SOUNDFONT_ENV} to an .sf2 file"
+        raise UsageError("synthesising music needs a General MIDI soundfont", hint=hint)
+    return fonts[0]
 
 
 @dataclass(frozen=True, slots=True)

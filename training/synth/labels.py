@@ -1,12 +1,10 @@
-"""The label groups that a clip can be tagged with, and the vocabulary of its sequence."""
+"""The label groups that a clip can be tagged with, and the vocabularies of its sequence, units and timeline."""
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.instruments import INSTRUMENTS
-from lalm_agent.training.synth.languages import LANGUAGES
-from lalm_agent.training.synth.sound_events import EVENTS
-from lalm_agent.training.synth.sound_textures import TEXTURES
-from lalm_agent.training.synth.units import CHORDS, NOTES, STROKES
-from lalm_agent.training.synth.words import CLOSED_WORDS, WORD_GROUPS
+from lalm_agent.training.synth.music import CHORD_LABELS, INSTRUMENTS, NOTE_LABELS, STROKE_LABELS
+from lalm_agent.training.synth.sound_sources import EVENTS, TEXTURES
+from lalm_agent.training.synth.speech import PHONES
+from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
 SOUND_EVENTS: tuple[str, ...] = (*EVENTS, *TEXTURES)
 
@@ -26,7 +24,7 @@ LABEL_GROUPS: dict[str, tuple[str, ...]] = {
     "language": tuple(LANGUAGES),
     "rate": ("slow speech", "normal speech", "fast speech"),
     "speakers": ("one speaker", "two speakers"),
-    "topic": tuple(WORD_GROUPS),
+    "topic": tuple(ENGLISH.closed_groups),
     "background": ("music behind speech", "noise behind speech"),
     "word": CLOSED_WORDS,
 }
@@ -35,15 +33,18 @@ LABEL_GROUPS: dict[str, tuple[str, ...]] = {
 SEQUENCE_VOCAB: tuple[str, ...] = (*CLOSED_WORDS, *SOUND_EVENTS)
 """What `Facts.sequence` is made of."""
 
-MOMENTS: dict[str, tuple[str, ...]] = {
-    "note": NOTES,
-    "chord": CHORDS,
-    "stroke": STROKES,
+UNITS: tuple[str, ...] = (*PHONES, *NOTE_LABELS, *CHORD_LABELS, *STROKE_LABELS)
+"""What `Facts.units` is made of: phones and notes. They teach the encoder; nothing is asked of them."""
+
+TIMED_LABELS: dict[str, tuple[str, ...]] = {
+    "note": NOTE_LABELS,
+    "chord": CHORD_LABELS,
+    "stroke": STROKE_LABELS,
     "beat": ("beat",),
     "bar": ("bar",),
     "event": SOUND_EVENTS,
 }
 """Group -> what `Facts.timeline` is made of."""
 
-TOGETHER = frozenset({"sound_event", "instrument", "word", "drums", "background"})
+MULTI_LABEL_GROUPS = frozenset({"sound_event", "instrument", "word", "drums", "background"})
 """Groups of which several labels, or none, can be true of a clip; of the others it is exactly one, or two speakers'."""

@@ -1,25 +1,72 @@
-"""Composes short pieces whose facts are known: instruments, tempo, direction, mode, metre, drums."""
+"""Composes short pieces whose facts are known: instruments, tempo, direction, mode, metre, drums.
 
+`data/instruments.json` holds General MIDI programs by instrument class and pool. A class is what a listener would call
+all of its programs; it has an unseen program only where that is so.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.drums import KITS, drum_notes
 from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
-from lalm_agent.training.synth.instruments import CHORDAL, INSTRUMENTS, NEVER_MET_INSTRUMENTS, playable, programs
-from lalm_agent.training.synth.levels import SPECS, Level, Spec
-from lalm_agent.training.synth.records import Facts, MusicFacts, Span
-from lalm_agent.training.synth.units import chord_name, note_spans, note_units
+from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.records import Facts, Level, MusicFacts, Pool, Span
+from lalm_agent.training.synth.tables import read_table
 
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """Programs count from 0 (General MIDI level 1); from 1000 they are those of bank 8, from 2000 of bank 16.
+
+    `low`..`high`: a natural range in MIDI keys. A held-out class has `train` programs only, for every pool.
+    """
+
+    train: tuple[int, ...]
+    dev: tuple[int, ...]
+    test: tuple[int, ...]
+    low: int
+    high: int
+    family: str
+
+    def programs(self, pool: Pool) -> tuple[int, ...]:
+        """The programs of a pool."""
+        return {Pool.TRAIN: self.train, Pool.DEV: self.dev, Pool.TEST: self.test}[pool]
+
+
+@dataclass(frozen=True, slots=True)
+class _InstrumentTable:
+    """chordal: classes that play chords; drum_kits: pool -> programs of the drum bank."""
+
+    classes: dict[str, Instrument]
+    held_out: dict[str, Instrument]
+    chordal: tuple[str, ...]
+    confusable: tuple[tuple[str, ...], ...]
+    drum_kits: dict[Pool, tuple[int, ...]]
+
+
+_TABLE: _InstrumentTable = read_table("instruments", _InstrumentTable)
+INSTRUMENTS, HELD_OUT_INSTRUMENTS = _TABLE.classes, _TABLE.held_out
+"""Class -> its programs; instruments that no training clip plays and no training question names."""
+CONFUSABLE_INSTRUMENTS, DRUM_KITS = _TABLE.confusable, _TABLE.drum_kits
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 4), (0, 3, 0, 4))
-TEXTURES = ("melody", "chords", "bass line", "drum loop")
 ARTICLES = {"rising": "a rising", "falling": "a falling", "up and down": "an up and down"}
 LEAD, CHORDS, BASS = 0, 1, 2
 WET_SHARE = 0.25
 PULSE_S = 0.08
+KICK, SNARE, RIM, CLAP, HAT, OPEN_HAT, RIDE, TOM, CRASH, SHAKER = 36, 38, 37, 39, 42, 46, 51, 45, 49, 70
+STROKE_S = 0.1
+_LOW, _HIGH = 21, 108
+NOTE_LABELS: tuple[str, ...] = tuple(f"note {key}" for key in range(_LOW, _HIGH + 1))
+CHORD_LABELS: tuple[str, ...] = tuple(
+    f"{mode} chord {root}" for mode in ("major", "minor", "other") for root in range(12)
+)
+STROKE_LABELS = ("kick", "snare", "cymbal")
+_THIRDS = {3: "minor", 4: "major"}
+_KICKS, _SNARES = {36}, {37, 38, 39}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +78,7 @@ class _Frame:
     per_bar: int
     key: int
     scale: tuple[int, ...]
-    spec: Spec
+    spec: LevelSpec
 
     @property
     def beat_s(self) -> float:
@@ -41,7 +88,7 @@ class _Frame:
 def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tuple[Wave, Facts]:
     """A piece (n,) float64 with peak near 1, and its facts; with `leads`, a melody of one of these instruments."""
     spec, rng = SPECS[difficulty], dial.rng
-    texture = "melody" if leads else TEXTURES[int(rng.choice(len(TEXTURES), p=spec.textures))]
+    texture = "melody" if leads else weighted(rng, spec.textures)
     tempo = dial.pick(list(spec.tempi))
     mode = "major" if rng.random() < 0.5 else "minor"
     per_bar = 3 if rng.random() < 0.5 else 4
@@ -52,8 +99,8 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
     names, notes, direction, harmony = _voices(dial, texture, frame, leads)
     if drums:
         notes += drum_notes(rng, frame.beat_s, frame.beats, frame.per_bar)
-    chosen = {channel: dial.pick(programs(name, dial.pool)) for channel, name in names.items()}
-    chosen[DRUM_CHANNEL] = dial.pick(KITS[dial.pool])
+    chosen = {channel: dial.pick(_programs(name, dial.pool)) for channel, name in names.items()}
+    chosen[DRUM_CHANNEL] = dial.pick(DRUM_KITS[dial.pool])
     # The reverb takes two thirds of the rendering time, so only some rooms have one.
     wet = dial.between(0.2, 0.8) if rng.random() < WET_SHARE else 0.0
     room = Room(dial.between(0.1, 0.8), dial.between(0, 0.6), wet)
@@ -90,11 +137,11 @@ def _voices(
     direction, rng, spec, harmony = None, dial.rng, frame.spec, tuple[Span, ...]()
     chords = dial.pick(PROGRESSIONS)
     if texture == "melody":
-        names[LEAD] = dial.pick(leads or playable(tuple(name for name in INSTRUMENTS if name != "bass"), dial.pool))
+        names[LEAD] = dial.pick(leads or _playable(dial, INSTRUMENTS, "bass"))
         direction = dial.pick(("rising", "falling", "up and down"))
         notes += _melody(rng, frame, names[LEAD], direction)
     if texture == "chords" or (texture == "melody" and rng.random() < spec.chords):
-        names[CHORDS] = dial.pick([name for name in playable(CHORDAL, dial.pool) if name != names.get(LEAD)])
+        names[CHORDS] = dial.pick(_playable(dial, _TABLE.chordal, names.get(LEAD)))
         harmony = _harmony(frame, chords)
         notes += _chords(rng, frame, chords, 100 if texture == "chords" else int(rng.integers(*spec.backing)))
     if texture == "bass line" or (texture != "drum loop" and rng.random() < spec.bass):
@@ -103,14 +150,14 @@ def _voices(
     return names, notes, direction, harmony
 
 
-def _in_range(name: str, key: int) -> int:
-    """The pitch moved by octaves into the instrument's range."""
-    instrument = INSTRUMENTS[name]
-    while key < instrument.low:
-        key += 12
-    while key > instrument.high:
-        key -= 12
-    return key
+def _programs(name: str, pool: Pool) -> tuple[int, ...]:
+    """The programs of a class that a pool may use."""
+    return HELD_OUT_INSTRUMENTS[name].train if name in HELD_OUT_INSTRUMENTS else INSTRUMENTS[name].programs(pool)
+
+
+def _playable(dial: Dial, names: Iterable[str], but: str | None) -> list[str]:
+    """Those of the classes that have a program for the dial's pool, without one of them."""
+    return [name for name in names if _programs(name, dial.pool) and name != but]
 
 
 def _contour(rng: np.random.Generator, count: int, direction: str, steady: float) -> list[int]:
@@ -140,7 +187,7 @@ def _melody(rng: np.random.Generator, frame: _Frame, name: str, direction: str) 
     steps = _contour(rng, len(rhythm), direction, frame.spec.steady)
     base = min(steps)
     octaves = [12 * (step // 7) + frame.scale[step % 7] for step in (s - base for s in steps)]
-    instrument = (INSTRUMENTS | NEVER_MET_INSTRUMENTS)[name]
+    instrument = (INSTRUMENTS | HELD_OUT_INSTRUMENTS)[name]
     span = max(octaves)
     spare = max(0, instrument.high - instrument.low - span)
     bottom = instrument.low + int(rng.integers(spare + 1))
@@ -179,23 +226,25 @@ def _triad(frame: _Frame, chords: tuple[int, ...], beat: int) -> list[int]:
 
 def _harmony(frame: _Frame, chords: tuple[int, ...]) -> tuple[Span, ...]:
     """When which chord sounds: one in a bar."""
-    return tuple(
-        Span(
-            chord_name(_triad(frame, chords, beat)),
-            beat * frame.beat_s,
-            min(frame.beats, beat + frame.per_bar) * frame.beat_s,
-        )
-        for beat in range(0, frame.beats, frame.per_bar)
-    )
+    spans = []
+    for beat in range(0, frame.beats, frame.per_bar):
+        end = min(frame.beats, beat + frame.per_bar)
+        spans.append(Span(chord_name(_triad(frame, chords, beat)), beat * frame.beat_s, end * frame.beat_s))
+    return tuple(spans)
 
 
 def _bass(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...]) -> list[Note]:
-    walking = rng.random() < 0.5
+    """A root on every beat, or the steps of a walk, moved by octaves into the range of a bass."""
+    walking, low, high = rng.random() < 0.5, INSTRUMENTS["bass"].low, INSTRUMENTS["bass"].high
     notes = []
     for beat in range(frame.beats):
         degree = chords[beat // frame.per_bar % len(chords)]
         step = degree + (beat % frame.per_bar * 2 if walking else 0)
-        key = _in_range("bass", 24 + frame.key + 12 * (step // 7) + frame.scale[step % 7])
+        key = 24 + frame.key + 12 * (step // 7) + frame.scale[step % 7]
+        while key < low:
+            key += 12
+        while key > high:
+            key -= 12
         notes.append(Note(beat * frame.beat_s, frame.beat_s * 0.85, BASS, key, int(rng.integers(80, 110))))
     return notes
 
@@ -214,18 +263,63 @@ def _facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
     tags += ["drums"] if detail.drums else []
     tags += [tag for tag in (detail.direction, detail.mode) if tag]
     tags += [f"{detail.metre} beats"] if detail.metre else []
-    known = [
-        "modality",
-        "instrument",
-        "texture",
-        "tempo",
-        "drums",
-        "sound_event",
-        "gender",
-        "language",
-        "word",
-        "speakers",
-    ]
-    for group, fact in (("direction", detail.direction), ("mode", detail.mode), ("metre", detail.metre)):
-        known += [group] if fact else []
+    known = "modality instrument texture tempo drums sound_event gender language word speakers".split()
+    known += [group for group in ("direction", "mode", "metre") if getattr(detail, group)]
     return Facts(AudioType.MUSIC, _caption(detail), None, (), tuple(tags), tuple(known), detail, units)
+
+
+def drum_notes(rng: np.random.Generator, beat_s: float, beats: int, per_bar: int) -> list[Note]:
+    """A pattern with its accent on the first beat of every bar; the rest of the kit is drawn."""
+    back = int(rng.choice([SNARE, RIM, CLAP]))
+    cymbal = int(rng.choice([HAT, HAT, RIDE, OPEN_HAT, SHAKER]))
+    eighths, kick_all, toms = rng.random() < 0.5, rng.random() < 0.25, rng.random() < 0.3
+    notes: list[Note] = []
+
+    def hit(at_s: float, key: int, velocity: int) -> None:
+        notes.append(Note(at_s, STROKE_S, DRUM_CHANNEL, key, velocity))
+
+    for beat in range(beats):
+        at, place = beat * beat_s, beat % per_bar
+        if place == 0 or kick_all:
+            hit(at, KICK, 118 if place == 0 else 90)
+        if (per_bar == 3 and place > 0) or (per_bar == 4 and place % 2 == 1):
+            hit(at, back, int(rng.integers(80, 110)))
+        hit(at, cymbal, int(rng.integers(60, 95)))
+        if eighths:
+            hit(at + beat_s / 2, cymbal, int(rng.integers(45, 75)))
+        if toms and place == per_bar - 1:
+            hit(at + beat_s / 2, TOM, int(rng.integers(70, 100)))
+    if rng.random() < 0.3:
+        hit(0.0, CRASH, 95)
+    return notes
+
+
+def note_units(notes: Sequence[Note], voices: Sequence[int]) -> tuple[str, ...]:
+    """What the first of these channels plays that plays at all, in order; drum strokes where none does.
+
+    Notes of one onset are a chord, named by its lowest note and the third above it.
+    """
+    playing = next((channel for channel in voices if any(note.channel == channel for note in notes)), DRUM_CHANNEL)
+    onsets: dict[float, list[int]] = {}
+    for note in sorted(notes, key=lambda note: note.start_s):
+        if note.channel == playing:
+            onsets.setdefault(round(note.start_s, 3), []).append(note.key)
+    return tuple(_unit(playing, sorted(keys)) for keys in onsets.values())
+
+
+def note_spans(notes: Sequence[Note]) -> tuple[Span, ...]:
+    """When each note of each channel sounds, drum strokes included."""
+    return tuple(Span(_unit(note.channel, [note.key]), note.start_s, note.start_s + note.length_s) for note in notes)
+
+
+def chord_name(keys: Sequence[int]) -> str:
+    """What a chord of these keys, lowest first, is called in `CHORD_LABELS`."""
+    return f"{_THIRDS.get(keys[1] - keys[0], 'other')} chord {keys[0] % 12}"
+
+
+def _unit(channel: int, keys: Sequence[int]) -> str:
+    """The label of keys that are struck together, lowest first."""
+    if channel == DRUM_CHANNEL:
+        strokes = {"kick" if key in _KICKS else "snare" if key in _SNARES else "cymbal" for key in keys}
+        return next(name for name in STROKE_LABELS if name in strokes)
+    return chord_name(keys) if len(keys) > 1 else f"note {min(max(keys[0], _LOW), _HIGH)}"

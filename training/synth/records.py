@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.levels import Level
-from lalm_agent.training.synth.pools import Pool
 
 SAMPLE_RATE = 16_000
 
@@ -16,11 +14,30 @@ Samples = NDArray[np.float32]
 
 
 class Split(StrEnum):
-    """Which draw of clips. No two splits share a clip; what their unseen clips are made of, see `pools.Pool`."""
+    """Which draw of clips. No two splits share a clip; what their unseen clips are made of, see `Pool`."""
 
     TRAIN = "train"
     DEV = "dev"
     TEST = "test"
+
+
+class Pool(StrEnum):
+    """Where a clip's voices, programs, sentences, noise, parameters and wordings come from.
+
+    A seen clip of any split is made from `TRAIN`; an unseen one of dev or test from the pool of that name.
+    """
+
+    TRAIN = "train"
+    DEV = "dev"
+    TEST = "test"
+
+
+class Level(StrEnum):
+    """How hard a clip and its questions are by construction."""
+
+    EASY = "easy"
+    MEDIUM = "medium"
+    HARD = "hard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class SpeechFacts:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that sounds from `start_s` to `end_s`, in seconds of the clip; label: one of `labels.MOMENTS`."""
+    """Something that sounds from `start_s` to `end_s`, in seconds of the clip; label: one of `labels.TIMED_LABELS`."""
 
     label: str
     start_s: float
@@ -92,9 +109,9 @@ class Facts:
 
     caption: what a caption tool should say. transcript: the English words spoken, lower case, else None.
     sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty (a CTC target).
-    units: the phones or notes in order, as `units` writes them; empty where there are none (a CTC target, too).
+    units: the phones or notes in order, empty where there are none (a CTC target, too).
     tags: labels that are true; known: groups of `LABEL_GROUPS` whose labels not in `tags` are false.
-    timeline: what sounds when; timed: groups of `MOMENTS` of which nothing sounds outside of it.
+    timeline: what sounds when; timed: groups of `TIMED_LABELS` of which nothing sounds outside of it.
     """
 
     modality: AudioType
@@ -135,8 +152,7 @@ class Clip:
 class SynthQuestion:
     """A question about a clip. `choices` is empty for an open question; `answer` is None iff not answerable.
 
-    level: that of the clip. family: the construction that made the question unanswerable (`families.py`), None for an
-    answerable one.
+    level: that of the clip. family: of `unanswerable.FAMILIES`, None for an answerable question.
     """
 
     text: str

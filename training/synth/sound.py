@@ -1,17 +1,34 @@
 """Composes clips of sounds: one, several in order, counted, over a background, growing or fading, near or far."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, high, length, level, low, pause
-from lalm_agent.training.synth.levels import SPECS, Level, Spec
-from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, SoundFacts, Span
-from lalm_agent.training.synth.sound_animals import ANIMAL_EVENTS
-from lalm_agent.training.synth.sound_events import EVENTS, UNCOUNTED
-from lalm_agent.training.synth.sound_textures import TEXTURES
+from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SoundFacts, Span
+from lalm_agent.training.synth.sound_sources import ANIMAL_EVENTS, EVENTS, TEXTURES
+from lalm_agent.training.synth.tables import read_table
 
+
+@dataclass(frozen=True, slots=True)
+class SoundTable:
+    """animals: label -> animal; sources, places: name -> labels; confusable: labels that are easily mistaken.
+
+    uncounted: events that are several strokes by themselves: nobody could say how many there were.
+    """
+
+    animals: dict[str, str]
+    sources: dict[str, tuple[str, ...]]
+    places: dict[str, tuple[str, ...]]
+    confusable: tuple[tuple[str, ...], ...]
+    uncounted: tuple[str, ...]
+
+
+SOUND_TABLE: SoundTable = read_table("sounds", SoundTable)
 TIMES_WORD = ("no times", "once", "twice", "three times", "four times", "five times", "six times", "seven times")
 TEXTURE_TAIL_S = 0.1
 MAX_RUN_S = 6.5
@@ -19,8 +36,7 @@ MAX_PART_S = 2.4
 ANIMAL_SHARE = 0.6
 """Of the clips of one event: animals are asked about most."""
 
-PLANS = ("texture", "event", "repeat", "order2", "order3", "over", "trend", "distance")
-COUNTED = tuple(label for label in EVENTS if label not in UNCOUNTED)
+COUNTED = tuple(label for label in EVENTS if label not in SOUND_TABLE.uncounted)
 TREND_EVENTS = ("dog barking", "door knocking", "bell ringing", "electronic beep", "hand clap", "car horn")
 
 
@@ -46,15 +62,9 @@ _Scene = tuple[Wave, SoundFacts, tuple[Span, ...]]
 def make_sound(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """A clip of sounds (n,) float64 with peak near 1, and its facts."""
     spec = SPECS[difficulty]
-    plan = PLANS[int(dial.rng.choice(len(PLANS), p=spec.plans))]
-    if plan in ("order2", "order3"):
-        samples, detail, timeline = _in_order(dial, spec, 2 if plan == "order2" else 3)
-    elif plan == "over":
-        samples, detail, timeline = _over(dial, spec)
-    elif plan == "trend":
-        samples, detail, timeline = _trending(dial, spec)
-    elif plan == "distance":
-        samples, detail, timeline = _placed(dial, spec)
+    plan = weighted(dial.rng, spec.plans)
+    if plan in _SCENES:
+        samples, detail, timeline = _SCENES[plan](dial, spec)
     elif plan == "texture":
         label = dial.pick(tuple(TEXTURES))
         samples, detail, timeline = _alone(label, _texture(dial, label, length(dial.rng.uniform(1.2, 6))))
@@ -85,7 +95,7 @@ def faded(wave: Wave) -> Wave:
     return wave
 
 
-def _run(dial: Dial, spec: Spec, label: str, times: int) -> _Stretch:
+def _run(dial: Dial, spec: LevelSpec, label: str, times: int) -> _Stretch:
     """Up to `times` strokes in a row, fewer if they would not fit.
 
     Half of the runs repeat one stroke, half draw each anew; gaps are even or ragged, and strokes differ in level.
@@ -105,10 +115,10 @@ def _run(dial: Dial, spec: Spec, label: str, times: int) -> _Stretch:
         parts += [stroke * dial.rng.uniform(0.5, 1.0), rest]
         strokes.append((total, total + len(stroke)))
         total += len(stroke) + len(rest)
-    return _Stretch(np.concatenate(parts[:-1]), 0 if label in UNCOUNTED else len(strokes), tuple(strokes))
+    return _Stretch(np.concatenate(parts[:-1]), 0 if label in SOUND_TABLE.uncounted else len(strokes), tuple(strokes))
 
 
-def _part(dial: Dial, spec: Spec, label: str) -> _Stretch:
+def _part(dial: Dial, spec: LevelSpec, label: str) -> _Stretch:
     """A short stretch of one sound, for clips with several."""
     if label in TEXTURES:
         return _texture(dial, label, length(dial.rng.uniform(0.8, 2.2)))
@@ -119,7 +129,8 @@ def _part(dial: Dial, spec: Spec, label: str) -> _Stretch:
     return sound
 
 
-def _in_order(dial: Dial, spec: Spec, parts: int) -> _Scene:
+def _in_order(parts: int, dial: Dial, spec: LevelSpec) -> _Scene:
+    """Several sounds one after another."""
     names = (*EVENTS, *TEXTURES)
     waves: list[Wave] = []
     runs: list[tuple[str, int]] = []
@@ -132,7 +143,7 @@ def _in_order(dial: Dial, spec: Spec, parts: int) -> _Scene:
     return np.concatenate(waves[:-1]), SoundFacts(tuple(runs)), tuple(spans)
 
 
-def _over(dial: Dial, spec: Spec) -> _Scene:
+def _over(dial: Dial, spec: LevelSpec) -> _Scene:
     """One event or two over a continuous sound that lasts the whole clip."""
     runs: list[tuple[str, int]] = []
     spans: list[Span] = []
@@ -152,7 +163,7 @@ def _over(dial: Dial, spec: Spec) -> _Scene:
     return level(both, 1.0), SoundFacts(tuple(runs), background=label), (*spans, *back.spans(label))
 
 
-def _trending(dial: Dial, spec: Spec) -> _Scene:
+def _trending(dial: Dial, spec: LevelSpec) -> _Scene:
     """A sound that grows or fades, or does neither."""
     if dial.chance(0.7):
         label = dial.pick(tuple(TEXTURES))
@@ -168,7 +179,7 @@ def _trending(dial: Dial, spec: Spec) -> _Scene:
     return wave, SoundFacts(((label, sound.times),), trend=trend), sound.spans(label)
 
 
-def _placed(dial: Dial, spec: Spec) -> _Scene:
+def _placed(dial: Dial, spec: LevelSpec) -> _Scene:
     """A sound close by (dry, full band) or far away (dull, echoing, soft)."""
     label = dial.pick((*EVENTS, *TEXTURES))
     sound = _part(dial, spec, label)
@@ -182,6 +193,16 @@ def _placed(dial: Dial, spec: Spec) -> _Scene:
     return wave, SoundFacts(((label, sound.times),), distance=distance), sound.spans(label)
 
 
+_SCENES: dict[str, Callable[[Dial, LevelSpec], _Scene]] = {
+    "order2": partial(_in_order, 2),
+    "order3": partial(_in_order, 3),
+    "over": _over,
+    "trend": _trending,
+    "distance": _placed,
+}
+"""Plan of a scene -> its maker; the other plans are of one sound alone."""
+
+
 def _convolved(wave: Wave, kernel: Wave) -> Wave:
     from scipy.signal import oaconvolve
 
@@ -189,13 +210,9 @@ def _convolved(wave: Wave, kernel: Wave) -> Wave:
     return level(wave, 0.35) + level(wet[: len(wave)], 0.7)
 
 
-def _phrase(label: str, times: int) -> str:
-    return f"{label} {TIMES_WORD[times]}" if times > 1 else label
-
-
 def sound_facts(detail: SoundFacts) -> Facts:
     """Caption, sequence, tags and known groups of a clip of sounds."""
-    caption = " then ".join(_phrase(label, times) for label, times in detail.runs)
+    caption = " then ".join(f"{label} {TIMES_WORD[times]}" if times > 1 else label for label, times in detail.runs)
     if detail.background:
         caption += f" over {detail.background}"
     if detail.trend and detail.trend != "steady":

@@ -1,117 +1,101 @@
-"""English words: the closed vocabulary that is asked about, other words that are only spoken, nouns of questions."""
+"""What is said: the closed English vocabulary, other words, sentences in twelve languages. All written by us.
 
-from lalm_agent.training.synth.pools import Pool, share
+Every pool has words and sentences of its own, so that no sentence of one pool can be of another.
+"""
 
-WORD_GROUPS: dict[str, tuple[str, ...]] = {
-    "animals": ("tiger", "rabbit", "monkey", "eagle"),
-    "food": ("butter", "coffee", "tomato", "pepper"),
-    "places": ("kitchen", "school", "garden", "hotel"),
-    "people": ("teacher", "doctor", "brother", "queen"),
-    "things": ("hammer", "candle", "jacket", "bottle"),
-    "nature": ("river", "mountain", "flower", "island"),
-}
-"""What a closed word belongs to; a clip whose words all belong to one thing can be asked for its topic."""
+from dataclasses import dataclass
+from typing import TypeVar
 
-CLOSED_WORDS: tuple[str, ...] = tuple(sorted(word for group in WORD_GROUPS.values() for word in group))
+from lalm_agent.training.synth.dsp import Dial
+from lalm_agent.training.synth.records import Pool
+from lalm_agent.training.synth.tables import draw, read_table
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class English:
+    """The table `english.json`.
+
+    closed_groups: topic -> words of the closed vocabulary; confusable: closed words that sound alike. held_out: words
+    that no training clip speaks. other: scattered in no order. nouns, verbs: of questions that no clip answers.
+    subjects: what sentences are about -> patterns, the last of each is test's, the one before it dev's.
+    """
+
+    closed_groups: dict[str, tuple[str, ...]]
+    confusable: tuple[tuple[str, ...], ...]
+    held_out: tuple[str, ...]
+    other: tuple[str, ...]
+    nouns: tuple[str, ...]
+    verbs: tuple[str, ...]
+    subjects: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """`voices`: of espeak-ng; `family`: languages of one are easily mistaken; `parts`: lists in the `order` spoken."""
+
+    family: str
+    voices: tuple[str, ...]
+    parts: dict[str, tuple[str, ...]]
+    order: tuple[str, ...] = ("who", "does", "where", "when")
+    joiner: str = " "
+
+
+@dataclass(frozen=True, slots=True)
+class _SpeechTable:
+    voices: dict[str, dict[Pool, tuple[str, ...]]]
+    languages: dict[str, Language]
+    held_out_languages: dict[str, Language]
+
+
+ENGLISH: English = read_table("english", English)
+CLOSED_WORDS: tuple[str, ...] = tuple(sorted(word for group in ENGLISH.closed_groups.values() for word in group))
 """The words that a clip of kind "words" is made of. Few: a small model must hear each of them often."""
+_SPEECH: _SpeechTable = read_table("speech", _SpeechTable)
+VOICES, LANGUAGES, HELD_OUT_LANGUAGES = _SPEECH.voices, _SPEECH.languages, _SPEECH.held_out_languages
+"""Gender -> pool -> espeak-ng variants; languages; those that no training clip speaks and no training question names.
 
-CONFUSABLE: tuple[tuple[str, ...], ...] = (
-    ("butter", "brother", "pepper", "doctor"),
-    ("hammer", "flower", "river", "tiger"),
-    ("teacher", "river", "eagle", "tiger"),
-    ("rabbit", "jacket", "island"),
-    ("garden", "mountain", "kitchen", "candle"),
-    ("hotel", "school", "candle", "bottle"),
-    ("coffee", "monkey", "tomato"),
-    ("queen", "kitchen", "eagle"),
-)
-"""Words that sound somewhat alike: the wrong answers of hard questions."""
-
-NEVER_MET_WORDS: tuple[str, ...] = ("jungle", "pencil", "shadow", "lemon", "planet", "giant")
-"""Words that no training clip speaks and no training question offers."""
-
-OTHER_WORDS: tuple[str, ...] = tuple(
-    (
-        "able about above accept across action actual again against agree ahead allow almost alone along already also "
-        "always among amount anger angle another answer anyone appear area argue around arrive article artist attack "
-        "attempt author average avoid balance barely battle beauty become before begin behind believe belong below "
-        "beside better between beyond billion bitter blanket blind border borrow bottom bought brave breath brief "
-        "bright broken budget build burden busy cabin call cancel capital careful carry cattle caught cause center "
-        "certain chance change charge cheap choice citizen claim clean clever climb clothes cloud collect colour "
-        "column comfort common compare complain concern confirm connect consider contain control copper correct "
-        "cotton country courage cover create credit crime crowd culture curious current danger daughter debate decade "
-        "decide deep degree deliver demand depend describe desert design detail develop differ dinner direct discover "
-        "distant divide double doubt dream drive during eager early earth easy economy edge effort either election "
-        "empty energy engine enjoy enough enter entire equal escape even evening event every exact example except "
-        "excite expect explain extra faith familiar famous farther favour fellow fence festival fifteen fight figure "
-        "final finish follow foreign forget formal forward fourth freedom frequent friend frozen further future "
-        "gather gentle glory golden government grateful gravity ground growth guard guess habit happen harbour hardly "
-        "harvest heavy height hidden history honest hope huge human hundred hurry idea ignore image improve inside "
-        "instead invite iron issue journey judge justice keep kingdom knife knowledge labour language large later "
-        "laugh leader learn leave legal length lesson level library limit listen little local lonely loose machine "
-        "magic manner market master matter measure medicine member memory message metal middle million minute mirror "
-        "mistake modern moment morning motion movement multiply muscle narrow nation nature nearly neither nephew "
-        "network never nobody noise normal notice novel object observe obvious ocean offer often open operate opinion "
-        "oppose order organ other outside oxygen package pain palace parent partner passage patient pattern peace "
-        "perfect perhaps period permit person physical pioneer plastic plenty policy popular position possible powder "
-        "power practice prepare present pretty prevent price prison private problem produce promise proper protect "
-        "provide public purple purpose quality quarter question quickly quiet railway random rather ready reason "
-        "recent record reduce refuse region relate remain remember remove repeat reply report require rescue respect "
-        "result return reward rhythm rough royal rubber safety salary sample scatter science season second secret "
-        "section select senior sentence separate serious service seven several shelter shoulder signal silence simple "
-        "single sixteen slave smooth social society soldier solid solve source special spirit spread square stable "
-        "standard station steady stomach storage strange stream strength stretch struggle student sudden suffer "
-        "suggest supply support surface surprise surround survive sweet switch symbol system talent target temple "
-        "tender terrible theory thirteen thousand thread through tired together tongue total toward tradition traffic "
-        "travel treasure triangle trouble truly twelve twenty ugly under universe until useful usual valuable various "
-        "vessel victory village violent visible visit voice volume voyage wander warning weapon weather weight "
-        "welcome western whether whisper whole willing wisdom within without wonder wooden worry worth wound write "
-        "wrong young zero"
-    ).split()
-)
-"""Words of the word salad, shared out among the pools."""
+Left out of the voices: robots and whispers, and "Reed", "caleb" and "zac", which never repeat themselves or are no
+adults."""
+_UNSEEN_ITEMS = {"who": 2, "does": 3, "where": 1, "when": 1}
+"""Part of a sentence -> how many items at the end of its list dev keeps to itself, and test."""
 
 
-def salad_words(pool: Pool) -> tuple[str, ...]:
-    """The words that a pool may scatter."""
-    return share(OTHER_WORDS, pool)
+def share(items: tuple[T, ...], pool: Pool) -> tuple[T, ...]:
+    """A pool's part of a list that has no parts of its own: of every ten items eight, the ninth, or the tenth."""
+    owners = (*[Pool.TRAIN] * 8, Pool.DEV, Pool.TEST)
+    return tuple(item for at, item in enumerate(items) if owners[at % 10] is pool)
 
 
-NOUNS: tuple[str, ...] = tuple(
-    (
-        "anger angle answer artist author balance beauty billion blanket border budget burden cabin cable canal "
-        "carpet cattle ceiling cellar chain chapel chart cheese chimney cloth coach coin collar column copper "
-        "corridor costume cottage cotton council couple cousin cradle crew crime crown culture curtain cushion danger "
-        "daughter debate decade desert desk detail diary dinner district dozen drawer dress dust editor elbow empire "
-        "engine envelope evening example factory farmer fence festival fiction flag flavour flour fortune fountain "
-        "freedom frame fruit furniture gallery garage garment gate ghost glove government grain grandson guard guest "
-        "habit handle harbour harvest helmet history hole honour hospital household income insect invention iron "
-        "jewel journal journey judge juice kettle knife label lamp landlord lawyer leather liquid luggage machine "
-        "magazine magnet market marriage medal meadow merchant metal mineral mirror mission museum napkin needle "
-        "neighbour nephew nest newspaper ocean office onion opinion orchard oven owner package paint palace parcel "
-        "passenger pension perfume pillow pipe plate poem poison pond portrait pottery powder prison prize profit "
-        "pump puzzle railway receipt recipe ribbon roof rope route saddle salary sandal satellite scarf scholar "
-        "sculpture secret senator servant shelf shield signature skirt soap soldier spoon stamp statue stomach stove "
-        "strategy suitcase surgeon sword symbol tailor tax temple tent theory thread throne towel tower treaty "
-        "trumpet tunnel umbrella uniform vase vehicle verse village violin visitor wallet wardrobe warehouse weapon "
-        "wedding wheel witness wool workshop yacht"
-    ).split()
-)
-"""Things to ask about that no clip can tell anything of."""
+def parts(name: str, pool: Pool) -> dict[str, tuple[str, ...]]:
+    """The lists of a language as far as they belong to a pool; of a held-out language, all of them."""
+    if name in HELD_OUT_LANGUAGES:
+        return HELD_OUT_LANGUAGES[name].parts
+    places = {Pool.TRAIN: (None, -2), Pool.DEV: (-2, -1), Pool.TEST: (-1, None)}[pool]
 
-VERBS: tuple[str, ...] = tuple(
-    (
-        "arrive bend break burn collapse crack disappear dissolve explode fade fall float freeze glow grow leak melt "
-        "move open rust shine shrink sink spin split stick swell tear tilt vanish"
-    ).split()
-)
+    def cut(part: str) -> slice:
+        return slice(*(None if place is None else place * _UNSEEN_ITEMS[part] for place in places))
+
+    return {part: items[cut(part)] for part, items in LANGUAGES[name].parts.items()}
 
 
-def unheard_nouns(pool: Pool) -> tuple[str, ...]:
-    """The nouns of a pool's unanswerable questions."""
-    return share(NOUNS, pool)
+def sentence(dial: Dial, name: str) -> str:
+    """A sentence of a language from the dial's pool, shorter by place or time now and then."""
+    language = (LANGUAGES | HELD_OUT_LANGUAGES)[name]
+    chosen = {part: dial.pick(items) for part, items in parts(name, dial.pool).items()}
+    left_out = {part for part in ("where", "when") if dial.chance(0.3)}
+    return language.joiner.join(chosen[part] for part in language.order if part not in left_out)
 
 
-def alike(word: str) -> tuple[str, ...]:
-    """The closed words that sound somewhat like one of them."""
-    return tuple(dict.fromkeys(other for group in CONFUSABLE if word in group for other in group if other != word))
+def patterns(subject: str, pool: Pool) -> tuple[str, ...]:
+    """The patterns of English sentences about a subject that belong to a pool."""
+    own = ENGLISH.subjects[subject]
+    return {Pool.TRAIN: own[:-2], Pool.DEV: own[-2:-1], Pool.TEST: own[-1:]}[pool]
+
+
+def english_sentence(dial: Dial) -> str:
+    """A sentence of the dial's pool; lower case, no punctuation."""
+    if dial.chance(0.4):
+        return sentence(dial, "English")
+    return draw(dial.pick(patterns(dial.pick(tuple(ENGLISH.subjects)), dial.pool)), dial.rng)

@@ -6,13 +6,11 @@ import torch
 
 from lalm_agent import prompts
 from lalm_agent.records import AudioType
-from lalm_agent.training.mini.network import Normaliser, build_model
+from lalm_agent.training.mini.data import ClipKind, StoredClip
+from lalm_agent.training.mini.model import MelNormaliser, build_model
 from lalm_agent.training.mini.recipe import Shape
-from lalm_agent.training.mini.store import Heard, Kind
 from lalm_agent.training.mini.tokenizer import train_tokenizer
-from lalm_agent.training.synth.levels import Level
-from lalm_agent.training.synth.pools import Pool
-from lalm_agent.training.synth.records import Clip, Facts, SoundFacts, SpeechFacts, Split
+from lalm_agent.training.synth.records import Clip, Facts, Level, Pool, SoundFacts, SpeechFacts, Split
 
 TINY = Shape(
     mel_bins=16,
@@ -58,16 +56,25 @@ def sentence() -> Facts:
 
 
 @pytest.fixture(scope="session")
-def heard():
+def stored():
     """One clip of each sort that the targets tell apart."""
     silence = Facts(AudioType.SOUND, "silence", None, (), (), ("sound_event",), SoundFacts(()))
     return [
-        Heard(clip_of(dog()), 40, Kind.CLEAR),
-        Heard(clip_of(words(), 1), 60, Kind.CLEAR),
-        Heard(clip_of(sentence(), 2), 60, Kind.CLEAR),
-        Heard(clip_of(dog(), 3, -50.0), 40, Kind.DROWNED),
-        Heard(clip_of(silence, 4), 40, Kind.SILENCE),
+        StoredClip(clip_of(dog()), 40, ClipKind.CLEAR),
+        StoredClip(clip_of(words(), 1), 60, ClipKind.CLEAR),
+        StoredClip(clip_of(sentence(), 2), 60, ClipKind.CLEAR),
+        StoredClip(clip_of(dog(), 3, -50.0), 40, ClipKind.DROWNED),
+        StoredClip(clip_of(silence, 4), 40, ClipKind.SILENCE),
     ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small operations: a second thread waits, spinning, for a core that another process has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +92,7 @@ def tiny(tokenizer):
 @pytest.fixture
 def normaliser():
     rng = torch.Generator().manual_seed(1)
-    return Normaliser(torch.randn(TINY.mel_bins, generator=rng), torch.rand(TINY.mel_bins, generator=rng) + 0.5)
+    return MelNormaliser(torch.randn(TINY.mel_bins, generator=rng), torch.rand(TINY.mel_bins, generator=rng) + 0.5)
 
 
 @pytest.fixture(scope="session")

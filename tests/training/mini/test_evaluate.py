@@ -1,4 +1,4 @@
-"""The evaluation: its exam, its marks and its numbers."""
+"""The evaluation: its questions, its grades and its numbers."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,8 @@ from lalm_agent import prompts
 from lalm_agent.eval.metrics.intervals import wilson
 from lalm_agent.records import Method
 from lalm_agent.training.mini import evaluate
-from lalm_agent.training.mini.asking import replies_to
-from lalm_agent.training.mini.exam import Asked, make_exam
-from lalm_agent.training.mini.score import Tally, table
-from lalm_agent.training.synth.levels import Level
-from lalm_agent.training.synth.records import Split, SynthQuestion
+from lalm_agent.training.mini.evaluate import EvaluationQuestion, make_evaluation_questions, replies_to, table
+from lalm_agent.training.synth.records import Level, Split, SynthQuestion
 
 DOG = SynthQuestion("Which?", ("dog barking", "rain"), "dog barking", "sound_class", "", "", Level.EASY)
 LOST = SynthQuestion("Whose?", ("Anna", "Hugo"), None, "unheard", "", "", Level.EASY, False, "unheard")
@@ -31,8 +28,8 @@ class Fixed:
 
 
 @pytest.fixture
-def exam(heard):
-    return [Asked(question, heard[0].clip) for question in (DOG, LOST, OPEN)]
+def questions(stored):
+    return [EvaluationQuestion(question, stored[0].clip) for question in (DOG, LOST, OPEN)]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +40,14 @@ def exam(heard):
         ("cow", [False] * 3, [False] * 3),
     ],
 )
-def test_replies_are_marked_by_the_parser(exam, reply, right, abstained):
-    marked = evaluate.mark(Fixed(reply), exam, Method.IDK)
+def test_replies_are_marked_by_the_parser(questions, reply, right, abstained):
+    marked = evaluate.grade(Fixed(reply), questions, Method.IDK)
     assert [one.right for one in marked] == right
     assert [one.abstained for one in marked] == abstained
 
 
-def test_the_tables_count_each_question_where_it_belongs(exam):
-    marked = evaluate.mark(Fixed("dog barking"), exam, Method.IDK)
+def test_the_tables_count_each_question_where_it_belongs(questions):
+    marked = evaluate.grade(Fixed("dog barking"), questions, Method.IDK)
     accuracy = "\n".join(evaluate.accuracy_lines(marked))
     assert "100.0 % [20.7, 100.0] n 1, chance 50.0" in accuracy
     assert "sound: sound_class" in accuracy
@@ -60,23 +57,23 @@ def test_the_tables_count_each_question_where_it_belongs(exam):
     assert "100.0 % [20.7, 100.0] n 1, chance 50.0" in next(line for line in accuracy.splitlines() if "  easy" in line)
 
 
-def test_idk_is_needless_where_the_baseline_is_right(exam):
-    right, refused = (evaluate.mark(Fixed(reply), exam, Method.IDK) for reply in ("dog barking", "IDK"))
+def test_idk_is_needless_where_the_baseline_is_right(questions):
+    right, refused = (evaluate.grade(Fixed(reply), questions, Method.IDK) for reply in ("dog barking", "IDK"))
     assert "100.0 % [20.7, 100.0] n 1" in evaluate.needless_lines(refused, right)[1]
     assert evaluate.needless_lines(refused, refused) == ["IDK where it was not needed:"]
 
 
-def test_the_agent_is_given_its_own_type_and_content(exam):
+def test_the_agent_is_given_its_own_type_and_content(questions):
     model = Fixed("Sound")
-    replies_to(model, exam, Method.AGENT)
+    replies_to(model, questions, Method.AGENT)
     assert model.asked[:3] == [prompts.type_prompt()] * 3
     assert model.asked[3] == "What is the Sound content?"
     assert model.asked[6].startswith("The Sound content is: Sound Which?")
 
 
-def test_the_agent_is_given_nothing_where_the_type_is_none_of_the_three(exam):
+def test_the_agent_is_given_nothing_where_the_type_is_none_of_the_three(questions):
     model = Fixed("Noise")
-    replies_to(model, exam, Method.AGENT)
+    replies_to(model, questions, Method.AGENT)
     assert model.asked[6] == prompts.answer_prompt(Method.IDK, DOG.text, DOG.choices)
 
 
@@ -88,22 +85,20 @@ def test_wilson_interval_of_a_known_case():
 
 
 def test_a_row_without_trials_is_left_out():
-    full = Tally()
-    full.add(True, 0.25)
-    assert table("t", {"empty": Tally(), "full": full}) == [
+    assert table("t", [("full", True, 0.25)], ("empty", "full")) == [
         "t:",
         f"  {'full':<38} 100.0 % [20.7, 100.0] n 1, chance 25.0",
     ]
 
 
 @pytest.mark.usefixtures("needs_synth")
-def test_an_exam_is_repeatable_and_holds_what_it_says():
-    exam, again = make_exam(Split.DEV, 12, 3), make_exam(Split.DEV, 12, 3)
-    assert [one.question for one in exam] == [one.question for one in again]
-    assert all(np.array_equal(a.clip.samples, b.clip.samples) for a, b in zip(exam, again, strict=True))
-    assert [one.question.answerable for one in exam] == [True] * 12 + [False] * 4
-    assert {one.clip.split for one in exam} == {Split.DEV}
-    assert [one.question for one in make_exam(Split.TEST, 12, 3)] != [one.question for one in exam]
+def test_the_questions_are_repeatable_and_as_many_as_they_say():
+    made, again = make_evaluation_questions(Split.DEV, 12, 3), make_evaluation_questions(Split.DEV, 12, 3)
+    assert [one.question for one in made] == [one.question for one in again]
+    assert all(np.array_equal(a.clip.samples, b.clip.samples) for a, b in zip(made, again, strict=True))
+    assert [one.question.answerable for one in made] == [True] * 12 + [False] * 4
+    assert {one.clip.split for one in made} == {Split.DEV}
+    assert [one.question for one in make_evaluation_questions(Split.TEST, 12, 3)] != [one.question for one in made]
 
 
 def test_a_missing_model_is_one_line(tmp_path, capsys):

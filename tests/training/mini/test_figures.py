@@ -1,13 +1,17 @@
 """Figures, asks and the table of `benchmarks/mini.py`."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
 from lalm_agent.eval.metrics.intervals import wilson
-from lalm_agent.training.mini.figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+from mini_figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
 
 
 def bools(text):

@@ -8,19 +8,9 @@ import soundfile
 
 from lalm_agent.audio import load
 from lalm_agent.models.pretrained_clips import FILE_NAME, read_pretrained_clips
-from lalm_agent.training.mini.pretrained import (
-    Wanted,
-    clip_hash,
-    main,
-    real_hashes,
-    synthetic_hashes,
-    wanted_by,
-    write_pretrained,
-)
-from lalm_agent.training.mini.recipe import Folders, Plan
-from lalm_agent.training.mini.sources import synthetic
-from lalm_agent.training.mini.stages import make_features
-from lalm_agent.training.mini.store import Kind
+from lalm_agent.training.mini.data import ClipKind, clip_hash, make_features, synthetic, write_hashes
+from lalm_agent.training.mini.pretrained import main, real_hashes, write_pretrained
+from lalm_agent.training.mini.recipe import Plan, RunFolders
 from lalm_agent.training.synth.benchmark import pcm16, write_benchmark
 from lalm_agent.training.synth.records import Split
 
@@ -35,8 +25,8 @@ def silent(_: str) -> None:
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listed")
-    wanted = Wanted(0, CLIPS, CLIPS // 3, folder / "parts", None)
-    assert 0 < write_pretrained(wanted, folder / FILE_NAME, 1, silent) <= CLIPS
+    plan = Plan(clips=CLIPS, shard_clips=CLIPS // 3, workers=1)
+    assert 0 < write_pretrained(plan, folder / "parts", None, folder / FILE_NAME, silent) <= CLIPS
     return folder / FILE_NAME
 
 
@@ -59,7 +49,7 @@ def test_each_kind_of_clip_is_hashed_as_it_was_heard(listed: Path, tmp_path: Pat
         kinds.add(kind)
         soundfile.write(tmp_path / "one.wav", pcm16(clip.samples), RATE, subtype="PCM_16")
         assert (load(tmp_path / "one.wav").ref.sha256 in clips) is bool(pcm16(clip.samples).any())
-    assert {Kind.CLEAR, Kind.FAINT} <= kinds
+    assert {ClipKind.CLEAR, ClipKind.FAINT} <= kinds
 
 
 def test_digital_silence_is_no_clip_of_the_pretraining() -> None:
@@ -71,12 +61,12 @@ def test_digital_silence_is_no_clip_of_the_pretraining() -> None:
 def test_making_the_features_leaves_the_hashes_for_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(clips=4, shard_clips=2, seed=3, workers=1)
     cache, said = tmp_path / "cache", list[str]()
-    make_features(Folders(tmp_path, cache), plan, silent)
+    make_features(RunFolders(tmp_path, cache), plan, silent)
     monkeypatch.setattr("lalm_agent.training.mini.pretrained.synthetic", None)
-    assert write_pretrained(wanted_by(plan, cache, None), tmp_path / FILE_NAME, 1, said.append) == 4
+    assert write_pretrained(plan, cache, None, tmp_path / FILE_NAME, said.append) == 4
     monkeypatch.undo()
     again = tmp_path / "again"
-    synthetic_hashes(range(30_000_000, 30_000_004)).write(again)
+    write_hashes(again, [clip_hash(synthetic(seed)[0].samples) for seed in range(30_000_000, 30_000_004)])
     assert (tmp_path / FILE_NAME).read_bytes() == again.read_bytes()
     assert len(said) == 1
 
@@ -100,7 +90,7 @@ def test_recordings_are_listed_themselves_and_by_their_cuts(tmp_path: Path) -> N
     for name, _, _ in rows:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / name, rng.normal(0, 0.1, (2 * RATE, 2)), RATE)
-    real_hashes(tmp_path, 0).write(tmp_path / "real")
+    write_hashes(tmp_path / "real", real_hashes(tmp_path, 0))
     clips = read_pretrained_clips(tmp_path / "real")
     whole = [load(tmp_path / name).ref.sha256 in clips for name, _, _ in rows]
     assert whole == [True, True, False]

@@ -8,9 +8,8 @@ import soundfile
 
 from lalm_agent.errors import DataError
 from lalm_agent.records import AudioType
-from lalm_agent.training.mini.real import read_index, real_clips, real_items
-from lalm_agent.training.mini.store import Kind
-from lalm_agent.training.mini.targets import Asker
+from lalm_agent.training.mini.data import ClipKind, read_index, real_clips, real_items
+from lalm_agent.training.mini.targets import ExchangeSampler
 
 RATE = 16_000
 ESC = [("esc10/a.wav", "rain", "g1"), ("esc10/b.wav", "person sneeze", "g2")]
@@ -65,9 +64,11 @@ def test_what_is_known_of_a_recording(folder):
 def test_little_is_asked_about_a_recording_without_a_label(folder, tiny_shape):
     heard = [one for (_, one), _ in zip(real_items(folder, tiny_shape, 0), range(60), strict=False)]
     unlabelled = [one for one in heard if one.label is None]
-    assert {one.kind for one in unlabelled} == {Kind.REAL}
-    asker, rng = Asker(heard), np.random.default_rng(0)
-    replies = {made.reply for one in unlabelled for made in asker.exchanges(one, 4, rng) if "Select" not in made.prompt}
+    assert {one.kind for one in unlabelled} == {ClipKind.REAL}
+    sampler, rng = ExchangeSampler(heard), np.random.default_rng(0)
+    replies = {
+        made.reply for one in unlabelled for made in sampler.exchanges(one, 4, rng) if "Select" not in made.prompt
+    }
     assert replies <= {"IDK"}
 
 

@@ -10,29 +10,36 @@ from lalm_agent import prompts
 from lalm_agent.answers import parse
 from lalm_agent.records import AudioType, Method, Status
 from lalm_agent.training.mini import targets
-from lalm_agent.training.mini.contents import content_of, given_content
-from lalm_agent.training.mini.knowable import chance_unknown
-from lalm_agent.training.mini.replies import reasoned, reasoned_idk
-from lalm_agent.training.mini.store import Kind
-from lalm_agent.training.mini.styles import restyled
-from lalm_agent.training.mini.targets import MIX, Asker, corpus
-from lalm_agent.training.mini.wordplay import garbled_transcript, unfamiliar_choices, unfamiliar_question
-from lalm_agent.training.synth.levels import Level
-from lalm_agent.training.synth.records import SynthQuestion
+from lalm_agent.training.mini.data import ClipKind
+from lalm_agent.training.mini.targets import (
+    MIX,
+    ExchangeSampler,
+    agent_content,
+    chance_unknown,
+    content_of,
+    corpus,
+    garbled_transcript,
+    reasoned,
+    reasoned_idk,
+    restyled,
+    unfamiliar_choices,
+    unfamiliar_question,
+)
+from lalm_agent.training.synth.records import Level, SynthQuestion
 
 ROUNDS = 150
 
 
 @pytest.fixture(scope="module")
-def exchanges(heard):
+def exchanges(stored):
     """(clip, exchange) for many draws."""
-    asker, rng = Asker(heard), np.random.default_rng(0)
-    return [(one, made) for _ in range(ROUNDS) for one in heard for made in asker.exchanges(one, 4, rng)]
+    sampler, rng = ExchangeSampler(stored), np.random.default_rng(0)
+    return [(one, made) for _ in range(ROUNDS) for one in stored for made in sampler.exchanges(one, 4, rng)]
 
 
 def noisy(one, snr_db):
     """The clip under noise of this ratio."""
-    return replace(one, clip=replace(one.clip, snr_db=snr_db), kind=Kind.FAINT)
+    return replace(one, clip=replace(one.clip, snr_db=snr_db), kind=ClipKind.FAINT)
 
 
 def invites(prompt):
@@ -40,10 +47,10 @@ def invites(prompt):
     return prompt.endswith(prompts.IDK_SENTENCE) and not prompt.startswith(prompts.mcot_examples())
 
 
-def test_the_same_seed_asks_the_same(heard):
+def test_the_same_seed_asks_the_same(stored):
     def draw(seed):
         rng = np.random.default_rng(seed)
-        return [Asker(heard).exchanges(one, 4, rng) for one in heard]
+        return [ExchangeSampler(stored).exchanges(one, 4, rng) for one in stored]
 
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)
@@ -56,21 +63,21 @@ def test_idk_is_said_only_where_the_prompt_invites_it(exchanges):
 
 
 def test_a_fair_share_of_invited_questions_about_clear_clips_is_refused(exchanges):
-    invited = [made for one, made in exchanges if one.kind is Kind.CLEAR and invites(made.prompt)]
+    invited = [made for one, made in exchanges if one.kind is ClipKind.CLEAR and invites(made.prompt)]
     share = sum(made.reply == prompts.IDK for made in invited) / len(invited)
     assert 0.2 < share < 0.4
 
 
 @pytest.mark.parametrize(("share", "never"), [(1.0, "make_unanswerable"), (0.0, "gold_removed")])
-def test_the_share_of_taken_away_answers_is_the_mixs(heard, monkeypatch, share, never):
+def test_the_share_of_taken_away_answers_is_the_mixs(stored, monkeypatch, share, never):
     mix = replace(MIX, baseline=0.0, mcot=0.0, agent=0.0, unanswerable=1.0, unfamiliar=0.0, gold_removed=share)
     monkeypatch.setattr(targets, never, lambda *_: pytest.fail(f"{never} was asked"))
-    asker, rng = Asker(heard, mix), np.random.default_rng(4)
-    made = [asker.question(heard[1], rng) for _ in range(30)]
+    sampler, rng = ExchangeSampler(stored, mix), np.random.default_rng(4)
+    made = [sampler.question(stored[1], rng) for _ in range(30)]
     assert {one.reply for one in made} == {prompts.IDK}
 
 
-@pytest.mark.parametrize("kind", [Kind.DROWNED, Kind.SILENCE])
+@pytest.mark.parametrize("kind", [ClipKind.DROWNED, ClipKind.SILENCE])
 def test_nothing_is_known_about_a_clip_that_cannot_be_heard(exchanges, kind):
     invited = [made for one, made in exchanges if one.kind is kind and invites(made.prompt)]
     assert invited
@@ -78,9 +85,9 @@ def test_nothing_is_known_about_a_clip_that_cannot_be_heard(exchanges, kind):
 
 
 @pytest.mark.parametrize("skill", ["gender", "word_heard", "sound_class"])
-def test_what_is_unknown_rises_smoothly_as_noise_does(heard, skill):
+def test_what_is_unknown_rises_smoothly_as_noise_does(stored, skill):
     def chance(snr_db):
-        return chance_unknown(noisy(heard[0], snr_db), skill)
+        return chance_unknown(noisy(stored[0], snr_db), skill)
 
     chances = [chance(snr_db) for snr_db in range(20, -31, -1)]
     steps = [after - before for before, after in pairwise(chances)]
@@ -89,19 +96,22 @@ def test_what_is_unknown_rises_smoothly_as_noise_does(heard, skill):
     assert chances[0] < 0.001
     assert chance(0.0) < 0.15
     assert chances[-1] > 0.99
-    assert chance_unknown(heard[0], skill) == 0
-    assert chance_unknown(heard[4], skill) == 1
+    assert chance_unknown(stored[0], skill) == 0
+    assert chance_unknown(stored[4], skill) == 1
 
 
-def test_gender_is_lost_later_than_words(heard):
-    faint = noisy(heard[1], -8.0)
+def test_gender_is_lost_later_than_words(stored):
+    faint = noisy(stored[1], -8.0)
     assert chance_unknown(faint, "word_heard") > chance_unknown(faint, "sound_class") > chance_unknown(faint, "gender")
 
 
-def test_a_faint_clip_is_refused_as_often_as_it_is_unknown(heard):
-    asker, rng = Asker(heard, replace(MIX, baseline=0.0, mcot=0.0, unanswerable=0.0)), np.random.default_rng(6)
-    faint = noisy(heard[0], -8.0)
-    made = [asker.question(faint, rng) for _ in range(400)]
+def test_a_faint_clip_is_refused_as_often_as_it_is_unknown(stored):
+    sampler, rng = (
+        ExchangeSampler(stored, replace(MIX, baseline=0.0, mcot=0.0, unanswerable=0.0)),
+        np.random.default_rng(6),
+    )
+    faint = noisy(stored[0], -8.0)
+    made = [sampler.question(faint, rng) for _ in range(400)]
     share = sum(one.reply == prompts.IDK for one in made) / len(made)
     assert 0.4 < share < 0.7
 
@@ -114,10 +124,10 @@ def test_unfamiliar_options_are_copied_without_an_invitation_and_refused_with_on
 
 def test_guesses_weigh_less_than_answers(exchanges):
     baseline = [(one, made) for one, made in exchanges if prompts.SELECT in made.prompt and not invites(made.prompt)]
-    drowned = [made.weight for one, made in baseline if one.kind is Kind.DROWNED]
+    drowned = [made.weight for one, made in baseline if one.kind is ClipKind.DROWNED]
     assert drowned
     assert max(drowned) < 1
-    assert 1.0 in [made.weight for one, made in baseline if one.kind is Kind.CLEAR]
+    assert 1.0 in [made.weight for one, made in baseline if one.kind is ClipKind.CLEAR]
 
 
 def test_every_method_and_every_step_of_the_agent_is_asked(exchanges):
@@ -134,23 +144,23 @@ def test_a_reply_with_choices_is_one_of_them_or_idk(exchanges):
             assert made.reply in made.prompt, made.reply
 
 
-def test_step_by_step_replies_parse_to_an_answer_or_to_a_refusal(heard):
-    asker, rng = Asker(heard), np.random.default_rng(1)
-    made = [exchange for _ in range(60) for one in heard if (exchange := asker.step_by_step(one, rng))]
+def test_step_by_step_replies_parse_to_an_answer_or_to_a_refusal(stored):
+    sampler, rng = ExchangeSampler(stored), np.random.default_rng(1)
+    made = [exchange for _ in range(60) for one in stored if (exchange := sampler.step_by_step(one, rng))]
     whole = [f"{one.lead} {one.reply}".strip() for one in made]
     statuses = {parse(reply, ("dog barking", "rain")).status for reply in whole if reply.endswith("IDK.")}
     assert statuses == {Status.ABSTAINED}
     assert all(one.prompt.startswith(prompts.mcot_examples()) for one in made)
-    facts = heard[0].clip.facts
-    for lead, reply in (reasoned(facts, "dog barking"), reasoned(facts, "dog barking", heard[1].clip.facts)):
+    facts = stored[0].clip.facts
+    for lead, reply in (reasoned(facts, "dog barking"), reasoned(facts, "dog barking", stored[1].clip.facts)):
         verdict = parse(f"{lead} {reply}", ("rain", "dog barking"))
         assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, "dog barking", "stated")
 
 
-def test_mcot_is_refused_as_often_as_idk_and_misheard_as_often_with_an_answer_as_without(heard):
-    asker, rng = Asker(heard), np.random.default_rng(7)
-    made = [asker.step_by_step(heard[0], rng) for _ in range(600)]
-    plain = [asker.question(heard[0], rng) for _ in range(2400)]
+def test_mcot_is_refused_as_often_as_idk_and_misheard_as_often_with_an_answer_as_without(stored):
+    sampler, rng = ExchangeSampler(stored), np.random.default_rng(7)
+    made = [sampler.step_by_step(stored[0], rng) for _ in range(600)]
+    plain = [sampler.question(stored[0], rng) for _ in range(2400)]
     invited = [one for one in plain if one and invites(one.prompt) and not one.prompt.startswith("Example")]
     refused = [one for one in made if one.reply.endswith("IDK.")]
     share = len(refused) / len(made)
@@ -162,26 +172,26 @@ def test_mcot_is_refused_as_often_as_idk_and_misheard_as_often_with_an_answer_as
 
 
 @pytest.mark.parametrize("unclear", [True, False])
-def test_a_reasoned_idk_is_a_refusal(heard, unclear):
+def test_a_reasoned_idk_is_a_refusal(stored, unclear):
     rng = np.random.default_rng(2)
-    for other in (None, heard[0].clip.facts):
-        replies = {" ".join(reasoned_idk(heard[1].clip.facts, unclear, rng, other)) for _ in range(20)}
+    for other in (None, stored[0].clip.facts):
+        replies = {" ".join(reasoned_idk(stored[1].clip.facts, unclear, rng, other)) for _ in range(20)}
         assert {parse(reply, ("one", "two")).status for reply in replies} == {Status.ABSTAINED}
 
 
-def test_words_of_the_closed_vocabulary_are_the_content_and_others_are_not(heard):
-    assert content_of(heard[1].clip.facts) == "rabbit river"
-    assert content_of(heard[2].clip.facts) == "a male voice speaking English fast"
+def test_words_of_the_closed_vocabulary_are_the_content_and_others_are_not(stored):
+    assert content_of(stored[1].clip.facts) == "rabbit river"
+    assert content_of(stored[2].clip.facts) == "a male voice speaking English fast"
 
 
-def test_given_contents_are_right_and_wrong(heard):
+def test_given_contents_are_right_and_wrong(stored):
     rng = np.random.default_rng(3)
-    own, other = heard[1].clip.facts, heard[0].clip.facts
-    given = [given_content(own, other, False, rng) for _ in range(300)]
+    own, other = stored[1].clip.facts, stored[0].clip.facts
+    given = [agent_content(own, other, False, rng) for _ in range(300)]
     assert 0.4 < sum(content == content_of(own) for _, content in given) / len(given) < 0.75
     assert any(content == other.caption for _, content in given)
     assert {kind for kind, _ in given} == {AudioType.SOUND, AudioType.SPEECH}
-    assert not any(given_content(own, other, True, rng)[1] == content_of(own) for _ in range(300))
+    assert not any(agent_content(own, other, True, rng)[1] == content_of(own) for _ in range(300))
 
 
 def test_a_question_in_another_style_keeps_its_answer_among_its_choices():
@@ -210,8 +220,8 @@ def test_unfamiliar_wording_varies():
     assert {len(garbled_transcript(rng).split()) for _ in range(300)} >= set(range(3, 25))
 
 
-def test_the_corpus_holds_prompts_and_replies(heard):
-    texts = corpus(heard, 0)
+def test_the_corpus_holds_prompts_and_replies(stored):
+    texts = corpus(stored, 0)
     assert prompts.mcot_examples() in texts
     assert any(text.startswith(" ") for text in texts)
     assert prompts.answer_prompt(Method.IDK, "x")[-len(prompts.IDK_SENTENCE) :] == prompts.IDK_SENTENCE
