@@ -22,7 +22,7 @@ HEAVY = ("langgraph", "torch", "transformers")
 RANKS = {
     0: ("errors", "records", "version"),
     1: (
-        *("audio", "clips", "containers", "decoders", "mp3", "ogg"),
+        *("audio", "decoding"),
         *("answers", "config", "prompts", "registry", "state", "terminal"),
         *("extras", "hints", "plugins", "settings"),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent import clips
-from lalm_agent.clips import ClipStore
+from lalm_agent.audio import ClipStore
 from lalm_agent.errors import DataError
 
 WriteClip = Callable[..., Path]

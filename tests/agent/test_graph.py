@@ -10,7 +10,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import RetryPolicy
 
 from lalm_agent.assemble import Agent
-from lalm_agent.clips import ClipStore
+from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, PermanentBackendError, TransientBackendError, UsageError
 from lalm_agent.graph import RETRY, build_graph
