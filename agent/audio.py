@@ -10,24 +10,24 @@ import math
 import os
 import stat
 import struct
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
-from lalm_agent.decoding import REENCODE, Samples, check_size, decode
+from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
 KEPT_VALUES = 2**24
-"""So many values of a clip stay in memory, 64 MiB: three minutes of stereo at 48 kHz. The rest is decoded when heard."""
+"""So many values of a clip stay in memory: 64 MiB, 174 s of stereo at 48 kHz. The rest is decoded when it is heard."""
 _STORE_CLIPS, _STORE_VALUES = 64, 2**26
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
 _MARGIN_S = 5.0
@@ -111,7 +111,7 @@ class Sound:
             short = n <= len(self.samples)
             whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
             self._mono[rate] = _read_only(whole)
-        return self._mono[rate][:end]
+        return self._mono[rate] if end is None else self._mono[rate][:end]
 
     def _decoded_again(self, rate: int, n: int) -> Samples:
         """Mix and resample block by block."""
@@ -206,7 +206,7 @@ def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
     return Sound(ref, samples, (*notes, *meter.warnings(mixing)), mixing)
 
 
-def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Iterator[tuple[int, Samples]]:
+def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blocks:
     """(rate, samples) of each block of a file, all of one rate and number of channels; what `load` raises."""
     name, form, n = _shown(path), None, 0
     try:
@@ -255,51 +255,45 @@ class _Meter:
         self.n = 0
         self._rate, self._digest = rate, _Digest()
         self._peaks, self._mixed_peak = np.zeros(channels), 0.0
-        self._energy: dict[int, tuple[Any, float]] = {}
-        """Second -> sum of squares of each channel, and of their mean."""
+        # Second -> sum of squares of each channel, and of their mean in front.
+        self._energy: dict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(channels + 1))
 
     def add(self, block: Samples) -> None:
         for start in range(0, len(block), self._rate):
             piece = block[start : start + self._rate]
-            mixed, wide, second = mix(piece), piece.astype(np.float64), self.n // self._rate
+            mixed = mix(piece)
             self._digest.add(self._rate, mixed[:, None])
             self._peaks = np.maximum(self._peaks, np.abs(piece).max(axis=0))
             self._mixed_peak = max(self._mixed_peak, float(np.abs(mixed).max()))
-            channels, mean = self._energy.get(second, (0.0, 0.0))
-            self._energy[second] = channels + (wide**2).sum(axis=0), mean + float(mixed.astype(np.float64) @ mixed)
+            if len(self._peaks) > 1:
+                both = np.concatenate([mixed[:, None], piece], axis=1)
+                self._energy[self.n // self._rate] += np.square(both, dtype=np.float64).sum(axis=0)
             self.n += len(piece)
 
     def mixing(self) -> Mixing:
         peak, channel = float(self._peaks.max()), None
         scale = next((full for full in _FULL_SCALES if peak <= full), peak) if peak > _HOT else 1.0
         cancelled, audible = self._cancelled(scale)
-        if 2 * len(cancelled) > len(audible):
-            channel = int(np.argmax(sum(energy for energy, _ in self._energy.values())))
+        if 2 * cancelled > audible:
+            channel = int(np.argmax(np.sum([*self._energy.values()], axis=0)[1:]))
         heard = self._mixed_peak if channel is None else float(self._peaks[channel])
         return Mixing(channel, scale, heard / scale, self._digest.hexdigest())
 
-    def _cancelled(self, scale: float) -> tuple[list[int], list[int]]:
-        """The seconds in which the mean is far quieter than that of independent channels, and those with any sound."""
-        n = len(self._peaks)
-        audible = [
-            second for second, (e, _) in self._energy.items() if e.sum() / n > (_AUDIBLE * scale) ** 2 * self._rate
-        ]
-        quiet = [
-            second for second in audible if self._energy[second][1] < _CANCELLED * self._energy[second][0].sum() / n**2
-        ]
-        return quiet, audible
+    def _cancelled(self, scale: float) -> tuple[int, int]:
+        """In how many seconds the mean is far quieter than that of independent channels, of those with any sound."""
+        n, floor = len(self._peaks), (_AUDIBLE * scale) ** 2 * self._rate
+        audible = [energy for energy in self._energy.values() if energy[1:].mean() > floor]
+        return sum(bool(energy[0] < _CANCELLED * energy[1:].mean() / n) for energy in audible), len(audible)
 
     def warnings(self, mixing: Mixing) -> Iterator[str]:
         if mixing.scale != 1:
-            yield (
-                f"the samples reach {self._peaks.max():.0f} where full scale is 1: they are heard divided by "
-                f"{mixing.scale:.0f}"
-            )
+            reach = f"the samples reach {self._peaks.max():.6g} where full scale is 1"
+            yield f"{reach}: they are heard divided by {mixing.scale:.6g}"
         cancelled, audible = self._cancelled(mixing.scale)
         if mixing.channel is not None:
             yield f"the channels cancel when they are mixed: only channel {mixing.channel + 1} is heard"
         elif cancelled:
-            yield f"the channels cancel when they are mixed, in {len(cancelled)} of {len(audible)} s: these are hardly heard"
+            yield f"the channels cancel when they are mixed, in {cancelled} of {audible} s: these are hardly heard"
 
 
 def sha256(samples: Samples, rate: int) -> str:

@@ -19,7 +19,7 @@ import io
 import itertools
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import av
 
 Samples = npt.NDArray[np.float32]
+Blocks = Generator[tuple[int, Samples], None, None]
 MAX_VALUES = 2**30
 """Longest clip, samples times channels: an hour of five channels at 48 kHz, and more than one of stereo at 96 kHz."""
 MIN_RATE, MAX_RATE, MAX_CHANNELS = 1_000, 768_000, 64
@@ -61,7 +62,7 @@ _COUNTED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS")
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_BOXES = re.compile(rb"ftyp|moov|mdat|free|skip|wide|styp|moof|mfra|sidx|uuid|meta|udta|pdin|prft|emsg|junk|pnot|PICT")
+_BOXES = re.compile(rb"ftyp|moov|mdat|free|skip|wide|styp|moof|mfra|sidx|uuid|meta|udta|pdin|prft|emsg|pnot|PICT")
 # Kilobits a second by layer: MPEG 1 layer 1, 2, 3; MPEG 2 layer 1, then 2 and 3.
 _KBPS = (
     (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -70,7 +71,6 @@ _KBPS = (
     (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
-_FRAME_MAX_N = 2881
 _CRC_MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _OGG_HEAD_N, _OGG_FIRST, _OGG_LAST = 27, 2, 4
 
@@ -106,7 +106,7 @@ _STARTS: dict[str, tuple[bytes, int, bytes]] = {
     "AIFF": (b"AIF", 8, rb"FORM....AIF[FC][ -~]{4}"),
     "CAF": (b"caff", 0, rb"caff\x00\x01\x00\x00desc"),
     "Wave64": (b"riff", 0, rb"riff\x2e\x91\xcf\x11"),
-    "AU": (b".snd", 0, rb"\.snd\0...........[\x01-\x1d]"),
+    "AU": (b".snd", 0, rb"\.snd\0\0......\0\0\0[\x01-\x1d]"),
     "FLAC": (b"fLaC", 0, rb"fLaC[\0\x80]\0\0\x22"),
     "Ogg": (b"OggS", 0, rb"OggS\0"),
     "Matroska": (b"\x1aE\xdf\xa3", 0, rb"\x1aE\xdf\xa3.{1,60}?(webm|matroska)"),
@@ -114,6 +114,10 @@ _STARTS: dict[str, tuple[bytes, int, bytes]] = {
     "ASF": (_ASF, 0, re.escape(_ASF)),
     "MP4": (b"ftyp", 4, rb"\0\0\0[\x08-\xff]ftyp[ -~]{4}"),
     "NIST": (b"NIST_1A\n", 0, rb"NIST_1A\n"),
+    "FLV": (b"FLV\1", 0, rb"FLV\x01[\x01\x04\x05]\0\0\0\x09"),
+    "AMR": (b"#!AMR", 0, rb"#!AMR(-WB)?\n"),
+    # The block of sample 0 that comes first among those of several pairs of channels.
+    "WavPack": (b"wvpk", 0, rb"wvpk.{12}\0\0\0\0.{5}[%s]" % re.escape(bytes(n for n in range(256) if n & 8))),
     "MP3": (b"ID3", 0, rb"ID3[\x02-\x04]\0[\0-\xf0][\0-\x7f]{4}"),
 }
 _HEADS = {
@@ -148,7 +152,7 @@ class _Header:
         if self.layout.form is None:
             return False
         declared = self.long_file_n or self.number(self.data, *self.layout.form)
-        return abs(declared + (0 if self.layout.size_counts_head else 8) - self.file_n) <= 1
+        return 0 <= self.file_n - declared - (0 if self.layout.size_counts_head else 8) <= 1
 
     def add(self, head: bytes, content: bytes, n: int) -> None:
         """Keep a chunk of `n` bytes that is not very long."""
@@ -217,7 +221,7 @@ class _View(io.RawIOBase):
         return len(data)
 
 
-def decode(file: BinaryIO, size: int, name: str, max_s: float, notes: list[str]) -> Iterator[tuple[int, Samples]]:
+def decode(file: BinaryIO, size: int, name: str, max_s: float, notes: list[str]) -> Blocks:
     """Decode a seekable file of `size` bytes; `name` stands in the messages.
 
     Integers become floats by dividing by 2**(bits - 1), so that the same PCM gives the same floats in any container.
@@ -342,6 +346,8 @@ def _chunk_parts(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> li
         if len(head) < head_n or not _is_id(head):
             break
         body, declared = pos + head_n, max(header.number(head, layout.id_n) - head_n * layout.size_counts_head, 0)
+        if parts and body + declared > part.end and not head.startswith(layout.data):
+            break
         if head.startswith(layout.data):
             declared = header.long_n if header.long_n and declared == 0xFFFFFFFF else declared
             right = header.is_right and (declared > 0 or _is_id(_read(file, body, 4)))
@@ -351,7 +357,7 @@ def _chunk_parts(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> li
         else:
             n = declared
             header.add(head, _read(file, body, min(n, _MAX_CHUNK_N)), n)
-        pos = body + n
+        pos = min(body + n, part.end)
         padding, after = -(pos - part.start) % layout.align, _read(file, pos, 4)
         if padding and layout.align == 2 and _is_id(after):
             # A pad byte is 0, and its writer forgot it.
@@ -361,7 +367,8 @@ def _chunk_parts(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> li
     if not parts:
         raise _cut(name, f"its {part.kind} header is not followed by samples")
     _note_rest(file, pos, part.end, name, notes)
-    return parts if repaired else [part]
+    # What follows is not shown to libsndfile, which takes it for samples of some formats.
+    return parts if repaired else [_Part(part.kind, part.start, min(pos, part.end))]
 
 
 def _is_id(data: bytes) -> bool:
@@ -486,9 +493,7 @@ def _cut(name: str, how: str) -> DataError:
 # --- decoders ---------------------------------------------------------------------------------------------------------
 
 
-def _with_soundfile(
-    file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[str]
-) -> Iterator[tuple[int, Samples]]:
+def _with_soundfile(file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[str]) -> Blocks:
     import soundfile
 
     try:
@@ -513,7 +518,7 @@ def _with_soundfile(
             raise _short(name, n, promised)
 
 
-def _with_av(file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[str]) -> Iterator[tuple[int, Samples]]:
+def _with_av(file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[str]) -> Blocks:
     import av
 
     options = {"format_whitelist": _DEMUXERS}
@@ -530,7 +535,7 @@ def _with_av(file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[s
 
 def _drain(
     media: "av.container.InputContainer", file: BinaryIO, part: _Part, name: str, max_s: float, notes: list[str]
-) -> Iterator[tuple[int, Samples]]:
+) -> Blocks:
     import av
 
     if not media.streams.audio:
@@ -542,10 +547,11 @@ def _drain(
     _check_form(rate, channels, name)
     mpeg = _Mpeg(file, part, name) if media.format.name == "mp3" else None
     promised_s, clock, longest = _promised_s(media, stream, part, mpeg), _Clock(media, rate), 0
+    exact_n = round(promised_s * rate) if promised_s is not None and media.format.name in _DECLARING else None
     if promised_s is not None:
         check_size(round((promised_s - _SLACK_S) * rate), rate, channels, name, max_s)
     try:
-        for hole_n, frame in _frames(media, stream, mpeg, part, name):
+        for hole_n, frame in _frames(media, stream, mpeg, file, part, name):
             if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
                 raise DataError(f"{name} changes its sampling rate or channels midway", REENCODE)
             gap_n, longest = clock.gap_n(frame), max(longest, frame.samples)
@@ -554,15 +560,18 @@ def _drain(
             check_size(clock.n + gap_n, rate, channels, name, max_s)
             for start in range(0, gap_n, _BLOCK_N):
                 yield rate, np.zeros((min(_BLOCK_N, gap_n - start), channels), np.float32)
+            # NIST SPHERE is read to the end of the file, whatever follows its samples.
+            yield rate, _to_float(frame)[: None if exact_n is None else exact_n - clock.n]
             clock.n += gap_n + frame.samples
-            yield rate, _to_float(frame)
+            if exact_n is not None and clock.n >= exact_n:
+                break
     except av.InvalidDataError:
         # What cannot be decoded behind all that was promised is no part of the recording.
-        if promised_s is None or clock.n < promised_s * rate:
+        if not (mpeg.is_all if mpeg else promised_s is not None and clock.n >= promised_s * rate):
             raise
     # The decoder trims encoder delay and the padding of the last frame: two frames are no shortage in lossy formats.
     spare_n = 0 if media.format.name in _DECLARING else 2 * longest + _DELAY_N.get(part.kind, 0)
-    if promised_s is not None and clock.n + spare_n < (promised_s - clock.late_s) * rate:
+    if promised_s is not None and mpeg is None and clock.n + spare_n < (promised_s - clock.late_s) * rate:
         raise _short(name, clock.n, round(promised_s * rate))
     notes += clock.notes(name)
     if mpeg is not None:
@@ -570,26 +579,28 @@ def _drain(
 
 
 def _frames(
-    media: "av.container.InputContainer", stream: Any, mpeg: "_Mpeg | None", part: _Part, name: str
+    media: "av.container.InputContainer", stream: Any, mpeg: "_Mpeg | None", file: BinaryIO, part: _Part, name: str
 ) -> Iterator[tuple[int, "av.AudioFrame"]]:
     """Each frame, and how many bytes of the file before its packet belong to no packet of a single stream."""
     # FFmpeg marks what it read in part. PCM it reads in blocks, of which the last is always partial.
-    packed = not stream.codec_context.name.startswith("pcm_")
-    end = None
+    packed, end = not stream.codec_context.name.startswith("pcm_"), None
     for packet in media.demux(stream):
         if packed and packet.is_corrupt:
             raise _broken(name, part.kind, "a packet is marked as corrupt")
         if mpeg is not None and packet.size and not mpeg.takes(bytes(packet)):
             continue
         hole_n = packet.pos - end if None not in (end, packet.pos) and len(media.streams) == 1 else 0
-        end = packet.pos + packet.size if packet.pos is not None else None
+        end = packet.pos + packet.size if packet.pos is not None else end
         yield from ((hole_n, frame) for frame in packet.decode())
+    if media.format.name == "aac" and re.fullmatch(rb"\xff.{0,5}", _read(file, part.start + (end or 0), 7), re.DOTALL):
+        raise _cut(name, "its last AAC frame is incomplete")
 
 
 def _promised_s(media: "av.container.InputContainer", stream: Any, part: _Part, mpeg: "_Mpeg | None") -> float | None:
     """What the header says, in seconds; None for formats whose duration FFmpeg only estimates."""
-    says = part.kind == "MP4" or media.format.name in _DECLARING or (mpeg is not None and mpeg.frames_n)
-    if says and stream.duration is not None:
+    if mpeg is not None and mpeg.frames_n:
+        return mpeg.frames_n * mpeg.samples_n / float(stream.rate)
+    if (part.kind == "MP4" or media.format.name in _DECLARING) and stream.duration is not None:
         return float(stream.duration * stream.time_base)
     if part.kind == "Matroska" and len(media.streams) == 1 and media.duration is not None:
         # The duration is that of the longest stream.
@@ -637,18 +648,28 @@ class _Mpeg:
     def __init__(self, file: BinaryIO, part: _Part, name: str) -> None:
         head = _read(file, part.start + _id3_n(_read(file, part.start, 10)), 1 << 12)
         xing, vbri = re.search(rb"(Xing|Info)\0\0\0([\x01-\x0f])(........)", head, re.DOTALL), head.find(b"VBRI")
-        numbers = [0, 0]
+        self.samples_n = self.frames_n = self._bytes_n = self._taken_n = self._n = self._junk_n = 0
+        self._name = name
         if xing:
-            given = [int.from_bytes(xing[3][at : at + 4], "big") for at in (0, 4)]
-            numbers = [given.pop(0) if xing[2][0] & bit else 0 for bit in (1, 2)]
+            numbers = [int.from_bytes(xing[3][at : at + 4], "big") for at in (0, 4)]
+            self.frames_n, self._bytes_n = (numbers.pop(0) if xing[2][0] & bit else 0 for bit in (1, 2))
         elif vbri >= 0:
-            numbers = [int.from_bytes(head[vbri + at : vbri + at + 4], "big") for at in (14, 10)]
-        self.frames_n, self._bytes_n = numbers
-        self._name, self._n, self._taken_n, self._junk_n = name, 0, 0, 0
+            self.frames_n, self._bytes_n = (int.from_bytes(head[vbri + at : vbri + at + 4], "big") for at in (14, 10))
+        if xing or vbri >= 0:
+            # FFmpeg keeps the frame that says so for itself.
+            at = head.rfind(b"\xff", 0, xing.start() if xing else vbri)
+            self._taken_n, self.samples_n = _mpeg_frame(head[max(at, 0) :]) or (0, 1152)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all frames are there that the header promises."""
+        return 0 < self.frames_n <= self._n
 
     def takes(self, packet: bytes) -> bool:
         """Whether a packet is a frame. Other bytes may stand before the first and after the last."""
-        frame_n = _mpeg_frame_n(packet)
+        frame_n = (_mpeg_frame(packet) or (None,))[0]
+        if frame_n is None and len(packet) < 4 and packet[0] == 0xFF:
+            frame_n = 4
         if frame_n is None:
             self._junk_n += len(packet) if self._n else 0
             return False
@@ -662,24 +683,28 @@ class _Mpeg:
 
     def check(self, notes: list[str]) -> None:
         """Compare with the header. Encoders disagree by one frame on both figures: one that is met is enough."""
-        too_small = not self._bytes_n or self._taken_n + _FRAME_MAX_N < self._bytes_n
-        if self._n < self.frames_n and too_small:
-            raise _cut(self._name, f"its header promises {self.frames_n} MPEG frames, {self._n} are there")
+        too_few, too_small = self._n < self.frames_n, self._taken_n < self._bytes_n
+        if too_small and not self.frames_n or too_few and (too_small or not self._bytes_n):
+            promised = f"{self.frames_n} MPEG frames" if self.frames_n else f"{self._bytes_n} bytes"
+            raise _cut(
+                self._name, f"its header promises {promised}, {self._n} frames of {self._taken_n} bytes are there"
+            )
         if self._junk_n > _NOTED_N:
             notes.append(f"{self._name} ends with {self._junk_n} bytes that are no audio: they are not heard")
 
 
-def _mpeg_frame_n(head: bytes) -> int | None:
-    """Length in bytes of the MPEG audio frame that starts so; None where none does."""
+def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
+    """(bytes, samples) of the MPEG audio frame that starts so; None where none does."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, at, rate_at = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
     if version == 1 or layer == 4 or rate_at == 3 or at in (0, 15):
         return None
     kbps = _KBPS[layer - 1 if version == 3 else 3 + (layer > 1)][at - 1]
-    rate = (44100, 48000, 32000)[rate_at] >> (0 if version == 3 else 1 if version == 2 else 2)
-    slots = {1: 12, 2: 144, 3: 144 if version == 3 else 72}[layer]
-    return (slots * kbps * 1000 // rate + (head[2] >> 1 & 1)) * (4 if layer == 1 else 1)
+    rate = (44100, 48000, 32000)[rate_at] >> {3: 0, 2: 1, 0: 2}[version]
+    samples_n = {1: 384, 2: 1152, 3: 1152 if version == 3 else 576}[layer]
+    slot_n = 4 if layer == 1 else 1
+    return (samples_n // 8 // slot_n * kbps * 1000 // rate + (head[2] >> 1 & 1)) * slot_n, samples_n
 
 
 def _to_float(frame: "av.AudioFrame") -> Samples:

@@ -137,7 +137,7 @@ def _run(node: str, state: AgentState, runtime: Runtime[Context]) -> tuple[ToolR
     result = tool(task)
     seconds = time.perf_counter() - start
     step = Step(node, tool.name, result.prompt, result.text, round(seconds, 6), result.cached, result.details)
-    return result, {"steps": [asdict(step)], "warnings": list(result.warnings)}
+    return result, {"steps": [asdict(step)], "warnings": [*sound.warnings, *result.warnings]}
 
 
 def _evidence(state: AgentState, result: ToolResult, heard_s: tuple[float, float], sound: Sound) -> Evidence:
@@ -154,5 +154,5 @@ def _evidence(state: AgentState, result: ToolResult, heard_s: tuple[float, float
 
 
 def _peak_dbfs(sound: Sound) -> float:
-    peak = float(np.abs(sound.samples).max())
+    peak = sound.mixing.peak
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")

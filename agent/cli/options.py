@@ -51,9 +51,7 @@ HearsAudioFlag = Annotated[
     ),
 ]
 CheckpointFlag = Annotated[str | None, typer.Option(help="SQLite file that keeps the states of the graph.")]
-TrustFlag = Annotated[
-    bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")
-]
+TrustFlag = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")]
 PickleFlag = Annotated[bool | None, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]
 DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
 

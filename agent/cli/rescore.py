@@ -67,4 +67,3 @@ def rescore(
     else:
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all)))
     return tell_trouble(made)
-

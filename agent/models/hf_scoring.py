@@ -8,9 +8,7 @@ import torch
 from lalm_agent.models.hf_prefix import Prefilled, continue_from
 
 
-def logprobs_after(
-    model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int
-) -> list[list[float]]:
+def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int) -> list[list[float]]:
     """Natural log-probability of each token of each option after a computed prompt, `rows` options at a time.
 
     options: token ids of each reply; none is empty. Returns one number for each token of each option.

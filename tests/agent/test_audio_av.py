@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_agent import audio, decoders
+from lalm_agent import audio, decoding as decoders
 from lalm_agent.errors import DataError
 
 RNG = np.random.default_rng(3)
