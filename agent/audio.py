@@ -12,7 +12,7 @@ import stat
 import struct
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -99,7 +99,7 @@ class Sound:
 
         Raises:
             ValueError: `rate` is not positive.
-            DataError: a long clip is decoded again, and its file is gone or has changed.
+            DataError: a long clip is decoded again, and its file is gone or has changed; or there is no memory for it.
         """
         if rate < 1:
             raise ValueError(f"rate must be positive, not {rate}")
@@ -109,7 +109,8 @@ class Sound:
             return _read_only(resample(self.mixing.mix(self.samples[:head_n]), native, rate)[:end])
         if rate not in self._mono:
             short = n <= len(self.samples)
-            whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
+            with _within_memory(self.ref.path):
+                whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
             self._mono[rate] = _read_only(whole)
         return self._mono[rate] if end is None else self._mono[rate][:end]
 
@@ -190,7 +191,7 @@ def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
         raise UsageError(f"the longest clip must be a positive number of seconds, not {max_s}")
     notes: list[str] = []
     kept, kept_n, digest, meter, rate = list[Samples](), 0, _Digest(), None, 0
-    with closing(_blocks(path, max_s, notes)) as blocks:
+    with _within_memory(path), closing(_blocks(path, max_s, notes)) as blocks:
         for rate, block in blocks:
             meter = meter or _Meter(rate, block.shape[1])
             digest.add(rate, block)
@@ -198,9 +199,9 @@ def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
             kept_n += block.size
             if kept_n <= KEPT_VALUES or not kept:
                 kept.append(block)
-    if meter is None:
-        raise DataError(f"{_shown(path)} holds no samples", "record it again")
-    samples = _read_only(np.ascontiguousarray(np.concatenate(kept)))
+        if meter is None:
+            raise DataError(f"{_shown(path)} holds no samples", "record it again")
+        samples = _read_only(np.ascontiguousarray(np.concatenate(kept)))
     ref = AudioRef(os.fspath(path), digest.hexdigest(), meter.n / rate, rate, samples.shape[1])
     mixing = meter.mixing()
     return Sound(ref, samples, (*notes, *meter.warnings(mixing)), mixing)
@@ -227,8 +228,15 @@ def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blo
         raise DataError(f"{name} may not be read", "check its permissions") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror}", "check the path") from error
+
+
+@contextmanager
+def _within_memory(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
-        raise DataError(f"{name} needs more memory than there is", "cut it, or convert it to mono") from None
+        hint = "cut it, or convert it: ffmpeg -i FILE -ac 1 -ar 16000 out.wav"
+        raise DataError(f"{_shown(path)} needs more memory than there is", hint) from None
 
 
 class _Digest:
@@ -254,8 +262,8 @@ class _Meter:
     def __init__(self, rate: int, channels: int) -> None:
         self.n = 0
         self._rate, self._digest = rate, _Digest()
-        self._peaks, self._mixed_peak = np.zeros(channels), 0.0
-        # Second -> sum of squares of each channel, and of their mean in front.
+        # Of the mean, and of each channel; sums of squares by the second.
+        self._peaks = np.zeros(channels + 1)
         self._energy: dict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(channels + 1))
 
     def add(self, block: Samples) -> None:
@@ -263,11 +271,10 @@ class _Meter:
             piece = block[start : start + self._rate]
             mixed = mix(piece)
             self._digest.add(self._rate, mixed[:, None])
-            self._peaks = np.maximum(self._peaks, np.abs(piece).max(axis=0))
-            self._mixed_peak = max(self._mixed_peak, float(np.abs(mixed).max()))
-            if len(self._peaks) > 1:
-                both = np.concatenate([mixed[:, None], piece], axis=1)
-                self._energy[self.n // self._rate] += np.square(both, dtype=np.float64).sum(axis=0)
+            rows = np.concatenate([mixed[None], piece.T])
+            self._peaks = np.maximum(self._peaks, np.maximum(rows.max(axis=1), -rows.min(axis=1)))
+            if len(rows) > 2:
+                self._energy[self.n // self._rate] += np.square(rows, dtype=np.float64).sum(axis=1)
             self.n += len(piece)
 
     def mixing(self) -> Mixing:
@@ -276,12 +283,12 @@ class _Meter:
         cancelled, audible = self._cancelled(scale)
         if 2 * cancelled > audible:
             channel = int(np.argmax(np.sum([*self._energy.values()], axis=0)[1:]))
-        heard = self._mixed_peak if channel is None else float(self._peaks[channel])
+        heard = float(self._peaks[0 if channel is None else channel + 1])
         return Mixing(channel, scale, heard / scale, self._digest.hexdigest())
 
     def _cancelled(self, scale: float) -> tuple[int, int]:
         """In how many seconds the mean is far quieter than that of independent channels, of those with any sound."""
-        n, floor = len(self._peaks), (_AUDIBLE * scale) ** 2 * self._rate
+        n, floor = len(self._peaks) - 1, (_AUDIBLE * scale) ** 2 * self._rate
         audible = [energy for energy in self._energy.values() if energy[1:].mean() > floor]
         return sum(bool(energy[0] < _CANCELLED * energy[1:].mean() / n) for energy in audible), len(audible)
 

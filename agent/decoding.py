@@ -453,7 +453,7 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
             del next_page[serial]
         pos += len(page)
     if next_page or not marked:
-        notes.append(f"{name} lacks the mark of its end: what follows its last Ogg page may be missing")
+        notes.append(f"{name} lacks the mark of its end: its last sounds may be missing")
     plain = [[b"\x01vorbis"]]
     pairs = zip(itertools.pairwise([*starts, size]), codecs, strict=True)
     return [_Part("Ogg", start, end, av_only=[codec] != plain) for (start, end), codec in pairs]
@@ -592,7 +592,7 @@ def _frames(
         hole_n = packet.pos - end if None not in (end, packet.pos) and len(media.streams) == 1 else 0
         end = packet.pos + packet.size if packet.pos is not None else end
         yield from ((hole_n, frame) for frame in packet.decode())
-    if media.format.name == "aac" and re.fullmatch(rb"\xff.{0,5}", _read(file, part.start + (end or 0), 7), re.DOTALL):
+    if media.format.name == "aac" and re.fullmatch(rb"\xff.{0,6}", _read(file, part.start + (end or 0), 8), re.DOTALL):
         raise _cut(name, "its last AAC frame is incomplete")
 
 
