@@ -54,8 +54,8 @@ _DECLARING = ("nistsphere", "wv")
 _TIMED = ("matroska", "mov", "ogg", "mpeg", "flv")
 # Their clocks do not start at 0.
 _LIVE = ("mpeg",)
-# Trimmed by the decoder at most: LAME's header has 12 bits each for delay and padding; Opus skips up to 80 ms.
-_DELAY_N = {"MP3": 2 * 4095, "Matroska": 4800}
+# Trimmed by the decoder at most: Opus skips up to 80 ms.
+_DELAY_N = {"Matroska": 4800}
 _INTEGER_BITS = {"u8": 8, "s16": 16, "s32": 32}
 # Of these libsndfile knows the number of samples; of MP3 in WAV it estimates it.
 _COUNTED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS")
@@ -538,18 +538,11 @@ def _drain(
 ) -> Blocks:
     import av
 
-    if not media.streams.audio:
-        raise DataError(f"{name} has no audio stream", "give a file with sound in it")
-    stream = media.streams.audio[0]
-    if stream.codec_context is None:
-        raise DataError(f"{name} is in a codec that FFmpeg cannot decode", REENCODE)
+    stream = _audio_stream(media, name)
     rate, channels = stream.rate, stream.channels
-    _check_form(rate, channels, name)
     mpeg = _Mpeg(file, part, name) if media.format.name == "mp3" else None
     promised_s, clock, longest = _promised_s(media, stream, part, mpeg), _Clock(media, rate), 0
-    exact_n = round(promised_s * rate) if promised_s is not None and media.format.name in _DECLARING else None
-    if promised_s is not None:
-        check_size(round((promised_s - _SLACK_S) * rate), rate, channels, name, max_s)
+    check_size(round(((promised_s or 0) - _SLACK_S) * rate), rate, channels, name, max_s)
     try:
         for hole_n, frame in _frames(media, stream, mpeg, file, part, name):
             if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
@@ -560,22 +553,33 @@ def _drain(
             check_size(clock.n + gap_n, rate, channels, name, max_s)
             for start in range(0, gap_n, _BLOCK_N):
                 yield rate, np.zeros((min(_BLOCK_N, gap_n - start), channels), np.float32)
-            # NIST SPHERE is read to the end of the file, whatever follows its samples.
-            yield rate, _to_float(frame)[: None if exact_n is None else exact_n - clock.n]
             clock.n += gap_n + frame.samples
-            if exact_n is not None and clock.n >= exact_n:
+            if promised_s is not None and media.format.name in _DECLARING and clock.n >= promised_s * rate:
+                # NIST SPHERE is read to the end of the file, whatever follows its samples.
+                yield rate, _to_float(frame)[: frame.samples - clock.n + round(promised_s * rate)]
                 break
+            yield rate, _to_float(frame)
     except av.InvalidDataError:
         # What cannot be decoded behind all that was promised is no part of the recording.
         if not (mpeg.is_all if mpeg else promised_s is not None and clock.n >= promised_s * rate):
             raise
-    # The decoder trims encoder delay and the padding of the last frame: two frames are no shortage in lossy formats.
-    spare_n = 0 if media.format.name in _DECLARING else 2 * longest + _DELAY_N.get(part.kind, 0)
-    if promised_s is not None and mpeg is None and clock.n + spare_n < (promised_s - clock.late_s) * rate:
-        raise _short(name, clock.n, round(promised_s * rate))
-    notes += clock.notes(name)
     if mpeg is not None:
         mpeg.check(notes)
+    else:
+        # The decoder trims encoder delay and the padding of the last frame: two frames are no shortage if it is lossy.
+        spare_n = 0 if media.format.name in _DECLARING else 2 * longest + _DELAY_N.get(part.kind, 0)
+        clock.check(promised_s, spare_n, name)
+    notes += clock.notes(name)
+
+
+def _audio_stream(media: "av.container.InputContainer", name: str) -> "av.AudioStream":
+    if not media.streams.audio:
+        raise DataError(f"{name} has no audio stream", "give a file with sound in it")
+    stream = media.streams.audio[0]
+    if stream.codec_context is None:
+        raise DataError(f"{name} is in a codec that FFmpeg cannot decode", REENCODE)
+    _check_form(stream.rate, stream.channels, name)
+    return stream
 
 
 def _frames(
@@ -633,6 +637,11 @@ class _Clock:
         self._gaps.append(gap_n)
         return gap_n
 
+    def check(self, promised_s: float | None, spare_n: int, name: str) -> None:
+        """Compare with what the header promises, which counts from 0; `spare_n` samples may be missing."""
+        if promised_s is not None and self.n + spare_n < (promised_s - self.late_s) * self._rate:
+            raise _short(name, self.n, round(promised_s * self._rate))
+
     def notes(self, name: str) -> Iterator[str]:
         """What the timestamps tell."""
         if self.late_s > _LATE_S:
@@ -684,7 +693,7 @@ class _Mpeg:
     def check(self, notes: list[str]) -> None:
         """Compare with the header. Encoders disagree by one frame on both figures: one that is met is enough."""
         too_few, too_small = self._n < self.frames_n, self._taken_n < self._bytes_n
-        if too_small and not self.frames_n or too_few and (too_small or not self._bytes_n):
+        if (too_small and not self.frames_n) or (too_few and (too_small or not self._bytes_n)):
             promised = f"{self.frames_n} MPEG frames" if self.frames_n else f"{self._bytes_n} bytes"
             raise _cut(
                 self._name, f"its header promises {promised}, {self._n} frames of {self._taken_n} bytes are there"

@@ -12,8 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Overwrite
 
 from lalm_agent.answers import parse
-from lalm_agent.audio import Sound
-from lalm_agent.audio import ClipStore
+from lalm_agent.audio import ClipStore, Sound
 from lalm_agent.errors import BudgetSpent, LalmError, UsageError
 from lalm_agent.policy import Evidence, abstention_reason, found_type
 from lalm_agent.records import AudioType, Failure, Method, Question, Status, Step
