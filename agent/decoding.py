@@ -51,14 +51,14 @@ _DEMUXERS = (
 )
 # Lossless formats whose header holds the duration; elsewhere FFmpeg may estimate it.
 _DECLARING = ("nistsphere", "wv")
+# Containers that add nothing to the frames of MPEG audio.
+_BARE_MPEG = (("mp3", "mp"), ("wav", "mp"))
 _TIMED = ("matroska", "mov", "ogg", "mpeg", "flv")
 # Their clocks do not start at 0.
 _LIVE = ("mpeg",)
 # Trimmed by the decoder at most: Opus skips up to 80 ms.
 _DELAY_N = {"Matroska": 4800}
 _INTEGER_BITS = {"u8": 8, "s16": 16, "s32": 32}
-# Of these libsndfile knows the number of samples; of MP3 in WAV it estimates it.
-_COUNTED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS")
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -505,6 +505,10 @@ def _with_soundfile(file: BinaryIO, part: _Part, name: str, max_s: float, notes:
         yield from _with_av(file, part, name, max_s, notes)
         return
     with source:
+        if source.subtype.startswith("MPEG"):
+            # libsndfile only estimates its length, and prints what it skips.
+            yield from _with_av(file, part, name, max_s, notes)
+            return
         rate, promised, n = source.samplerate, source.frames, 0
         _check_form(rate, source.channels, name)
         check_size(promised, rate, source.channels, name, max_s)
@@ -514,7 +518,7 @@ def _with_soundfile(file: BinaryIO, part: _Part, name: str, max_s: float, notes:
                 yield rate, block
         except soundfile.LibsndfileError as error:
             raise _broken(name, part.kind, error.error_string) from error
-        if n < promised and source.subtype.startswith(_COUNTED):
+        if n < promised:
             raise _short(name, n, promised)
 
 
@@ -540,7 +544,7 @@ def _drain(
 
     stream = _audio_stream(media, name)
     rate, channels = stream.rate, stream.channels
-    mpeg = _Mpeg(file, part, name) if media.format.name == "mp3" else None
+    mpeg = _Mpeg(file, part, name) if (media.format.name, stream.codec.name[:2]) in _BARE_MPEG else None
     promised_s, clock, longest = _promised_s(media, stream, part, mpeg), _Clock(media, rate), 0
     check_size(round(((promised_s or 0) - _SLACK_S) * rate), rate, channels, name, max_s)
     try:
