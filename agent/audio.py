@@ -282,7 +282,8 @@ class _Meter:
         scale = next((full for full in _FULL_SCALES if peak <= full), peak) if peak > _HOT else 1.0
         cancelled, audible = self._cancelled(scale)
         if 2 * cancelled > audible:
-            channel = int(np.argmax(np.sum([*self._energy.values()], axis=0)[1:]))
+            energy = np.sum([*self._energy.values()], axis=0)[1:]
+            channel = int(np.argmax(energy > 0.9 * energy.max()))  # the first of those that are as loud
         heard = float(self._peaks[0 if channel is None else channel + 1])
         return Mixing(channel, scale, heard / scale, self._digest.hexdigest())
 

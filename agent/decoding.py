@@ -332,7 +332,7 @@ def _samples_n(declared: int, there: int, name: str, notes: list[str], right: bo
     round_figure = declared >= 10**8 and declared % 10**6 == 0
     if not (right or round_figure or 0 < 3600 * byte_rate < declared):
         raise _cut(name, f"it declares {declared} bytes of samples and holds {max(there, 0)}")
-    notes.append(f"{name} declares {declared} bytes of samples and holds {there}: it is heard to its end")
+    notes.append(f"the file declares {declared} bytes of samples and holds {there}: it is heard to its end")
     return there
 
 
@@ -366,7 +366,7 @@ def _chunk_parts(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> li
             pos += padding
     if not parts:
         raise _cut(name, f"its {part.kind} header is not followed by samples")
-    _note_rest(file, pos, part.end, name, notes)
+    _note_rest(file, pos, part.end, notes)
     # What follows is not shown to libsndfile, which takes it for samples of some formats.
     return parts if repaired else [_Part(part.kind, part.start, min(pos, part.end))]
 
@@ -375,9 +375,9 @@ def _is_id(data: bytes) -> bool:
     return re.match(rb"[ -~]{4}", data) is not None
 
 
-def _note_rest(file: BinaryIO, pos: int, end: int, name: str, notes: list[str]) -> None:
+def _note_rest(file: BinaryIO, pos: int, end: int, notes: list[str]) -> None:
     if end - pos > _NOTED_N and _read(file, pos, min(end - pos, 1 << 16)).strip(b"\0"):
-        notes.append(f"{name} ends with {end - pos} bytes that are no part of its recording: they are not heard")
+        notes.append(f"the file ends with {end - pos} bytes that are no part of its recording: they are not heard")
 
 
 def _check_boxes(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> None:
@@ -397,7 +397,7 @@ def _check_boxes(file: BinaryIO, part: _Part, name: str, notes: list[str]) -> No
         pos += box_n
     if not indexed:
         raise _cut(name, "an MP4 file without its index (moov)")
-    _note_rest(file, pos, part.end, name, notes)
+    _note_rest(file, pos, part.end, notes)
 
 
 def _matroska(head: bytes, part: _Part, name: str) -> _Part:
@@ -436,7 +436,7 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
             later = next(_found(file, b"OggS", pos, size), size)
             if later < size and next_page:
                 raise DataError(f"{name} is damaged: bytes that are no Ogg page lie between its pages", REENCODE)
-            _note_rest(file, pos, later, name, notes)
+            _note_rest(file, pos, later, notes)
             pos = later
             continue
         flags, serial, number = page[5], page[14:18], int.from_bytes(page[18:22], "little")
@@ -453,7 +453,7 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
             del next_page[serial]
         pos += len(page)
     if next_page or not marked:
-        notes.append(f"{name} lacks the mark of its end: its last sounds may be missing")
+        notes.append("the file lacks the mark of its end: its last sounds may be missing")
     plain = [[b"\x01vorbis"]]
     pairs = zip(itertools.pairwise([*starts, size]), codecs, strict=True)
     return [_Part("Ogg", start, end, av_only=[codec] != plain) for (start, end), codec in pairs]
@@ -573,7 +573,7 @@ def _drain(
         # The decoder trims encoder delay and the padding of the last frame: two frames are no shortage if it is lossy.
         spare_n = 0 if media.format.name in _DECLARING else 2 * longest + _DELAY_N.get(part.kind, 0)
         clock.check(promised_s, spare_n, name)
-    notes += clock.notes(name)
+    notes += clock.notes()
 
 
 def _audio_stream(media: "av.container.InputContainer", name: str) -> "av.AudioStream":
@@ -646,13 +646,13 @@ class _Clock:
         if promised_s is not None and self.n + spare_n < (promised_s - self.late_s) * self._rate:
             raise _short(name, self.n, round(promised_s * self._rate))
 
-    def notes(self, name: str) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """What the timestamps tell."""
         if self.late_s > _LATE_S:
-            yield f"{name} starts {self.late_s:.1f} s late by its timestamps: it is heard from its first sound"
+            yield f"the clip starts {self.late_s:.1f} s late by its timestamps: it is heard from its first sound"
         if self._gaps:
             gaps_s = sum(self._gaps) / self._rate
-            yield f"{name} has {len(self._gaps)} gaps, {gaps_s:.1f} s together: they are heard as silence"
+            yield f"the clip has gaps in its timestamps ({len(self._gaps)}, {gaps_s:.1f} s together), heard as silence"
 
 
 class _Mpeg:
@@ -703,7 +703,7 @@ class _Mpeg:
                 self._name, f"its header promises {promised}, {self._n} frames of {self._taken_n} bytes are there"
             )
         if self._junk_n > _NOTED_N:
-            notes.append(f"{self._name} ends with {self._junk_n} bytes that are no audio: they are not heard")
+            notes.append(f"the file ends with {self._junk_n} bytes that are no audio: they are not heard")
 
 
 def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
