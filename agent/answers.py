@@ -215,8 +215,8 @@ def _read_wrapped(answer: str, prose: str, options: Options) -> Verdict:
             return replace(verdict, kind=_foremost(verdict.kind, refusal.kind))
         if verdict.status is not Status.UNPARSED or verdict.rule not in ("none", "off_list") or len(answer.strip()) > 2:
             return verdict
-    verdict = _nothing_said(answer, prose, options)
-    return _read(prose, options) if verdict is None and prose.strip() else verdict or _unparsed("none")
+    said = _nothing_said(answer, prose, options)
+    return said or (_read(prose, options) if prose.strip() else _unparsed("none"))
 
 
 def _foremost(kind: AbstentionKind | None, other: AbstentionKind) -> AbstentionKind | None:

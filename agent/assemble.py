@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from lalm_agent.audio import ClipStore
 from lalm_agent.checkpoints import mapped_errors, open_checkpoints
-from lalm_agent.clips import ClipStore
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.loading import DEFAULT_ROWS, as_ours, hearing_as_asked, load_model, require_ears, with_adapter

@@ -1,85 +1,307 @@
-"""From a path to a clip: the samples at their native rate, their hash, and a mono copy at any rate.
+"""From a path to a clip: its samples, their hash, and what a model gets of it: one channel at the model's rate.
 
-Nothing is ever silently cut: a file that cannot be decoded whole is refused with one line (`DataError`), and a clip
-is as long as its file. What cannot be seen to be missing is listed in `lalm_agent.containers`.
+Nothing is ever silently cut: a file that cannot be decoded whole is refused with one line (`DataError`), a clip is as
+long as its file, and what is odd about it is a warning. `lalm_agent.decoding` says what cannot be seen to be missing.
 """
 
 import hashlib
+import itertools
 import math
 import os
 import stat
 import struct
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lalm_agent import containers, decoders
-from lalm_agent.decoders import Samples
+from lalm_agent.config import DEFAULT_MAX_AUDIO_S
+from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
+KEPT_VALUES = 2**24
+"""So many values of a clip stay in memory: 64 MiB, 174 s of stereo at 48 kHz. The rest is decoded when it is heard."""
+_STORE_CLIPS, _STORE_VALUES = 64, 2**26
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
+_MARGIN_S = 5.0
+"""More than resampling looks ahead."""
+_AUDIBLE = 1e-3
+"""-60 dBFS."""
+_HOT = 8.0
+"""No recording at a full scale of 1 is 18 dB above it."""
+_FULL_SCALES = (2.0**7, 2.0**15, 2.0**23, 2.0**31)
+_CANCELLED = 0.05
+"""-13 dB: the mean of n independent channels has 1/n of their mean energy, that of channels that cancel far less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """How the channels become one, measured on all of a clip.
+
+    channel: the only one heard, where the mean of all cancels; None for the mean.
+    scale: every sample is divided by it; above 1 where floats are not at a full scale of 1.
+    peak: the loudest sample heard, at the native rate, after that.
+    sha256: of the mean as a clip of one channel (see `sha256`): the hash of a mono clip that was saved as stereo.
+    """
+
+    channel: int | None
+    scale: float
+    peak: float
+    sha256: str
+
+    def mix(self, samples: Samples) -> Samples:
+        """(n_samples, n_channels) to (n_samples,) float32."""
+        mixed = mix(samples) if self.channel is None else samples[:, self.channel]
+        return mixed if self.scale == 1 else (mixed / self.scale).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
     """A decoded clip.
 
-    samples: (n_samples, n_channels) float32 at the native rate, read-only. Full scale is 1; float files and lossy
-    codecs may exceed it and are not clipped.
+    samples: (n_samples, n_channels) float32 at the native rate, read-only: all of the clip, or the start of one of
+        more than `KEPT_VALUES` values. Full scale is 1; float files and lossy codecs may exceed it, unclipped.
+    warnings: what was odd about the file, a sentence each.
+    mixing: by default that of `samples`.
     """
 
     ref: AudioRef
     samples: Samples
+    warnings: tuple[str, ...] = ()
+    mixing: Mixing = None  # type: ignore[assignment]
     _mono: dict[int, Samples] = field(default_factory=dict, init=False, repr=False)
 
-    def mono(self, rate: int) -> Samples:
-        """The mean over the channels at `rate` Hz: (n,) float32, C-contiguous, read-only, kept for the next call.
+    def __post_init__(self) -> None:
+        """Measure what was not measured."""
+        if self.mixing is None:
+            meter = _Meter(self.ref.rate, self.samples.shape[1])
+            meter.add(self.samples)
+            object.__setattr__(self, "mixing", meter.mixing())
 
-        Resampling (soxr, very high quality) rings at edges, so the result may exceed 1; it is not clipped either.
-        n is n_samples * rate / native rate, rounded, and at least 1.
+    @property
+    def kept_values(self) -> int:
+        """How many float32 values this object holds in memory."""
+        return self.samples.size + sum(mono.size for mono in list(self._mono.values()))
+
+    def mono(self, rate: int, max_s: float | None = None) -> Samples:
+        """What a model gets, at `rate` Hz: (n,) float32, C-contiguous, read-only.
+
+        The mean over the channels, or what `mixing` says. Resampling (soxr, very high quality) rings at edges, so the
+        result may exceed 1; it is not clipped. n is n_samples * rate / native rate, rounded, at least 1, and at most
+        what `max_s` seconds hold. Of a long clip no more is decoded and resampled than that needs.
 
         Raises:
             ValueError: `rate` is not positive.
+            DataError: a long clip is decoded again, and its file is gone or has changed; or there is no memory for it.
         """
         if rate < 1:
             raise ValueError(f"rate must be positive, not {rate}")
+        n, native = round(self.ref.seconds * self.ref.rate), self.ref.rate
+        end = None if max_s is None else round(max_s * rate)
+        if max_s is not None and n > len(self.samples) >= (head_n := math.ceil((max_s + _MARGIN_S) * native)):
+            return _read_only(resample(self.mixing.mix(self.samples[:head_n]), native, rate)[:end])
         if rate not in self._mono:
-            mixed = mix(self.samples)
-            self._mono[rate] = _read_only(resample(mixed, self.ref.rate, rate))
-        return self._mono[rate]
+            short = n <= len(self.samples)
+            with _within_memory(self.ref.path):
+                whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
+            self._mono[rate] = _read_only(whole)
+        return self._mono[rate] if end is None else self._mono[rate][:end]
+
+    def _decoded_again(self, rate: int, n: int) -> Samples:
+        """Mix and resample block by block."""
+        import soxr
+
+        digest, at = _Digest(), 0
+        out = np.zeros(round(n * rate / self.ref.rate) + 1, np.float32)
+        # A rate to itself would not be exact.
+        resampler = soxr.ResampleStream(self.ref.rate, rate, 1, quality="VHQ") if rate != self.ref.rate else None
+        with closing(_blocks(self.ref.path, self.ref.seconds + 1, [])) as blocks:
+            for native, block in itertools.chain(blocks, [(self.ref.rate, None)]):
+                mixed = np.zeros(0, np.float32) if block is None else self.mixing.mix(block)
+                if block is not None:
+                    digest.add(native, block)
+                made = resampler.resample_chunk(mixed, last=block is None) if resampler is not None else mixed
+                out[at : at + len(made)] = made[: len(out) - at]
+                at += len(made)
+        if digest.hexdigest() != self.ref.sha256:
+            raise DataError(f"{self.ref.path} has changed since it was first opened", "ask again about the new clip")
+        return out[:at]
+
+
+class ClipStore:
+    """Loads clips and keeps the last few, so that the nodes of a graph share one decoded copy. For several threads.
+
+    max_s: longest clip that is accepted, in seconds.
+    """
+
+    def __init__(self, max_s: float = DEFAULT_MAX_AUDIO_S) -> None:
+        """Start empty."""
+        self._max_s = max_s
+        self._sounds: OrderedDict[tuple[str, str], Sound] = OrderedDict()
+        self._lock = Lock()
+
+    def open(self, path: str) -> Sound:
+        """Decode a file afresh and keep it. Raises what `audio.load` raises."""
+        sound = load(path, self._max_s)
+        with self._lock:
+            self._sounds[(path, sound.ref.sha256)] = sound
+            self._sounds.move_to_end((path, sound.ref.sha256))
+            while len(self._sounds) > 1 and self._holds_too_much():
+                self._sounds.popitem(last=False)
+        return sound
+
+    def get(self, ref: AudioRef) -> Sound:
+        """The clip that a reference names, decoded again if it was dropped.
+
+        Raises:
+            DataError: the file is gone, or is no longer the clip that the reference was made of.
+        """
+        kept = self._sounds.get((ref.path, ref.sha256))
+        if kept is not None:
+            return kept
+        sound = self.open(ref.path)
+        if sound.ref.sha256 != ref.sha256:
+            raise DataError(f"{ref.path} has changed since it was first opened", "ask again about the new clip")
+        return sound
+
+    def _holds_too_much(self) -> bool:
+        values = sum(sound.kept_values for sound in self._sounds.values())
+        return len(self._sounds) > _STORE_CLIPS or values > _STORE_VALUES
 
 
 def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
     """Decode an audio file whole: any format that libsndfile or FFmpeg reads, any rate, channels and bit depth.
 
-    Of a file with several audio streams (a film) the first is taken.
+    Of a file with several audio streams (a film) the first is taken. Decoding goes block by block: a long clip takes no
+    more memory than `KEPT_VALUES` do.
 
     Raises:
-        DataError: no regular file, not audio, empty, damaged, cut short, longer than `max_s` seconds, or with samples
-            that are no numbers.
+        DataError: no regular file, not audio, empty, damaged, cut short, longer than `max_s` seconds, with more than
+            2**30 samples over its channels, with samples that are no numbers, or too large for the memory.
         UsageError: `max_s` is not a positive number.
     """
     if not (math.isfinite(max_s) and max_s > 0):
         raise UsageError(f"the longest clip must be a positive number of seconds, not {max_s}")
-    name = _shown(path)
+    notes: list[str] = []
+    kept, kept_n, digest, meter, rate = list[Samples](), 0, _Digest(), None, 0
+    with _within_memory(path), closing(_blocks(path, max_s, notes)) as blocks:
+        for rate, block in blocks:
+            meter = meter or _Meter(rate, block.shape[1])
+            digest.add(rate, block)
+            meter.add(block)
+            kept_n += block.size
+            if kept_n <= KEPT_VALUES or not kept:
+                kept.append(block)
+        if meter is None:
+            raise DataError(f"{_shown(path)} holds no samples", "record it again")
+        samples = _read_only(np.ascontiguousarray(np.concatenate(kept)))
+    ref = AudioRef(os.fspath(path), digest.hexdigest(), meter.n / rate, rate, samples.shape[1])
+    mixing = meter.mixing()
+    return Sound(ref, samples, (*notes, *meter.warnings(mixing)), mixing)
+
+
+def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blocks:
+    """(rate, samples) of each block of a file, all of one rate and number of channels; what `load` raises."""
+    name, form, n = _shown(path), None, 0
     try:
         size = _regular_size(path, name)
-        with Path(path).open("rb") as file:
-            decoded = _decode(file, size, name, max_s)
+        with Path(path).open("rb") as file, closing(decode(file, size, name, max_s, notes)) as blocks:
+            for rate, block in blocks:
+                form, n = form or (rate, block.shape[1]), n + len(block)
+                if form != (rate, block.shape[1]):
+                    raise DataError(f"{name} holds recordings of different rates or channels", REENCODE)
+                check_size(n, *form, name, max_s)
+                if not np.isfinite(block).all():
+                    hint = "write it again without NaN or infinity"
+                    raise DataError(f"{name} holds samples that are not finite numbers", hint)
+                yield rate, block
     except FileNotFoundError:
         raise DataError(f"{name} does not exist", "check the path") from None
     except PermissionError:
         raise DataError(f"{name} may not be read", "check its permissions") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror}", "check the path") from error
-    samples = _read_only(decoded.samples)
-    n, channels = samples.shape
-    digest = sha256(samples, decoded.rate)
-    return Sound(AudioRef(os.fspath(path), digest, n / decoded.rate, decoded.rate, channels), samples)
+
+
+@contextmanager
+def _within_memory(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        hint = "cut it, or convert it: ffmpeg -i FILE -ac 1 -ar 16000 out.wav"
+        raise DataError(f"{_shown(path)} needs more memory than there is", hint) from None
+
+
+class _Digest:
+    """The hash of a clip that comes block by block."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._begun = False
+
+    def add(self, rate: int, block: Samples) -> None:
+        if not self._begun:
+            self._hash.update(struct.pack("<II", rate, block.shape[1]))
+            self._begun = True
+        self._hash.update(np.ascontiguousarray(block, dtype="<f4").data)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class _Meter:
+    """Levels of a clip that comes block by block. n: samples so far."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self.n = 0
+        self._rate, self._digest = rate, _Digest()
+        # Of the mean, and of each channel; sums of squares by the second.
+        self._peaks = np.zeros(channels + 1)
+        self._energy: dict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(channels + 1))
+
+    def add(self, block: Samples) -> None:
+        for start in range(0, len(block), self._rate):
+            piece = block[start : start + self._rate]
+            mixed = mix(piece)
+            self._digest.add(self._rate, mixed[:, None])
+            rows = np.concatenate([mixed[None], piece.T])
+            self._peaks = np.maximum(self._peaks, np.maximum(rows.max(axis=1), -rows.min(axis=1)))
+            if len(rows) > 2:
+                self._energy[self.n // self._rate] += np.square(rows, dtype=np.float64).sum(axis=1)
+            self.n += len(piece)
+
+    def mixing(self) -> Mixing:
+        peak, channel = float(self._peaks.max()), None
+        scale = next((full for full in _FULL_SCALES if peak <= full), peak) if peak > _HOT else 1.0
+        cancelled, audible = self._cancelled(scale)
+        if 2 * cancelled > audible:
+            energy = np.sum([*self._energy.values()], axis=0)[1:]
+            channel = int(np.argmax(energy > 0.9 * energy.max()))  # the first of those that are as loud
+        heard = float(self._peaks[0 if channel is None else channel + 1])
+        return Mixing(channel, scale, heard / scale, self._digest.hexdigest())
+
+    def _cancelled(self, scale: float) -> tuple[int, int]:
+        """In how many seconds the mean is far quieter than that of independent channels, of those with any sound."""
+        n, floor = len(self._peaks) - 1, (_AUDIBLE * scale) ** 2 * self._rate
+        audible = [energy for energy in self._energy.values() if energy[1:].mean() > floor]
+        return sum(bool(energy[0] < _CANCELLED * energy[1:].mean() / n) for energy in audible), len(audible)
+
+    def warnings(self, mixing: Mixing) -> Iterator[str]:
+        if mixing.scale != 1:
+            reach = f"the samples reach {self._peaks.max():.6g} where full scale is 1"
+            yield f"{reach}: they are heard divided by {mixing.scale:.6g}"
+        cancelled, audible = self._cancelled(mixing.scale)
+        if mixing.channel is not None:
+            yield f"the channels cancel when they are mixed: only channel {mixing.channel + 1} is heard"
+        elif cancelled:
+            yield f"the channels cancel when they are mixed, in {cancelled} of {audible} s: these are hardly heard"
 
 
 def sha256(samples: Samples, rate: int) -> str:
@@ -90,8 +312,8 @@ def sha256(samples: Samples, rate: int) -> str:
 
     samples: (n_samples, n_channels).
     """
-    digest = hashlib.sha256(struct.pack("<II", rate, samples.shape[1]))
-    digest.update(np.ascontiguousarray(samples, dtype="<f4").data)
+    digest = _Digest()
+    digest.add(rate, samples)
     return digest.hexdigest()
 
 
@@ -135,16 +357,6 @@ def _regular_size(path: str | os.PathLike[str], name: str) -> int:
     if status.st_size == 0:
         raise DataError(f"{name} is empty", _AUDIO_HINT)
     return status.st_size
-
-
-def _decode(file: BinaryIO, size: int, name: str, max_s: float) -> decoders.Decoded:
-    container = containers.inspect(file, size, name)
-    decoded = decoders.decode(file, container, name, max_s)
-    if not len(decoded.samples):
-        raise DataError(f"{name} holds no samples", "record it again")
-    if not np.isfinite(decoded.samples).all():
-        raise DataError(f"{name} holds samples that are not finite numbers", "write it again without NaN or infinity")
-    return decoded
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

@@ -12,8 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Overwrite
 
 from lalm_agent.answers import parse
-from lalm_agent.audio import Sound
-from lalm_agent.clips import ClipStore
+from lalm_agent.audio import ClipStore, Sound
 from lalm_agent.errors import BudgetSpent, LalmError, UsageError
 from lalm_agent.policy import Evidence, abstention_reason, found_type
 from lalm_agent.reasoning import strip_reasoning
@@ -150,7 +149,7 @@ def _run(node: str, state: AgentState, runtime: Runtime[Context]) -> tuple[ToolR
         raw,
         result.responder,
     )
-    return result, {"steps": [asdict(step)], "warnings": list(result.warnings)}
+    return result, {"steps": [asdict(step)], "warnings": [*sound.warnings, *result.warnings]}
 
 
 def _without_reasoning(result: ToolResult) -> tuple[ToolResult, str | None]:
@@ -177,5 +176,5 @@ def _evidence(state: AgentState, result: ToolResult, heard_s: tuple[float, float
 
 
 def _peak_dbfs(sound: Sound) -> float:
-    peak = float(np.abs(sound.samples).max())
+    peak = sound.mixing.peak
     return 20 * float(np.log10(peak)) if peak > 0 else float("-inf")

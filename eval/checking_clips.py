@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.missing import missing_audio
@@ -113,5 +111,5 @@ def _look(audio: str, root: Path, questions: int, window_s: float, tally: _Tally
 
 
 def is_silent(sound: Sound) -> bool:
-    """Whether no sample of any channel reaches -60 dBFS."""
-    return bool(np.abs(sound.samples).max() < SILENT_PEAK)
+    """Whether nothing that a model gets of it, which is one channel, reaches -60 dBFS."""
+    return sound.mixing.peak < SILENT_PEAK

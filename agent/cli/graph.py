@@ -22,9 +22,7 @@ def graph(
     drawn_as: Annotated[
         Format, typer.Option("--format", help="mermaid is text; ascii and png need the extra draw.")
     ] = Format.MERMAID,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write; png needs one.", show_default="stdout")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; png needs one.", show_default="stdout")] = None,
     debug: options.DebugFlag = None,
 ) -> None:
     """Draw the graph of a method. Nothing is sent anywhere."""

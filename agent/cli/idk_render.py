@@ -41,9 +41,7 @@ def curve_json(found: "Graded", groups: Mapping[str, "Curve"], how: "Bootstrap")
     }
 
 
-def curve_lines(
-    found: "Graded", groups: Mapping[str, "Curve"], how: "Bootstrap", markdown: bool
-) -> Iterator[str]:
+def curve_lines(found: "Graded", groups: Mapping[str, "Curve"], how: "Bootstrap", markdown: bool) -> Iterator[str]:
     """The tables. Text of strangers is made safe to print."""
     identity, style = found.bank.identity, "pipe" if markdown else "simple"
     model = printable(identity.model, one_line=True)

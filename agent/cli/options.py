@@ -60,9 +60,7 @@ HearsAudioFlag = Annotated[
     ),
 ]
 CheckpointFlag = Annotated[str | None, typer.Option(help="SQLite file that keeps the states of the graph.")]
-TrustFlag = Annotated[
-    bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")
-]
+TrustFlag = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")]
 PickleFlag = Annotated[bool | None, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]
 ReplyKeyFlag = Annotated[
     str | None,

@@ -36,11 +36,7 @@ BankDataFlag = Annotated[
 ]
 BankFileFlag = Annotated[Path | None, typer.Option(help="As --data-file, of --bank-data.", show_default=False)]
 BankAudioFlag = Annotated[Path | None, typer.Option(help="As --audio-root, of --bank-data.", show_default=False)]
-JobsFlag = Annotated[
-    int | None, typer.Option(min=1, help="Processes at a time.", show_default="2 on a CPU, else 1")
-]
-ReportFlag = Annotated[
-    bool, typer.Option("--report-only", help="Write the report of what is finished; ask nothing.")
-]
+JobsFlag = Annotated[int | None, typer.Option(min=1, help="Processes at a time.", show_default="2 on a CPU, else 1")]
+ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report of what is finished; ask nothing.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print the commands and which are done; run nothing.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print where the report is, and its claims, as JSON.")]

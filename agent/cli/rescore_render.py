@@ -24,10 +24,7 @@ def rescoring_lines(result: Rescoring, facts: Mapping[str, str], show_all: bool)
     yield f"{printable(result.name, one_line=True)}: {', '.join([f'{result.n:,} questions', *left_out])}"
     yield from (f"{label}: {printable(facts[label], one_line=True)}" for label in ("model", "data") if label in facts)
     yield ""
-    rows = [
-        [printable(s.name, one_line=True), _accuracy(s), *(s.counts[o] for o in OUTCOMES)]
-        for s in result.scorers
-    ]
+    rows = [[printable(s.name, one_line=True), _accuracy(s), *(s.counts[o] for o in OUTCOMES)] for s in result.scorers]
     yield tabulate(rows, ["scorer", "acc %", *map(str, OUTCOMES)], disable_numparse=True, colalign=_left_then_right(7))
     yield from _kinds_lines(result)
     if result.lowest is not None and len([s for s in result.scorers if s.accuracy is not None and s.applies]) > 1:

@@ -147,9 +147,7 @@ def _lock(folder: StudyFolder, stack: ExitStack) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(FileLock(folder.lock, timeout=0, thread_local=False))
     except Timeout:
-        raise UsageError(
-            f"another process is working on {folder.path}", "wait for it, or give another --out"
-        ) from None
+        raise UsageError(f"another process is working on {folder.path}", "wait for it, or give another --out") from None
     except OSError as error:
         raise DataError(f"{folder.path} cannot be written: {error.strerror or error}", "another --out") from error
 

@@ -38,9 +38,7 @@ AlsoFlag = Annotated[
 AlsoDataFlag = Annotated[
     list[Path] | None, typer.Option(help="The file or folder of each --also, in their order.", show_default=False)
 ]
-AlsoLimitFlag = Annotated[
-    int | None, typer.Option(min=1, help="Questions of each --also.", show_default="all")
-]
+AlsoLimitFlag = Annotated[int | None, typer.Option(min=1, help="Questions of each --also.", show_default="all")]
 ForgettingFlag = Annotated[
     int, typer.Option(min=0, help="Questions that show what the adapters cost the model; 0 leaves that out.")
 ]

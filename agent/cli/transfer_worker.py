@@ -167,9 +167,7 @@ class StudyWorker:
 
         with ExitStack() as stack:
             wanted = eval_options(questions, out, setup.batch_size)
-            run_folder(
-                setup.config.model_copy(update=changes), wanted, questions.benchmark, stack, self._lalm, quiet
-            )
+            run_folder(setup.config.model_copy(update=changes), wanted, questions.benchmark, stack, self._lalm, quiet)
         return told[-1]
 
     def _probe(self, part: Part) -> str:

@@ -42,9 +42,9 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
 
     A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
     """
-    whole = sound.mono(hearing.rate)
-    heard = whole if hearing.window_s is None else whole[: round(hearing.window_s * hearing.rate)]
-    end_s = sound.ref.seconds if len(heard) == len(whole) else len(heard) / hearing.rate
+    heard, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
+    whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
+    end_s = sound.ref.seconds if whole else len(heard) / hearing.rate
     return pad_to(heard, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 

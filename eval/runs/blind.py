@@ -55,7 +55,7 @@ class Silence:
             StorageError: the silence cannot be written.
         """
         sound = load(audio_file(self._root, item.audio), self._max_s)
-        n, channels = sound.samples.shape
+        n, channels = round(sound.ref.seconds * sound.ref.rate), sound.ref.channels
         path = self._folder / f"{n}x{channels}-{sound.ref.rate}.flac"
         with self._writing:
             if not path.exists():

@@ -72,17 +72,6 @@ def test_big_endian_wav(tmp_path: Path) -> None:
     assert "declares 12000 bytes of samples and holds 11999" in refusal(write(tmp_path / "b.wav", data[:-1]))
 
 
-@pytest.mark.parametrize("data_n", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0])
-@pytest.mark.parametrize("riff_n", [0xFFFFFFFF, 0, 0x7FFFF024])
-@pytest.mark.parametrize("bits", [8, 16, 24, 32])
-def test_a_wav_from_a_pipe_reaches_to_the_end_of_the_file(tmp_path: Path, data_n: int, riff_n: int, bits: int) -> None:
-    payload = RNG.bytes(bits // 8 * 2 * 500)
-    known = audio.load(write(tmp_path / "known.wav", riff(fmt(bits), (b"data", payload))))
-    piped = audio.load(write(tmp_path / "piped.wav", riff(fmt(bits), (b"data", payload), riff_n=riff_n, data_n=data_n)))
-    assert known.samples.shape == (500, 2)
-    assert piped.ref.sha256 == known.ref.sha256
-
-
 def test_no_samples_is_believed_where_the_size_of_the_file_is_right(tmp_path: Path) -> None:
     data = riff(fmt(), (b"data", b""), (b"LIST", b"INFOISFT" + b"\x04\0\0\0abc\0"))
     assert "holds no samples" in refusal(write(tmp_path / "a.wav", data))
@@ -170,24 +159,6 @@ def test_damage_within_a_flac(tmp_path: Path) -> None:
     assert "damaged" in refusal(write(tmp_path / "b.flac", whole[:middle] + RNG.bytes(400) + whole[middle + 400 :]))
 
 
-def test_two_ogg_recordings_in_a_row_are_not_cut_to_the_first(tmp_path: Path) -> None:
-    whole = encoded(tmp_path, "a.ogg", "VORBIS")
-    assert "holds 2 Ogg recordings" in refusal(write(tmp_path / "b.ogg", whole + whole))
-
-
-def test_au_of_undeclared_size(tmp_path: Path) -> None:
-    whole = encoded(tmp_path, "a.au")
-    endless = whole[:8] + b"\xff" * 4 + whole[12:]
-    np.testing.assert_array_equal(audio.load(write(tmp_path / "b.au", endless)).samples, SAMPLES)
-
-
-def test_caf_of_undeclared_size(tmp_path: Path) -> None:
-    whole = encoded(tmp_path, "a.caf")
-    at = whole.index(b"data") + 4
-    endless = whole[:at] + b"\xff" * 8 + whole[at + 8 :]
-    np.testing.assert_array_equal(audio.load(write(tmp_path / "b.caf", endless)).samples, SAMPLES)
-
-
 def test_caf_of_size_zero(tmp_path: Path) -> None:
     whole = encoded(tmp_path, "a.caf")
     at = whole.index(b"data") + 4
@@ -200,5 +171,6 @@ def test_rf64_takes_its_size_from_ds64(tmp_path: Path) -> None:
     assert whole.startswith(b"RF64")
     at = whole.index(b"ds64") + 8 + 8
     assert int.from_bytes(whole[at : at + 8], "little") == len(PCM)
-    longer = whole[:at] + (len(PCM) + 4).to_bytes(8, "little") + whole[at + 8 :]
+    # The size of the whole stands before.
+    longer = whole[: at - 8] + struct.pack("<QQ", len(whole) - 4, len(PCM) + 4) + whole[at + 8 :]
     assert "declares 12004 bytes of samples and holds 12000" in refusal(write(tmp_path / "b.wav", longer))

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from lalm_agent.assemble import Agent
-from lalm_agent.clips import ClipStore
+from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, PermanentBackendError, RetriesExhausted, TransientBackendError, UsageError
 from lalm_agent.graph import RETRY, build_graph
@@ -55,6 +57,18 @@ def test_agent_routes_by_type(clip: Path, said: str, visited: list[str], prompt:
     assert answer.steps[1].prompt == prompt
     assert answer.steps[2].prompt is not None
     assert answer.steps[2].prompt.startswith(f"The {said} content is: the content Which animal")
+
+
+def test_what_is_odd_about_the_clip_is_told_once_and_silence_is_judged_by_what_is_heard(tmp_path: Path) -> None:
+    tone = np.sin(np.arange(8000) / 5)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, -tone], axis=1), 16_000)
+    answer, _ = ask(tmp_path / "a.wav", ["Sound", "a tone", "IDK"])
+    assert answer.warnings == ("the channels cancel when they are mixed: only channel 1 is heard",)
+    assert "silent" not in str(answer.reason)
+    # Heard through the mean of eight, the only channel is 18 dB quieter.
+    soundfile.write(tmp_path / "b.wav", np.stack([0.005 * tone] + [0 * tone] * 7, axis=1), 16_000, subtype="FLOAT")
+    answer, _ = ask(tmp_path / "b.wav", ["Sound", "a tone", "IDK"])
+    assert "silent" in str(answer.reason)
 
 
 @pytest.mark.parametrize("said", ["Speech and Music", "no idea", ""])

@@ -37,7 +37,7 @@ ITEMS = (
 
 def task(identity: str) -> Task:
     ref = AudioRef("a.wav", "0" * 64, 1.0, 16000, 1)
-    return Task(Question("?", ref, ("a", "b"), identity), Method.AGENT, Sound(np.zeros(16000, np.float32), ref))
+    return Task(Question("?", ref, ("a", "b"), identity), Method.AGENT, Sound(ref, np.zeros((16000, 1), np.float32)))
 
 
 def says(tools: dict[str, Tool], node: str) -> dict[str, str]:
