@@ -61,3 +61,10 @@ class PermanentBackendError(BackendError):
 
 class BudgetSpent(PermanentBackendError):
     """The limit of requests is reached. No graph records it as a failed answer: the question stays unasked."""
+
+
+class Dropped(BaseException):
+    """A second Ctrl-C: threads may still compute, and nobody waits for them. The process has to end at once.
+
+    No KeyboardInterrupt, of which typer makes an exit code before anybody could tell a first from a second one.
+    """
