@@ -194,7 +194,7 @@ def test_a_wrong_input_is_a_failed_reply(asked: Any, said: str) -> None:
 
 
 def test_a_thread_keeps_nothing_of_an_earlier_question(clip: str) -> None:
-    graph = build_graph(agent_of("Sound", "a dog", "dog", "no idea", "a bell"), InMemorySaver())
+    graph = build_graph(agent_of("Sound", "a dog", "dog", "a bird", "a bell"), InMemorySaver())
     config: Any = {"configurable": {"thread_id": "one"}}
     first = graph.invoke({"audio": clip, "question": "Which?", "choices": ANIMALS}, config)
     assert (first["answer"], first["choice"], len(first["steps"])) == ("dog", 0, 3)

@@ -96,7 +96,7 @@ def test_lm_polygraph_makes_a_nan_uncertainty_the_most_confident() -> None:
 
 def test_simple_evals_counts_an_unparsable_grade_as_an_abstention() -> None:
     for kind in ("llm", "sakura"):
-        assert outcomes(kind, "It barks.", judge_that_says("Hard to say which of these was meant.")) == {U}
+        assert outcomes(kind, "It barks.", judge_that_says("The reply is about some animal.")) == {U}
 
 
 def test_every_scorer_gives_each_question_one_of_the_five() -> None:

@@ -53,7 +53,7 @@ def test_the_order_of_outcomes_is_that_of_every_array() -> None:
         (("Yes", "Not sure"), "Not sure", "Not sure", C, "equal"),
         (("Yes", "Unknown"), "Yes", "unknown.", W, "equal"),
         (NOTES, "A#", "A#", C, "equal"),
-        (NOTES, "A#", "A", U, "none"),
+        (NOTES, "A#", "A", W, "label"),
         (("2", "4", "5", "3"), "4", "4", C, "equal"),
         (("2", "4", "5", "3"), "4", "2", W, "equal"),
         (("rain", "wind", "rain"), "rain", "C", C, "label"),
