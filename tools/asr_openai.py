@@ -30,7 +30,7 @@ TIMEOUT_S = 300.0
 """For one request from connecting to the last byte, in seconds."""
 
 _SEGMENTS = {"response_format": "verbose_json"}
-_TOKENS = {"response_format": "json", "include[]": ["logprobs"]}
+_TOKENS = {"response_format": "json", "include": ["logprobs"]}
 _PLAIN = {"response_format": "json"}
 _WORDS_OF_FORMS = ("response_format", "verbose_json", "include", "logprobs")
 
@@ -95,9 +95,9 @@ class OpenAITranscription:
         return read_transcription(received[0], self._endpoint)
 
     async def _exchange(self, client: Any, wav: bytes, form: Mapping[str, Any]) -> tuple[bytes, str] | FailedAttempt:
-        data = {"model": self._endpoint.name, "temperature": "0", **form}
-        files = {"file": ("clip.wav", wav, "audio/wav")}
-        return await exchange(client, self._endpoint, "/audio/transcriptions", self._options, data=data, files=files)
+        content = {"body": {"model": self._endpoint.name, "temperature": 0, **form}}
+        content["files"] = {"file": ("clip.wav", wav, "audio/wav")}
+        return await exchange(client, self._endpoint, "/audio/transcriptions", self._options, **content)
 
 
 def read_transcription(content: bytes, endpoint: Endpoint) -> _Transcription | FailedAttempt:

@@ -221,15 +221,26 @@ def _spellings(key: str) -> re.Pattern[str]:
 
 
 def make_client(endpoint: Endpoint, trust_env: bool) -> Any:
-    """An `httpx.AsyncClient` that goes nowhere but to the endpoint and sends nothing but what is ours."""
+    """An `openai.AsyncOpenAI` that goes nowhere but to the endpoint and holds at most `LONGEST_BODY` of a reply."""
     import httpx
+    import openai
 
-    headers = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "gzip"}
-    if endpoint.key is not None:
-        headers["Authorization"] = f"Bearer {endpoint.key}"
-    return httpx.AsyncClient(
-        headers=headers, verify=tls_context(), timeout=None, follow_redirects=False, trust_env=trust_env
-    )
+    class Client(openai.AsyncOpenAI):
+        # In place of OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS and what the SDK tells of this machine.
+        default_headers = property(lambda _: {"Content-Type": "application/json"})
+
+    async def read(response: httpx.Response) -> None:
+        # Before httpx reads and unpacks it, which has no bound.
+        body = await _read_body(response)
+        await response.stream.aclose()  # type: ignore[union-attr]
+        response.headers.pop("content-encoding", None)
+        response.stream = httpx.ByteStream(body)
+
+    hooks = {"response": [read]}
+    http: Any = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=trust_env, event_hooks=hooks)
+    # Without any key the SDK would look for OpenAI's own; `exchange` sends none.
+    key = endpoint.key or "none"
+    return Client(base_url=endpoint.url, api_key=key, max_retries=0, timeout=None, http_client=http)
 
 
 @cache
@@ -243,43 +254,52 @@ async def exchange(
 ) -> tuple[bytes, str] | FailedAttempt:
     """Send one POST; the body of its reply and the type that the server calls it. Raises nothing of what lies below.
 
-    content: what httpx is to send, such as `json`, or `data` and `files`.
+    content: what the SDK is to send, `body` and perhaps `files`.
     """
     import httpx
+    import openai
 
+    headers: dict[str, Any] = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "identity"}
+    headers |= {"Authorization": f"Bearer {endpoint.key}" if endpoint.key else openai.Omit()}
+    headers |= {"X-Stainless-Retry-Count": openai.Omit()}
+    if "files" in content:
+        headers["Content-Type"] = "multipart/form-data"
     try:
         # For the whole exchange: a timeout for each read is one that a server that drips never meets.
-        async with (
-            asyncio.timeout(options.timeout_s),
-            client.stream("POST", f"{endpoint.url}{path}", **content) as response,
-        ):
-            body = await _read_body(response)
+        async with asyncio.timeout(options.timeout_s):
+            # Unread: the SDK's types would let through or refuse other replies than `read_reply` does.
+            response = await client.post(path, cast_to=httpx.Response, options={"headers": headers}, **content)
+    except openai.APIStatusError as error:
+        response = error.response
     except TimeoutError:
         message = f"{endpoint.url} gave no complete reply within {options.timeout_s:g} s"
         return FailedAttempt(message, "try again later, or allow it more time", again=True, passing=True)
-    except (httpx.TransportError, zlib.error) as error:
+    except (openai.APIConnectionError, zlib.error) as error:
         return _failed_connection(error, endpoint)
     except Exception as error:
         return FailedAttempt(endpoint.shown(f"asking {endpoint.url} failed: {type(error).__name__}: {error}"))
+    body: bytes = response.content
+    is_whole = len(body) <= LONGEST_BODY
     if not response.is_success:
-        return failed_status(response.status_code, body or b"", response.headers.get("retry-after"), endpoint)
-    if body is None:
+        asked = response.headers.get("retry-after")
+        return failed_status(response.status_code, body if is_whole else b"", asked, endpoint)
+    if not is_whole:
         return FailedAttempt(f"{endpoint.url} replied with more than {LONGEST_BODY >> 20} MiB", "no reply is that long")
     return body, response.headers.get("content-type", "")
 
 
-async def _read_body(response: Any) -> bytes | None:
-    """The body, decompressed; None where it is longer than `LONGEST_BODY`, of which no more is ever held."""
+async def _read_body(response: Any) -> bytes:
+    """The body, unpacked; where it is longer than `LONGEST_BODY`, that much of it and some more."""
     packed = response.headers.get("content-encoding", "identity").strip().lower()
     if packed not in ("identity", "gzip", "x-gzip", "deflate", ""):
         raise zlib.error(f"a body packed as {packed[:40]}, which was not asked for")
-    # 47: a gzip or zlib header decides.
+    # Some servers pack what was asked for unpacked. 47: a gzip or zlib header decides.
     unpacker = None if packed in ("identity", "") else zlib.decompressobj(47)
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.stream:
         body += chunk if unpacker is None else unpacker.decompress(chunk, LONGEST_BODY + 1 - len(body))
         if len(body) > LONGEST_BODY:
-            return None
+            return bytes(body)
     if unpacker is not None and not unpacker.eof:
         raise zlib.error("a packed body that ends early")
     return bytes(body)

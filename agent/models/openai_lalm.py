@@ -206,12 +206,7 @@ class OpenAICompatLALM:
             while True:
                 dialect = self._dialect
                 body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
-                content = json.dumps(body).encode("ascii")
-                headers = {"Content-Type": "application/json"}
-                sent = exchange(
-                    client, self._endpoint, "/chat/completions", self._options, content=content, headers=headers
-                )
-                received = await sent
+                received = await exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
                 if not isinstance(received, FailedAttempt):
                     return read_reply(*received, self._endpoint, clip is not None)
                 refused = dialect.refused(received.complaint, body)
@@ -282,7 +277,7 @@ def seed_of(request: Request, first_draw: int) -> int:
 
 
 def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in request.turns]
+    messages: list[dict[str, Any]] = [{"role": turn.role, "content": _encodable(turn.text)} for turn in request.turns]
     if clip is not None:
         first = next(message for message in messages if message["role"] == "user")
         first["content"] = [clip, {"type": "text", "text": first["content"]}]
@@ -355,7 +350,8 @@ def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
         return _incomplete(endpoint, "a choice without a text")
     if endpoint.is_leaked_by(text) or endpoint.is_leaked_by(reasoning):
         return FailedAttempt(f"the reply of {endpoint.url} holds the key that it was sent", "do not trust this server")
-    return Completion(_clean(text), _token_logprobs(choice), finish, reasoning=_clean(reasoning))
+    text, reasoning = _encodable(text).strip(), _encodable(reasoning).strip()
+    return Completion(text, _token_logprobs(choice), finish, reasoning=reasoning)
 
 
 def _calls_tool(message: dict[str, Any]) -> bool:
@@ -409,9 +405,9 @@ def _text_within(part: dict[str, Any]) -> str:
     return ""
 
 
-def _clean(text: str) -> str:
-    """Without white space around it, and without lone surrogates, which JSON may hold and no file can."""
-    return text.encode("utf-8", "replace").decode("utf-8").strip()
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which JSON may hold and neither a file nor a request can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _marked_error(data: dict[str, Any], endpoint: Endpoint) -> FailedAttempt:
