@@ -24,6 +24,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import environ
 from typing import Any, Literal
 
@@ -164,20 +165,12 @@ class OpenAICompatLALM:
         """
         for request in requests:
             check(request, self._endpoint)
-        outcome = run_async(self._all(requests))
-        if isinstance(outcome, Exception):
-            # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
-            raise outcome
-        return outcome
+        return run_async(self._all(requests))
 
-    async def _all(self, requests: Sequence[Request]) -> list[Response] | Exception:
+    async def _all(self, requests: Sequence[Request]) -> list[Response]:
         gate = asyncio.Semaphore(self._options.concurrency)
-        async with make_client(self._endpoint, self._options.trust_env) as client:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
-            except ExceptionGroup as failed:
-                return failed.exceptions[0]
+        async with make_client(self._endpoint, self._options.trust_env) as client, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
         return [task.result() for task in tasks]
 
     async def _response(self, client: Any, gate: asyncio.Semaphore, request: Request) -> Response:
@@ -189,7 +182,8 @@ class OpenAICompatLALM:
         async with gate:
             clip = audio_part(sound) if sound is not None and request.n else None
             while len(completions) < request.n:
-                reply = await self._retrying.outcome(self._attempt(client, request, clip, len(completions)))
+                attempt = partial(self._attempt, client, request, clip, len(completions))
+                reply = await self._retrying.outcome(attempt)
                 completions = (completions + reply.completions)[: request.n]
                 audio_tokens = reply.audio_tokens if sound is not None else None
                 model = reply.model
@@ -197,24 +191,20 @@ class OpenAICompatLALM:
         heard_s = (0.0, sound.ref.seconds) if sound is not None else None
         return Response(completions, None, heard_s, audio_tokens, tuple(dict.fromkeys(warnings)), model)
 
-    def _attempt(
+    async def _attempt(
         self, client: Any, request: Request, clip: dict[str, Any] | None, first_draw: int
-    ) -> Callable[[], Awaitable[Reply | FailedAttempt]]:
+    ) -> Reply | FailedAttempt:
         """One attempt at the completions from `first_draw` on; it goes on at once without a part that is refused."""
-
-        async def attempt() -> Reply | FailedAttempt:
-            while True:
-                dialect = self._dialect
-                body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
-                received = await exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
-                if not isinstance(received, FailedAttempt):
-                    return read_reply(*received, self._endpoint, clip is not None)
-                refused = dialect.refused(received.complaint, body)
-                if refused is None:
-                    return received
-                self._dialect = self._dialect.without(refused)
-
-        return attempt
+        while True:
+            dialect = self._dialect
+            body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
+            received = await exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
+            if not isinstance(received, FailedAttempt):
+                return read_reply(*received, self._endpoint, clip is not None)
+            refused = dialect.refused(received.complaint, body)
+            if refused is None:
+                return received
+            self._dialect = self._dialect.without(refused)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
