@@ -227,10 +227,9 @@ def make_client(endpoint: Endpoint, trust_env: bool) -> Any:
 
     class Client(openai.AsyncOpenAI):
         # Without OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS and what the SDK tells of this machine.
-        default_headers = property(
-            lambda _: {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "identity"}
-        )
+        default_headers = property(lambda self: self.auth_headers | ours)
 
+    ours = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "identity"}
     hooks = {"response": [_read]}
     http: Any = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=trust_env, event_hooks=hooks)
     # Without any key the SDK would look for OpenAI's own; `exchange` sends none.
@@ -260,7 +259,7 @@ async def exchange(
     try:
         # For the whole exchange: a timeout for each read is one that a server that drips never meets.
         async with asyncio.timeout(options.timeout_s):
-            # Unread: the SDK's types would let through or refuse other replies than `read_reply` does.
+            # As it came: the SDK's types check nothing that the readers of replies need.
             response = await client.post(path, cast_to=httpx.Response, options={"headers": headers}, **content)
     except openai.APIStatusError as error:
         response = error.response
