@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from os import environ
 from typing import Any
 
-from lalm_agent.errors import BackendError
 from lalm_agent.models.endpoint import (
     RATE,
     Endpoint,
@@ -30,7 +29,7 @@ TIMEOUT_S = 300.0
 """For one request from connecting to the last byte, in seconds."""
 
 _SEGMENTS = {"response_format": "verbose_json"}
-_TOKENS = {"response_format": "json", "include[]": ["logprobs"]}
+_TOKENS = {"response_format": "json", "include": ["logprobs"]}
 _PLAIN = {"response_format": "json"}
 _WORDS_OF_FORMS = ("response_format", "verbose_json", "include", "logprobs")
 
@@ -70,34 +69,25 @@ class OpenAITranscription:
             RetriesExhausted: no reply in all attempts.
             PermanentBackendError: the endpoint refused.
         """
-        outcome = run_async(self._transcribe(wav_of(task.sound.mono(RATE))))
-        if isinstance(outcome, Exception):
-            # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
-            raise outcome
-        text, details = outcome
+        text, details = run_async(self._transcribe(wav_of(task.sound.mono(RATE))))
         warnings = () if text else (f"{self._endpoint.name} recognised no words",)
         return ToolResult(text, heard_s=(0.0, task.sound.ref.seconds), warnings=warnings, details=details or None)
 
-    async def _transcribe(self, wav: bytes) -> _Transcription | BackendError:
+    async def _transcribe(self, wav: bytes) -> _Transcription:
         async with make_client(self._endpoint, self._options.trust_env) as client:
-            try:
-                return await self._retrying.outcome(lambda: self._attempt(client, wav))
-            except BackendError as error:
-                return error
+            return await self._retrying.outcome(lambda: self._attempt(client, wav))
 
     async def _attempt(self, client: Any, wav: bytes) -> _Transcription | FailedAttempt:
         """In the form that tells most; a server that refuses that form is asked for the plain one."""
         received = await self._exchange(client, wav, _telling_form(self._endpoint.name))
         if isinstance(received, FailedAttempt) and any(word in received.complaint for word in _WORDS_OF_FORMS):
             received = await self._exchange(client, wav, _PLAIN)
-        if isinstance(received, FailedAttempt):
-            return received
-        return read_transcription(received[0], self._endpoint)
+        return received if isinstance(received, FailedAttempt) else read_transcription(received[0], self._endpoint)
 
     async def _exchange(self, client: Any, wav: bytes, form: Mapping[str, Any]) -> tuple[bytes, str] | FailedAttempt:
-        data = {"model": self._endpoint.name, "temperature": "0", **form}
+        body = {"model": self._endpoint.name, "temperature": 0, **form}
         files = {"file": ("clip.wav", wav, "audio/wav")}
-        return await exchange(client, self._endpoint, "/audio/transcriptions", self._options, data=data, files=files)
+        return await exchange(client, self._endpoint, "/audio/transcriptions", self._options, body=body, files=files)
 
 
 def read_transcription(content: bytes, endpoint: Endpoint) -> _Transcription | FailedAttempt:

@@ -2,7 +2,7 @@
 
 `openai:NAME` is the OpenAI API, `openai:NAME@URL` any other server. What stands in a reference is recorded with every
 answer, so nothing secret is accepted in it. Of the environment only two keys are read, and proxies where `trust_env`
-says so; no setting of OpenAI's own software has an effect, so that a reference always means the same server.
+says so; no setting of OpenAI's SDK changes what is sent, so that a reference always means the same server.
 
 How an attempt can fail:
 
@@ -24,7 +24,7 @@ import ssl
 import time
 import wave
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -221,15 +221,20 @@ def _spellings(key: str) -> re.Pattern[str]:
 
 
 def make_client(endpoint: Endpoint, trust_env: bool) -> Any:
-    """An `httpx.AsyncClient` that goes nowhere but to the endpoint and sends nothing but what is ours."""
+    """An `openai.AsyncOpenAI` that goes nowhere but to the endpoint and holds at most `LONGEST_BODY` of a reply."""
     import httpx
+    import openai
 
-    headers = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "gzip"}
-    if endpoint.key is not None:
-        headers["Authorization"] = f"Bearer {endpoint.key}"
-    return httpx.AsyncClient(
-        headers=headers, verify=tls_context(), timeout=None, follow_redirects=False, trust_env=trust_env
-    )
+    class Client(openai.AsyncOpenAI):
+        # Without OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS and what the SDK tells of this machine.
+        default_headers = property(lambda self: self.auth_headers | ours)
+
+    ours = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "identity"}
+    hooks = {"response": [_read]}
+    http: Any = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=trust_env, event_hooks=hooks)
+    # Without any key the SDK would look for OpenAI's own; `exchange` sends none.
+    key = endpoint.key or "none"
+    return Client(base_url=endpoint.url, api_key=key, max_retries=0, timeout=None, http_client=http)
 
 
 @cache
@@ -243,46 +248,56 @@ async def exchange(
 ) -> tuple[bytes, str] | FailedAttempt:
     """Send one POST; the body of its reply and the type that the server calls it. Raises nothing of what lies below.
 
-    content: what httpx is to send, such as `json`, or `data` and `files`.
+    content: what the SDK is to send, `body` and perhaps `files`.
     """
     import httpx
+    import openai
 
+    omitted = ("X-Stainless-Retry-Count",) if endpoint.key else ("X-Stainless-Retry-Count", "Authorization")
+    headers: dict[str, Any] = dict.fromkeys(omitted, openai.Omit())
+    headers["Content-Type"] = "multipart/form-data" if "files" in content else "application/json"
     try:
         # For the whole exchange: a timeout for each read is one that a server that drips never meets.
-        async with (
-            asyncio.timeout(options.timeout_s),
-            client.stream("POST", f"{endpoint.url}{path}", **content) as response,
-        ):
-            body = await _read_body(response)
+        async with asyncio.timeout(options.timeout_s):
+            # As it came: the SDK's types check nothing that the readers of replies need.
+            response = await client.post(path, cast_to=httpx.Response, options={"headers": headers}, **content)
+    except openai.APIStatusError as error:
+        response = error.response
     except TimeoutError:
         message = f"{endpoint.url} gave no complete reply within {options.timeout_s:g} s"
         return FailedAttempt(message, "try again later, or allow it more time", again=True, passing=True)
-    except (httpx.TransportError, zlib.error) as error:
+    except (openai.APIConnectionError, zlib.error) as error:
         return _failed_connection(error, endpoint)
     except Exception as error:
         return FailedAttempt(endpoint.shown(f"asking {endpoint.url} failed: {type(error).__name__}: {error}"))
+    told, body = response.headers, response.content
+    is_whole = len(body) <= LONGEST_BODY
     if not response.is_success:
-        return failed_status(response.status_code, body or b"", response.headers.get("retry-after"), endpoint)
-    if body is None:
+        return failed_status(response.status_code, body if is_whole else b"", told.get("retry-after"), endpoint)
+    if not is_whole:
         return FailedAttempt(f"{endpoint.url} replied with more than {LONGEST_BODY >> 20} MiB", "no reply is that long")
-    return body, response.headers.get("content-type", "")
+    return body, told.get("content-type", "")
 
 
-async def _read_body(response: Any) -> bytes | None:
-    """The body, decompressed; None where it is longer than `LONGEST_BODY`, of which no more is ever held."""
-    packed = response.headers.get("content-encoding", "identity").strip().lower()
+async def _read(response: Any) -> None:
+    """Read and unpack a body before httpx does so without a bound; of a longer one, little more than `LONGEST_BODY`."""
+    import httpx
+
+    packed = response.headers.pop("content-encoding", "identity").strip().lower()
     if packed not in ("identity", "gzip", "x-gzip", "deflate", ""):
         raise zlib.error(f"a body packed as {packed[:40]}, which was not asked for")
     # 47: a gzip or zlib header decides.
     unpacker = None if packed in ("identity", "") else zlib.decompressobj(47)
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.stream:
         body += chunk if unpacker is None else unpacker.decompress(chunk, LONGEST_BODY + 1 - len(body))
         if len(body) > LONGEST_BODY:
-            return None
-    if unpacker is not None and not unpacker.eof:
-        raise zlib.error("a packed body that ends early")
-    return bytes(body)
+            break
+    else:
+        if unpacker is not None and not unpacker.eof:
+            raise zlib.error("a packed body that ends early")
+    await response.stream.aclose()
+    response.stream = httpx.ByteStream(bytes(body))
 
 
 def failed_status(status: int, body: bytes, retry_after: str | None, endpoint: Endpoint) -> FailedAttempt:
@@ -365,23 +380,17 @@ def _hint(status: int, endpoint: Endpoint, code: str) -> str | None:
     return hints.get(status, "try again later" if status >= 500 else None)
 
 
-def _failed_connection(error: Exception, endpoint: Endpoint) -> FailedAttempt:
-    chain = list(_causes(error))
+def _failed_connection(error: BaseException | None, endpoint: Endpoint) -> FailedAttempt:
+    chain = []
+    # Up to one of ours: an earlier failure, which the caller was handling when it asked again.
+    while error is not None and not isinstance(error, LalmError):
+        chain.append(error)
+        error = error.__cause__ or error.__context__
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain):
         return FailedAttempt(f"the certificate of {endpoint.url} does not hold", "check the URL, or set SSL_CERT_FILE")
-    cause = next((text for text in map(str, reversed(chain)) if text.strip()), type(error).__name__)
+    cause = next((text for text in map(str, reversed(chain)) if text.strip()), "no reason")
     message = endpoint.shown(f"no reply from {endpoint.url}: {cause}")
     return FailedAttempt(message, "is the server running, and is the URL right?", again=True, passing=True)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, outermost first.
-
-    It ends before one of ours: an earlier failure, which the caller was handling when it asked again.
-    """
-    while error is not None and not isinstance(error, LalmError):
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------
@@ -462,15 +471,28 @@ def wait_s(failed_attempts: int, asked_s: float | None) -> float:
 
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """The coroutine's result, also where the caller is itself inside an event loop (a notebook)."""
+
+    async def outcome() -> _T | Exception:
+        try:
+            return await work
+        except ExceptionGroup as failed:
+            return failed.exceptions[0]
+        except Exception as error:
+            return error
+
     try:
         is_inside_loop = asyncio.get_running_loop() is not None
     except RuntimeError:
         is_inside_loop = False
-    # Outside of the handler: what the coroutine raises shall have no context.
-    if not is_inside_loop:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
+    if is_inside_loop:
+        with ThreadPoolExecutor(1) as pool:
+            result = pool.submit(asyncio.run, outcome()).result()
+    else:
+        result = asyncio.run(outcome())
+    # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:

@@ -24,6 +24,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import environ
 from typing import Any, Literal
 
@@ -164,20 +165,12 @@ class OpenAICompatLALM:
         """
         for request in requests:
             check(request, self._endpoint)
-        outcome = run_async(self._all(requests))
-        if isinstance(outcome, Exception):
-            # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
-            raise outcome
-        return outcome
+        return run_async(self._all(requests))
 
-    async def _all(self, requests: Sequence[Request]) -> list[Response] | Exception:
+    async def _all(self, requests: Sequence[Request]) -> list[Response]:
         gate = asyncio.Semaphore(self._options.concurrency)
-        async with make_client(self._endpoint, self._options.trust_env) as client:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
-            except ExceptionGroup as failed:
-                return failed.exceptions[0]
+        async with make_client(self._endpoint, self._options.trust_env) as client, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
         return [task.result() for task in tasks]
 
     async def _response(self, client: Any, gate: asyncio.Semaphore, request: Request) -> Response:
@@ -189,7 +182,8 @@ class OpenAICompatLALM:
         async with gate:
             clip = audio_part(sound) if sound is not None and request.n else None
             while len(completions) < request.n:
-                reply = await self._retrying.outcome(self._attempt(client, request, clip, len(completions)))
+                attempt = partial(self._attempt, client, request, clip, len(completions))
+                reply = await self._retrying.outcome(attempt)
                 completions = (completions + reply.completions)[: request.n]
                 audio_tokens = reply.audio_tokens if sound is not None else None
                 model = reply.model
@@ -197,29 +191,20 @@ class OpenAICompatLALM:
         heard_s = (0.0, sound.ref.seconds) if sound is not None else None
         return Response(completions, None, heard_s, audio_tokens, tuple(dict.fromkeys(warnings)), model)
 
-    def _attempt(
+    async def _attempt(
         self, client: Any, request: Request, clip: dict[str, Any] | None, first_draw: int
-    ) -> Callable[[], Awaitable[Reply | FailedAttempt]]:
+    ) -> Reply | FailedAttempt:
         """One attempt at the completions from `first_draw` on; it goes on at once without a part that is refused."""
-
-        async def attempt() -> Reply | FailedAttempt:
-            while True:
-                dialect = self._dialect
-                body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
-                content = json.dumps(body).encode("ascii")
-                headers = {"Content-Type": "application/json"}
-                sent = exchange(
-                    client, self._endpoint, "/chat/completions", self._options, content=content, headers=headers
-                )
-                received = await sent
-                if not isinstance(received, FailedAttempt):
-                    return read_reply(*received, self._endpoint, clip is not None)
-                refused = dialect.refused(received.complaint, body)
-                if refused is None:
-                    return received
-                self._dialect = self._dialect.without(refused)
-
-        return attempt
+        while True:
+            dialect = self._dialect
+            body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
+            received = await exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
+            if not isinstance(received, FailedAttempt):
+                return read_reply(*received, self._endpoint, clip is not None)
+            refused = dialect.refused(received.complaint, body)
+            if refused is None:
+                return received
+            self._dialect = self._dialect.without(refused)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -282,7 +267,7 @@ def seed_of(request: Request, first_draw: int) -> int:
 
 
 def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in request.turns]
+    messages: list[dict[str, Any]] = [{"role": turn.role, "content": _encodable(turn.text)} for turn in request.turns]
     if clip is not None:
         first = next(message for message in messages if message["role"] == "user")
         first["content"] = [clip, {"type": "text", "text": first["content"]}]
@@ -355,7 +340,8 @@ def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
         return _incomplete(endpoint, "a choice without a text")
     if endpoint.is_leaked_by(text) or endpoint.is_leaked_by(reasoning):
         return FailedAttempt(f"the reply of {endpoint.url} holds the key that it was sent", "do not trust this server")
-    return Completion(_clean(text), _token_logprobs(choice), finish, reasoning=_clean(reasoning))
+    text, reasoning = _encodable(text).strip(), _encodable(reasoning).strip()
+    return Completion(text, _token_logprobs(choice), finish, reasoning=reasoning)
 
 
 def _calls_tool(message: dict[str, Any]) -> bool:
@@ -409,9 +395,9 @@ def _text_within(part: dict[str, Any]) -> str:
     return ""
 
 
-def _clean(text: str) -> str:
-    """Without white space around it, and without lone surrogates, which JSON may hold and no file can."""
-    return text.encode("utf-8", "replace").decode("utf-8").strip()
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which JSON may hold and neither a file nor a request can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _marked_error(data: dict[str, Any], endpoint: Endpoint) -> FailedAttempt:

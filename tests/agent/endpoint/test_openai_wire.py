@@ -58,6 +58,10 @@ def test_the_clip_precedes_the_text_of_the_first_user_turn() -> None:
     assert chat_body("m", request(*turns), None, FULL)["messages"][1]["content"] == "one"
 
 
+def test_a_lone_surrogate_which_no_request_can_carry_is_replaced() -> None:
+    assert chat_body("m", request(Turn("user", "\ud800dog")), None, FULL)["messages"][0]["content"] == "?dog"
+
+
 def test_greedy_decoding_says_so_and_nothing_of_sampling() -> None:
     body = chat_body("m", request(decoding=Decoding(max_new_tokens=7)), None, FULL)
     assert {**body, "messages": 0} == {"model": "m", "messages": 0, "temperature": 0, "max_tokens": 7, "logprobs": True}
