@@ -7,11 +7,10 @@ import numpy as np
 from mini_runs import Run
 
 from lalm_agent.answers import same_text
-from lalm_agent.eval.grade import Outcome, RuleScorer
+from lalm_agent.eval.grade import Outcome, Outputs, RuleScorer
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import Bools
-from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.scoring.pairing import clip_numbers
+from lalm_agent.eval.scoring.compare import clip_numbers
 from lalm_agent.training.mini.figures import Ask, Row, share
 
 

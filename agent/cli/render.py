@@ -1,6 +1,7 @@
 """Answers and steps on the terminal, and as JSON. Text of strangers is made safe to print here."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -78,3 +79,14 @@ def _headline(answer: Answer) -> str:
 def row(name: str, state: str, note: str) -> str:
     """One line of a listing in three columns."""
     return f"  {name:<18}{state:<26}{note}".rstrip()
+
+
+def tell(line: str) -> None:
+    """One line on stderr."""
+    typer.echo(("  " if line.startswith("  ") else "") + printable(line, one_line=True), err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """A line on stderr for each warning."""
+    for warning in warnings:
+        tell(f"warning: {warning}")

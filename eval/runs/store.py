@@ -19,8 +19,8 @@ from pathlib import Path
 
 from lalm_agent.artefacts import SPEC, Journal, json_line, read_lines, write_record, write_whole
 from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.runs.spec import RunSpec, read_spec
 from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer, answer_fields, answer_of, item_fields, item_of
 from lalm_agent.records import Method, Status

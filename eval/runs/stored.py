@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
 
 Key = tuple[str, int]

@@ -1,12 +1,144 @@
-"""What is wrong with a method, in a line each: the failure signatures of the paper, and ours.
-
-Pure: numbers in, lines out. A line is a sign to look at, no proof of a cause.
-"""
+"""What the type step made of each modality: the first node of the agent, measured by itself."""
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from lalm_agent.eval.scoring.confusion import FOUND, NONE, TypeConfusion, TypeRow, percent
+from lalm_agent.eval.grade import Outcome, Outputs
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.metrics.estimate import Kind
+from lalm_agent.eval.metrics.rgi import Convention
+from lalm_agent.eval.scoring.compare import TOTAL, Graded, Study
+from lalm_agent.eval.scoring.schema import Claim, Group, MatchedFigures
+from lalm_agent.records import AudioType
+
+NONE = "none"
+FOUND = (*(str(kind) for kind in AudioType), NONE)
+"""The columns: the paper's three types, and none (no reply, no single type named)."""
+UNSAID = "not said"
+"""The row of questions whose data name no modality."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One modality of the data: how often each type was found. `found` has the order of `FOUND`."""
+
+    modality: str
+    found: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """Questions of this modality."""
+        return sum(self.found)
+
+    @property
+    def correct(self) -> int | None:
+        """Questions whose type was found; None for a mix, which has no single right type."""
+        return self.found[FOUND.index(self.modality)] if self.modality in FOUND[:-1] else None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeConfusion:
+    """The matrix of the data's modality (rows) against the type found (columns, `FOUND`); one count a question.
+
+    rows: sound, music, speech where they occur, then the mixes in alphabetical order, then `UNSAID`.
+    """
+
+    rows: tuple[TypeRow, ...]
+
+    @property
+    def n(self) -> int:
+        """Questions of the three pure modalities, the denominator of the accuracy."""
+        return sum(row.n for row in self.rows if row.correct is not None)
+
+    @property
+    def correct(self) -> int:
+        """Questions of the three pure modalities whose type was found."""
+        return sum(row.correct or 0 for row in self.rows)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right types over the three pure modalities; no type found is wrong. None where n is 0."""
+        return self.correct / self.n if self.n else None
+
+
+def type_confusion(outputs: Outputs) -> TypeConfusion:
+    """Count the types that a run's first step found. P1 gives no such table; it is ours.
+
+    Out are questions on excluded clips, and those without an answer: their clip may be silent or drowned, and then it
+    has no type that could be found. A question without a reply counts under `none`, so that no row shrinks.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for item in outputs.items:
+        if item.id in outputs.excluded or not item.answerable:
+            continue
+        output = outputs.by_id.get(item.id)
+        found = str(output.audio_type) if output is not None and output.audio_type is not None else NONE
+        counts.setdefault(_row_of(item), Counter())[found] += 1
+    return TypeConfusion(tuple(TypeRow(row, tuple(counts[row][found] for found in FOUND)) for row in _sorted(counts)))
+
+
+def confusion_json(confusion: TypeConfusion) -> dict[str, object]:
+    """The matrix as JSON: `{n, correct, accuracy, rows: {modality: {sound, music, speech, none}}}`."""
+    return {
+        "n": confusion.n,
+        "correct": confusion.correct,
+        "accuracy": confusion.accuracy,
+        "rows": {row.modality: dict(zip(FOUND, row.found, strict=True)) for row in confusion.rows},
+    }
+
+
+def confusion_of(rows: Mapping[str, Mapping[str, int]]) -> TypeConfusion:
+    """The matrix of the rows that `confusion_json` made."""
+    return TypeConfusion(
+        tuple(TypeRow(modality, tuple(found[kind] for kind in FOUND)) for modality, found in rows.items())
+    )
+
+
+def confusion_table(confusion: TypeConfusion) -> tuple[tuple[str, ...], ...]:
+    """Header and rows of the matrix as texts: modality, one count for each type, n, share right."""
+    header = ("modality", *FOUND, "n", "right")
+    return (header, *((row.modality, *map(str, row.found), str(row.n), _right(row)) for row in confusion.rows))
+
+
+def confusion_lines(confusion: TypeConfusion) -> tuple[str, ...]:
+    """The matrix as aligned lines of text, the accuracy last."""
+    table = confusion_table(confusion)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = [_aligned(row, widths) for row in table]
+    if confusion.accuracy is None:
+        return (*lines, "type accuracy: undefined, no question has a single modality")
+    share = f"{share_text(confusion.accuracy)} ({confusion.correct} of {confusion.n} questions of one modality)"
+    return (*lines, f"type accuracy: {share}")
+
+
+def share_text(share: float) -> str:
+    """A share in [0, 1] as reports write it: `15.3 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def _row_of(item: Item) -> str:
+    return item.modality or UNSAID
+
+
+def _sorted(modalities: Iterable[str]) -> list[str]:
+    """The three modalities in the paper's order, mixes by name, the unsaid last."""
+    return sorted(modalities, key=lambda name: (_rank(name), name))
+
+
+def _rank(name: str) -> int:
+    return FOUND.index(name) if name in FOUND[:-1] else len(FOUND) + (name == UNSAID)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    counts = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join((cells[0].ljust(widths[0]), *counts))
+
+
+def _right(row: TypeRow) -> str:
+    return "-" if row.correct is None else share_text(row.correct / row.n)
+
 
 OVER_REFUSAL = 0.60
 """Rej above this is over-refusal (P1 section 5: SALMONN with the IDK prompt, 70.2 %)."""
@@ -144,7 +276,7 @@ def _most_refused(signs: Signs) -> str:
     if len(groups) < 2:
         return ""
     most = max(groups, key=lambda group: group.abstained / group.n)
-    return f", most in {most.name} ({percent(most.abstained / most.n)})"
+    return f", most in {most.name} ({share_text(most.abstained / most.n)})"
 
 
 def _gain(signs: Signs) -> Lines:
@@ -205,7 +337,7 @@ def _concentration(signs: Signs) -> Lines:
         return []
     group, rest = max(found, key=lambda pair: pair[0].abstained / pair[0].n)
     rate = group.abstained / group.n
-    return [f"refusals concentrate in {group.name}: {percent(rate)} there, {percent(rest)} elsewhere"]
+    return [f"refusals concentrate in {group.name}: {share_text(rate)} there, {share_text(rest)} elsewhere"]
 
 
 def _rest_rate(signs: Signs, group: ModalitySigns) -> float | None:
@@ -228,9 +360,138 @@ def _positions(signs: Signs) -> Lines:
     place = max(range(len(chosen)), key=lambda at: chosen[at] - gold[at])
     if chosen[place] - gold[place] < POSITION_EXCESS:
         return []
-    taken = f"choice {place + 1} is taken in {percent(chosen[place])} of the answers"
-    return [f"position bias: {taken}, and right in {percent(gold[place])}"]
+    taken = f"choice {place + 1} is taken in {share_text(chosen[place])} of the answers"
+    return [f"position bias: {taken}, and right in {share_text(gold[place])}"]
 
 
 def _share(count: int, n: int) -> str:
-    return f"{percent(count / n)} ({count} of {n})"
+    return f"{share_text(count / n)} ({count} of {n})"
+
+
+SIGNIFICANT = 0.05
+
+
+def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
+    """What stands beside a method's name in every table."""
+    if total is None or is_baseline:
+        return
+    refused = total.counts[Outcome.ABSTAINED]
+    if refused == 0:
+        yield NO_REFUSALS
+    elif refused < FEW_REFUSALS:
+        yield f"few refusals: {refused}"
+    if total.rgi[Convention.STRICT].kind in (Kind.PLUS_INF, Kind.MINUS_INF):
+        yield "strict RGI is infinite: every refusal fell on one side"
+
+
+def claim_of(total: Group | None) -> Claim | None:
+    """Whether a method refuses selectively: a claim holds only where all three of these do.
+
+    It refuses at all; the interval of its strict RGI lies above 0; refusing at random spares right answers as well in
+    fewer than 5 % of cases (`metrics.rgi.null_p`). Whether it also beats the baseline's own confidence at equal
+    coverage is said beside it, where that confidence is known.
+    """
+    if total is None:
+        return None
+    strict = total.rgi[Convention.STRICT]
+    beats = total.matched.beaten if total.matched else None
+    if total.counts[Outcome.ABSTAINED] == 0:
+        return Claim(holds=False, text=f"no claim: {NO_REFUSALS}", beats_matched_coverage=beats)
+    if strict.kind == Kind.UNDEFINED:
+        return Claim(holds=False, text="no claim: strict RGI is undefined", beats_matched_coverage=beats)
+    p = strict.null_p
+    above, rare = strict.above_zero, p is not None and p < SIGNIFICANT
+    shown = f"strict RGI {strict.text}, random-refusal p {_shown_p(p)}"
+    if above and rare:
+        text = f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"
+    else:
+        why = [] if above else ["the interval is not above 0"]
+        why += [] if rare else ["random refusal does as well"]
+        text = f"no claim: {' and '.join(why)}: {shown}"
+    return Claim(holds=above and rare, text=text, beats_matched_coverage=beats)
+
+
+def _shown_p(p: float | None) -> str:
+    if p is None:
+        return "undefined"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _beside(matched: MatchedFigures | None) -> str:
+    if matched is None:
+        return "the baseline's confidence is not known, so matched coverage is not tested"
+    if matched.beaten is None:
+        return f"matched coverage is undefined{f': {matched.reason}' if matched.reason else ''}"
+    return f"{'beats' if matched.beaten else 'does not beat'} the baseline's own confidence at equal coverage"
+
+
+def signs_of(groups: Mapping[str, Group], modalities: Iterable[str], is_baseline: bool) -> Signs | None:
+    """What a diagnosis needs of a method's figures; None where there is no total."""
+    total = groups.get(TOTAL)
+    if total is None:
+        return None
+    strict = total.rgi[Convention.STRICT]
+    return Signs(
+        method=None,
+        n=total.n,
+        abstained=total.counts[Outcome.ABSTAINED],
+        unparsed=total.counts[Outcome.UNPARSED],
+        failed=total.counts[Outcome.FAILED],
+        is_baseline=is_baseline,
+        baseline_abstained=0 if is_baseline else sum(total.transitions[Outcome.ABSTAINED].values()),
+        rgi=_number(strict.value, strict.kind),
+        rgi_low=_number(strict.low, strict.low_kind),
+        rgi_high=_number(strict.high, strict.high_kind),
+        modalities=tuple(
+            ModalitySigns(name, groups[name].n, groups[name].counts[Outcome.ABSTAINED])
+            for name in modalities
+            if name in groups
+        ),
+        matched=_matched_signs(total),
+    )
+
+
+def diagnosis_of(
+    study: Study, method: Graded, groups: Mapping[str, Group], types: TypeConfusion | None
+) -> tuple[str, ...]:
+    """The lines of `diagnosis.diagnose` for a method."""
+    modalities = dict.fromkeys(item.modality for item in study.items if item.modality)
+    signs = signs_of(groups, modalities, method is study.baseline)
+    if signs is None:
+        return ()
+    return diagnose(replace(signs, method=method.outputs.method, positions=_position_signs(study, method), types=types))
+
+
+def _number(value: float | None, kind: str) -> float | None:
+    if kind == Kind.UNDEFINED:
+        return None
+    return value if value is not None else math.inf if kind == Kind.PLUS_INF else -math.inf
+
+
+def _matched_signs(total: Group) -> MatchedSigns | None:
+    if total.matched is None or total.matched.rgi is None or total.counts[Outcome.ABSTAINED] == 0:
+        return None
+    control, own = total.matched.rgi[Convention.STRICT], total.rgi[Convention.STRICT]
+    return MatchedSigns(
+        method_rel=total.rel.value,
+        matched_rel=total.matched.rel.value if total.matched.rel else None,
+        method_rgi=_number(own.value, own.kind),
+        matched_rgi=_number(control.value, control.kind),
+    )
+
+
+def _position_signs(study: Study, method: Graded) -> PositionSigns | None:
+    """In the order in which this method was shown the choices."""
+    own = {item.id: item.choices for item in method.outputs.items}
+    chosen: Counter[int] = Counter()
+    gold: Counter[int] = Counter()
+    for item, code, text in zip(study.items, method.codes, method.chosen, strict=True):
+        places = {choice.strip(): place for place, choice in reversed(list(enumerate(own.get(item.id, item.choices))))}
+        if code < 0 or text is None or item.gold is None or text.strip() not in places:
+            continue
+        chosen[places[text.strip()]] += 1
+        gold[places[item.gold.strip()]] += 1
+    if not chosen:
+        return None
+    width = max(*chosen, *gold) + 1
+    return PositionSigns(tuple(chosen[at] for at in range(width)), tuple(gold[at] for at in range(width)))

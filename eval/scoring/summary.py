@@ -7,15 +7,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.eval.guessing import GuessRate, guess_rates
+from lalm_agent.eval.grade import GuessRate, guess_rates
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.arrays import Arrays, Resampling
-from lalm_agent.eval.scoring.confusion import confusion_json, type_confusion
-from lalm_agent.eval.scoring.figures import Wanted, group_figures, mcnemar_figure
-from lalm_agent.eval.scoring.pairing import SEEN, TOTAL, Graded, Study, group_key, paired
+from lalm_agent.eval.scoring.compare import SEEN, TOTAL, Arrays, Graded, Resampling, Study, group_key, paired
+from lalm_agent.eval.scoring.diagnosis import claim_of, confusion_json, diagnosis_of, labels_of, type_confusion
+from lalm_agent.eval.scoring.figures import FigureOptions, group_figures, mcnemar_figure
 from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report, TypeFigures
-from lalm_agent.eval.scoring.verdicts import claim_of, diagnosis_of, labels_of
 
 FEW_CLIPS = 10
 """Ours: a percentile bootstrap over fewer is too narrow to be read, and over one clip it has no width at all."""
@@ -59,8 +57,8 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
     for key, places in study.groups.items():
         arrays = arrays_of(study, method, places)
         if len(arrays.own) or arrays.excluded or (arrays.all_codes is not None and len(arrays.all_codes)):
-            wanted = Wanted(study.published_scorer, curve=key == TOTAL or key in modalities)
-            groups[key] = group_figures(arrays, wanted, config.resampling)
+            options = FigureOptions(study.published_scorer, curve=key == TOTAL or key in modalities)
+            groups[key] = group_figures(arrays, options, config.resampling)
     types = type_confusion(method.outputs) if method.outputs.has_types else None
     return Method(
         name=method.name,

@@ -8,10 +8,9 @@ import math
 import numpy as np
 
 from lalm_agent.errors import TransientBackendError
-from lalm_agent.eval.grade import OUTCOMES, Outcome
+from lalm_agent.eval.grade import OUTCOMES, Outcome, Output, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics import selective
-from lalm_agent.eval.outputs import Output, Outputs
 from lalm_agent.eval.scorers import SCORERS, make_scorer
 from lalm_agent.eval.scoring.rescoring import rescore
 from lalm_agent.models.scripted import ScriptedLALM

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lalm_agent.eval.metrics.intervals import wilson
+from lalm_agent.eval.metrics.estimate import wilson
 
 
 @dataclass(slots=True)

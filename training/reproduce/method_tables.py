@@ -7,9 +7,10 @@ modalities as the paper has it (`eval.metrics.lora_row`), and over their own, wh
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.pairing import TOTAL
-from lalm_agent.eval.scoring.schema import Figure, Method, Report
+from lalm_agent.eval.scoring.compare import TOTAL
+from lalm_agent.eval.scoring.schema import Method, Report
 from lalm_agent.training.reproduce import cells_text as text
 from lalm_agent.training.reproduce.printed import printed
 from lalm_agent.training.transfer.arms import SOURCES, Arm

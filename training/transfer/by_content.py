@@ -6,11 +6,9 @@ import numpy as np
 
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Counts, Floats
-from lalm_agent.eval.metrics.estimate import Kind, estimate
-from lalm_agent.eval.metrics.intervals import percentile_interval
+from lalm_agent.eval.metrics.estimate import Kind, estimate, percentile_interval
 from lalm_agent.eval.metrics.rgi import Convention, deltas, rgi
-from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.eval.scoring.pairing import TOTAL
+from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.training.idk.rows import Manifest
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.cells import Key, MadeCell

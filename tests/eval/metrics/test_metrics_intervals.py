@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.metrics import intervals
+from lalm_agent.eval.metrics import estimate as intervals
 from lalm_agent.eval.metrics.counts import (
     Counts,
     as_two_transitions,
@@ -15,8 +15,8 @@ from lalm_agent.eval.metrics.counts import (
     transitions,
     triple_cells,
 )
-from lalm_agent.eval.metrics.estimate import Interval
-from lalm_agent.eval.metrics.intervals import (
+from lalm_agent.eval.metrics.estimate import (
+    Interval,
     bootstrap_cells,
     bootstrap_transitions,
     paired_difference,

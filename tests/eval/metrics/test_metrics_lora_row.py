@@ -6,8 +6,7 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import Counts
-from lalm_agent.eval.metrics.lora_row import LoraFigures, cell, lora_row
-from lalm_agent.eval.metrics.rgi import Convention, rgi
+from lalm_agent.eval.metrics.rgi import Convention, LoraFigures, cell, lora_row, rgi
 
 Made = Callable[..., Counts]
 Cells = dict[tuple[str, str], Counts]

@@ -3,9 +3,9 @@
 import json
 from dataclasses import replace
 
+from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output, Outputs
-from lalm_agent.eval.scoring.confusion import FOUND, confusion_json, confusion_lines, confusion_table, type_confusion
+from lalm_agent.eval.scoring.diagnosis import FOUND, confusion_json, confusion_lines, confusion_table, type_confusion
 from lalm_agent.records import AudioType
 
 

@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from lalm_agent.eval.scoring import diagnosis
-from lalm_agent.eval.scoring.confusion import TypeConfusion, TypeRow
-from lalm_agent.eval.scoring.diagnosis import MatchedSigns, ModalitySigns, PositionSigns, Signs, diagnose
+from lalm_agent.eval.scoring.diagnosis import (
+    MatchedSigns,
+    ModalitySigns,
+    PositionSigns,
+    Signs,
+    TypeConfusion,
+    TypeRow,
+    diagnose,
+)
 from lalm_agent.prompts import invites_idk
 from lalm_agent.records import Method
 

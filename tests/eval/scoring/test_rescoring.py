@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
+from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome, Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.metrics.intervals import wilson
-from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.metrics.estimate import wilson
 from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.rescoring import agreement, rescore
 

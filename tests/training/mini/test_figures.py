@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
-from lalm_agent.eval.metrics.intervals import wilson
+from lalm_agent.eval.metrics.estimate import wilson
 from lalm_agent.training.mini.figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
 
 
