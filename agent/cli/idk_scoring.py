@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli.options import loader_from
-from lalm_agent.cli.render import tell
-from lalm_agent.eval.scorers.making import Kept, made_scorers, model_refs, scorer_names, trouble_of
+from lalm_agent.cli.render import tell, tell_trouble
+from lalm_agent.eval.scorers.making import Kept, made_scorers, model_refs, scorer_names
 
 if TYPE_CHECKING:
     from lalm_agent.training.idk.bank import Bank
@@ -68,16 +68,13 @@ def graded(folder: Path, n: int | None, names: tuple[str, str | None], settings:
     scorers = made_scorers(refs, loader_from(dict(settings)), Kept(folder / "scores"), tell)
     tables = {scorer.name: counts(bank.questions, scorer, wanted) for scorer in scorers}
     first, *others = tables
-    code, trouble = trouble_of(scorers)
-    for line in trouble:
-        tell(line)
     return Graded(
         bank=bank,
         n=wanted,
         scorer=first,
         counted=tables[first],
         flips=tuple(flips(name, tables[first], tables[name], wanted) for name in others),
-        code=code,
+        code=tell_trouble(scorers),
     )
 
 

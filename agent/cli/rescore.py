@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lalm_agent.cli import options
-from lalm_agent.cli.render import tell, warn
+from lalm_agent.cli.render import tell, tell_trouble, warn
 
 
 def rescore(
@@ -62,15 +62,11 @@ def rescore(
     flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s}
     flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    made = making.made_scorers(refs, options.loader_from(flags), kept, tell)
-    result = rescored(outputs, made)
+    result = rescored(outputs, made := making.made_scorers(refs, options.loader_from(flags), kept, tell))
     warn(result.warnings)
     if as_json:
         known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
         typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all, terminal_width())))
-    code, trouble = making.trouble_of(made)
-    for line in trouble:
-        tell(line)
-    return code
+    return tell_trouble(made)

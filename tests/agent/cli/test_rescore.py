@@ -249,7 +249,7 @@ def test_a_log_of_another_harness_becomes_a_table_in_one_command(tmp_path: Path,
     assert run(["rescore", str(path), "--with", "rule,mmau,lmms"]) == 0
     out, err = capsys.readouterr()
     assert err.count("read as: lmms-eval samples") == 1
-    assert "1  25.0 (4.6 to 69.9)" in out
+    assert "1 25.0 (4.6 to 69.9)" in out
     assert "off-list" in out
     assert "1 refusals" in out
     assert "as published, mmau counts both as wrong" in out
