@@ -138,7 +138,7 @@ def _is_too_small(words: tuple[str, ...], text: str) -> bool:
     """Whether a choice is a word of any sentence ("it", "a"), or lost one half to an article ("of,a")."""
     plain = re.findall(r"\w+", text.lower())
     return len(words) < 2 and (
-        (plain[-1:] != plain[:1] and plain[-1:] in (["a"], ["an"], ["the"])) or set(plain) <= _SMALL_WORDS
+        plain[-1:] != plain[:1] and plain[-1:] in (["a"], ["an"], ["the"]) or set(plain) <= _SMALL_WORDS
     )
 
 

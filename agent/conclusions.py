@@ -208,7 +208,7 @@ def _kind(name: str, is_label: Callable[[str], bool]) -> str | None:
         return "answer"
     if plain in _REASONING_TAGS:
         return "reasoning"
-    return "label" if (plain in ("c", "c c") and name.isupper()) or is_label(name) or plain in _EMPTY_NAMES else None
+    return "label" if plain in ("c", "c c") and name.isupper() or is_label(name) or plain in _EMPTY_NAMES else None
 
 
 def _element(

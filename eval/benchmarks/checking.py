@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -55,19 +55,6 @@ class ClipCheck:
     copies: tuple[tuple[str, ...], ...]
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What has been seen so far."""
-
-    seconds: float = 0.0
-    asked_s: float = 0.0
-    broken: list[Fault] = field(default_factory=list)
-    short: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    long: list[str] = field(default_factory=list)
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-
 def check_clips(
     benchmark: Benchmark, window_s: float = DEFAULT_WINDOW_S, progress: Progress | None = None
 ) -> ClipCheck:
@@ -80,46 +67,34 @@ def check_clips(
     """
     missing = missing_audio(benchmark)
     absent = {fault.file for fault in missing}
-    questions: dict[str, int] = {}
-    for item in benchmark.items:
-        questions[item.audio] = questions.get(item.audio, 0) + 1
+    questions = Counter(item.audio for item in benchmark.items)
     present = [audio for audio in questions if audio not in absent]
-    tally = _Tally()
+    seconds: dict[str, float] = {}
+    broken, silent, names = list[Fault](), list[str](), dict[str, list[str]]()
     for done, audio in enumerate(present, start=1):
-        _look(audio, benchmark.audio_root or Path(), questions[audio], window_s, tally)
+        try:
+            sound = load(str(in_any_form(benchmark.audio_root or Path(), audio)))
+        except DataError as error:
+            broken.append(Fault(audio, None, error.message))
+        else:
+            seconds[audio] = sound.ref.seconds
+            names.setdefault(sound.ref.sha256, []).append(audio)
+            silent += [audio] if is_silent(sound) else []
         if progress is not None:
             progress(done, len(present))
     return ClipCheck(
         named=len(questions),
-        opened=len(present) - len(tally.broken),
-        minutes=tally.seconds / 60,
-        asked_minutes=tally.asked_s / 60,
+        opened=len(seconds),
+        minutes=sum(seconds.values()) / 60,
+        asked_minutes=sum(length * questions[audio] for audio, length in seconds.items()) / 60,
         window_s=window_s,
         missing=missing,
-        broken=tuple(tally.broken),
-        short=tuple(tally.short),
-        silent=tuple(tally.silent),
-        long=tuple(tally.long),
-        copies=tuple(tuple(names) for names in tally.names.values() if len(names) > 1),
+        broken=tuple(broken),
+        short=tuple(audio for audio, length in seconds.items() if length < SHORT_S),
+        silent=tuple(silent),
+        long=tuple(audio for audio, length in seconds.items() if length > window_s),
+        copies=tuple(tuple(same) for same in names.values() if len(same) > 1),
     )
-
-
-def _look(audio: str, root: Path, questions: int, window_s: float, tally: _Tally) -> None:
-    try:
-        sound = load(str(in_any_form(root, audio)))
-    except DataError as error:
-        tally.broken.append(Fault(audio, None, error.message))
-        return
-    seconds = sound.ref.seconds
-    tally.seconds += seconds
-    tally.asked_s += seconds * questions
-    tally.names.setdefault(sound.ref.sha256, []).append(audio)
-    if seconds < SHORT_S:
-        tally.short.append(audio)
-    if seconds > window_s:
-        tally.long.append(audio)
-    if is_silent(sound):
-        tally.silent.append(audio)
 
 
 def is_silent(sound: Sound) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -410,9 +411,7 @@ def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
 
     `file` is the clip as the data names it; the reason says how many questions are about it.
     """
-    questions: dict[str, int] = {}
-    for item in benchmark.items:
-        questions[item.audio] = questions.get(item.audio, 0) + 1
+    questions = Counter(item.audio for item in benchmark.items)
     root = "" if benchmark.audio_root is None else os.fspath(benchmark.audio_root)
     where = f"under {root}" if root else "in the current folder"
     return tuple(

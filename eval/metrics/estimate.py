@@ -5,7 +5,6 @@ either: JSON knows neither, and a NaN or an infinity in a table is not read as w
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,9 +18,7 @@ from lalm_agent.eval.metrics.counts import (
     Codes,
     Counts,
     Floats,
-    after_counts,
     as_transitions,
-    before_counts,
     pair_cells,
 )
 
@@ -155,14 +152,6 @@ def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: 
 def bootstrap_transitions(before: Codes, after: Codes, clips: NDArray[Any], resamples: int, seed: int) -> Counts:
     """Transitions (resamples, 5, 5) between two methods' outcomes (n,) in resamples of the clips (n,)."""
     return as_transitions(bootstrap_cells(pair_cells(before, after), N_OUTCOMES**2, clips, resamples, seed))
-
-
-def paired_difference(t: Counts, metric: Callable[[Counts], Floats]) -> Floats:
-    """A metric of counts for the second method minus the same for the first, from their transitions (..., 5, 5).
-
-    With `bootstrap_transitions` of two methods this is the paired bootstrap of their difference.
-    """
-    return metric(after_counts(t)) - metric(before_counts(t))
 
 
 def percentile_interval(values: Floats, level: float = 0.95) -> Interval:

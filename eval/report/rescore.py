@@ -2,8 +2,9 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from lalm_agent.eval.grade import OUTCOMES
 from lalm_agent.eval.report.table import NOTHING, Table, as_terminal, percent, plain, wrapped
@@ -11,7 +12,6 @@ from lalm_agent.eval.scoring.rescoring import (
     OFF_LIST,
     PUBLISHED,
     Agreement,
-    Disagreement,
     Rescoring,
     ScorerFigures,
     Share,
@@ -35,10 +35,10 @@ def rescoring_lines(
     yield from (wrapped(f"{label}: {facts[label]}", width) for label in ("model", "data") if label in facts)
     yield f"\n{as_terminal(scorer_table(result), width)}"
     for scorer in result.scorers:
-        if any(scorer.kinds.values()):
-            kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in scorer.kinds.items() if n)
+        if any(scorer.abstained_kinds.values()):
+            kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in scorer.abstained_kinds.items() if n)
             yield wrapped(f"abstained by {scorer.name}: {kinds}", width)
-    if result.lowest is not None and len([s for s in result.scorers if s.accuracy is not None and s.applies]) > 1:
+    if result.lowest is not None and len([s for s in result.scorers if s.acc is not None and s.applies]) > 1:
         yield f"\nthe same replies: {percent(result.lowest, 1)} to {percent(result.highest, 1)} % by the scorer"
     if (shares := share_table(result)).rows:
         yield f"\n{as_terminal(shares, width)}"
@@ -96,34 +96,12 @@ def pair_table(result: Rescoring) -> Table:
 
 def rescoring_json(result: Rescoring) -> dict[str, Any]:
     """JSON types only; fractions; undefined is null; all disagreements."""
-    return {
-        "name": result.name,
-        "n": result.n,
-        "excluded": result.excluded,
-        "unanswerable": result.unanswerable,
-        "range": {"lowest": result.lowest, "highest": result.highest},
-        "scorers": [
-            {
-                "name": s.name,
-                "n": s.n,
-                "acc": s.accuracy,
-                "acc_bounds": None if s.bounds is None else list(s.bounds),
-                "unscored": s.unscored,
-                "counts": {str(outcome): n for outcome, n in s.counts.items()},
-                "abstained_kinds": {str(kind): n for kind, n in s.kinds.items()},
-                "unanswerable": {str(outcome): n for outcome, n in s.unanswerable.items()},
-                "rules": dict(s.rules),
-                "applies": s.applies,
-                "shares": {name: asdict(share) for name, share in s.shares.items()},
-            }
-            for s in result.scorers
-        ],
-        "treatments": [
-            {**asdict(t), "counts": {str(outcome): n for outcome, n in t.counts.items()}} for t in result.treatments
-        ],
-        "pairs": [_pair_json(pair) for pair in result.pairs],
-        "disagreements": [_disagreement_json(row) for row in result.disagreements],
-    }
+    fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json", exclude={"warnings"})
+    fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
+    for pair in fields["pairs"]:
+        pair["scorers"] = [pair.pop("one"), pair.pop("other")]
+        pair["agreement"] = pair.pop("share")
+    return fields
 
 
 def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
@@ -152,27 +130,9 @@ def _disagreement_lines(result: Rescoring, show_all: bool, width: int | None) ->
         yield f"    right: {'(none)' if row.gold is None else shortened(row.gold, _REPLY_WIDTH)}"
 
 
-def _pair_json(pair: Agreement) -> dict[str, Any]:
-    return {
-        "scorers": [pair.one, pair.other],
-        "n": pair.n,
-        "agreement": pair.share,
-        "kappa": pair.kappa,
-        "table": {str(a): {str(b): n for b, n in row.items()} for a, row in pair.table.items()},
-    }
-
-
-def _disagreement_json(row: Disagreement) -> dict[str, Any]:
-    grades = {
-        name: {"outcome": str(grade.outcome), "chosen": grade.chosen, "rule": grade.rule}
-        for name, grade in row.grades.items()
-    }
-    return {"id": row.id, "reply": row.reply, "gold": row.gold, "grades": grades}
-
-
 def _accuracy(figures: ScorerFigures) -> str:
     if not figures.applies:
         return "-"
-    if figures.unscored and figures.bounds is not None:
-        return f"{percent(figures.bounds[0], 1)} to {percent(figures.bounds[1], 1)}"
-    return percent(figures.accuracy, 1)
+    if figures.unscored and figures.acc_bounds is not None:
+        return f"{percent(figures.acc_bounds[0], 1)} to {percent(figures.acc_bounds[1], 1)}"
+    return percent(figures.acc, 1)

@@ -12,7 +12,7 @@ from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
-from lalm_agent.eval.scoring.diagnosis import confusion_of, confusion_table, share_text
+from lalm_agent.eval.scoring.diagnosis import FOUND, share_text
 from lalm_agent.eval.scoring.schema import Group, Guess, MeanRow, Method, Report, RgiFigure
 from lalm_agent.hints import did_you_mean
 
@@ -298,7 +298,8 @@ def _types(report: Report) -> Iterator[Table]:
     """The matrix of each method that has a type step of its own."""
     for method in report.methods:
         if (found := method.type_confusion) is not None and found.rows:
-            header, *rows = confusion_table(confusion_of(found.rows))
+            header = ("modality", *FOUND, "n", "right")
+            rows = [(name, *map(str, row.values()), *_type_share(name, row)) for name, row in found.rows.items()]
             share = "undefined" if found.accuracy is None else share_text(found.accuracy)
             title = f"Type step of {method.name}: modality of the data against the type found; accuracy {share}"
             yield Table(f"{title}, n = {found.n}", header, tuple(rows))
@@ -307,6 +308,12 @@ def _types(report: Report) -> Iterator[Table]:
 def _grouped(header: Row) -> str:
     """Group and method on the left."""
     return "ll" + "r" * (len(header) - 2)
+
+
+def _type_share(modality: str, row: Mapping[str, int]) -> Row:
+    """Questions, and the share that is right; a mix has no single right type."""
+    n = sum(row.values())
+    return str(n), share_text(row[modality] / n) if modality in FOUND[:-1] else NOTHING
 
 
 def labelled(method: Method) -> str:

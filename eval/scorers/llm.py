@@ -9,10 +9,10 @@ import contextlib
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from lalm_agent.answers import parse
 from lalm_agent.artefacts import Journal, read_lines
@@ -216,41 +216,39 @@ class Trouble:
     error: BackendError
 
 
-class _Reading(Protocol):
-    """One way of having replies read."""
-
-    label: str
-    failure_rule: str
-
-    def settled(self, item: Item, text: str | None) -> Grade | None:
-        """The grade where nothing has to be asked."""
-        ...
-
-    def prompt(self, item: Item, text: str) -> str:
-        """What is asked."""
-        ...
-
-    def read(self, item: Item, text: str, reply: str) -> Grade:
-        """The grade of a text by what the model replied about it."""
-        ...
-
-
-class LLMScorer:
-    """Asks for what is not settled; one model, one way of reading.
+class LLMScorer(ABC):
+    """Asks one model for what is not settled without it. A kind of scorer says what is asked and what a reply means.
 
     trouble: what the last call could not do, or None.
     asked: how many prompts went out in the last call; the others were kept replies or needed none.
     """
 
-    def __init__(
-        self, reading: _Reading, model: LALM, cache: Path | None = None, progress: Progress | None = None
-    ) -> None:
-        """`reading` says what is asked and what a reply means; see `TextAsker` for the rest."""
-        self.name = f"{reading.label}:{model.spec.info.ref}"
+    label: str
+    failure_rule: str
+
+    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
+        """See `TextAsker` for the arguments."""
+        self.name = f"{self.label}:{model.spec.info.ref}"
         self.trouble: Trouble | None = None
         self.asked = 0
-        self._reading = reading
         self._ask = TextAsker(model, MAX_NEW_TOKENS, cache, progress)
+
+    @abstractmethod
+    def prompt(self, item: Item, text: str) -> str:
+        """What is asked about a reply."""
+
+    @abstractmethod
+    def read(self, item: Item, text: str, reply: str) -> Grade:
+        """The grade of a text by what the model replied about it."""
+
+    def settled(self, item: Item, text: str | None) -> Grade | None:
+        """The grade where nothing has to be asked: missing and empty replies, and all to open questions."""
+        if text is None or not text.strip():
+            return grade(item, text)
+        if item.choices:
+            return None
+        read = grade(item, text)
+        return replace(read, rule=f"open:{read.rule}")
 
     def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
         """Grade the replies. Failures of the model are in the grades and in `trouble`.
@@ -259,12 +257,12 @@ class LLMScorer:
             UsageError, DataError: the kept replies cannot be used.
         """
         pairs = list(zip(items, texts, strict=True))
-        grades = {i: settled for i, pair in enumerate(pairs) if (settled := self._reading.settled(*pair))}
+        grades = {i: settled for i, pair in enumerate(pairs) if (settled := self.settled(*pair))}
         open_ = [i for i in range(len(pairs)) if i not in grades]
-        outcome = self._ask([self._reading.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
+        outcome = self._ask([self.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
         for i, reply in zip(open_, outcome.replies, strict=True):
-            failure = Grade(Outcome.FAILED, None, self._reading.failure_rule)
-            grades[i] = failure if reply is None else self._reading.read(pairs[i][0], pairs[i][1] or "", reply)
+            failure = Grade(Outcome.FAILED, None, self.failure_rule)
+            grades[i] = failure if reply is None else self.read(pairs[i][0], pairs[i][1] or "", reply)
         failed = outcome.replies.count(None)
         self.trouble = Trouble(failed, outcome.error) if outcome.error is not None else None
         self.asked = outcome.asked
@@ -279,9 +277,23 @@ class Normaliser(LLMScorer):
     one that the parser reads in the text; where it reads none, `does_not_know`. The paper used gpt-4o-mini.
     """
 
-    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
-        """See `TextAsker` for the arguments."""
-        super().__init__(_Selection(), model, cache, progress)
+    label = "llm"
+    failure_rule = NORMALISER_FAILED
+
+    def prompt(self, item: Item, text: str) -> str:
+        """The reply and the choices, to select one."""
+        return normaliser_prompt(text, item.choices)
+
+    def read(self, item: Item, text: str, reply: str) -> Grade:
+        """A choice, IDK, or what cannot be read."""
+        verdict = parse(reply, (*item.choices, IDK))
+        # The first of equal choices counts: a question's own "IDK" stands before ours.
+        if verdict.status is Status.ABSTAINED or verdict.choice == len(item.choices):
+            kind = parse(text, item.choices).kind or AbstentionKind.DOES_NOT_KNOW
+            return Grade(Outcome.ABSTAINED, None, "normaliser_idk", kind)
+        if verdict.text is None:
+            return Grade(Outcome.UNPARSED, None, "normaliser_unreadable")
+        return Grade(outcome_of(item, verdict.text), verdict.text, "normaliser_choice")
 
 
 class SakuraJudge(LLMScorer):
@@ -293,48 +305,24 @@ class SakuraJudge(LLMScorer):
     leaves to a manual check, is `unparsed`.
     """
 
-    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
-        """See `TextAsker` for the arguments."""
-        super().__init__(_Judgement(), model, cache, progress)
-
-
-class _Selection:
-    label = "llm"
-    failure_rule = NORMALISER_FAILED
-
-    def settled(self, item: Item, text: str | None) -> Grade | None:
-        return _settled(item, text)
-
-    def prompt(self, item: Item, text: str) -> str:
-        return normaliser_prompt(text, item.choices)
-
-    def read(self, item: Item, text: str, reply: str) -> Grade:
-        verdict = parse(reply, (*item.choices, IDK))
-        # The first of equal choices counts: a question's own "IDK" stands before ours.
-        if verdict.status is Status.ABSTAINED or verdict.choice == len(item.choices):
-            kind = parse(text, item.choices).kind or AbstentionKind.DOES_NOT_KNOW
-            return Grade(Outcome.ABSTAINED, None, "normaliser_idk", kind)
-        if verdict.text is None:
-            return Grade(Outcome.UNPARSED, None, "normaliser_unreadable")
-        return Grade(outcome_of(item, verdict.text), verdict.text, "normaliser_choice")
-
-
-class _Judgement:
     label = "sakura"
     failure_rule = JUDGE_FAILED
 
     def settled(self, item: Item, text: str | None) -> Grade | None:
+        """As always, and a refusal is one whatever a judge would say."""
         read = unanswered(item, text)
         if read is not None and read.outcome is Outcome.ABSTAINED:
             return read
         if text is not None and item.gold is None:
             return grade(item, text)
-        return _settled(item, text)
+        return super().settled(item, text)
 
     def prompt(self, item: Item, text: str) -> str:
+        """The question, its options, the right one and the reply."""
         return judge_prompt(item.question, item.choices, item.gold or "", text)
 
     def read(self, item: Item, text: str, reply: str) -> Grade:
+        """The last verdict in the reply."""
         said = [match.group(1) for match in _VERDICT.finditer(reply)]
         alone = _VERDICT_ALONE.fullmatch(reply)
         verdict = said[-1] if said else alone.group(1) if alone else None
@@ -343,13 +331,3 @@ class _Judgement:
         correct = verdict.lower() == "correct"
         outcome = Outcome.CORRECT if correct else Outcome.WRONG
         return Grade(outcome, item.gold if correct else None, "judge")
-
-
-def _settled(item: Item, text: str | None) -> Grade | None:
-    """Missing and empty replies, and all to open questions, need no model."""
-    if text is None or not text.strip():
-        return grade(item, text)
-    if item.choices:
-        return None
-    read = grade(item, text)
-    return replace(read, rule=f"open:{read.rule}")

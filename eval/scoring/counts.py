@@ -18,11 +18,10 @@ import numpy as np
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, N_OUTCOMES, WRONG, Counts, before_counts
 from lalm_agent.eval.metrics.estimate import finite
-from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.metrics.rgi import Convention, LoraFigures, lora_row
 from lalm_agent.eval.scoring.compare import TOTAL, Arrays
 from lalm_agent.eval.scoring.diagnosis import claim_of, diagnose, labels_of, signs_of
-from lalm_agent.eval.scoring.figures import FigureOptions, group_figures
+from lalm_agent.eval.scoring.figures import FigureOptions, adjusted, group_figures
 from lalm_agent.eval.scoring.schema import Group, MeanRow, Method, MethodPair, Report
 from lalm_agent.eval.scoring.summary import Config
 
@@ -215,15 +214,14 @@ def _figures(t: Counts, config: Config, is_baseline: bool) -> Group:
 
 
 def _tests(methods: Sequence[Method]) -> list[MethodPair]:
-    found = []
-    for method in methods[1:]:
-        total = method.groups.get(TOTAL)
-        if total is not None and total.mcnemar is not None:
-            test = total.mcnemar
-            pair = MethodPair(first=methods[0].name, second=method.name, n=total.n, p=test.p, b=test.b, c=test.c)
-            found.append(pair)
-    adjusted = holm([pair.p for pair in found])
-    return [pair.model_copy(update={"p_holm": p}) for pair, p in zip(found, adjusted, strict=True)]
+    totals = [(method.name, method.groups[TOTAL]) for method in methods[1:] if TOTAL in method.groups]
+    return adjusted(
+        [
+            MethodPair(**{**dict(total.mcnemar), "first": methods[0].name, "second": name, "n": total.n})
+            for name, total in totals
+            if total.mcnemar is not None
+        ]
+    )
 
 
 def _mean_rows(file: CountsFile) -> list[MeanRow]:

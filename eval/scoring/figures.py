@@ -1,5 +1,6 @@
 """The figures of one method on one group of questions: arrays of outcomes in, one record of `schema` out. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from lalm_agent.eval.metrics.estimate import (
     percentile_interval,
 )
 from lalm_agent.eval.metrics.matched import Matched, matched_coverage
-from lalm_agent.eval.metrics.mcnemar import mcnemar
+from lalm_agent.eval.metrics.mcnemar import holm, mcnemar
 from lalm_agent.eval.metrics.rgi import Convention, deltas, flip_only, null_p, rgi, rgi_null, smoothed
 from lalm_agent.eval.scoring.compare import Arrays, Resampling
 from lalm_agent.eval.scoring.schema import (
@@ -36,6 +37,7 @@ from lalm_agent.eval.scoring.schema import (
     HonestyFigures,
     MatchedFigures,
     McNemarFigure,
+    MethodPair,
     Published,
     RefusingFigures,
     RgiFigure,
@@ -89,6 +91,13 @@ def mcnemar_figure(first: Codes, second: Codes) -> McNemarFigure:
     """McNemar's test between two methods on the same questions (n,)."""
     test = mcnemar(first, second)
     return McNemarFigure(p=test.p, b=test.first_only, c=test.second_only)
+
+
+def adjusted(pairs: Sequence[MethodPair]) -> list[MethodPair]:
+    """The tests with Holm's adjustment over all of them."""
+    return [
+        pair.model_copy(update={"p_holm": p}) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
+    ]
 
 
 def honesty_figures(t: Counts) -> HonestyFigures:

@@ -138,10 +138,10 @@ def applies(with_letter: int, answers: int) -> bool:
 class ScorerFigures:
     """One scorer over all replies.
 
-    n: questions that have a right answer; counts: their five outcomes, which sum to n; kinds: their abstentions.
+    n: questions that have a right answer; counts: their five outcomes, which sum to n. abstained_kinds: why.
     unscored: questions, among the `failed` of n, on which the scorer's own model failed.
-    accuracy: correct / n, in [0, 1]; None where n is 0 or while any question is unscored, since a dead judge says
-        nothing about the replies. bounds: what it can still become, (correct / n, (correct + unscored) / n).
+    acc: correct / n, in [0, 1]; None where n is 0 or while any question is unscored, since a dead judge says
+        nothing about the replies. acc_bounds: what it can still become, (correct / n, (correct + unscored) / n).
     unanswerable: outcomes of the questions that have no right answer, outside n.
     rules: how many grades each of the scorer's rules decided, over all questions.
     shares: the outcomes, and `off_list` among the unparsed, with intervals; empty where n is 0.
@@ -151,10 +151,10 @@ class ScorerFigures:
     name: str
     n: int
     counts: Mapping[Outcome, int]
-    kinds: Mapping[AbstentionKind, int]
+    abstained_kinds: Mapping[AbstentionKind, int]
     unscored: int
-    accuracy: float | None
-    bounds: tuple[float, float] | None
+    acc: float | None
+    acc_bounds: tuple[float, float] | None
     unanswerable: Mapping[Outcome, int]
     rules: Mapping[str, int]
     shares: Mapping[str, Share]
@@ -232,7 +232,7 @@ def rescore(
         )
         for name, graded in grades.items()
     )
-    known = [figure.accuracy for figure in figures if figure.accuracy is not None and figure.applies]
+    known = [figure.acc for figure in figures if figure.acc is not None and figure.applies]
     unanswerable = sum(not item.answerable for item in items)
     missing = None if outputs.without_sound else missing_clip_warning(by_rule)
     notes = (missing, *(letter_note(name, *found) for name, found in letters.items()))
@@ -280,10 +280,10 @@ def _figures(name: str, items: Sequence[Item], grades: Sequence[Grade]) -> Score
         name=name,
         n=n,
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
-        kinds=kinds_of(grade for item, grade in pairs if item.answerable),
+        abstained_kinds=kinds_of(grade for item, grade in pairs if item.answerable),
         unscored=unscored,
-        accuracy=correct / n if n and not unscored else None,
-        bounds=(correct / n, (correct + unscored) / n) if n else None,
+        acc=correct / n if n and not unscored else None,
+        acc_bounds=(correct / n, (correct + unscored) / n) if n else None,
         unanswerable={outcome: unanswerable[outcome] for outcome in OUTCOMES},
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
         shares={},

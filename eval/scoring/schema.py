@@ -152,7 +152,7 @@ class Claim(_Record):
 
 
 class TypeFigures(_Record):
-    """The agent's type step: rows[modality of the data][type found], one count a question (`scoring.confusion`).
+    """The agent's type step: rows[modality of the data][type found], one count a question (`diagnosis.type_figures`).
 
     n, correct: questions of one modality, and those whose type was found. accuracy: null where n is 0.
     """

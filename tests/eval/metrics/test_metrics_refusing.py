@@ -28,7 +28,8 @@ def test_f1_is_the_harmonic_mean_of_the_two() -> None:
 def test_without_a_refusal_precision_is_undefined_and_recall_is_0() -> None:
     table = reliability.refusal_table(ANSWERABLE, np.array([1, 1, 1, 1, 0, 0, 0, 1, 1, 1]))
     assert np.isnan(reliability.refusal_precision(table))
-    assert float(reliability.refusal_recall(table)) == float(reliability.refusal_f1(table)) == float(reliability.false_refusal_rate(table)) == 0
+    rates = (reliability.refusal_recall, reliability.refusal_f1, reliability.false_refusal_rate)
+    assert [float(rate(table)) for rate in rates] == [0, 0, 0]
 
 
 def test_where_every_question_has_an_answer_recall_is_undefined() -> None:
@@ -45,7 +46,8 @@ def test_where_no_question_has_an_answer_none_can_be_refused_falsely() -> None:
 
 def test_the_figures_run_over_resamples() -> None:
     cells = reliability.refusal_cells(ANSWERABLE, CODES)
-    assert reliability.as_refusal_table(histogram(cells, reliability.N_REFUSAL_CELLS)).tolist() == reliability.refusal_table(ANSWERABLE, CODES).tolist()
+    whole = reliability.as_refusal_table(histogram(cells, reliability.N_REFUSAL_CELLS))
+    assert whole.tolist() == reliability.refusal_table(ANSWERABLE, CODES).tolist()
     tables = reliability.as_refusal_table(bootstrap_cells(cells, reliability.N_REFUSAL_CELLS, np.arange(10), 50, 0))
     assert tables.shape == (50, 2, 5)
     assert np.array_equal(reliability.refusal_recall(tables)[7], reliability.refusal_recall(tables[7]), equal_nan=True)
