@@ -65,8 +65,7 @@ def rescore(
     result = rescored(outputs, made := making.made_scorers(refs, options.loader_from(flags), kept, tell))
     warn(result.warnings)
     if as_json:
-        known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
-        typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(rescoring_json(result, outputs), ensure_ascii=False, allow_nan=False))
     else:
         typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all, terminal_width())))
     return tell_trouble(made)

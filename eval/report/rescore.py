@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lalm_agent.eval.grade import OUTCOMES
+from lalm_agent.eval.grade import OUTCOMES, Outputs
 from lalm_agent.eval.report.table import NOTHING, Table, as_terminal, percent, plain, wrapped
 from lalm_agent.eval.scoring.rescoring import (
     OFF_LIST,
@@ -94,14 +94,14 @@ def pair_table(result: Rescoring) -> Table:
     return Table("Agreement", ("scorers", "same %", "kappa", "most often different"), rows, "lrrl")
 
 
-def rescoring_json(result: Rescoring) -> dict[str, Any]:
-    """JSON types only; fractions; undefined is null; all disagreements."""
-    fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json", exclude={"warnings"})
+def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
+    """JSON types only; fractions; undefined is null; all disagreements. outputs: what was rescored."""
+    fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
     for pair in fields["pairs"]:
         pair["scorers"] = [pair.pop("one"), pair.pop("other")]
         pair["agreement"] = pair.pop("share")
-    return fields
+    return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
 
 
 def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:

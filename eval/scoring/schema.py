@@ -144,7 +144,7 @@ class Group(_Record):
 
 
 class Claim(_Record):
-    """What may be said about a method's refusing. holds: see `summary.claim_of`."""
+    """What may be said about a method's refusing. holds: see `diagnosis.claim_of`."""
 
     holds: bool
     text: str
@@ -185,7 +185,7 @@ class Guess(_Record):
 
 
 class MeanRow(_Record):
-    """The paper's "LoRA Fine-tuning" row: means over (source, test) cells (`metrics.lora_row`), by test modality."""
+    """The paper's "LoRA Fine-tuning" row: means over (source, test) cells (`metrics.rgi.lora_row`), by test modality."""
 
     name: str
     convention: str

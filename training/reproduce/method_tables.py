@@ -1,7 +1,7 @@
 """Tables 1 and 2 (arXiv 2505.19294) in the paper's layout, its printed figures beside ours.
 
 The LoRA rows are those of the transfer study's adapters that were trained by the rule's labels: over the other two
-modalities as the paper has it (`eval.metrics.lora_row`), and over their own, which the paper does not print.
+modalities as the paper has it (`eval.metrics.rgi.lora_row`), and over their own, which the paper does not print.
 """
 
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ def content_rows(cells: Mapping[Key, MadeCell], arms: Sequence[str], how: Resamp
     """Tables 10 and 11: for each tested modality the adapters of the others, and the mean of these cells.
 
     The mean is the paper's "LoRA Fine-tuning" row: every figure, RGI too, is the mean of the cells' own. The total is
-    the mean of the modalities' means (`eval.metrics.lora_row`). A mean with a cell missing is left out.
+    the mean of the modalities' means (`eval.metrics.rgi.lora_row`). A mean with a cell missing is left out.
     """
     return tuple(row for arm in arms for row in _of_arm(cells, arm, how))
 
