@@ -185,7 +185,7 @@ class Guess(_Record):
 
 
 class MeanRow(_Record):
-    """The paper's "LoRA Fine-tuning" row: means over (source, test) cells (`metrics.rgi.lora_row`), by test modality."""
+    """The paper's "LoRA Fine-tuning" row (`metrics.rgi.lora_row`): means over (source, test) cells, by modality."""
 
     name: str
     convention: str
