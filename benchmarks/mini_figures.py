@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, ratio
-from lalm_agent.eval.metrics.estimate import Interval
-from lalm_agent.eval.metrics.intervals import bootstrap_cells, percentile_interval, share_intervals
+from lalm_agent.eval.metrics.estimate import Interval, bootstrap_cells, percentile_interval, share_intervals
 
 RESAMPLES, SEED = 2000, 0
 """Of the clip bootstrap; those of `lalm-agent score`."""

@@ -7,13 +7,12 @@ from mini_figures import Ask, Figure, Row, share
 from mini_replies import equal_row, joined, part, right
 from mini_runs import Options, runs_of
 
-from lalm_agent.eval.guessing import guess_rates
+from lalm_agent.eval.grade import Outputs, guess_rates
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED
 from lalm_agent.eval.metrics.estimate import Kind
-from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.reading.predictions import read_run
 from lalm_agent.eval.runs.folder import read_answers
-from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
+from lalm_agent.eval.scoring.compare import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.records import AudioType, Status
 

@@ -8,11 +8,10 @@ from mini_figures import Ask, Row, share
 from mini_runs import Run
 
 from lalm_agent.answers import same_text
-from lalm_agent.eval.grade import Outcome, RuleScorer
+from lalm_agent.eval.grade import Outcome, Outputs, RuleScorer
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import Bools
-from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.scoring.pairing import clip_numbers
+from lalm_agent.eval.scoring.compare import clip_numbers
 
 
 def equal_row(what: str, run: Run, outputs: Outputs) -> Row:

@@ -8,11 +8,11 @@ from mini_figures import Ask, Clips, Figure, Row, auroc, difference, share
 from mini_replies import equal_row, right
 from mini_runs import EDGE_DRAWS, MODALITIES, Options, runs_of
 
-from lalm_agent.eval.guessing import guess_rates
+from lalm_agent.eval.grade import guess_rates
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, Bools
 from lalm_agent.eval.reading.predictions import read_run
 from lalm_agent.eval.runs.folder import run_outputs
-from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
+from lalm_agent.eval.scoring.compare import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.training.synth.unanswerable import HELD_OUT_FAMILIES, TRAINED_FAMILIES

@@ -1,21 +1,68 @@
-"""The five outcomes of a question, and how a reply gets one. Correct means that the chosen text is the gold text.
+"""What a method replied, the five outcomes of a question, and how a reply gets one.
 
     correct | wrong | abstained | unparsed | failed
 
-They sum to N. `unparsed` is a reply that cannot be read, `failed` is no reply at all: neither is a refusal, neither is
-ever guessed at, and neither leaves the denominator.
+They sum to N. Correct means that the chosen text is the gold text. `unparsed` is a reply that cannot be read, `failed`
+is no reply at all: neither is a refusal, neither is ever guessed at, and neither leaves the denominator.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from lalm_agent.answers import parse, same_text
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output
-from lalm_agent.records import AbstentionKind, Status
+from lalm_agent.records import AbstentionKind, AudioType, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The reply to one question.
+
+    text: the reply as the model wrote it; None where there is none (the request failed, or the file has no such key).
+    confidence: probability of the answer given, in [0, 1]; None where it is not known.
+    audio_type: what the type step found; None where there was no such step or it found none.
+    audio_sha256: the clip's content, to know two names of one recording; None where nobody looked.
+    withheld: a policy held the answer in `text` back: an abstention, whatever the text says.
+    """
+
+    id: str
+    text: str | None
+    confidence: float | None = None
+    audio_type: AudioType | None = None
+    audio_sha256: str | None = None
+    withheld: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """All replies of one method over its questions.
+
+    name: what tables call it: the folder's or the file's name.
+    items: every question that counts, answered or not.
+    by_id: replies by the question's id; a question without one is `failed`.
+    excluded: ids of questions on clips that the model or its adapter was trained on: outside N, and counted.
+    method: baseline, idk, mcot, agent or lora where it is known, for the diagnosis.
+    has_types: whether there was a type step at all.
+    fixed_items: the questions were selected for this run on purpose (`--limit`), so that one of another run that is
+        not among them is no missing reply.
+    without_sound: the model was asked with silence or without the clip on purpose: replies that miss it are right.
+    facts: what else a reader should know, label -> text: model, run id, data version.
+    warnings: what makes the figures weaker than they look, such as an unfinished run.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    by_id: Mapping[str, Output]
+    excluded: frozenset[str] = frozenset()
+    method: str | None = None
+    has_types: bool = False
+    fixed_items: bool = False
+    without_sound: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -149,3 +196,75 @@ def outcome_of(item: Item, chosen: str) -> Outcome:
         return Outcome.WRONG
     equal = chosen.strip() == item.gold.strip() if item.choices else same_text(chosen, item.gold)
     return Outcome.CORRECT if equal else Outcome.WRONG
+
+
+@dataclass(frozen=True, slots=True)
+class GuessRate:
+    """Accuracies, as fractions of n; None where n is 0.
+
+    n: questions that count.
+    chance: mean over the questions of P(the text of a choice drawn evenly = the gold text).
+    always_first: share whose first choice is right.
+    most_frequent: share whose choice at the file's most frequent gold position is right.
+    """
+
+    n: int
+    chance: float | None
+    always_first: float | None
+    most_frequent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuessRates:
+    """The rates of a file.
+
+    positions: how often the gold answer stands at each position, from 0; of a choice given twice, the first counts.
+    position: the most frequent one, the smaller of two; None where no question counts.
+    total: over all questions. groups: (dimension, value) -> its rates, in the order of the file.
+    """
+
+    positions: tuple[int, ...]
+    position: int | None
+    total: GuessRate
+    groups: dict[tuple[str, str], GuessRate]
+
+
+def guess_rates(items: Iterable[Item]) -> GuessRates:
+    """Rates over all items and for each of their groups.
+
+    "Most frequent choice" is a reference row in the results of MMAU's paper (arXiv 2410.19168). The definition here is
+    ours: the position at which the gold answer stands most often in the whole file, one for all groups. The row fits
+    it: 20.35 % for music, below one in four, is not what a position chosen for music alone would give.
+    """
+    counted = [item for item in items if item.choices and item.gold is not None]
+    places = Counter(_matches(item)[0] for item in counted)
+    position = min(places, key=lambda place: (-places[place], place)) if places else None
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in counted:
+        for pair in item.groups:
+            groups.setdefault(pair, []).append(item)
+    return GuessRates(
+        positions=tuple(places[place] for place in range(max(places, default=-1) + 1)),
+        position=position,
+        total=_rate(counted, position),
+        groups={pair: _rate(members, position) for pair, members in groups.items()},
+    )
+
+
+def _matches(item: Item) -> list[int]:
+    """The positions whose text is the gold text; never empty for an item that a loader made."""
+    gold = (item.gold or "").strip()
+    return [place for place, choice in enumerate(item.choices) if choice.strip() == gold]
+
+
+def _rate(items: Sequence[Item], position: int | None) -> GuessRate:
+    if not items:
+        return GuessRate(0, None, None, None)
+    matches = [_matches(item) for item in items]
+    n = len(items)
+    return GuessRate(
+        n=n,
+        chance=sum(len(found) / len(item.choices) for found, item in zip(matches, items, strict=True)) / n,
+        always_first=sum(0 in found for found in matches) / n,
+        most_frequent=sum(position in found for found in matches) / n,
+    )

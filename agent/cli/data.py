@@ -1,12 +1,13 @@
-"""`lalm-agent data synth`: the project's own benchmark of synthetic clips; `data check` is in `data_check`."""
+"""`lalm-agent data synth`, the project's own benchmark of synthetic clips, and `data check`, what is odd in any."""
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from lalm_agent.cli import data_check
 
 app = typer.Typer(help="Questions about audio, made or checked.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,17 +35,62 @@ def synth(
     from lalm_agent.training.synth.fluid import require_synth
 
     require_synth()
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
-
     from lalm_agent.training.synth.benchmark import write_benchmark
     from lalm_agent.training.synth.records import Split
 
-    columns = (SpinnerColumn(), "questions", MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("questions", total=n)
-        write_benchmark(out, Split(split.value), n, seed, lambda done, _: progress.update(bar, completed=done))
+    with _bar("questions") as progress:
+        write_benchmark(out, Split(split.value), n, seed, lambda done, _: progress(done, n))
     typer.echo(f"{out / 'questions.json'}: {n} questions")
 
 
-app.command("check")(data_check.check)
+@app.command("check")
+def check(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT].",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="File or folder of a benchmark that is called by name.", show_default=False)
+    ] = None,
+    audio_root: Annotated[
+        Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's own folder")
+    ] = None,
+    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Decode every clip.")] = True,
+    window_s: Annotated[float, typer.Option(help="Seconds of a clip that the model hears.", min=0.1)] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
+    """Check a benchmark: rows that cannot be used, odd questions, missing or odd clips, what guessing scores.
+
+    Exit code 2 if a row cannot be used or a clip cannot be decoded. Missing clips are listed and are no error.
+    """
+    from lalm_agent.eval.benchmarks import checking, load_benchmark
+
+    benchmark = load_benchmark(ref, data, audio_root)
+    questions = checking.check_questions(benchmark.items)
+    clips = None
+    if audio:
+        with _bar("clips") as progress:
+            clips = checking.check_clips(benchmark, window_s, progress)
+    if as_json:
+        found = checking.check_json(benchmark, questions, clips)
+        typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo("\n".join(checking.check_lines(benchmark, questions, clips)))
+    checking.require_usable(benchmark, clips)
+    return 0
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal; call it with (done, total)."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
+
+    columns, console = (SpinnerColumn(), name, MofNCompleteColumn(), TimeRemainingColumn()), Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_trouble
+from lalm_agent.cli.options import loader_from
+from lalm_agent.cli.render import tell, tell_trouble
+from lalm_agent.eval.scorers.making import Kept, made_scorers, model_refs, scorer_names
 
 if TYPE_CHECKING:
     from lalm_agent.training.idk.bank import Bank
@@ -63,7 +65,7 @@ def graded(folder: Path, n: int | None, names: tuple[str, str | None], settings:
     require_draws(bank, wanted)
     if names[1] is None:
         refs |= model_refs([_other(names[0], bank.identity.data.name)])
-    scorers = made_scorers(refs, settings, Kept(folder / "scores"))
+    scorers = made_scorers(refs, loader_from(dict(settings)), Kept(folder / "scores"), tell)
     tables = {scorer.name: counts(bank.questions, scorer, wanted) for scorer in scorers}
     first, *others = tables
     return Graded(

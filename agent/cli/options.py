@@ -3,6 +3,7 @@
 A flag that is not given is None, so that the environment and `lalm-agent.toml` can speak.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -84,3 +85,14 @@ def settings_from(flags: dict[str, Any]) -> Any:
 
     pairs = flags.get("tools")
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
+
+
+def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:
+    """Loads the model of a reference, as flags and weaker sources say. flags: as in `settings_from`."""
+
+    def load(ref: str) -> Any:
+        from lalm_agent.assemble import load_model
+
+        return load_model(settings_from({**flags, "model": ref}))
+
+    return load

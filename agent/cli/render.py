@@ -1,13 +1,17 @@
 """Answers and steps on the terminal, and as JSON. Text of strangers is made safe to print here."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lalm_agent.records import Answer, Status, Step
 from lalm_agent.terminal import printable, shortened
+
+if TYPE_CHECKING:
+    from lalm_agent.eval.grade import Scorer
 
 _STEP_WIDTH = 88
 
@@ -78,3 +82,24 @@ def _headline(answer: Answer) -> str:
 def row(name: str, state: str, note: str) -> str:
     """One line of a listing in three columns."""
     return f"  {name:<18}{state:<26}{note}".rstrip()
+
+
+def tell(line: str) -> None:
+    """One line on stderr."""
+    typer.echo(("  " if line.startswith("  ") else "") + printable(line, one_line=True), err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """A line on stderr for each warning."""
+    for warning in warnings:
+        tell(f"warning: {warning}")
+
+
+def tell_trouble(scorers: "Sequence[Scorer]") -> int:
+    """Say what scorers' models failed at; the exit code."""
+    from lalm_agent.eval.scorers.making import trouble_of
+
+    code, lines = trouble_of(scorers)
+    for line in lines:
+        tell(line)
+    return code

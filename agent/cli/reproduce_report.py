@@ -13,8 +13,7 @@ from lalm_agent.cli.idk_scoring import graded
 from lalm_agent.errors import DataError
 from lalm_agent.eval.reading.predictions import read_run
 from lalm_agent.eval.runs.records import RunSpec, read_spec
-from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.eval.scoring.pairing import Grading, study
+from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.training.idk.bank import bank_sha256

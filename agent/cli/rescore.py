@@ -1,15 +1,13 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lalm_agent.cli import options
-from lalm_agent.cli.scorers import Kept, made_scorers, model_refs, scorer_names, tell_layout, tell_trouble
-from lalm_agent.terminal import printable
+from lalm_agent.cli.render import tell, tell_trouble, warn
 
 
 def rescore(
@@ -49,31 +47,26 @@ def rescore(
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
-    from lalm_agent.cli.rescore_render import rescoring_json, rescoring_lines
     from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.reading.predictions import is_run, read_outputs
-    from lalm_agent.eval.scorers import published_match
+    from lalm_agent.eval.report.rescore import rescoring_json, rescoring_lines
+    from lalm_agent.eval.report.table import terminal_width
+    from lalm_agent.eval.scorers import making
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
-    refs = model_refs(scorer_names(scorers)) if scorers is not None else {}
+    refs = making.model_refs(making.scorer_names(scorers)) if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
-    refs = refs or {"rule": None, published_match(outputs.facts.get("benchmark")): None}
-    tell_layout(outputs.facts)
-    _warn(outputs.warnings)
-    kept = Kept(source / "scores" if is_run(source) else None, cache)
-    settings: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
-    settings |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
-    made = made_scorers(refs, settings, kept)
-    result = rescored(outputs, made)
-    _warn(result.warnings)
+    refs = refs or {"rule": None, making.published_match(outputs.facts.get("benchmark")): None}
+    if "layout" in outputs.facts:
+        tell(f"read as: {outputs.facts['layout']}")
+    warn(outputs.warnings)
+    flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
+    flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
+    kept = making.Kept(source / "scores" if is_run(source) else None, cache)
+    result = rescored(outputs, made := making.made_scorers(refs, options.loader_from(flags), kept, tell))
+    warn(result.warnings)
     if as_json:
-        known = {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
-        typer.echo(json.dumps({**rescoring_json(result), **known}, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(rescoring_json(result, outputs), ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all)))
+        typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all, terminal_width())))
     return tell_trouble(made)
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        typer.echo(f"warning: {printable(warning, one_line=True)}", err=True)

@@ -11,20 +11,28 @@ choices and answer that begin with `(A)`, `(B)`, …, which are taken off where 
 import hashlib
 import json
 import logging
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.benchmarks import hub_rows
-from lalm_agent.eval.benchmarks.clip_cache import clip_folder
-from lalm_agent.eval.benchmarks.entries import ClipFolder, Entry, gather
-from lalm_agent.eval.benchmarks.layouts import OWN
-from lalm_agent.eval.benchmarks.rows import item_of, oddities_of_row
-from lalm_agent.eval.benchmarks.rowwise import Source, entries, load_rows, require_rows, unread_notes
-from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.benchmarks.files import parse_json
+from lalm_agent.eval.benchmarks.own import OWN
+from lalm_agent.eval.benchmarks.rows import (
+    ClipFolder,
+    Entry,
+    entries,
+    gather,
+    item_of,
+    load_rows,
+    oddities_of_row,
+    require_rows,
+    unread_notes,
+)
+from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.extras import require_extra
 from lalm_agent.hints import did_you_mean
 
@@ -49,7 +57,7 @@ def load_hf(ref: str, audio_root: Path | None = None) -> Benchmark:
     folder = Path(name)
     metadata = _audio_folder(folder, split) if folder.is_dir() else None
     if metadata is not None:
-        return load_rows(Source(folder.name, metadata, OWN, audio_root))
+        return load_rows(folder.name, metadata, OWN, audio_root)
     require_extra("hf")
     with _opened(name, split) as rows:
         return _benchmark(f"hf:{ref}", folder, rows, audio_root)
@@ -151,7 +159,7 @@ def _unreadable(name: str, error: BaseException) -> DataError:
 
 
 def _benchmark(ref: str, folder: Path, rows: Any, audio_root: Path | None) -> Benchmark:
-    embedded = hub_rows.has_embedded_audio(rows.features)
+    embedded = has_embedded_audio(rows.features)
     if embedded and audio_root is not None:
         raise UsageError(f"the audio of {ref} is embedded", "leave out --audio-root")
     unread: dict[str, int] = {}
@@ -160,8 +168,8 @@ def _benchmark(ref: str, folder: Path, rows: Any, audio_root: Path | None) -> Be
     def entry(line: int, row: dict[str, object]) -> Entry:
         for key in row.keys() - OWN.keys:
             unread.setdefault(key, line)
-        flat = hub_rows.flattened(row)
-        item = item_of(flat, line, OWN, hub_rows.kept_audio(row, allowed))
+        flat = flattened(row)
+        item = item_of(flat, line, OWN, kept_audio(row, allowed))
         return Entry(ref, line, item, oddities_of_row(flat, item, OWN))
 
     root = clip_folder() if embedded else audio_root or (folder if folder.is_dir() else Path())
@@ -178,3 +186,118 @@ def _sha256(items: tuple[Item, ...]) -> str:
         fields = [item.id, item.audio, item.question, item.choices, item.gold, item.groups, item.content]
         digest.update(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
+
+
+AUDIO_COLUMNS = ("audio", "context")
+ATTRIBUTES = "other_attributes"
+
+
+def has_embedded_audio(features: Mapping[str, Any]) -> bool:
+    """Whether a column holds clips: of the Audio type, or a struct with `bytes`, as the hub's MMAU has it."""
+    return any(_is_audio(features.get(column)) for column in AUDIO_COLUMNS)
+
+
+def _is_audio(feature: Any) -> bool:
+    return type(feature).__name__ == "Audio" or (isinstance(feature, Mapping) and "bytes" in feature)
+
+
+def kept_audio(row: Mapping[str, object], folder: Path | None) -> str | None:
+    """Keep the row's clip; its path in the cache, or None where the row holds no audio but at most a name.
+
+    folder: where a clip without bytes may lie: the local data set's folder, or None for one from the hub.
+
+    Raises:
+        DataError: there are no bytes, and no file inside the folder in their place.
+    """
+    stored = next((row[column] for column in AUDIO_COLUMNS if isinstance(row.get(column), Mapping)), None)
+    if not isinstance(stored, Mapping):
+        return None
+    data, path = stored.get("bytes"), stored.get("path")
+    if isinstance(data, bytes) and data:
+        return keep_clip(data, path)
+    if not path:
+        raise DataError("the row holds no audio", "add it, or take the question out")
+    try:
+        return keep_clip(audio_file(folder or _hub_cache(), path).read_bytes(), path)
+    except OSError as error:
+        raise DataError(f"the clip {path} cannot be read: {error.strerror}", "save the data set again") from None
+
+
+def _hub_cache() -> Path:
+    import datasets
+
+    return Path(datasets.config.HF_CACHE_HOME)
+
+
+def flattened(row: Mapping[str, object]) -> dict[str, object]:
+    """The row without its audio, with the attributes as keys of its own.
+
+    Raises:
+        DataError: the attributes are a text that is no JSON object.
+    """
+    own = {key: value for key, value in row.items() if value is not None and not isinstance(value, Mapping)}
+    return {**_attributes(row.get(ATTRIBUTES)), **own}
+
+
+def _attributes(value: object) -> Mapping[str, object]:
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except DataError as error:
+            raise DataError(f"`{ATTRIBUTES}` is {error.message}", "mend it") from None
+    if not isinstance(value, Mapping):
+        raise DataError(f"`{ATTRIBUTES}` is no JSON object", "mend it")
+    return value
+
+
+HOME_VARIABLE = "LALM_HOME"
+_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".aac")
+
+
+def clip_folder() -> Path:
+    """Where such clips lie: `clips` in LALM_HOME, by default in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get(HOME_VARIABLE) or Path(cache) / "lalm-agent"
+    return Path(home).expanduser() / "clips"
+
+
+def keep_clip(data: bytes, name: str | None) -> str:
+    """Write a clip's bytes unless they are there.
+
+    Args:
+        data: the file as the data set has it; not decoded.
+        name: what the data set calls it; only its suffix is used, for people who look into the folder.
+
+    Returns:
+        Its path relative to `clip_folder()`: the SHA-256 of the bytes with the suffix, in a folder of its first two
+        digits.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    suffix = PurePath(name or "").suffix.lower()
+    relative = f"{digest[:2]}/{digest}{suffix if suffix in _SUFFIXES else ''}"
+    path = clip_folder() / relative
+    try:
+        if not path.is_file() or path.stat().st_size != len(data):
+            _write(path, data)
+    except OSError as error:
+        hint = f"set {HOME_VARIABLE} to a folder with room"
+        raise DataError(f"{path.parent} cannot be written to: {error.strerror}", hint) from error
+    return relative
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all, also beside another process that writes the same clip."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

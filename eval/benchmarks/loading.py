@@ -1,34 +1,20 @@
 """From what stands after `lalm-agent eval` to a benchmark: `mmau`, `mmar`, `sakura`, `synth`, a file, or `hf:…`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.benchmarks import layouts
-from lalm_agent.eval.benchmarks.rows import Layout
-from lalm_agent.eval.benchmarks.rowwise import Source, load_rows
+from lalm_agent.eval.benchmarks import mmar, mmau, synth
+from lalm_agent.eval.benchmarks.files import SUFFIXES
+from lalm_agent.eval.benchmarks.own import OWN
+from lalm_agent.eval.benchmarks.rows import load_rows
 from lalm_agent.eval.benchmarks.sakura import load_sakura
-from lalm_agent.eval.benchmarks.tables import SUFFIXES
 from lalm_agent.eval.items import Benchmark
 from lalm_agent.hints import did_you_mean
 
 HF = "hf:"
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A published benchmark of one file. file: its usual name, where `--data` is a folder."""
-
-    layout: Layout
-    file: str
-    where: str
-
-
-_ONE_FILE = {
-    "mmau": _Named(layouts.MMAU, "mmau-test-mini.json", "github.com/Sakshi113/MMAU"),
-    "mmar": _Named(layouts.MMAR, "MMAR-meta.jsonl", "github.com/ddlBoJack/MMAR"),
-    "synth": _Named(layouts.SYNTH, "questions.json", "`lalm-agent data synth --out DIR`"),
-}
+_ONE_FILE = {"mmau": (mmau.MMAU, mmau), "mmar": (mmar.MMAR, mmar), "synth": (synth.SYNTH, synth)}
 NAMES = ("mmau", "mmar", "sakura", "synth")
 """The benchmarks that are called by name."""
 
@@ -63,7 +49,7 @@ def load_benchmark(ref: str, data: Path | None = None, audio_root: Path | None =
         hint = did_you_mean(ref, (*NAMES, "FILE.jsonl", "FILE.json", "FILE.csv", "hf:NAME_OR_FOLDER"))
         raise UsageError(f"no benchmark is called {ref!r}", hint)
     _require_no_data(ref, data)
-    return load_rows(Source(path.name, path, layouts.OWN, audio_root))
+    return load_rows(path.name, path, OWN, audio_root)
 
 
 def _require_no_data(ref: str, data: Path | None) -> None:
@@ -75,11 +61,9 @@ def _named(name: str, data: Path | None, root: Path | None) -> Benchmark:
     if name == "sakura":
         wanted = "--data DIR, the folder that holds data/Animal and the other tracks of github.com/ckyang1124/SAKURA"
         return load_sakura(_require_data(name, data, wanted), root)
-    known = _ONE_FILE[name]
-    path = _require_data(name, data, f"--data {known.file}, from {known.where}")
-    if path.is_dir():
-        path = path / known.file
-    return load_rows(Source(name, path, known.layout, root))
+    layout, module = _ONE_FILE[name]
+    path = _require_data(name, data, f"--data {module.FILE}, from {module.SOURCE}")
+    return load_rows(name, path / module.FILE if path.is_dir() else path, layout, root)
 
 
 def _require_data(name: str, data: Path | None, wanted: str) -> Path:

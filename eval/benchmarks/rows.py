@@ -7,18 +7,23 @@ answer away.
 import ast
 import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from lalm_agent.errors import DataError
+from lalm_agent.eval.benchmarks.files import NumberedRow, parse_json, read_data_file
 from lalm_agent.eval.benchmarks.labels import right_choice, unlabelled
-from lalm_agent.eval.benchmarks.tables import parse_json
-from lalm_agent.eval.items import MODALITY, Item
+from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item, audio_file, in_any_form
 
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 ANSWERABLE = "answerable"
+CATEGORIES = (("category", ("category",)), ("sub-category", ("sub-category",)))
+DIFFICULTY = ("difficulty", ("difficulty",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Layout:
     has_answerable: whether a row may say `answerable: false`.
     id_names_clip: whether the clip's name without its suffix should be the id.
     ignored: further keys that the data set is known to have.
+    known: SHA-256 of a published file -> what it is; figures of two versions of a file are not comparable.
     """
 
     id: tuple[str, ...] = ("id",)
@@ -46,6 +52,7 @@ class Layout:
     has_answerable: bool = False
     id_names_clip: bool = False
     ignored: tuple[str, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -226,3 +233,195 @@ def _group_value(value: object, key: str) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "|".join(value)
     raise DataError(f"`{key}` is neither a text nor a list of texts", "mend it")
+
+
+_QUESTION_WORDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row as it was read.
+
+    result: the item, or why there is none.
+    notes: oddities of the row that change nothing.
+    """
+
+    file: str
+    line: int | None
+    result: Item | DataError
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The three lists of a `Benchmark`."""
+
+    items: tuple[Item, ...]
+    faults: tuple[Fault, ...]
+    notes: tuple[Fault, ...]
+
+
+class ClipFolder:
+    """The audio root, asked whether a clip's path stays inside it. Folders are resolved once, not for every clip."""
+
+    def __init__(self, root: Path) -> None:
+        """Nothing is looked at before the first question."""
+        self._root = root
+        self._base = root.resolve()
+        self._inside: dict[str, bool] = {}
+
+    def require(self, audio: str) -> None:
+        """Refuse a path that leads out.
+
+        Raises:
+            DataError: it does, by `..`, as an absolute path or through a link, or it is no path at all.
+        """
+        if "\0" in audio:
+            raise DataError(f"the clip's name {audio!r} is not a path", "mend the path")
+        folder, name = os.path.split(audio)
+        if folder not in self._inside:
+            self._inside[folder] = (self._base / folder).resolve().is_relative_to(self._base)
+        plain = name not in ("", ".", "..") and not os.path.islink(os.path.join(self._base, audio))
+        if not (plain and self._inside[folder]):
+            audio_file(self._root, audio)
+
+
+def gather(entries: Iterable[Entry], clips: ClipFolder | None) -> Gathered:
+    """Sort entries out: an id that was given before and a clip outside the root are faults as well.
+
+    clips: None where the loader itself wrote the clips.
+    """
+    items: list[Item] = []
+    faults: list[Fault] = []
+    notes: list[Fault] = []
+    seen: dict[str, str] = {}
+    for entry in entries:
+        error = _objection(entry, clips, seen)
+        if error is not None:
+            reason = f"{error.message}; {error.hint}" if error.hint else error.message
+            faults.append(Fault(entry.file, entry.line, reason))
+            continue
+        assert isinstance(entry.result, Item)
+        items.append(entry.result)
+        odd = (*entry.notes, *oddities(entry.result))
+        notes.extend(Fault(entry.file, entry.line, reason) for reason in odd)
+    return Gathered(tuple(items), tuple(faults), tuple(notes))
+
+
+def _objection(entry: Entry, clips: ClipFolder | None, seen: dict[str, str]) -> DataError | None:
+    """Why the entry cannot be used; an id is remembered with its place."""
+    if isinstance(entry.result, DataError):
+        return entry.result
+    item = entry.result
+    place = str(entry.line) if entry.line is not None else "an earlier place"
+    if item.id in seen:
+        return DataError(f"the id {item.id!r} was given before, in line {seen[item.id]}", "give each question its own")
+    seen[item.id] = place
+    if clips is not None:
+        try:
+            clips.require(item.audio)
+        except DataError as error:
+            return error
+    return None
+
+
+def oddities(item: Item) -> Iterator[str]:
+    """What a reader of figures should know about a question; the same words for the same oddity, to be counted."""
+    texts = [choice.strip() for choice in item.choices]
+    if len(set(texts)) < len(texts):
+        is_gold = item.gold is not None and texts.count(item.gold.strip()) > 1
+        yield "a choice is given twice" + (", and it is the answer" if is_gold else "")
+    if any(choice != text for choice, text in zip(item.choices, texts, strict=True)):
+        yield "spaces around a choice"
+    if "" in texts:
+        yield "a choice is empty"
+    if any(_reads_like_a_question(text) for text in texts) and not all(text.endswith("?") for text in texts):
+        yield "a choice reads like a question"
+
+
+def _reads_like_a_question(text: str) -> bool:
+    """A long text with a question mark at its end: MMAU has a choice that swallowed the next question."""
+    return text.endswith("?") and len(re.findall(r"\S+", text)) >= _QUESTION_WORDS
+
+
+MakeEntry = Callable[[int, dict[str, object]], Entry]
+
+
+def load_rows(name: str, file: Path, layout: Layout, root: Path | None = None) -> Benchmark:
+    """Read a file of one question a row. name: the benchmark's. root: the audio root, by default the file's folder.
+
+    Raises:
+        UsageError: its suffix says nothing.
+        DataError: it is missing, cannot be read as what its name says, or holds no question.
+    """
+    table = read_data_file(file)
+    root = root or file.parent
+    known, unread = layout.keys, dict[str, int]()
+
+    def entry(line: int, row: dict[str, object]) -> Entry:
+        for key in row.keys() - known:
+            unread.setdefault(key, line)
+        item = item_of(row, line, layout)
+        return Entry(str(file), line, item, oddities_of_row(row, item, layout))
+
+    gathered = gather(entries(str(file), table.rows, entry), ClipFolder(root))
+    require_rows(str(file), len(gathered.items) + len(gathered.faults))
+    return Benchmark(
+        name=name,
+        version=layout.known.get(table.sha256),
+        sha256=table.sha256,
+        items=gathered.items,
+        audio_root=root,
+        faults=gathered.faults,
+        notes=(*unread_notes(str(file), unread), *gathered.notes),
+    )
+
+
+def entries(file: str, rows: Iterable[NumberedRow], make: MakeEntry) -> Iterator[Entry]:
+    """Entries of rows; what `make` refuses becomes an entry as well."""
+    for line, row in rows:
+        if isinstance(row, DataError):
+            yield Entry(file, line, row)
+            continue
+        try:
+            yield make(line, row)
+        except DataError as error:
+            yield Entry(file, line, error)
+
+
+def require_rows(file: str, n: int) -> None:
+    """Refuse a file without a single row.
+
+    Raises:
+        DataError: n is 0.
+    """
+    if n == 0:
+        raise DataError(f"{file} holds no questions", "write at least one")
+
+
+def unread_notes(file: str, unread: dict[str, int]) -> tuple[Fault, ...]:
+    """A note that names the keys that no layout knows: one of them may be a misspelt one."""
+    if not unread:
+        return ()
+    return (Fault(file, min(unread.values()), f"keys that mean nothing here: {', '.join(sorted(unread))}"),)
+
+
+def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
+    """One fault for each clip that is no file under the audio root, in the order of the questions.
+
+    `file` is the clip as the data names it; the reason says how many questions are about it.
+    """
+    questions = Counter(item.audio for item in benchmark.items)
+    root = "" if benchmark.audio_root is None else os.fspath(benchmark.audio_root)
+    where = f"under {root}" if root else "in the current folder"
+    return tuple(
+        Fault(audio, None, f"no such file {where}, and {count} question{'s' if count > 1 else ''} about it")
+        for audio, count in questions.items()
+        if not _is_file(root, audio)
+    )
+
+
+def _is_file(root: str, audio: str) -> bool:
+    """Whether there is such a file, its name in any Unicode form."""
+    there = os.path.isfile(os.path.join(root, audio))
+    return there or (not audio.isascii() and in_any_form(Path(root), audio).is_file())

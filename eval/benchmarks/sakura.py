@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks.entries import ClipFolder, Entry, gather
-from lalm_agent.eval.benchmarks.rowwise import require_rows
-from lalm_agent.eval.benchmarks.tables import NumberedRow, Row, csv_rows, parse_json, read_bytes, utf8
-from lalm_agent.eval.benchmarks.versions import version_of
+from lalm_agent.eval.benchmarks.files import NumberedRow, Row, csv_rows, parse_json, read_bytes, utf8
+from lalm_agent.eval.benchmarks.rows import ClipFolder, Entry, gather, require_rows
 from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item
 from lalm_agent.records import AudioType
 
@@ -30,6 +28,31 @@ TRACKS = {
 }
 HOPS = ("single", "multi")
 _FILES = ("metadata.csv", "metadata.json")
+_SAKURA = "SAKURA, github.com/ckyang1124/SAKURA at a1fdb14e"
+_SAKURA_PART = (
+    "SAKURA, a subset of 834 of the 2,000 clips as FLAC, drawn from github.com/ckyang1124/SAKURA at a1fdb14e: "
+    "not comparable with published figures"
+)
+
+# Hexadecimal SHA-256 of a file's bytes; there are a csv and a json for each track.
+_KNOWN = {
+    "bb8c25eff0aa82b1d451c880b858cd2cd27f3e1549f86de531b22adebb8b0d2c": _SAKURA,
+    "914c511ff75c2150c821f37178ffb11a38288e3c91c0d48d3f06f8e189413078": _SAKURA,
+    "6af9166b29a93193e7c01aca4087a49e323c058f0f440f68e2f8592517605632": _SAKURA,
+    "4fbc78c259139428cf94068645bb0806c07481cd63764a882c67f46e8a4a22b5": _SAKURA,
+    "b4df68e96d25cae5f30f984ea9d9c7e38b4cf53d98abb973bd3a781d1c0a1bab": _SAKURA,
+    "3ebe06357b186a1704aac3a2899567190f7f5b6aec17ba862e964444f43b44b2": _SAKURA,
+    "db4db2e0be892baa6bf903287cc507a41af174116005a4b17275c94ad4f46647": _SAKURA,
+    "c90091cc799415e61b574043b3b7e3defbc9a1f3dc090f1942520e5e09cff8ad": _SAKURA,
+    "8c6a045f7c1f2d58186b9d45a0857250b2050c04bc315de2effa61c9a9fedc96": _SAKURA_PART,
+    "b5414a5a84e16666092ac42567d7bcd42fc54d959683789e008a5df9bd5d2d24": _SAKURA_PART,
+    "e3fa9fc6f9f0b28cd51e11054cae1564a335f57baa3ccdc8d2db32b63ae6ae9e": _SAKURA_PART,
+    "cc248d0c687da460b529f451cc36201dbcc5b52d0be8c35fd3857bb8a8f799a5": _SAKURA_PART,
+    "df13aaed62c072528d9a54f66afad99f855e9f4a980dbf98f2491cc73dc90a40": _SAKURA_PART,
+    "f1860655470d03c7bbd1dfb4f4b3f2349d138685748984165d1907205b669f92": _SAKURA_PART,
+    "ac6e81acbe9ec26ef7e6dbb03ccb66d2d6bf957ecbb6562ba41e5b83b25aad56": _SAKURA_PART,
+    "377fe1f7a860cb72b5230a93ef1c41a3cd20f8b10ae2d4156317db2302bdff22": _SAKURA_PART,
+}
 _ANSWER = re.compile(r"\s*\(([a-z])\)(.*)", re.DOTALL)
 
 
@@ -58,9 +81,10 @@ def load_sakura(data: Path, root: Path | None = None) -> Benchmark:
     entries = [entry for track in tracks for entry in _entries(track)]
     gathered = gather(entries, ClipFolder(root or data))
     require_rows(str(data), len(gathered.items) + len(gathered.faults))
+    versions = {_KNOWN.get(hashlib.sha256(content).hexdigest()) for content in contents.values()}
     return Benchmark(
         name="sakura",
-        version=version_of([hashlib.sha256(content).hexdigest() for content in contents.values()]),
+        version=versions.pop() if len(versions) == 1 else None,
         sha256=sha256_of_files(contents),
         items=gathered.items,
         audio_root=root or data,

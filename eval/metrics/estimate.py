@@ -7,6 +7,20 @@ either: JSON knows neither, and a NaN or an infinity in a table is not read as w
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lalm_agent.eval.metrics.counts import (
+    N_OUTCOMES,
+    Codes,
+    Counts,
+    Floats,
+    as_transitions,
+    pair_cells,
+)
 
 
 class Kind(StrEnum):
@@ -30,20 +44,41 @@ class Interval:
     undefined_share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its interval. A number is None exactly where its kind is not `finite`.
+class Figure(BaseModel):
+    """A number with its interval. A number is None exactly where its kind is not `finite`.
 
-    undefined_share: as in `Interval`; None where no interval was computed.
+    n: questions that it is made from; None where that is not said. undefined_share: as in `Interval`; None where no
+    interval was computed.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     value: float | None
-    kind: Kind
     low: float | None = None
-    low_kind: Kind = Kind.UNDEFINED
     high: float | None = None
+    kind: Kind = Kind.UNDEFINED
+    low_kind: Kind = Kind.UNDEFINED
     high_kind: Kind = Kind.UNDEFINED
     undefined_share: float | None = None
+    n: int | None = None
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval, infinite ends included, is above 0; an undefined one is not."""
+        return self.low_kind == Kind.PLUS_INF or (self.low is not None and self.low > 0)
+
+    @property
+    def text(self) -> str:
+        """`0.22 [0.10, +inf]`, or `undefined`."""
+        if self.kind == Kind.UNDEFINED:
+            return "undefined"
+        ends = f"{shown_end(self.low, self.low_kind)}, {shown_end(self.high, self.high_kind)}"
+        return f"{shown_end(self.value, self.kind)} [{ends}]"
+
+
+def shown_end(value: float | None, kind: str) -> str:
+    """A number with two decimals, or its kind."""
+    return kind if value is None else f"{value:z.2f}"
 
 
 def kind_of(value: float) -> Kind:
@@ -60,16 +95,128 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def estimate(value: float, interval: Interval | None = None) -> Estimate:
+def estimate(value: float, interval: Interval | None = None, n: int | None = None) -> Figure:
     """A figure for a report, from a value and the interval of its resamples."""
     if interval is None:
-        return Estimate(finite(value), kind_of(value))
-    return Estimate(
+        return Figure(value=finite(value), kind=kind_of(value), n=n)
+    return Figure(
         value=finite(value),
-        kind=kind_of(value),
         low=finite(interval.low),
-        low_kind=kind_of(interval.low),
         high=finite(interval.high),
+        kind=kind_of(value),
+        low_kind=kind_of(interval.low),
         high_kind=kind_of(interval.high),
         undefined_share=interval.undefined_share,
+        n=n,
     )
+
+
+MAX_DRAWN = 4_000_000
+"""Numbers held at once while drawing: 32 MB of int64."""
+MAX_KEY = 2**62
+_Z = 1.959964
+
+
+def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: int, seed: int) -> Counts:
+    """Counts of cells in resamples of the clips: (resamples, n_cells) int64.
+
+    cells: (n,) in [0, n_cells), one for each question. clips: (n,) of anything that sorts, the clip of each question.
+
+    A resample is fully described by how often it drew each *kind* of clip, where a kind is a vector of cell counts.
+    Those numbers are multinomial, so drawing them is resampling the K clips with replacement, and costs in proportion
+    to the number of kinds instead of K. The result depends on the seed and the questions, not on their order.
+
+    Raises:
+        ValueError: cells and clips differ in length, or a cell is out of range.
+    """
+    if cells.shape != clips.shape:
+        raise ValueError(f"one clip for each question is needed, not {clips.shape} for {cells.shape}")
+    if cells.size and not (cells.min() >= 0 and cells.max() < n_cells):
+        raise ValueError(f"a cell is 0 to {n_cells - 1}, not {cells.min()} or {cells.max()}")
+    result = np.zeros((resamples, n_cells), np.int64)
+    if not cells.size:
+        return result
+    used, columns = np.unique(cells, return_inverse=True)
+    patterns, frequencies = _patterns(columns, len(used), clips)
+    n_clips = int(frequencies.sum())
+    rng = np.random.default_rng(seed)
+    chunk = max(1, MAX_DRAWN // len(patterns))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = rng.multinomial(n_clips, frequencies / n_clips, size=size)
+        # In float64 for BLAS; counts below 2**53 are exact in it.
+        result[start : start + size, used] = drawn.astype(np.float64) @ patterns
+    return result
+
+
+def bootstrap_transitions(before: Codes, after: Codes, clips: NDArray[Any], resamples: int, seed: int) -> Counts:
+    """Transitions (resamples, 5, 5) between two methods' outcomes (n,) in resamples of the clips (n,)."""
+    return as_transitions(bootstrap_cells(pair_cells(before, after), N_OUTCOMES**2, clips, resamples, seed))
+
+
+def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
+    """The central `level` of the resamples' values (B,).
+
+    Infinite values keep their places in the order. Undefined ones (NaN) are dropped, and their share is returned; the
+    ends are NaN where nothing else is left. The ends are values that occurred, the outer ones of the two next to each
+    percentile: between a finite value and an infinity there is nothing to interpolate.
+
+    Raises:
+        ValueError: the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")
+    ordered = np.sort(values[~np.isnan(values)])
+    dropped = (len(values) - len(ordered)) / len(values) if len(values) else 0.0
+    if not len(ordered):
+        return Interval(np.nan, np.nan, dropped)
+    # 1e-9: a percentile that falls on a value must not miss it by rounding.
+    tail = int((len(ordered) - 1) * (1 - level) / 2 + 1e-9)
+    return Interval(float(ordered[tail]), float(ordered[-1 - tail]), dropped)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
+    share, square = hits / n, _Z * _Z
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def share_intervals(
+    cells: Codes, n_cells: int, clips: NDArray[Any], resamples: int, seed: int
+) -> tuple[tuple[float, float], ...]:
+    """The 95 % interval of each cell's share of the questions; cells and clips are those of `bootstrap_cells`, n > 0.
+
+    Wilson where every question has a clip of its own. Otherwise the bootstrap over clips, except that a share of 0 or
+    1, of which resamples tell nothing, has the Wilson interval of as many clips.
+    """
+    n, n_clips = len(cells), len(np.unique(clips))
+    found = [int(count) for count in np.bincount(cells, minlength=n_cells)]
+    if n_clips == n:
+        return tuple(wilson(hits, n) for hits in found)
+    drawn = bootstrap_cells(cells, n_cells, clips, resamples, seed)
+    shares = drawn / drawn.sum(axis=1, keepdims=True)
+    resampled = [percentile_interval(shares[:, cell]) for cell in range(n_cells)]
+    return tuple(
+        wilson(hits * n_clips // n, n_clips) if hits in (0, n) else (ends.low, ends.high)
+        for hits, ends in zip(found, resampled, strict=True)
+    )
+
+
+def _patterns(columns: NDArray[np.int64], width: int, clips: NDArray[Any]) -> tuple[Floats, Counts]:
+    """The distinct vectors of cell counts among the clips, (P, width), and how many clips have each, (P,)."""
+    clip_of = np.unique(clips, return_inverse=True)[1]
+    n_clips = int(clip_of.max()) + 1
+    table = np.bincount(clip_of * width + columns, minlength=n_clips * width).reshape(n_clips, width)
+    # One number for a whole vector sorts an order of magnitude faster than the vector. Where the next column could
+    # overflow it, the numbers so far are replaced by their ranks.
+    key, bound = np.zeros(n_clips, np.int64), 1
+    for column in table.T:
+        base = int(column.max()) + 1
+        if bound * base >= MAX_KEY:
+            key = np.unique(key, return_inverse=True)[1]
+            bound = int(key.max()) + 1
+        key, bound = key * base + column, bound * base
+    _, first, frequencies = np.unique(key, return_index=True, return_counts=True)
+    return table[first].astype(np.float64), frequencies

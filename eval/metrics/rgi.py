@@ -15,15 +15,18 @@ it grows without bound as refusals become few, so compare it at equal coverage o
 All take transitions (..., 5, 5) int64 and give (...) float64: NaN where undefined, infinities as they are.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.eval.metrics.counts import Counts, Floats, ratio, three_way
+from lalm_agent.errors import DataError
+from lalm_agent.eval.metrics import reliability
+from lalm_agent.eval.metrics.counts import Counts, Floats, after_counts, ratio, three_way
 from lalm_agent.eval.metrics.estimate import Kind, kind_of
-from lalm_agent.eval.metrics.reliability import refusals
 
 
 class Convention(StrEnum):
@@ -85,7 +88,7 @@ def rgi_null(t: Counts, convention: Convention) -> Floats:
     and not the mean RGI, which is infinite whenever all of them can fall on one side.
     """
     m = three_way(t)
-    from_right, from_wrong, refused = refusals(t)
+    from_right, from_wrong, refused = reliability.refusals(t)
     pool = np.maximum(from_right + from_wrong, 1)
     con, hum = refused * from_right / pool, refused * from_wrong / pool
     if convention is not Convention.STRICT:
@@ -102,7 +105,7 @@ def null_p(t: Counts) -> float | None:
     """
     from scipy.stats import hypergeom
 
-    from_right, from_wrong, refused = (int(part) for part in refusals(t))
+    from_right, from_wrong, refused = (int(part) for part in reliability.refusals(t))
     if refused == 0:
         return None
     return float(hypergeom.cdf(int(three_way(t)[0, 1]), from_right + from_wrong, from_right, refused))
@@ -139,3 +142,69 @@ def _log_ratio(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArra
     with np.errstate(divide="ignore", invalid="ignore"):
         value: Floats = np.log10(np.divide(hum * n_correct, con * n_wrong))
     return np.where((n_correct > 0) & (n_wrong > 0), value, np.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraFigures:
+    """The figures of a cell or of a mean of cells, each (...) float64; NaN where undefined.
+
+    rgi of a single cell may be infinite; a mean never is.
+    """
+
+    acc: Floats
+    tru: Floats
+    rel: Floats
+    d_con: Floats
+    d_hum: Floats
+    rgi: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraRow:
+    """One row of the paper's table: the test modalities in the order of their first mention, and the total."""
+
+    modalities: tuple[tuple[str, LoraFigures], ...]
+    total: LoraFigures
+
+
+def lora_row(cells: Mapping[tuple[str, str], Counts], convention: Convention) -> LoraRow:
+    """Average the cells of several adapters.
+
+    cells: (training modality, test modality) -> transitions (..., 5, 5) from the baseline on the test modality. A
+    modality that an adapter was trained on is not averaged into its own row, whether it is there or not.
+
+    Raises:
+        DataError: fewer than two modalities, or a pair of different ones is missing.
+    """
+    names = list(dict.fromkeys([test for _, test in cells] + [source for source, _ in cells]))
+    if len(names) < 2:
+        raise DataError("the LoRA row needs adapters of at least two modalities", "evaluate each on the others")
+    pairs = {test: [(source, test) for source in names if source != test] for test in names}
+    missing = [f"{source} -> {test}" for row in pairs.values() for source, test in row if (source, test) not in cells]
+    if missing:
+        raise DataError(f"the LoRA row lacks {', '.join(missing)}", "evaluate each adapter on the other modalities")
+    rows = [(test, _mean([lora_cell(cells[pair], convention) for pair in pairs[test]])) for test in names]
+    return LoraRow(tuple(rows), _mean([figures for _, figures in rows]))
+
+
+def lora_cell(t: Counts, convention: Convention) -> LoraFigures:
+    """The figures of one adapter on one test modality, from transitions (..., 5, 5)."""
+    after = after_counts(t)
+    d_con, d_hum = deltas(t, convention)
+    return LoraFigures(
+        acc=reliability.acc(after),
+        tru=reliability.tru(after),
+        rel=reliability.rel(after),
+        d_con=d_con,
+        d_hum=d_hum,
+        rgi=rgi(t, convention),
+    )
+
+
+def _mean(figures: Sequence[LoraFigures]) -> LoraFigures:
+    """The mean of each figure; NaN where one of them is undefined or infinite."""
+    means = {}
+    for field in fields(LoraFigures):
+        values = np.stack([np.asarray(getattr(one, field.name)) for one in figures])
+        means[field.name] = np.where(np.isfinite(values).all(axis=0), values, np.nan).mean(axis=0)
+    return LoraFigures(**means)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks.tables import Row
+from lalm_agent.eval.benchmarks.files import Row
 from lalm_agent.eval.reading.logs import REPLY, Log, asked, base
 from lalm_agent.extras import require_extra
 

@@ -1,4 +1,4 @@
-"""Logs of other harnesses and rows with other keys, as rows of one's own layout (`layouts.OWN`).
+"""Logs of other harnesses and rows with other keys, as rows of one's own layout (`OWN`).
 
     lmms-eval        *_samples_TASK.jsonl of `--log_samples`; lm-eval's have the same keys
     evalscope        predictions/MODEL/*.jsonl and reviews/MODEL/*.jsonl; only reviews know the right answers, so one
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks import layouts
+from lalm_agent.eval.benchmarks.files import Row, read_data_file
 from lalm_agent.eval.benchmarks.labels import is_label, right_choice, split_prompt, unlabelled
+from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import Layout, listed
-from lalm_agent.eval.benchmarks.tables import Row, read_table
 from lalm_agent.eval.reading.prediction_rows import KEYS, MISSING, USUAL_KEYS, value_at
 
 ROWS = "rows with usual keys"
@@ -33,11 +33,11 @@ GOLD_KEYS = (
     *("answer", "gold", "label", "target", "gt", "answer_gt", "gt_answer", "ground_truth", "gold_answer"),
     *("correct_answer", "correct_choice", "reference_answer", "reference", "solution"),
 )
-CLIP_KEYS = (*layouts.OWN.audio, "audio_file", "wav", "wav_path", "clip", "image_path", "video")
-QUESTION_KEYS = (*layouts.OWN.question, "prompt", "input", "query", "problem")
-ID_KEYS = (*layouts.OWN.id, "index", "idx", "uid", "sample_id", "doc_id")
+CLIP_KEYS = (*OWN.audio, "audio_file", "wav", "wav_path", "clip", "image_path", "video")
+QUESTION_KEYS = (*OWN.question, "prompt", "input", "query", "problem")
+ID_KEYS = (*OWN.id, "index", "idx", "uid", "sample_id", "doc_id")
 
-LAYOUT = replace(layouts.OWN, numbered=True, groups=tuple((name, (name,)) for name, _ in layouts.OWN.groups))
+LAYOUT = replace(OWN, numbered=True, groups=tuple((name, (name,)) for name, _ in OWN.groups))
 """Of the rows made here: each with an id, a clip, a question, and groups under their own names."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -163,7 +163,7 @@ def _evalscope_reviews(path: Path) -> Callable[[Row], Row]:
     reviews = path.parent.parent.parent / "reviews" / path.parent.name / path.name
     if path.parent.parent.name != "predictions" or not reviews.is_file():
         return lambda row: row
-    rows = [row for _, row in read_table(reviews).rows if isinstance(row, dict)]
+    rows = [row for _, row in read_data_file(reviews).rows if isinstance(row, dict)]
     by_index = {row.get("index"): row for row in rows}
     return lambda row: {**row, "review": by_index.get(row.get("index"), {})}
 
@@ -220,7 +220,7 @@ LOGS = (
 
 def base(row: Mapping[str, Any], clip: str) -> Row:
     """A row with the groups that are plain values and with its clip, or what stands for it where none is named."""
-    found: Row = {name: value for name, keys in layouts.OWN.groups if (value := _first(row, keys, _label))}
+    found: Row = {name: value for name, keys in OWN.groups if (value := _first(row, keys, _label))}
     found |= {key: row[key] for key in ("answerable", "confidence", "audio_sha256") if key in row}
     return found | {"audio": _first(row, CLIP_KEYS, _clip) or clip}
 
@@ -229,7 +229,7 @@ def asked(own: Row, doc: Mapping[str, Any], prompt: str, gold: object) -> Row:
     """The row with its question, choices and right answer: from the document, else from the prompt."""
     stem, in_prompt = split_prompt(prompt)
     choices = _choices(doc) or _choices_of_letters(doc) or in_prompt
-    question = _first(doc, layouts.OWN.question, _prompt) or stem or NO_QUESTION
+    question = _first(doc, OWN.question, _prompt) or stem or NO_QUESTION
     if isinstance(gold, list) and len(gold) == 1:
         gold = gold[0]
     return own | {"question": question, "choices": list(choices), "answer": _label(gold)}

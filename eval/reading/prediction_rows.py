@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.outputs import Output
+from lalm_agent.eval.grade import Output
 
 KEYS = ("model_output", "model_prediction", "answer_prediction")
 USUAL_KEYS = (

@@ -9,27 +9,32 @@
 Audio is not touched. Nothing is dropped without a word: a row that cannot be read is an error with file and line.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.benchmarks import NAMES, layouts, load_benchmark
+from lalm_agent.eval.benchmarks.files import SUFFIXES, Row, is_json_lines, parse_json, read_bytes, read_data_file, utf8
+from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
+from lalm_agent.eval.benchmarks.mmar import MMAR
+from lalm_agent.eval.benchmarks.mmau import MMAU
+from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import item_of
-from lalm_agent.eval.benchmarks.tables import SUFFIXES, Row, read_table
-from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.benchmarks.sakura import HOPS, TRACKS, split_choices
+from lalm_agent.eval.benchmarks.synth import SYNTH
+from lalm_agent.eval.grade import Output, Outputs
+from lalm_agent.eval.items import MODALITY, Benchmark, Item
 from lalm_agent.eval.reading.inspect_log import INSPECT_LOG, SUFFIX, inspect_rows, is_inspect_log
 from lalm_agent.eval.reading.logs import LAYOUT, REPLY, ROWS, Keys, Log, completed, log_of, usual_row
 from lalm_agent.eval.reading.prediction_rows import KEYS, has_key, output_of
-from lalm_agent.eval.reading.sakura_results import is_sakura_results, sakura_rows
 from lalm_agent.hints import did_you_mean
 
-_WHOLE = (layouts.OWN.id, layouts.OWN.audio, layouts.OWN.question, layouts.OWN.choices, layouts.OWN.answer)
+_WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
-_OWN = replace(layouts.OWN, numbered=False)
-_LAYOUTS = {None: _OWN, "mmau": layouts.MMAU, "mmar": layouts.MMAR, "synth": layouts.SYNTH, "sakura": _OWN}
+_OWN = replace(OWN, numbered=False)
+_LAYOUTS = {None: _OWN, "mmau": MMAU, "mmar": MMAR, "synth": SYNTH, "sakura": _OWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +251,7 @@ def _rows(file: Path, reading: Reading) -> Iterator[Prediction]:
             yield _placed(row, line, place, INSPECT_LOG, reading)
         return
     log, prepared = None, None
-    for line, row_or_fault in read_table(file).rows:
+    for line, row_or_fault in read_data_file(file).rows:
         place = f"{file}:{line}"
         if isinstance(row_or_fault, DataError):
             raise DataError(f"{place}: {row_or_fault.message}", row_or_fault.hint)
@@ -310,3 +315,67 @@ def _require_unique(rows: Sequence[Prediction]) -> None:
                 f"{row.place}: the id {row.id!r} was given before, in {first[row.id]}", "keep one reply to a question"
             )
         first[row.id] = row.place
+
+
+_BOM = b"\xef\xbb\xbf"
+_LABEL = re.compile(r"\s*\([a-z]\)")
+
+
+def is_sakura_results(file: Path) -> bool:
+    """Whether a file is a JSON object with `results`. A look at its first character spares reading a list twice."""
+    if file.suffix.lower() != ".json" or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        if not opened.read(64).removeprefix(_BOM).lstrip().startswith(b"{"):
+            return False
+    return not is_json_lines(read_bytes(file)) and "results" in _load(file)
+
+
+def sakura_rows(file: Path) -> Iterator[tuple[str, Item, Output]]:
+    """Each result: where it stands, its question, and the reply.
+
+    Raises:
+        DataError: the file is none of SAKURA's, or a result cannot be read; it is named.
+    """
+    value = _load(file)
+    hop, results = value.get("type"), value.get("results")
+    if hop not in HOPS or not isinstance(results, dict):
+        raise DataError(f"{file}: `type` is none of {', '.join(HOPS)}, or `results` is no object", "mend the file")
+    for audio, row in results.items():
+        place = f"{file}: {audio}"
+        try:
+            item = _item(audio, row if isinstance(row, dict) else {}, str(value.get("attribute")), str(hop))
+            yield place, item, output_of(row, item.id, "response")
+        except DataError as error:
+            raise DataError(f"{place}: {error.message}", error.hint) from None
+
+
+def _load(file: Path) -> Row:
+    try:
+        value = parse_json(utf8(read_bytes(file).removeprefix(_BOM), file))
+    except DataError as error:
+        raise DataError(f"{file}: {error.message}", error.hint) from None
+    assert isinstance(value, dict)
+    return value
+
+
+def _item(audio: str, row: Row, attribute: str, hop: str) -> Item:
+    instruction, label = row.get("instruction"), row.get("label")
+    if not isinstance(instruction, str) or not isinstance(label, str):
+        raise DataError("no `instruction` or no `label`", "give both as texts")
+    question, choices = split_choices(instruction)
+    gold = _LABEL.sub("", label, count=1).strip()
+    if gold not in choices:
+        raise DataError(f"the label {label[:60]!r} is none of the choices", "give a choice of the instruction")
+    track = _track(audio, attribute)
+    groups = ((MODALITY, str(TRACKS[track])), ("track", track), ("hop", hop))
+    return Item(f"{track}/{PurePosixPath(audio).name}/{hop}", audio, question, choices, gold, groups)
+
+
+def _track(audio: str, attribute: str) -> str:
+    """By the clip's folder, else by the file's `attribute` in any case: clips of two tracks share names."""
+    names = {track.casefold(): track for track in TRACKS}
+    for word in (*PurePosixPath(audio).parts, attribute):
+        if word.casefold() in names:
+            return names[word.casefold()]
+    raise DataError(f"the attribute {attribute[:40]!r} is no track", f"one of: {', '.join(TRACKS)}")

@@ -30,8 +30,8 @@ from lalm_agent.artefacts import (
     write_whole,
 )
 from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output, Outputs
 from lalm_agent.eval.runs.plan import Plan
 from lalm_agent.eval.runs.records import (
     SCHEMA,

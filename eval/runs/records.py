@@ -15,8 +15,8 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lalm_agent.artefacts import Identity, Invocation, Record, read_record
 from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
 
 SCHEMA = 1

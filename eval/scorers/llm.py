@@ -5,21 +5,201 @@ questions have no options to select from, so both leave them to the parser, with
 fails, or that says nothing, makes its question `failed` and never wrong: the next call asks again.
 """
 
+import contextlib
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from lalm_agent.answers import parse
-from lalm_agent.errors import BackendError
+from lalm_agent.artefacts import Journal, read_lines
+from lalm_agent.errors import BackendError, DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.grade import JUDGE_FAILED, NORMALISER_FAILED, Grade, Outcome, grade, outcome_of, unanswered
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.scorers.asking import Progress, TextAsker
-from lalm_agent.models.base import LALM
+from lalm_agent.models.base import LALM, Decoding, Request, Turn
 from lalm_agent.prompts import IDK
 from lalm_agent.prompts.judging import judge_prompt, normaliser_prompt
-from lalm_agent.records import AbstentionKind, Status
+from lalm_agent.reasoning import strip_reasoning
+from lalm_agent.records import AbstentionKind, ModelInfo, Status
+
+Progress = Callable[[int, int], None]
+"""Called with how many of the prompts to be asked are done, and how many there are."""
+
+CHUNK = 32
+"""Prompts in one `generate` call: enough for an endpoint's concurrency, few enough to lose little by a kill."""
+GIVE_UP_AFTER = 5
+"""Failures in a row, each of one prompt alone, after which the model counts as dead."""
+
+
+
+@dataclass(frozen=True, slots=True)
+class TextReplies:
+    """What came of a call.
+
+    replies: in the order of the prompts; None where the request failed or was given up.
+    asked: how many different prompts went out; the others were kept ones.
+    error: the first failure, for whoever has to mend it; None where there was none.
+    """
+
+    replies: tuple[str | None, ...]
+    asked: int
+    error: BackendError | None
+
+
+class TextAsker:
+    """Asks one model greedily. A reply is kept as the model wrote it and handed out without its `<think>` block.
+
+    Args:
+        model: the model; a request has no clip.
+        max_new_tokens: the limit of a reply.
+        cache: a file for the replies, or None.
+        progress: told after every chunk.
+    """
+
+    def __init__(
+        self, model: LALM, max_new_tokens: int, cache: Path | None = None, progress: Progress | None = None
+    ) -> None:
+        """Nothing is asked or read yet."""
+        self._model = model
+        self._decoding = Decoding(max_new_tokens)
+        self._cache = ReplyCache(cache)
+        self._progress = progress or (lambda done, total: None)
+
+    def __call__(self, prompts: Sequence[str]) -> TextReplies:
+        """A reply to each prompt. Failures of the model are not raised but returned.
+
+        Raises:
+            UsageError: a request that the model's interface cannot express, or the cache is another process's.
+            DataError: the cache cannot be read or written.
+        """
+        keys = {prompt: request_key(self._model.spec.info, prompt, self._decoding.max_new_tokens) for prompt in prompts}
+        error: BackendError | None = None
+        with self._cache.opened():
+            missing = [prompt for prompt, key in keys.items() if self._cache.get(key) is None]
+            for done, (prompt, answer) in enumerate(zip(missing, self._answers(missing), strict=False), 1):
+                if isinstance(answer, str):
+                    self._cache.put(keys[prompt], answer)
+                else:
+                    error = error or answer
+                self._progress(done, len(missing))
+        kept = (self._cache.get(keys[prompt]) for prompt in prompts)
+        return TextReplies(tuple(None if reply is None else _said(reply) for reply in kept), len(missing), error)
+
+    def _answers(self, prompts: list[str]) -> Iterator[str | BackendError]:
+        """One for each prompt, in order; they end early where the model is given up."""
+        in_a_row = 0
+        for start in range(0, len(prompts), CHUNK):
+            for answer in self._chunk(prompts[start : start + CHUNK]):
+                yield answer
+                in_a_row = 0 if isinstance(answer, str) else in_a_row + 1
+                if in_a_row == GIVE_UP_AFTER:
+                    return
+
+    def _chunk(self, prompts: list[str]) -> Iterator[str | BackendError]:
+        """All at once; where that fails one by one, because one refused prompt fails all that go with it."""
+        try:
+            responses = self._model.generate([self._request(prompt) for prompt in prompts])
+        except BackendError as error:
+            if len(prompts) == 1:
+                yield error
+                return
+            for prompt in prompts:
+                yield from self._chunk([prompt])
+            return
+        for response in responses:
+            text = response.completions[0].text
+            yield text if _said(text) else PermanentBackendError(
+                f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
+                "a model that reasons at length may need another one, or its reasoning switched off",
+            )
+
+    def _request(self, prompt: str) -> Request:
+        return Request((Turn("user", prompt),), None, self._decoding)
+
+
+def _said(reply: str) -> str:
+    """The reply without its reasoning; empty where it ended inside that."""
+    return strip_reasoning(reply).strip()
+
+
+def request_key(model: ModelInfo, prompt: str, max_new_tokens: int) -> str:
+    """sha256 over what decides a greedy reply: the model's reference, revision and weights, the prompt, the limit."""
+    parts = [model.ref, model.revision, model.weights_sha256, model.adapter_sha256, prompt, max_new_tokens]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class ReplyCache:
+    """Key -> reply, in memory and, with a path, in a file.
+
+    Args:
+        path: the file; it and its folder need not exist. None keeps nothing beyond this object.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Nothing is read yet."""
+        self._path = path
+        self._replies: dict[str, str] = {}
+        self._journal: Journal | None = None
+
+    def get(self, key: str) -> str | None:
+        """The reply kept under a key, or None."""
+        return self._replies.get(key)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Read what the file holds, and keep it open, under its lock, for what is put.
+
+        Raises:
+            UsageError: another process writes to the file.
+            DataError: the file cannot be read or written, or a line of it is damaged.
+        """
+        if self._path is None:
+            yield
+            return
+        with _locked(self._path):
+            self._replies |= dict(_entries(self._path))
+            with Journal(self._path) as self._journal:
+                yield
+
+    def put(self, key: str, reply: str) -> None:
+        """Keep a reply, at once on the disk as well. Only inside `opened`.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        self._replies[key] = reply
+        if self._journal is not None:
+            self._journal.append({"key": key, "reply": reply})
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}.lock", timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"another process writes to {path}", "wait for it, or give another file") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}", "name another file by --cache") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str]]:
+    for number, fields in enumerate(read_lines(path), 1):
+        key, reply = fields.get("key"), fields.get("reply")
+        if not isinstance(key, str) or not isinstance(reply, str):
+            raise DataError(f"{path}:{number} is no kept reply", "remove that line; it will be asked for again")
+        yield key, reply
+
 
 MAX_NEW_TOKENS = 512
 """Room for a judge's reason or for the longest choice, and for some reasoning before it."""
@@ -36,41 +216,39 @@ class Trouble:
     error: BackendError
 
 
-class _Reading(Protocol):
-    """One way of having replies read."""
-
-    label: str
-    failure_rule: str
-
-    def settled(self, item: Item, text: str | None) -> Grade | None:
-        """The grade where nothing has to be asked."""
-        ...
-
-    def prompt(self, item: Item, text: str) -> str:
-        """What is asked."""
-        ...
-
-    def read(self, item: Item, text: str, reply: str) -> Grade:
-        """The grade of a text by what the model replied about it."""
-        ...
-
-
-class LLMScorer:
-    """Asks for what is not settled; one model, one way of reading.
+class LLMScorer(ABC):
+    """Asks one model for what is not settled without it. A kind of scorer says what is asked and what a reply means.
 
     trouble: what the last call could not do, or None.
     asked: how many prompts went out in the last call; the others were kept replies or needed none.
     """
 
-    def __init__(
-        self, reading: _Reading, model: LALM, cache: Path | None = None, progress: Progress | None = None
-    ) -> None:
-        """`reading` says what is asked and what a reply means; see `TextAsker` for the rest."""
-        self.name = f"{reading.label}:{model.spec.info.ref}"
+    label: str
+    failure_rule: str
+
+    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
+        """See `TextAsker` for the arguments."""
+        self.name = f"{self.label}:{model.spec.info.ref}"
         self.trouble: Trouble | None = None
         self.asked = 0
-        self._reading = reading
         self._ask = TextAsker(model, MAX_NEW_TOKENS, cache, progress)
+
+    @abstractmethod
+    def prompt(self, item: Item, text: str) -> str:
+        """What is asked about a reply."""
+
+    @abstractmethod
+    def read(self, item: Item, text: str, reply: str) -> Grade:
+        """The grade of a text by what the model replied about it."""
+
+    def settled(self, item: Item, text: str | None) -> Grade | None:
+        """The grade where nothing has to be asked: missing and empty replies, and all to open questions."""
+        if text is None or not text.strip():
+            return grade(item, text)
+        if item.choices:
+            return None
+        read = grade(item, text)
+        return replace(read, rule=f"open:{read.rule}")
 
     def __call__(self, items: Sequence[Item], texts: Sequence[str | None]) -> list[Grade]:
         """Grade the replies. Failures of the model are in the grades and in `trouble`.
@@ -79,12 +257,12 @@ class LLMScorer:
             UsageError, DataError: the kept replies cannot be used.
         """
         pairs = list(zip(items, texts, strict=True))
-        grades = {i: settled for i, pair in enumerate(pairs) if (settled := self._reading.settled(*pair))}
+        grades = {i: settled for i, pair in enumerate(pairs) if (settled := self.settled(*pair))}
         open_ = [i for i in range(len(pairs)) if i not in grades]
-        outcome = self._ask([self._reading.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
+        outcome = self._ask([self.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
         for i, reply in zip(open_, outcome.replies, strict=True):
-            failure = Grade(Outcome.FAILED, None, self._reading.failure_rule)
-            grades[i] = failure if reply is None else self._reading.read(pairs[i][0], pairs[i][1] or "", reply)
+            failure = Grade(Outcome.FAILED, None, self.failure_rule)
+            grades[i] = failure if reply is None else self.read(pairs[i][0], pairs[i][1] or "", reply)
         failed = outcome.replies.count(None)
         self.trouble = Trouble(failed, outcome.error) if outcome.error is not None else None
         self.asked = outcome.asked
@@ -99,9 +277,23 @@ class Normaliser(LLMScorer):
     one that the parser reads in the text; where it reads none, `does_not_know`. The paper used gpt-4o-mini.
     """
 
-    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
-        """See `TextAsker` for the arguments."""
-        super().__init__(_Selection(), model, cache, progress)
+    label = "llm"
+    failure_rule = NORMALISER_FAILED
+
+    def prompt(self, item: Item, text: str) -> str:
+        """The reply and the choices, to select one."""
+        return normaliser_prompt(text, item.choices)
+
+    def read(self, item: Item, text: str, reply: str) -> Grade:
+        """A choice, IDK, or what cannot be read."""
+        verdict = parse(reply, (*item.choices, IDK))
+        # The first of equal choices counts: a question's own "IDK" stands before ours.
+        if verdict.status is Status.ABSTAINED or verdict.choice == len(item.choices):
+            kind = parse(text, item.choices).kind or AbstentionKind.DOES_NOT_KNOW
+            return Grade(Outcome.ABSTAINED, None, "normaliser_idk", kind)
+        if verdict.text is None:
+            return Grade(Outcome.UNPARSED, None, "normaliser_unreadable")
+        return Grade(outcome_of(item, verdict.text), verdict.text, "normaliser_choice")
 
 
 class SakuraJudge(LLMScorer):
@@ -113,48 +305,24 @@ class SakuraJudge(LLMScorer):
     leaves to a manual check, is `unparsed`.
     """
 
-    def __init__(self, model: LALM, cache: Path | None = None, progress: Progress | None = None) -> None:
-        """See `TextAsker` for the arguments."""
-        super().__init__(_Judgement(), model, cache, progress)
-
-
-class _Selection:
-    label = "llm"
-    failure_rule = NORMALISER_FAILED
-
-    def settled(self, item: Item, text: str | None) -> Grade | None:
-        return _settled(item, text)
-
-    def prompt(self, item: Item, text: str) -> str:
-        return normaliser_prompt(text, item.choices)
-
-    def read(self, item: Item, text: str, reply: str) -> Grade:
-        verdict = parse(reply, (*item.choices, IDK))
-        # The first of equal choices counts: a question's own "IDK" stands before ours.
-        if verdict.status is Status.ABSTAINED or verdict.choice == len(item.choices):
-            kind = parse(text, item.choices).kind or AbstentionKind.DOES_NOT_KNOW
-            return Grade(Outcome.ABSTAINED, None, "normaliser_idk", kind)
-        if verdict.text is None:
-            return Grade(Outcome.UNPARSED, None, "normaliser_unreadable")
-        return Grade(outcome_of(item, verdict.text), verdict.text, "normaliser_choice")
-
-
-class _Judgement:
     label = "sakura"
     failure_rule = JUDGE_FAILED
 
     def settled(self, item: Item, text: str | None) -> Grade | None:
+        """As always, and a refusal is one whatever a judge would say."""
         read = unanswered(item, text)
         if read is not None and read.outcome is Outcome.ABSTAINED:
             return read
         if text is not None and item.gold is None:
             return grade(item, text)
-        return _settled(item, text)
+        return super().settled(item, text)
 
     def prompt(self, item: Item, text: str) -> str:
+        """The question, its options, the right one and the reply."""
         return judge_prompt(item.question, item.choices, item.gold or "", text)
 
     def read(self, item: Item, text: str, reply: str) -> Grade:
+        """The last verdict in the reply."""
         said = [match.group(1) for match in _VERDICT.finditer(reply)]
         alone = _VERDICT_ALONE.fullmatch(reply)
         verdict = said[-1] if said else alone.group(1) if alone else None
@@ -163,13 +331,3 @@ class _Judgement:
         correct = verdict.lower() == "correct"
         outcome = Outcome.CORRECT if correct else Outcome.WRONG
         return Grade(outcome, item.gold if correct else None, "judge")
-
-
-def _settled(item: Item, text: str | None) -> Grade | None:
-    """Missing and empty replies, and all to open questions, need no model."""
-    if text is None or not text.strip():
-        return grade(item, text)
-    if item.choices:
-        return None
-    read = grade(item, text)
-    return replace(read, rule=f"open:{read.rule}")

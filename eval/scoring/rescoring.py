@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
+
 from lalm_agent.eval.grade import (
     OUTCOMES,
     SCORER_FAILED,
     Grade,
     Outcome,
+    Outputs,
     RuleScorer,
     Scorer,
     grades_of,
@@ -21,27 +24,124 @@ from lalm_agent.eval.grade import (
     missing_clip_warning,
 )
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.scoring.treatment import (
-    Share,
-    Treatment,
-    applies,
-    letter_note,
-    letters_found,
-    shares,
-    treatments,
-)
+from lalm_agent.eval.metrics.estimate import share_intervals
+from lalm_agent.eval.scorers.letters import READS_LETTERS, WITHOUT_LETTER
+from lalm_agent.eval.scoring.compare import clip_numbers
 from lalm_agent.records import AbstentionKind
+
+OFF_LIST = "off_list"
+"""The parser's rule for a reply that settles on something that is no choice; its outcome is `unparsed`."""
+PUBLISHED = {
+    "mmau": "counts both as wrong",
+    "mmar": "counts both as wrong",
+    "lmms": "draws a letter at random where it reads none",
+    "lmms-mmar": "draws a letter at random where it reads none",
+}
+"""What a scorer's published original, which knows right and wrong only, does with what stays unread here."""
+RESAMPLES, SEED = 2000, 0
+FEW_LETTERS, HARDLY_ANY = 0.5, 0.05
+"""Ours: shares of the answers with a letter below which a letter rule is said to guess, and not to apply at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """n questions as a share of all, in [0, 1], with its 95 % interval."""
+
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What a scorer makes of the n replies that the parser reads as `abstained` or as `off_list`."""
+
+    read_as: str
+    scorer: str
+    n: int
+    counts: Mapping[Outcome, int]
+
+
+def off_list(grade: Grade) -> bool:
+    """Whether the parser's grade is of a reply that settles on something that is no choice."""
+    return grade.outcome is Outcome.UNPARSED and grade.rule == OFF_LIST
+
+
+def shares(
+    outputs: Outputs, items: Sequence[Item], grades: Sequence[Grade], by_rule: Sequence[Grade]
+) -> dict[str, Share]:
+    """The five outcomes, and `off_list` among the unparsed, over the answerable questions; empty without any.
+
+    by_rule: the parser's grades, which say what is off the list; the scorer's own rules know no such thing.
+    Intervals are those of `share_intervals`; a question whose clip is not known is a clip of its own.
+    """
+    rows = [row for row in zip(items, grades, by_rule, strict=True) if row[0].answerable]
+    if not rows:
+        return {}
+    clips = clip_numbers([item for item, _, _ in rows], [outputs])
+    codes = np.array([OUTCOMES.index(grade.outcome) for _, grade, _ in rows])
+    beside = np.array([int(grade.outcome is Outcome.UNPARSED and off_list(read)) for _, grade, read in rows])
+    ends = share_intervals(codes, len(OUTCOMES), clips, RESAMPLES, SEED)
+    ends += share_intervals(beside, 2, clips, RESAMPLES, SEED)[1:]
+    found = [*np.bincount(codes, minlength=len(OUTCOMES)), beside.sum()]
+    names = (*map(str, OUTCOMES), OFF_LIST)
+    of_names = zip(names, map(int, found), ends, strict=True)
+    return {name: Share(n, n / len(rows), low, high) for name, n, (low, high) in of_names}
+
+
+def treatments(
+    items: Sequence[Item], by_rule: Sequence[Grade], grades: Mapping[str, Sequence[Grade]]
+) -> tuple[Treatment, ...]:
+    """What each scorer but the parser makes of refusals and off-list answers, `by_rule` saying which replies these are.
+
+    Over answerable questions: a refusal of the others is no fault.
+    """
+    read = list(enumerate(zip(items, by_rule, strict=True)))
+    kinds = {"abstained": lambda grade: grade.outcome is Outcome.ABSTAINED, OFF_LIST: off_list}
+    found = []
+    for kind, is_kind in kinds.items():
+        at = [n for n, (item, grade) in read if item.answerable and is_kind(grade)]
+        for name, graded in grades.items() if at else ():
+            if name != RuleScorer.name:
+                counts = Counter(graded[n].outcome for n in at)
+                found.append(Treatment(kind, name, len(at), {outcome: counts[outcome] for outcome in OUTCOMES}))
+    return tuple(found)
+
+
+def letters_found(by_rule: Sequence[Grade], grades: Mapping[str, Sequence[Grade]]) -> dict[str, tuple[int, int]]:
+    """Letter rules by name -> (answers in which the rule finds a letter, answers), the parser saying what answers."""
+    answered = [n for n, grade in enumerate(by_rule) if grade.outcome in (Outcome.CORRECT, Outcome.WRONG)]
+    found = {}
+    for name, graded in grades.items():
+        rules = [graded[n].rule for n in answered]
+        if name in READS_LETTERS and answered:
+            found[name] = (sum(rule not in WITHOUT_LETTER for rule in rules), len(answered))
+    return found
+
+
+def letter_note(name: str, with_letter: int, answers: int) -> str | None:
+    """What to say of a letter rule that finds few letters; None where it finds enough."""
+    if with_letter >= FEW_LETTERS * answers:
+        return None
+    what = "is" if applies(with_letter, answers) else "does not apply: it is"
+    found = f"{with_letter} of the {answers} replies that answer hold one"
+    return f"{name} {what} a rule for replies in letters, and {found}; lmms-eval guesses at the others, here unparsed"
+
+
+def applies(with_letter: int, answers: int) -> bool:
+    """Whether more than hardly any answer has the letter that a letter rule reads."""
+    return with_letter > HARDLY_ANY * answers
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerFigures:
     """One scorer over all replies.
 
-    n: questions that have a right answer; counts: their five outcomes, which sum to n; kinds: their abstentions.
+    n: questions that have a right answer; counts: their five outcomes, which sum to n. abstained_kinds: why.
     unscored: questions, among the `failed` of n, on which the scorer's own model failed.
-    accuracy: correct / n, in [0, 1]; None where n is 0 or while any question is unscored, since a dead judge says
-        nothing about the replies. bounds: what it can still become, (correct / n, (correct + unscored) / n).
+    acc: correct / n, in [0, 1]; None where n is 0 or while any question is unscored, since a dead judge says
+        nothing about the replies. acc_bounds: what it can still become, (correct / n, (correct + unscored) / n).
     unanswerable: outcomes of the questions that have no right answer, outside n.
     rules: how many grades each of the scorer's rules decided, over all questions.
     shares: the outcomes, and `off_list` among the unparsed, with intervals; empty where n is 0.
@@ -51,10 +151,10 @@ class ScorerFigures:
     name: str
     n: int
     counts: Mapping[Outcome, int]
-    kinds: Mapping[AbstentionKind, int]
+    abstained_kinds: Mapping[AbstentionKind, int]
     unscored: int
-    accuracy: float | None
-    bounds: tuple[float, float] | None
+    acc: float | None
+    acc_bounds: tuple[float, float] | None
     unanswerable: Mapping[Outcome, int]
     rules: Mapping[str, int]
     shares: Mapping[str, Share]
@@ -132,7 +232,7 @@ def rescore(
         )
         for name, graded in grades.items()
     )
-    known = [figure.accuracy for figure in figures if figure.accuracy is not None and figure.applies]
+    known = [figure.acc for figure in figures if figure.acc is not None and figure.applies]
     unanswerable = sum(not item.answerable for item in items)
     missing = None if outputs.without_sound else missing_clip_warning(by_rule)
     notes = (missing, *(letter_note(name, *found) for name, found in letters.items()))
@@ -180,10 +280,10 @@ def _figures(name: str, items: Sequence[Item], grades: Sequence[Grade]) -> Score
         name=name,
         n=n,
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
-        kinds=kinds_of(grade for item, grade in pairs if item.answerable),
+        abstained_kinds=kinds_of(grade for item, grade in pairs if item.answerable),
         unscored=unscored,
-        accuracy=correct / n if n and not unscored else None,
-        bounds=(correct / n, (correct + unscored) / n) if n else None,
+        acc=correct / n if n and not unscored else None,
+        acc_bounds=(correct / n, (correct + unscored) / n) if n else None,
         unanswerable={outcome: unanswerable[outcome] for outcome in OUTCOMES},
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
         shares={},

@@ -6,41 +6,27 @@ of CONTRACT.md come first in each record; the others are additions.
 
 from pydantic import BaseModel, ConfigDict
 
+from lalm_agent.eval.metrics.estimate import Figure, Kind
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Figure(_Record):
-    """A fraction or a difference of fractions with its 95 % interval."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-class RgiFigure(_Record):
+class RgiFigure(Figure):
     """The Reliability Gain Index in one convention (P1 section 4; `metrics.rgi`).
 
-    kind, low_kind, high_kind: finite, +inf, -inf or undefined. undefined_share: share of the resamples without a
-    value, which were dropped. flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance
-    puts them on average. null_p: how often chance spares right answers as well. smoothed: with half a count added.
+    flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance puts them on average. null_p:
+    how often chance spares right answers as well. smoothed: with half a count added.
     """
 
     d_con: float | None
     d_hum: float | None
-    value: float | None
-    kind: str
-    low: float | None = None
-    high: float | None = None
     flip_only: float | None = None
     null_p: float | None = None
-    low_kind: str = "undefined"
-    high_kind: str = "undefined"
-    undefined_share: float | None = None
-    flip_only_kind: str = "undefined"
+    flip_only_kind: Kind = Kind.UNDEFINED
     null: float | None = None
-    null_kind: str = "undefined"
+    null_kind: Kind = Kind.UNDEFINED
     smoothed: float | None = None
 
 
@@ -90,18 +76,6 @@ class RefusingFigures(_Record):
     counts_unanswerable: dict[str, int]
 
 
-class RgiDifference(_Record):
-    """A difference of two strict RGI, which may be infinite."""
-
-    value: float | None
-    kind: str
-    low: float | None
-    low_kind: str
-    high: float | None
-    high_kind: str
-    undefined_share: float | None
-
-
 class MatchedFigures(_Record):
     """As many refusals as the method has, of the baseline's least confident answers (`metrics.matched`).
 
@@ -122,7 +96,7 @@ class MatchedFigures(_Record):
     rel: Figure | None = None
     rgi: dict[str, RgiFigure] | None = None
     rel_difference: Figure | None = None
-    rgi_difference: RgiDifference | None = None
+    rgi_difference: Figure | None = None
     beaten: bool | None = None
 
 
@@ -170,7 +144,7 @@ class Group(_Record):
 
 
 class Claim(_Record):
-    """What may be said about a method's refusing. holds: see `summary.claim_of`."""
+    """What may be said about a method's refusing. holds: see `diagnosis.claim_of`."""
 
     holds: bool
     text: str
@@ -178,7 +152,7 @@ class Claim(_Record):
 
 
 class TypeFigures(_Record):
-    """The agent's type step: rows[modality of the data][type found], one count a question (`scoring.confusion`).
+    """The agent's type step: rows[modality of the data][type found], one count a question (`diagnosis.type_figures`).
 
     n, correct: questions of one modality, and those whose type was found. accuracy: null where n is 0.
     """
@@ -211,7 +185,7 @@ class Guess(_Record):
 
 
 class MeanRow(_Record):
-    """The paper's "LoRA Fine-tuning" row: means over (source, test) cells (`metrics.lora_row`), by test modality."""
+    """The paper's "LoRA Fine-tuning" row (`metrics.rgi.lora_row`): means over (source, test) cells, by modality."""
 
     name: str
     convention: str

@@ -1,21 +1,17 @@
 """From graded methods to the report of CONTRACT.md: every figure of every group, and what may be said about it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.eval.guessing import GuessRate, guess_rates
-from lalm_agent.eval.metrics.mcnemar import holm
+from lalm_agent.eval.grade import guess_rates
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.arrays import Arrays, Resampling
-from lalm_agent.eval.scoring.confusion import confusion_json, type_confusion
-from lalm_agent.eval.scoring.figures import Wanted, group_figures, mcnemar_figure
-from lalm_agent.eval.scoring.pairing import SEEN, TOTAL, Graded, Study, group_key, paired
-from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report, TypeFigures
-from lalm_agent.eval.scoring.verdicts import claim_of, diagnosis_of, labels_of
+from lalm_agent.eval.scoring.compare import SEEN, TOTAL, Arrays, Graded, Resampling, Study, group_key, paired
+from lalm_agent.eval.scoring.diagnosis import claim_of, diagnosis_of, labels_of, type_figures
+from lalm_agent.eval.scoring.figures import FigureOptions, adjusted, group_figures, mcnemar_figure
+from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report
 
 FEW_CLIPS = 10
 """Ours: a percentile bootstrap over fewer is too narrow to be read, and over one clip it has no width at all."""
@@ -59,9 +55,9 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
     for key, places in study.groups.items():
         arrays = arrays_of(study, method, places)
         if len(arrays.own) or arrays.excluded or (arrays.all_codes is not None and len(arrays.all_codes)):
-            wanted = Wanted(study.published_scorer, curve=key == TOTAL or key in modalities)
-            groups[key] = group_figures(arrays, wanted, config.resampling)
-    types = type_confusion(method.outputs) if method.outputs.has_types else None
+            options = FigureOptions(study.published_scorer, curve=key == TOTAL or key in modalities)
+            groups[key] = group_figures(arrays, options, config.resampling)
+    types = type_figures(method.outputs) if method.outputs.has_types else None
     return Method(
         name=method.name,
         groups=groups,
@@ -69,7 +65,7 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
         labels=list(labels_of(groups.get(TOTAL), is_baseline)),
         claim=None if is_baseline else claim_of(groups.get(TOTAL)),
         diagnosis=list(diagnosis_of(study, method, groups, types)),
-        type_confusion=TypeFigures.model_validate(confusion_json(types)) if types else None,
+        type_confusion=types,
         facts=dict(method.outputs.facts),
     )
 
@@ -109,22 +105,19 @@ def _guessing(study: Study) -> dict[str, Guess]:
     """The reference rows over the baseline's questions that count."""
     counted = [item for item, code in zip(study.items, study.baseline.codes, strict=True) if code >= 0]
     rates = guess_rates(counted)
-    groups: Mapping[tuple[str, str], GuessRate] = rates.groups
-    return {TOTAL: _guess(rates.total), **{group_key(*pair): _guess(rate) for pair, rate in groups.items()}}
-
-
-def _guess(rate: GuessRate) -> Guess:
-    return Guess(chance=rate.chance, always_first=rate.always_first, most_frequent=rate.most_frequent)
+    named = {TOTAL: rates.total, **{group_key(*pair): rate for pair, rate in rates.groups.items()}}
+    return {
+        name: Guess(chance=rate.chance, always_first=rate.always_first, most_frequent=rate.most_frequent)
+        for name, rate in named.items()
+    }
 
 
 def _pairs(study: Study) -> list[MethodPair]:
     """McNemar between all methods over all answerable questions of both, adjusted together (Holm)."""
-    found = []
-    for one, other in combinations(study.methods, 2):
-        both = paired(one.codes, other.codes) & study.answerable
-        test = mcnemar_figure(one.codes[both], other.codes[both])
-        found.append(
-            MethodPair(first=one.name, second=other.name, n=int(both.sum()), p=test.p, b=test.b, c=test.c)
-        )
-    adjusted = holm([pair.p for pair in found])
-    return [pair.model_copy(update={"p_holm": p}) for pair, p in zip(found, adjusted, strict=True)]
+    pairs = []
+    for first, second in combinations(study.methods, 2):
+        both = paired(first.codes, second.codes) & study.answerable
+        test = mcnemar_figure(first.codes[both], second.codes[both])
+        names = {"first": first.name, "second": second.name}
+        pairs.append(MethodPair(**{**dict(test), **names, "n": int(both.sum())}))
+    return adjusted(pairs)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_agent.eval.checking import check_json, check_questions, note_counts
-from lalm_agent.eval.checking_clips import check_clips
+from lalm_agent.eval.benchmarks.checking import check_clips, check_json, check_questions, note_counts
 from lalm_agent.eval.items import Benchmark, Fault, Item
 
 

@@ -8,10 +8,9 @@ import math
 import numpy as np
 
 from lalm_agent.errors import TransientBackendError
-from lalm_agent.eval.grade import OUTCOMES, Outcome
+from lalm_agent.eval.grade import OUTCOMES, Outcome, Output, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics import selective
-from lalm_agent.eval.outputs import Output, Outputs
 from lalm_agent.eval.scorers import SCORERS, make_scorer
 from lalm_agent.eval.scoring.rescoring import rescore
 from lalm_agent.models.scripted import ScriptedLALM
@@ -65,8 +64,8 @@ def test_au_harness_scores_a_dead_judge_zero() -> None:
         alive = make_scorer("rule")
         found = rescore(outputs, [alive, dead])
         assert found.scorers[1].counts == {C: 0, W: 0, A: 0, U: 0, F: N}
-        assert found.scorers[1].accuracy is None
-        assert found.lowest == found.scorers[0].accuracy
+        assert found.scorers[1].acc is None
+        assert found.lowest == found.scorers[0].acc
 
 
 def test_au_harness_shows_its_judge_neither_question_nor_choices() -> None:

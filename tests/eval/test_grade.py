@@ -10,6 +10,7 @@ from lalm_agent.eval.grade import (
     WITHHELD,
     Grade,
     Outcome,
+    Output,
     RuleScorer,
     grade,
     grades_of,
@@ -20,7 +21,6 @@ from lalm_agent.eval.grade import (
     unanswered,
 )
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output
 from lalm_agent.records import AbstentionKind
 
 C, W, A, U, F = OUTCOMES

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.eval.benchmarks import load_benchmark
-from lalm_agent.eval.guessing import GuessRate, guess_rates
+from lalm_agent.eval.grade import GuessRate, guess_rates
 from lalm_agent.eval.items import Item
 
 

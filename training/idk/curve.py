@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lalm_agent.eval.metrics.intervals import bootstrap_cells, percentile_interval
+from lalm_agent.eval.metrics.estimate import bootstrap_cells, percentile_interval
 from lalm_agent.training.idk.counting import Counted, is_idk
 
 TOTAL = "total"

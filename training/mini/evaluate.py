@@ -17,7 +17,7 @@ import numpy as np
 from lalm_agent import prompts
 from lalm_agent.answers import parse
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.metrics.intervals import wilson
+from lalm_agent.eval.metrics.estimate import wilson
 from lalm_agent.records import AudioType, Method, Status, Verdict
 from lalm_agent.training.mini.data import at_least_minimum
 from lalm_agent.training.mini.recipe import exit_code

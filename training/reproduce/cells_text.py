@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from lalm_agent.eval.metrics.estimate import Kind
-from lalm_agent.eval.scoring.schema import Figure, RgiFigure
-from lalm_agent.eval.scoring.verdicts import shown_end
+from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
+from lalm_agent.eval.scoring.schema import RgiFigure
 from lalm_agent.training.transfer.schema import Mean, RgiMean
 
 NOTHING = "-"

@@ -1,15 +1,16 @@
 """Tables 1 and 2 (arXiv 2505.19294) in the paper's layout, its printed figures beside ours.
 
 The LoRA rows are those of the transfer study's adapters that were trained by the rule's labels: over the other two
-modalities as the paper has it (`eval.metrics.lora_row`), and over their own, which the paper does not print.
+modalities as the paper has it (`eval.metrics.rgi.lora_row`), and over their own, which the paper does not print.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.pairing import TOTAL
-from lalm_agent.eval.scoring.schema import Figure, Method, Report
+from lalm_agent.eval.scoring.compare import TOTAL
+from lalm_agent.eval.scoring.schema import Method, Report
 from lalm_agent.training.reproduce import cells_text as text
 from lalm_agent.training.reproduce.printed import printed
 from lalm_agent.training.transfer.arms import SOURCES, Arm

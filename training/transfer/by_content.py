@@ -6,11 +6,9 @@ import numpy as np
 
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Counts, Floats
-from lalm_agent.eval.metrics.estimate import Kind, estimate
-from lalm_agent.eval.metrics.intervals import percentile_interval
+from lalm_agent.eval.metrics.estimate import Kind, estimate, percentile_interval
 from lalm_agent.eval.metrics.rgi import Convention, deltas, rgi
-from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.eval.scoring.pairing import TOTAL
+from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.training.idk.rows import Manifest
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.cells import Key, MadeCell
@@ -25,7 +23,7 @@ def content_rows(cells: Mapping[Key, MadeCell], arms: Sequence[str], how: Resamp
     """Tables 10 and 11: for each tested modality the adapters of the others, and the mean of these cells.
 
     The mean is the paper's "LoRA Fine-tuning" row: every figure, RGI too, is the mean of the cells' own. The total is
-    the mean of the modalities' means (`eval.metrics.lora_row`). A mean with a cell missing is left out.
+    the mean of the modalities' means (`eval.metrics.rgi.lora_row`). A mean with a cell missing is left out.
     """
     return tuple(row for arm in arms for row in _of_arm(cells, arm, how))
 

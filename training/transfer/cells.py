@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Bools, counts
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.figures import CellArrays, CellDraws, cell_draws, cell_figures
 from lalm_agent.training.transfer.reading import Grid

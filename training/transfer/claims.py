@@ -15,7 +15,7 @@ import numpy as np
 from lalm_agent.eval.metrics.counts import Counts, Floats, three_way
 from lalm_agent.eval.metrics.estimate import finite
 from lalm_agent.eval.metrics.mcnemar import holm
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.arms import SOURCES, Arm
 from lalm_agent.training.transfer.cells import Key, MadeCell
 from lalm_agent.training.transfer.figures import CellDraws

@@ -21,7 +21,7 @@ from lalm_agent.eval.metrics.counts import (
 from lalm_agent.eval.metrics.estimate import finite, kind_of
 from lalm_agent.eval.metrics.matched import matched_coverage
 from lalm_agent.eval.metrics.rgi import Convention, deltas, null_p, rgi
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.resampling import (
     ClipDraws,
     drawn_mean,

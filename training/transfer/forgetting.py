@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.idk.curve import NO_MODALITY
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder

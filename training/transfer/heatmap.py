@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from xml.sax.saxutils import escape
 
-from lalm_agent.eval.metrics.estimate import Kind
-from lalm_agent.eval.scoring.verdicts import shown_end
+from lalm_agent.eval.metrics.estimate import Kind, shown_end
 from lalm_agent.terminal import printable
 from lalm_agent.training.transfer.arms import SOURCES, Arm
 from lalm_agent.training.transfer.schema import Cell, StudyReport

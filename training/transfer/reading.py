@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from lalm_agent.artefacts import SPEC, read_lines
 from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import Bools
-from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import RunIdentity, read_spec
-from lalm_agent.eval.scoring.pairing import Grading, study
+from lalm_agent.eval.scoring.compare import Grading, study
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lalm_agent.eval.scoring.tables import Table
+from lalm_agent.eval.report.table import Table
 from lalm_agent.terminal import printable
 from lalm_agent.training.transfer import tables
 from lalm_agent.training.transfer.schema import StudyReport

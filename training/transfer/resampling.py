@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, Floats, counts, histogram, pair_cells
-from lalm_agent.eval.metrics.estimate import Estimate, estimate, finite
-from lalm_agent.eval.metrics.intervals import percentile_interval
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.metrics.estimate import Figure, estimate, finite, percentile_interval
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.idk.keyed import keyed
 from lalm_agent.training.transfer.schema import Mean
 
@@ -81,7 +80,7 @@ def drawn_mean(drawn: Floats, picks: NDArray[np.int64]) -> Floats:
     return mean_over(np.take_along_axis(drawn, picks, axis=1))
 
 
-def mean_estimate(values: Floats, drawn: Floats, how: Resampling) -> Estimate:
+def mean_estimate(values: Floats, drawn: Floats, how: Resampling) -> Figure:
     """A mean over seeds with its interval, infinities by their kind. values: (seeds,). drawn: (B,), of the mean."""
     return estimate(float(mean_over(values)), percentile_interval(drawn, how.level))
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from lalm_agent.eval.metrics.estimate import Kind
+from lalm_agent.eval.metrics.estimate import Kind, shown_end
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.tables import NOTHING, Row, Table
-from lalm_agent.eval.scoring.verdicts import shown_end
+from lalm_agent.eval.report.table import NOTHING, Row, Table
 from lalm_agent.training.transfer.arms import SOURCES, Arm
 from lalm_agent.training.transfer.claims import shown_p
 from lalm_agent.training.transfer.schema import (

@@ -92,7 +92,7 @@ def test_other_forms(base: str, idk: str, capsys: Capture, form: str, begin: str
 def test_rgi_chooses_what_tables_show(base: str, idk: str, capsys: Capture) -> None:
     for convention in ("strict", "equation", "table"):
         assert run(["score", base, idk, *QUICK, "--rgi", convention]) == 0
-        assert f"Reliability Gain Index, `{convention}`" in capsys.readouterr().out
+        assert f"RGI ({convention})" in capsys.readouterr().out
 
 
 def test_one_method_alone_is_scored(base: str, capsys: Capture) -> None:

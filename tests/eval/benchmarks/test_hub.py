@@ -12,7 +12,7 @@ import soundfile
 from lalm_agent import audio
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks import load_benchmark, missing_audio
-from lalm_agent.eval.benchmarks.clip_cache import clip_folder, keep_clip
+from lalm_agent.eval.benchmarks.hub import clip_folder, keep_clip
 from lalm_agent.eval.items import Benchmark, audio_file
 
 datasets = pytest.importorskip("datasets")

@@ -11,7 +11,7 @@ import pytest
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks import load_benchmark
-from lalm_agent.eval.benchmarks.missing import missing_audio
+from lalm_agent.eval.benchmarks.rows import missing_audio
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 
 ROW = {"audio": "a.wav", "question": "What is it?", "choices": ["cat", "dog"], "answer": "dog"}

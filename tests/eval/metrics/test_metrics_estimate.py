@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lalm_agent.eval.metrics.estimate import Estimate, Interval, Kind, estimate, finite, kind_of
+from lalm_agent.eval.metrics.estimate import Figure, Interval, Kind, estimate, finite, kind_of
 
 
 @pytest.mark.parametrize(
@@ -15,15 +15,24 @@ def test_a_value_is_one_of_four_kinds(value: float, kind: str) -> None:
 
 
 def test_a_figure_without_an_interval_has_none() -> None:
-    assert estimate(0.25) == Estimate(0.25, Kind.FINITE, None, Kind.UNDEFINED, None, Kind.UNDEFINED, None)
+    assert estimate(0.25) == Figure(value=0.25, kind=Kind.FINITE)
 
 
 def test_every_end_of_an_interval_has_its_own_kind() -> None:
     found = estimate(1.5, Interval(0.5, math.inf, 0.125))
-    assert found == Estimate(1.5, Kind.FINITE, 0.5, Kind.FINITE, None, Kind.PLUS_INF, 0.125)
+    assert found == Figure(
+        value=1.5,
+        low=0.5,
+        kind=Kind.FINITE,
+        low_kind=Kind.FINITE,
+        high_kind=Kind.PLUS_INF,
+        undefined_share=0.125,
+    )
+    assert (found.text, found.above_zero) == ("1.50 [0.50, +inf]", True)
 
 
 def test_an_undefined_figure_has_no_number_at_all() -> None:
     found = estimate(math.nan, Interval(math.nan, math.nan, 1.0))
     assert (found.value, found.low, found.high) == (None, None, None)
+    assert (found.text, found.above_zero) == ("undefined", False)
     assert {found.kind, found.low_kind, found.high_kind} == {Kind.UNDEFINED}

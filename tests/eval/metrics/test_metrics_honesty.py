@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.metrics import honesty as h
+from lalm_agent.eval.metrics import reliability as h
 from lalm_agent.eval.metrics.counts import Counts
 from lalm_agent.eval.metrics.rgi import Convention, deltas
 

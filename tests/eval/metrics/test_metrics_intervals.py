@@ -6,20 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.metrics import intervals
+from lalm_agent.eval.metrics import estimate as intervals
 from lalm_agent.eval.metrics.counts import (
     Counts,
     as_two_transitions,
     counts,
     pair_cells,
-    transitions,
     triple_cells,
 )
-from lalm_agent.eval.metrics.estimate import Interval
-from lalm_agent.eval.metrics.intervals import (
+from lalm_agent.eval.metrics.estimate import (
+    Interval,
     bootstrap_cells,
     bootstrap_transitions,
-    paired_difference,
     percentile_interval,
     share_intervals,
     wilson,
@@ -111,14 +109,6 @@ def test_what_does_not_fit_together_is_refused() -> None:
     for bad in (np.array([2]), np.array([-1])):
         with pytest.raises(ValueError, match="a cell is 0 to 1"):
             bootstrap_cells(bad, 2, np.array(["a"]), 1, 0)
-
-
-def test_the_difference_of_two_methods_is_paired() -> None:
-    # The second method is right on exactly one clip more: in a resample, as often as that clip was drawn.
-    first, second = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
-    t = bootstrap_transitions(first, second, np.arange(4), 300, 0)
-    assert np.array_equal(paired_difference(t, acc), t[:, 1, 0] / 4)
-    assert paired_difference(transitions(first, second), acc) == pytest.approx(0.25)
 
 
 def test_the_difference_of_two_rgi_is_paired_by_triples() -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import Counts
-from lalm_agent.eval.metrics.lora_row import LoraFigures, cell, lora_row
-from lalm_agent.eval.metrics.rgi import Convention, rgi
+from lalm_agent.eval.metrics.rgi import Convention, LoraFigures, lora_cell, lora_row, rgi
 
 Made = Callable[..., Counts]
 Cells = dict[tuple[str, str], Counts]
@@ -64,7 +63,7 @@ def test_an_infinite_cell_makes_the_mean_undefined_and_leaves_the_others(cells: 
     cells["music", "sound"] = made(cc=6, wr=2, ww=2)
     row = lora_row(cells, Convention.TABLE)
     figures = dict(row.modalities)
-    assert np.isposinf(cell(cells["music", "sound"], Convention.TABLE).rgi)
+    assert np.isposinf(lora_cell(cells["music", "sound"], Convention.TABLE).rgi)
     assert np.isnan(figures["sound"].rgi)
     assert np.isnan(row.total.rgi)
     assert np.isfinite(figures["music"].rgi)

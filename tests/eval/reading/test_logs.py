@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.grade import Outcome, grade
-from lalm_agent.eval.outputs import Outputs
+from lalm_agent.eval.grade import Outcome, Outputs, grade
 from lalm_agent.eval.reading.logs import Keys
 from lalm_agent.eval.reading.predictions import read_outputs
 

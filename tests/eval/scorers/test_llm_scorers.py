@@ -9,8 +9,7 @@ from lalm_agent.errors import LalmError, PermanentBackendError, TransientBackend
 from lalm_agent.eval.grade import OUTCOMES, SCORER_FAILED, Grade, Outcome
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.scorers import make_scorer
-from lalm_agent.eval.scorers.asking import CHUNK, GIVE_UP_AFTER
-from lalm_agent.eval.scorers.llm import LLMScorer
+from lalm_agent.eval.scorers.llm import CHUNK, GIVE_UP_AFTER, LLMScorer
 from lalm_agent.models.base import Request
 from lalm_agent.models.scripted import Reply, ScriptedLALM
 from lalm_agent.records import AbstentionKind

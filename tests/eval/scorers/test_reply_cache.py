@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.scorers.cache import ReplyCache, request_key
+from lalm_agent.eval.scorers.llm import ReplyCache, request_key
 from lalm_agent.records import ModelInfo
 
 

@@ -1,11 +1,10 @@
 """The type step's matrix: rows are the data's modalities, mixes are rows of their own, no reply is no type."""
 
-import json
 from dataclasses import replace
 
+from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output, Outputs
-from lalm_agent.eval.scoring.confusion import FOUND, confusion_json, confusion_lines, confusion_table, type_confusion
+from lalm_agent.eval.scoring.diagnosis import FOUND, type_figures
 from lalm_agent.records import AudioType
 
 
@@ -39,8 +38,8 @@ def test_columns_are_the_three_types_and_none() -> None:
 
 
 def test_rows_stand_in_the_paper_s_order_then_mixes_then_the_unsaid() -> None:
-    confusion = type_confusion(outputs(PAIRS))
-    assert [(row.modality, row.found) for row in confusion.rows] == [
+    confusion = type_figures(outputs(PAIRS))
+    assert [(name, tuple(row.values())) for name, row in confusion.rows.items()] == [
         ("sound", (1, 0, 0, 0)),
         ("music", (0, 2, 0, 0)),
         ("speech", (0, 1, 1, 1)),
@@ -50,47 +49,29 @@ def test_rows_stand_in_the_paper_s_order_then_mixes_then_the_unsaid() -> None:
 
 
 def test_accuracy_is_over_the_pure_modalities_and_no_type_is_wrong() -> None:
-    confusion = type_confusion(outputs(PAIRS))
+    confusion = type_figures(outputs(PAIRS))
     assert (confusion.correct, confusion.n, confusion.accuracy) == (4, 6, 4 / 6)
-    assert [row.correct for row in confusion.rows] == [1, 2, 1, None, None]
 
 
 def test_excluded_questions_are_out_and_missing_replies_are_in() -> None:
     run = outputs(PAIRS, frozenset({"q1"}))
-    confusion = type_confusion(replace(run, by_id={"q0": run.by_id["q0"]}))
-    assert confusion.rows[2].found == (0, 0, 1, 1)
-    assert sum(row.n for row in confusion.rows) == len(PAIRS) - 1
+    confusion = type_figures(replace(run, by_id={"q0": run.by_id["q0"]}))
+    assert tuple(confusion.rows["speech"].values()) == (0, 0, 1, 1)
+    assert sum(sum(row.values()) for row in confusion.rows.values()) == len(PAIRS) - 1
 
 
 def test_unanswerable_questions_are_out_because_their_clip_may_be_silent() -> None:
     run = outputs(PAIRS)
     silent = replace(run.items[0], gold=None)
-    assert type_confusion(replace(run, items=(silent, *run.items[1:]))).rows[2].found == (0, 1, 0, 1)
+    rows = type_figures(replace(run, items=(silent, *run.items[1:]))).rows
+    assert tuple(rows["speech"].values()) == (0, 1, 0, 1)
 
 
 def test_only_mixes_leave_the_accuracy_undefined() -> None:
-    confusion = type_confusion(outputs([("mix-music-speech", "music")]))
+    confusion = type_figures(outputs([("mix-music-speech", "music")]))
     assert confusion.accuracy is None
-    assert confusion_json(confusion)["accuracy"] is None
-    assert confusion_lines(confusion)[-1] == "type accuracy: undefined, no question has a single modality"
 
 
 def test_an_empty_run_has_no_rows() -> None:
-    confusion = type_confusion(outputs([]))
-    assert (confusion.rows, confusion.n, confusion.accuracy) == ((), 0, None)
-
-
-def test_json_names_every_cell() -> None:
-    made = json.loads(json.dumps(confusion_json(type_confusion(outputs(PAIRS))), allow_nan=False))
-    assert made["n"] == 6
-    assert made["rows"]["speech"] == {"sound": 0, "music": 1, "speech": 1, "none": 1}
-
-
-def test_table_and_lines_show_the_same_cells() -> None:
-    confusion = type_confusion(outputs(PAIRS))
-    assert confusion_table(confusion)[3] == ("speech", "0", "1", "1", "1", "3", "33.3 %")
-    assert confusion_table(confusion)[4][-1] == "-"
-    lines = confusion_lines(confusion)
-    assert lines[0].split() == ["modality", *FOUND, "n", "right"]
-    assert len({len(line) for line in lines[:-1]}) == 1, "columns are aligned"
-    assert lines[-1] == "type accuracy: 66.7 % (4 of 6 questions of one modality)"
+    confusion = type_figures(outputs([]))
+    assert (confusion.rows, confusion.n, confusion.accuracy) == ({}, 0, None)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.eval.scoring.counts_report import counts_report
+from lalm_agent.eval.scoring.compare import Resampling
+from lalm_agent.eval.scoring.counts import counts_report
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config
 

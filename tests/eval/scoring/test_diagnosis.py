@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from lalm_agent.eval.scoring import diagnosis
-from lalm_agent.eval.scoring.confusion import TypeConfusion, TypeRow
-from lalm_agent.eval.scoring.diagnosis import MatchedSigns, ModalitySigns, PositionSigns, Signs, diagnose
+from lalm_agent.eval.scoring.diagnosis import (
+    FOUND,
+    MatchedSigns,
+    ModalitySigns,
+    PositionSigns,
+    Signs,
+    diagnose,
+)
+from lalm_agent.eval.scoring.schema import TypeFigures
 from lalm_agent.prompts import invites_idk
 from lalm_agent.records import Method
 
@@ -121,16 +128,23 @@ def test_the_confidence_of_the_baseline_must_be_beaten() -> None:
     assert "against +inf" in changed(matched=MatchedSigns(0.8, 0.7, 0.3, math.inf))[0]
 
 
+def types_of(**rows: tuple[int, int, int, int]) -> TypeFigures:
+    """The matrix of modalities against sound, music, speech, none."""
+    pure = {name: row for name, row in rows.items() if name in FOUND}
+    n, correct = sum(map(sum, pure.values())), sum(row[FOUND.index(name)] for name, row in pure.items())
+    found = {name: dict(zip(FOUND, row, strict=True)) for name, row in rows.items()}
+    return TypeFigures(n=n, correct=correct, accuracy=correct / n if n else None, rows=found)
+
+
 def test_types_confused() -> None:
-    good = TypeConfusion((TypeRow("sound", (80, 10, 10, 0)), TypeRow("music", (5, 90, 5, 0))))
-    assert changed(types=good) == ()
-    bad = TypeConfusion((TypeRow("sound", (10, 0, 90, 0)), TypeRow("music", (0, 30, 10, 60)), *good.rows[:1]))
+    assert changed(types=types_of(sound=(80, 10, 10, 0), music=(5, 90, 5, 0))) == ()
+    bad = types_of(sound=(10, 0, 90, 0), music=(0, 30, 10, 60), speech=(5, 10, 85, 0))
     assert changed(types=bad) == (
-        "type confusion: the type step is right for 40.0 % (120 of 300)",
+        "type confusion: the type step is right for 41.7 % (125 of 300)",
         "type confusion: sound is mostly taken for speech: 90.0 % (90 of 100)",
         "type confusion: no single type is found for 60.0 % (60 of 100) of music",
     )
-    assert changed(types=TypeConfusion((TypeRow("mix-sound-music", (0, 0, 100, 0)),))) == ()
+    assert changed(types=types_of(**{"mix-sound-music": (0, 0, 100, 0)})) == ()
 
 
 def test_refusals_in_one_modality() -> None:

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.grade import Outcome
+from lalm_agent.eval.grade import Outcome, Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output, Outputs
-from lalm_agent.eval.scoring.pairing import LEFT_OUT, NOT_ASKED, SEEN, Grading, Study, paired, study
+from lalm_agent.eval.scoring.compare import LEFT_OUT, NOT_ASKED, SEEN, Grading, Study, paired, study
 
 C, W, A, U, F = range(5)
 REPLY = {"c": "dog", "w": "cat", "a": "IDK", "u": "hm hm", "e": ""}

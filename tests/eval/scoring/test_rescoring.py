@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome
+from lalm_agent.eval.grade import JUDGE_FAILED, OUTCOMES, Grade, Outcome, Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.metrics.intervals import wilson
-from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.metrics.estimate import wilson
 from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.rescoring import agreement, rescore
 
@@ -42,10 +41,10 @@ def fixed(name: str, ids: str, *outcomes: Outcome) -> Fixed:
 def test_counts_accuracy_and_range_of_a_worked_example() -> None:
     found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A), fixed("y", "abcd", C, U, W, F)])
     x, y = found.scorers
-    assert (x.counts, x.accuracy) == ({C: 2, W: 1, A: 1, U: 0, F: 0}, 0.5)
-    assert (y.counts, y.accuracy) == ({C: 1, W: 1, A: 0, U: 1, F: 1}, 0.25)
+    assert (x.counts, x.acc) == ({C: 2, W: 1, A: 1, U: 0, F: 0}, 0.5)
+    assert (y.counts, y.acc) == ({C: 1, W: 1, A: 0, U: 1, F: 1}, 0.25)
     assert (found.n, found.lowest, found.highest) == (4, 0.25, 0.5)
-    assert (x.unscored, x.bounds) == (0, (0.5, 0.5))
+    assert (x.unscored, x.acc_bounds) == (0, (0.5, 0.5))
     assert [row.id for row in found.disagreements] == ["b", "d"]
     assert found.disagreements[0].reply == "reply b"
     assert {name: grade.outcome for name, grade in found.disagreements[1].grades.items()} == {"x": A, "y": F}
@@ -82,19 +81,19 @@ def test_agreement_is_symmetric_and_bounded(pairs: list[tuple[Outcome, Outcome]]
 
 def test_a_question_without_a_reply_stays_in_n() -> None:
     found = rescore(outputs("ab", by_id={"a": Output("a", "dog")}), [make_scorer("rule"), make_scorer("mmau")])
-    assert [(s.n, s.accuracy, s.counts[F]) for s in found.scorers] == [(2, 0.5, 1)] * 2
+    assert [(s.n, s.acc, s.counts[F]) for s in found.scorers] == [(2, 0.5, 1)] * 2
 
 
 def test_excluded_questions_are_outside_n_and_counted() -> None:
     found = rescore(outputs("abc", excluded=frozenset("c")), [fixed("x", "abc", C, W, C)])
-    assert (found.n, found.excluded, found.scorers[0].accuracy) == (2, 1, 0.5)
+    assert (found.n, found.excluded, found.scorers[0].acc) == (2, 1, 0.5)
 
 
 def test_unanswerable_questions_are_outside_accuracy_and_inside_agreement() -> None:
     found = rescore(outputs("ab", gold=None), [fixed("x", "ab", A, W), fixed("y", "ab", A, A)])
     assert (found.n, found.unanswerable, found.lowest) == (0, 2, None)
-    assert found.scorers[0].accuracy is None
-    assert found.scorers[0].bounds is None
+    assert found.scorers[0].acc is None
+    assert found.scorers[0].acc_bounds is None
     assert found.scorers[0].unanswerable == {C: 0, W: 1, A: 1, U: 0, F: 0}
     assert (found.pairs[0].n, found.pairs[0].share) == (2, 0.5)
     assert [row.id for row in found.disagreements] == ["b"]
@@ -104,7 +103,7 @@ def test_a_dead_judge_has_no_accuracy_and_widens_no_range() -> None:
     dead = Fixed("judge", dict.fromkeys("abcd", F), JUDGE_FAILED)
     found = rescore(outputs("abcd"), [fixed("x", "abcd", C, C, W, A), dead])
     judge = found.scorers[1]
-    assert (judge.accuracy, judge.unscored, judge.bounds) == (None, 4, (0.0, 1.0))
+    assert (judge.acc, judge.unscored, judge.acc_bounds) == (None, 4, (0.0, 1.0))
     assert (found.lowest, found.highest) == (0.5, 0.5)
 
 
@@ -117,7 +116,7 @@ def test_scorers_of_one_name_count_once_and_rules_are_counted() -> None:
 
 def test_nothing_at_all() -> None:
     found = rescore(outputs(""), [fixed("x", "")])
-    assert (found.n, found.lowest, found.highest, found.scorers[0].accuracy) == (0, None, None, None)
+    assert (found.n, found.lowest, found.highest, found.scorers[0].acc) == (0, None, None, None)
 
 
 @pytest.mark.parametrize("names", [("rule", "lmms"), ("lmms",)])
@@ -126,7 +125,7 @@ def test_abstentions_have_kinds_and_many_that_miss_the_clip_are_said_once(unhear
     found = rescore(outputs("abcde", by_id=by_id), [make_scorer(name) for name in names])
     assert [s.name for s in found.scorers] == list(names)
     kinds = {"does_not_know": 1, "cannot_hear": 1, "declines": 0, "not_confident": 0}
-    assert all(s.kinds == kinds for s in found.scorers)
+    assert all(s.abstained_kinds == kinds for s in found.scorers)
     (warning,) = found.warnings
     assert warning.startswith("1 of 4 replies (25.0%) say")
     assert rescore(outputs("abcd", by_id=by_id, without_sound=True), [make_scorer("rule")]).warnings == ()
@@ -135,7 +134,7 @@ def test_abstentions_have_kinds_and_many_that_miss_the_clip_are_said_once(unhear
 def test_an_answer_that_was_held_back_is_an_abstention_by_every_scorer() -> None:
     by_id = {"a": Output("a", "dog", withheld=True), "b": Output("b", "dog")}
     found = rescore(outputs("ab", by_id=by_id), [make_scorer("rule"), make_scorer("mmau")])
-    assert [(s.counts[C], s.kinds["not_confident"]) for s in found.scorers] == [(1, 1), (1, 1)]
+    assert [(s.counts[C], s.abstained_kinds["not_confident"]) for s in found.scorers] == [(1, 1), (1, 1)]
 
 
 def test_shares_have_intervals_and_clips_move_together() -> None:

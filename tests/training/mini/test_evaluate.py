@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lalm_agent import prompts
-from lalm_agent.eval.metrics.intervals import wilson
+from lalm_agent.eval.metrics.estimate import wilson
 from lalm_agent.records import Method
 from lalm_agent.training.mini import evaluate
 from lalm_agent.training.mini.evaluate import EvaluationQuestion, make_evaluation_questions, replies_to, table

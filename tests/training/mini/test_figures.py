@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
-from lalm_agent.eval.metrics.intervals import wilson
+from lalm_agent.eval.metrics.estimate import wilson
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from mini_figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share

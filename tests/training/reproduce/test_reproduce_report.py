@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.outputs import Output, Outputs
-from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.eval.scoring.pairing import Grading, study
+from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.training.idk.curve import Curve, Share

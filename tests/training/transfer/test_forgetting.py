@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.forgetting import ForgettingRow, compare, forgetting_rows, write_result
 from lalm_agent.training.transfer.layout import StudyFolder

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.metrics.counts import Counts, transitions
 from lalm_agent.eval.metrics.rgi import Convention, rgi
-from lalm_agent.eval.scoring.arrays import Resampling
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.arms import Arm
 from lalm_agent.training.transfer.cells import Key, MadeCell
 from lalm_agent.training.transfer.claims import PAIRS, contrast, shrunk_rgi, transfer_claims

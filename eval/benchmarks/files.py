@@ -40,7 +40,7 @@ class _Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DataFile:
     """A file's rows in order, each with its line (for a JSON array its element), counted from 1.
 
     sha256: over the file's bytes.
@@ -51,7 +51,7 @@ class Table:
     rows: Iterable[NumberedRow]
 
 
-def read_table(path: Path) -> Table:
+def read_data_file(path: Path) -> DataFile:
     """Open a file of rows; its suffix says how to read it.
 
     Raises:
@@ -65,7 +65,7 @@ def read_table(path: Path) -> Table:
             raise _absent(path)
         raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
     data = read_bytes(path)
-    return Table(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
+    return DataFile(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
 
 
 def read_bytes(path: Path) -> bytes:

@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.grade import KINDS, Outcome, RuleScorer, Scorer, grades_of, kind_of, missing_clip_warning
+from lalm_agent.eval.grade import (
+    KINDS,
+    Outcome,
+    Output,
+    Outputs,
+    RuleScorer,
+    Scorer,
+    grades_of,
+    kind_of,
+    missing_clip_warning,
+)
 from lalm_agent.eval.items import MODALITY, Item
-from lalm_agent.eval.metrics.counts import Bools, Codes, codes
-from lalm_agent.eval.outputs import Output, Outputs
+from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, codes
 from lalm_agent.eval.reading.predictions import require_same
 from lalm_agent.records import AudioType
 
@@ -287,3 +296,41 @@ def _reason(before: int, after: int, names: tuple[str, str]) -> str:
         if code in (before, after):
             return f"{what} {names[0] if before == code else names[1]}"
     raise ValueError(f"codes {before} and {after} are compared")
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """The clip bootstrap. level: of the percentile intervals."""
+
+    resamples: int = 2000
+    seed: int = 0
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrays:
+    """What the figures of a group are made from. Codes index `grade.OUTCOMES`.
+
+    own, own_clips, own_confidence: (k,) the method's answerable questions. before, after, clips, confidence, ids: (m,)
+    the answerable questions of both; `before` is the baseline's outcome and `confidence` the baseline's.
+    all_answerable, all_codes, all_clips: (a,) every question of the method, unanswerable ones included.
+    published: (k,) codes by the published string match. own_kinds: (k,) kinds of abstention as `Graded.kinds` has
+    them; None where nobody knows them.
+    """
+
+    own: Codes
+    own_clips: NDArray[np.int64]
+    before: Codes
+    after: Codes
+    clips: NDArray[np.int64]
+    own_confidence: Floats | None = None
+    confidence: Floats | None = None
+    ids: Sequence[str] = ()
+    all_answerable: Bools | None = None
+    all_codes: Codes | None = None
+    all_clips: NDArray[np.int64] | None = None
+    published: Codes | None = None
+    own_kinds: Codes | None = None
+    excluded: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    is_baseline: bool = False

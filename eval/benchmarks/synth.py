@@ -1,0 +1,22 @@
+"""The project's own synthetic benchmark, as `lalm_agent.training.synth.benchmark` writes it.
+
+`content` is a reference transcript or caption.
+"""
+
+from lalm_agent.eval.benchmarks.mmau import MMAU
+from lalm_agent.eval.benchmarks.rows import ANSWERABLE, Layout
+from lalm_agent.eval.items import MODALITY
+
+FILE = "questions.json"
+SOURCE = "`lalm-agent data synth --out DIR`"
+
+SYNTH = Layout(
+    content=("content",),
+    groups=(
+        *MMAU.groups,
+        *((name, (name,)) for name in (ANSWERABLE, "seen", "skill", "level", "family")),
+    ),
+    required=(MODALITY, ANSWERABLE),
+    has_answerable=True,
+    ignored=("split", "seed"),
+)

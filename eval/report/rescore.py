@@ -1,0 +1,138 @@
+"""What `rescore` prints: tables for a person, one object for a program."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lalm_agent.eval.grade import OUTCOMES, Outputs
+from lalm_agent.eval.report.table import NOTHING, Table, as_terminal, percent, plain, wrapped
+from lalm_agent.eval.scoring.rescoring import (
+    OFF_LIST,
+    PUBLISHED,
+    Agreement,
+    Rescoring,
+    ScorerFigures,
+    Share,
+)
+from lalm_agent.terminal import shortened
+
+FIRST = 20
+"""How many disagreements are shown unless all are asked for."""
+
+_REPLY_WIDTH = 60
+_OFF_DIAGONAL = 4
+_TREATED = {"abstained": "refusals", OFF_LIST: "off-list answers"}
+
+
+def rescoring_lines(
+    result: Rescoring, facts: Mapping[str, str], show_all: bool, width: int | None = None
+) -> Iterator[str]:
+    """The tables, within `width` columns. Of the facts the model and the data are shown."""
+    left_out = [f"{n:,} {what}" for n, what in _left_out(result) if n]
+    yield wrapped(f"{result.name}: {', '.join([f'{result.n:,} questions', *left_out])}", width)
+    yield from (wrapped(f"{label}: {facts[label]}", width) for label in ("model", "data") if label in facts)
+    yield f"\n{as_terminal(scorer_table(result), width)}"
+    for scorer in result.scorers:
+        if any(scorer.abstained_kinds.values()):
+            kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in scorer.abstained_kinds.items() if n)
+            yield wrapped(f"abstained by {scorer.name}: {kinds}", width)
+    if result.lowest is not None and len([s for s in result.scorers if s.acc is not None and s.applies]) > 1:
+        yield f"\nthe same replies: {percent(result.lowest, 1)} to {percent(result.highest, 1)} % by the scorer"
+    if (shares := share_table(result)).rows:
+        yield f"\n{as_terminal(shares, width)}"
+        about = "n, %, 95 % interval; off-list: unparsed because the reply settles on something that is no choice"
+        yield wrapped(about, width)
+    if (treated := treatment_table(result)).rows:
+        yield f"\n{as_terminal(treated, width)}"
+        for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
+            yield wrapped(f"as published, {name} {PUBLISHED[name]}", width)
+    if result.pairs:
+        yield f"\n{as_terminal(pair_table(result), width)}\n"
+        yield from _disagreement_lines(result, show_all, width)
+
+
+def scorer_table(result: Rescoring) -> Table:
+    """One row a scorer: its accuracy, its five outcomes, and the questions left out of them."""
+    rows = tuple(
+        (s.name, _accuracy(s), *(str(s.counts[outcome]) for outcome in OUTCOMES), str(result.excluded))
+        for s in result.scorers
+    )
+    return Table("Scorers", ("scorer", "acc %", *map(str, OUTCOMES), "excluded"), rows)
+
+
+def share_table(result: Rescoring) -> Table:
+    """Outcomes with intervals, a column for each scorer."""
+    scorers = [s for s in result.scorers if s.shares]
+    names = {OFF_LIST: "of these off-list"}
+    order = ("correct", "wrong", "abstained", "unparsed", OFF_LIST, "failed") if scorers else ()
+    rows = tuple((names.get(name, name), *(_share(s.shares[name]) for s in scorers)) for name in order)
+    return Table("Shares", (f"of {result.n:,} questions", *(s.name for s in scorers)), rows)
+
+
+def treatment_table(result: Rescoring) -> Table:
+    """What scorers make of refusals and of answers off the list."""
+    rows = tuple(
+        (f"{t.n:,} {_TREATED[t.read_as]}", t.scorer, *(str(t.counts[outcome]) for outcome in OUTCOMES))
+        for t in result.treatments
+    )
+    return Table("Treatment", ("replies", "scorer", *map(str, OUTCOMES)), rows, "llrrrrr")
+
+
+def pair_table(result: Rescoring) -> Table:
+    """How far each two scorers agree."""
+    rows = tuple(
+        (
+            f"{pair.one} | {pair.other}",
+            percent(pair.share, 1),
+            NOTHING if pair.kappa is None else f"{pair.kappa:.3f}",
+            _most_often(pair),
+        )
+        for pair in result.pairs
+    )
+    return Table("Agreement", ("scorers", "same %", "kappa", "most often different"), rows, "lrrl")
+
+
+def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
+    """JSON types only; fractions; undefined is null; all disagreements. outputs: what was rescored."""
+    fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
+    fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
+    for pair in fields["pairs"]:
+        pair["scorers"] = [pair.pop("one"), pair.pop("other")]
+        pair["agreement"] = pair.pop("share")
+    return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
+
+
+def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
+    return (result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded")
+
+
+def _share(share: Share) -> str:
+    return f"{share.n:,}  {percent(share.share, 1)} ({percent(share.low, 1)} to {percent(share.high, 1)})"
+
+
+def _most_often(pair: Agreement) -> str:
+    cells = [(n, f"{a} | {b}: {n:,}") for a, row in pair.table.items() for b, n in row.items() if a != b and n]
+    shown = [text for _, text in sorted(cells, key=lambda cell: -cell[0])[:_OFF_DIAGONAL]]
+    return ", ".join(shown + (["…"] if len(cells) > _OFF_DIAGONAL else []))
+
+
+def _disagreement_lines(result: Rescoring, show_all: bool, width: int | None) -> Iterator[str]:
+    rows = result.disagreements if show_all else result.disagreements[:FIRST]
+    more = f" (the first {len(rows)} here; --all shows all)" if len(rows) < len(result.disagreements) else ""
+    yield f"{len(result.disagreements):,} questions with different outcomes{more}"
+    for row in rows:
+        yield f"  {plain(row.id)}"
+        outcomes = ", ".join(f"{name}: {grade.outcome}" for name, grade in row.grades.items())
+        yield textwrap.indent(wrapped(outcomes, None if width is None else width - 4), "    ")
+        yield f"    reply: {'(none)' if row.reply is None else shortened(row.reply, _REPLY_WIDTH) or '(empty)'}"
+        yield f"    right: {'(none)' if row.gold is None else shortened(row.gold, _REPLY_WIDTH)}"
+
+
+def _accuracy(figures: ScorerFigures) -> str:
+    if not figures.applies:
+        return "-"
+    if figures.unscored and figures.acc_bounds is not None:
+        return f"{percent(figures.acc_bounds[0], 1)} to {percent(figures.acc_bounds[1], 1)}"
+    return percent(figures.acc, 1)

@@ -1,0 +1,396 @@
+"""What `score` prints: the verdicts with one row a method; in full, tables laid out like tables 1 and 2 of P1.
+
+P1 is arXiv 2505.19294. Figures are in percent. JSON is the report itself (`lalm_agent.eval.scoring.schema`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from lalm_agent.errors import UsageError
+from lalm_agent.eval.grade import KINDS, OUTCOMES
+from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
+from lalm_agent.eval.report import table as texts
+from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
+from lalm_agent.eval.scoring.compare import TOTAL
+from lalm_agent.eval.scoring.diagnosis import FOUND, share_text
+from lalm_agent.eval.scoring.schema import Group, Guess, MeanRow, Method, Report, RgiFigure
+from lalm_agent.hints import did_you_mean
+
+
+def written(report: Report, form: str, by: str, full: bool, width: int | None) -> str:
+    """The report as `json`, `csv`, `latex`, `markdown`, or for a terminal of `width` columns.
+
+    Raises:
+        UsageError: no question has the dimension `by`.
+    """
+    if by not in (known := dimensions(report)):
+        raise UsageError(f"nothing to group by {by}", did_you_mean(by, known))
+    if form in ("json", "csv"):
+        return as_json(report) if form == "json" else as_csv(report)
+    if form:
+        return as_latex(report, by) if form == "latex" else as_markdown(report, by)
+    return as_terminal(report, by, full or by != "modality", width)
+
+
+def as_json(report: Report) -> str:
+    """One JSON object; characters beyond ASCII are escaped, so that no text of a stranger reaches a terminal."""
+    return json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False)
+
+
+def as_terminal(report: Report, by: str = "modality", full: bool = False, width: int | None = None) -> str:
+    """The verdicts and one row a method, within `width` columns; with `full` every table as well."""
+    first, *rest = captions(report)
+    shown = [first, *(f"{method.name}: {_verdict(method)}" for method in report.methods[1:] if method.claim)]
+    parts = ["\n".join(texts.wrapped(line, width) for line in shown)]
+    tables = [*overview(report), *(tables_of(report, by) if full else ())]
+    parts += [f"{texts.wrapped(table.title, width)}\n\n{texts.as_terminal(table, width)}" for table in tables]
+    others = [*rest, *_remarks(report, claims=False)]
+    others += [] if full else ["--full has the tables by group, the controls and the tests"]
+    return "\n\n".join([*parts, "\n".join(texts.wrapped(line, width) for line in others)])
+
+
+def as_markdown(report: Report, by: str = "modality") -> str:
+    """Every table as GitHub's Markdown, then the notes as a list."""
+    parts = [f"### {texts.markdown(table.title)}\n\n{texts.as_markdown(table)}" for table in tables_of(report, by)]
+    return "\n\n".join([*parts, "\n".join(f"- {texts.markdown(note)}" for note in notes(report))])
+
+
+def as_latex(report: Report, by: str = "modality") -> str:
+    """One `table*` for each table, with booktabs rules; the notes are the caption of the first."""
+    caption = " ".join(f"{texts.latex(note)}." for note in notes(report))
+    first, *rest = tables_of(report, by)
+    return "\n\n".join([texts.as_latex(first, caption), *map(texts.as_latex, rest)])
+
+
+def as_csv(report: Report) -> str:
+    """One line for each method and group, of every dimension; fractions in full precision, empty where undefined."""
+    lines = [_csv_row(method, key, group) for method in report.methods for key, group in method.groups.items()]
+    lines += [
+        {"method": row.name, "group": key, **_csv_means(row.convention, means)}
+        for row in report.mean_rows
+        for key, means in row.groups.items()
+    ]
+    lines += [
+        {"method": name.replace("_", " "), "group": key, "acc": value}
+        for key, guess in report.guessing.items()
+        for name, value in guess.model_dump().items()
+    ]
+    return texts.as_csv(lines)
+
+
+def overview(report: Report) -> tuple[Table, Table]:
+    """One row a method over all questions: its figures, and how its questions ended."""
+    header = ("Method", "Acc", "Tru", "Rel", "Rej", f"RGI ({report.rgi})", "null p")
+    ends = ("Method", "N", *map(str, OUTCOMES), "excluded", "unanswerable")
+    figures: list[Row] = []
+    counts: list[Row] = []
+    for method in report.methods:
+        total, row = method.groups.get(TOTAL), (labelled(method),)
+        if total is None:
+            figures.append((*row, *(NOTHING,) * 6))
+            counts.append((method.name, *(NOTHING,) * 8))
+            continue
+        rates = (_cell(figure, 1) for figure in (total.acc, total.tru, total.rel, total.rej))
+        rgi = total.rgi[report.rgi]
+        gain = (NOTHING, NOTHING) if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
+        figures.append((*row, *rates, *gain))
+        by_outcome = (f"{total.counts[name]}{_left_out(total, name)}" for name in map(str, OUTCOMES))
+        unanswerable = total.refusing.n_unanswerable if total.refusing else 0
+        counts.append((method.name, str(total.n), *by_outcome, str(total.excluded), str(unanswerable)))
+    return Table("All questions (%)", header, tuple(figures)), Table("How they ended (questions)", ends, tuple(counts))
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What has to be known to read the tables: the caption, what may be claimed, warnings, where it all came from."""
+    yield from captions(report)
+    yield from _remarks(report, claims=True)
+
+
+def _remarks(report: Report, claims: bool) -> Iterator[str]:
+    for method in report.methods if claims else ():
+        if method.claim is not None:
+            yield f"claim, {method.name}: {method.claim.text}"
+    for method in report.methods:
+        yield from (f"diagnosis, {method.name}: {line}" for line in method.diagnosis)
+    yield from (f"warning: {warning}" for warning in report.warnings)
+    for method in report.methods:
+        if method.facts:
+            yield f"{method.name}: {'; '.join(f'{name} {value}' for name, value in method.facts.items())}"
+
+
+def _verdict(method: Method) -> str:
+    return method.claim.text if method.claim else "no claim"
+
+
+def captions(report: Report) -> Iterator[str]:
+    """Scorer, convention, sizes and intervals."""
+    clips = "clips unknown" if report.n_clips is None else f"{report.n_clips} clips"
+    where = f"{report.benchmark}, " if report.benchmark else ""
+    yield f"{where}N = {report.n} answerable questions, {clips}; scorer: {report.scorer}; baseline: {report.baseline}"
+    yield (
+        f"[low, high]: {report.level:.0%} percentile bootstrap over clips, {report.resamples} resamples, "
+        f"seed {report.seed}"
+    )
+    yield f"RGI convention: {report.rgi}, {_CONVENTIONS[report.rgi]}; log10"
+    yield "RGI is a ratio: compare at equal coverage"
+    lost = {"unparsed": 0, "failed": 0}
+    left_out = False
+    for method in report.methods:
+        total = method.groups.get(TOTAL)
+        if total is not None:
+            lost = {name: lost[name] + total.counts[name] for name in lost}
+            left_out = left_out or bool(total.left_out)
+    how = "left out of N as asked" if left_out else "in N, counted as wrong"
+    yield f"unparsed and failed, all methods: {lost['unparsed']} and {lost['failed']}; {how}"
+
+
+_CONVENTIONS = {
+    "strict": "dCon = Ncr / Nc, dHum = Nwr / Nw: only refusals count",
+    "equation": "dCon = (Nc - Ncc) / Nc, dHum = (Nw - Nww) / Nw: flips count too",
+    "table": "dCon = (Nc - Ncc) / N, dHum = (Nw - Nww) / N, as the paper's tables print: flips count too",
+}
+
+
+def tables_of(report: Report, by: str = "modality") -> tuple[Table, ...]:
+    """Every table that has a row.
+
+    by: the dimension whose groups stand beside the total; `modality` for the data's own words.
+    """
+    groups = shown_groups(report, by)
+    made = [make(report, groups) for make in (_reliability, _gain, _kinds, _refusing)]
+    made += [_confidence(report), _tests(report), *_types(report)]
+    return tuple(table for table in made if table.rows)
+
+
+def shown_groups(report: Report, by: str) -> tuple[str, ...]:
+    """The groups of a dimension in the report's order, the total last, as in the paper."""
+    keys = dict.fromkeys(key for method in report.methods for key in method.groups)
+    prefix = f"{by}:"
+    chosen = [key for key in keys if (":" not in key if by == "modality" else key.startswith(prefix)) and key != TOTAL]
+    means = [key for row in report.mean_rows for key in row.groups if key not in chosen and key != TOTAL]
+    if by == "modality":
+        chosen += list(dict.fromkeys(means))
+    return (*chosen, TOTAL)
+
+
+def dimensions(report: Report) -> tuple[str, ...]:
+    """What `--by` can be."""
+    keys = dict.fromkeys(key for method in report.methods for key in method.groups)
+    return ("modality", *dict.fromkeys(key.partition(":")[0] for key in keys if ":" in key))
+
+
+def _reliability(report: Report, groups: Sequence[str]) -> Table:
+    header = ("Group", "Method", "N", "Acc", "Tru", "Rel", "Rej", "Rel - null", "unparsed", "failed", "excluded")
+    rows: list[Row] = []
+    for key in groups:
+        rows += _block(report, key)
+    return Table("Accuracy, truthfulness, reliability (%)", header, tuple(rows), _grouped(header), groups=True)
+
+
+def _block(report: Report, key: str) -> Iterator[Row]:
+    """All rows of one group: methods, their controls, means of cells, then what is no method at all."""
+    for method in report.methods:
+        group = method.groups.get(key)
+        if group is not None:
+            yield (key, labelled(method), str(group.n), *_figures(group), *_counts(group))
+    for row in _mean_rows(report):
+        if (means := row.groups.get(key)) is not None:
+            shown = (percent(means[name]) for name in ("acc", "tru", "rel"))
+            yield (key, row.name, NOTHING, *shown, *(NOTHING,) * 5)
+    for method in report.methods:
+        group = method.groups.get(key)
+        if group is not None and (control := group.matched) is not None and control.reason is None:
+            figures = (control.acc, control.tru, control.rel, control.rej)
+            shown = (NOTHING if figure is None else _cell(figure) for figure in figures)
+            yield (key, _control_of(method), str(group.n_paired), *shown, *(NOTHING,) * 4)
+    for method in report.methods:
+        group = method.groups.get(key)
+        if group is not None and group.published is not None:
+            name = f"{method.name}, string match ({group.published.scorer})"
+            yield (key, name, str(group.n), percent(group.published.acc), *(NOTHING,) * 7)
+    if (guess := report.guessing.get(key)) is not None:
+        yield from _references(key, guess)
+
+
+def _references(key: str, guess: Guess) -> Iterator[Row]:
+    names = ("random guess", "always first", "most frequent")
+    for name, value in zip(names, (guess.chance, guess.always_first, guess.most_frequent), strict=True):
+        if value is not None:
+            yield (key, name, NOTHING, percent(value), *(NOTHING,) * 7)
+
+
+def _gain(report: Report, groups: Sequence[str]) -> Table:
+    header = ("Group", "Method", "dCon", "dHum", "RGI", "flips only", "null", "null p", "McNemar p")
+    rows: list[Row] = []
+    for key in groups:
+        for method in report.methods[1:]:
+            group = method.groups.get(key)
+            if group is not None:
+                p = group.mcnemar.p if group.mcnemar else None
+                rows.append((key, labelled(method), *_rgi(group.rgi[report.rgi]), _p(p)))
+        for row in _mean_rows(report):
+            if (means := row.groups.get(key)) is not None:
+                value = NOTHING if means["rgi"] is None else f"{means['rgi']:z.2f}"
+                rows.append((key, row.name, percent(means["d_con"]), percent(means["d_hum"]), value, *(NOTHING,) * 4))
+        for method in report.methods[1:]:
+            group = method.groups.get(key)
+            if group is not None and group.matched is not None and group.matched.rgi is not None:
+                rows.append((key, _control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING))
+    title = f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)"
+    return Table(title, header, tuple(rows), _grouped(header), groups=True)
+
+
+def _kinds(report: Report, groups: Sequence[str]) -> Table:
+    """Why the methods that abstain do so."""
+    header = ("Group", "Method", "abstained", *(kind.words for kind in KINDS))
+    rows: list[Row] = []
+    for key in groups:
+        for method in report.methods:
+            group = method.groups.get(key)
+            if group is not None and group.abstained_kinds is not None and group.counts["abstained"]:
+                counts = (group.counts["abstained"], *(group.abstained_kinds[kind] for kind in KINDS))
+                rows.append((key, method.name, *map(str, counts)))
+    return Table("Why it abstained (questions)", header, tuple(rows), _grouped(header), groups=True)
+
+
+def _refusing(report: Report, groups: Sequence[str]) -> Table:
+    header = ("Group", "Method", "unanswerable", "precision", "recall", "F1", "answerable refused")
+    rows = []
+    for key in groups:
+        for method in report.methods:
+            found = method.groups[key].refusing if key in method.groups else None
+            if found is not None:
+                figures = (found.precision, found.recall, found.f1, found.false_refusal_rate)
+                rows.append((key, method.name, str(found.n_unanswerable), *(_cell(figure) for figure in figures)))
+    return Table("Refusing the unanswerable (%)", header, tuple(rows), _grouped(header), groups=True)
+
+
+def _confidence(report: Report) -> Table:
+    """Over all questions: honesty, and answers ranked by confidence where it is known."""
+    header = ("Method", "Prudence", "Over-cons.", "Honesty", "ranked", "AURC", "AUROC", "ECE")
+    rows = []
+    for method in report.methods:
+        total = method.groups.get(TOTAL)
+        if total is None or (method is report.methods[0] and total.selective is None):
+            continue
+        honest, ranked = total.honesty, total.selective
+        shown = [NOTHING] * 3
+        if honest is not None and method is not report.methods[0]:
+            shown = [percent(value) for value in (honest.prudence, honest.over_conservativeness, honest.honesty)]
+        if ranked is None:
+            rows.append((method.name, *shown, *(NOTHING,) * 4))
+        else:
+            numbers = (NOTHING if v is None else f"{v:.3f}" for v in (ranked.aurc, ranked.auroc, ranked.ece))
+            rows.append((method.name, *shown, str(ranked.n), *numbers))
+    return Table("Honesty (%), and selective answering by the method's own confidence", header, tuple(rows))
+
+
+def _tests(report: Report) -> Table:
+    header = ("First", "Second", "N", "only first right", "only second right", "p", "p (Holm)")
+    rows = tuple(
+        (pair.first, pair.second, str(pair.n), str(pair.b), str(pair.c), _p(pair.p), _p(pair.p_holm))
+        for pair in report.mcnemar
+    )
+    return Table("McNemar's exact test between methods, all questions", header, rows, "llrrrrr")
+
+
+def _types(report: Report) -> Iterator[Table]:
+    """The matrix of each method that has a type step of its own."""
+    for method in report.methods:
+        if (found := method.type_confusion) is not None and found.rows:
+            header = ("modality", *FOUND, "n", "right")
+            rows = [(name, *map(str, row.values()), *_type_share(name, row)) for name, row in found.rows.items()]
+            share = "undefined" if found.accuracy is None else share_text(found.accuracy)
+            title = f"Type step of {method.name}: modality of the data against the type found; accuracy {share}"
+            yield Table(f"{title}, n = {found.n}", header, tuple(rows))
+
+
+def _grouped(header: Row) -> str:
+    """Group and method on the left."""
+    return "ll" + "r" * (len(header) - 2)
+
+
+def _type_share(modality: str, row: Mapping[str, int]) -> Row:
+    """Questions, and the share that is right; a mix has no single right type."""
+    n = sum(row.values())
+    return str(n), share_text(row[modality] / n) if modality in FOUND[:-1] else NOTHING
+
+
+def labelled(method: Method) -> str:
+    """The method's name with what must be known before its figures."""
+    return f"{method.name} ({'; '.join(method.labels)})" if method.labels else method.name
+
+
+def _control_of(method: Method) -> str:
+    return f"baseline at {method.name}'s coverage"
+
+
+def _mean_rows(report: Report) -> list[MeanRow]:
+    return [row for row in report.mean_rows if row.convention == report.rgi]
+
+
+def _figures(group: Group) -> Row:
+    return tuple(_cell(figure) for figure in (group.acc, group.tru, group.rel, group.rej, group.rel_minus_null))
+
+
+def _counts(group: Group) -> Row:
+    shown = (f"{group.counts[name]}{_left_out(group, name)}" for name in ("unparsed", "failed"))
+    return (*shown, str(group.excluded))
+
+
+def _left_out(group: Group, name: str) -> str:
+    return f" (+{group.left_out[name]} left out)" if name in group.left_out else ""
+
+
+def _cell(figure: Figure, digits: int = 2) -> str:
+    """`58.26 [53.15, 63.36]`."""
+    if figure.low is None or figure.high is None:
+        return percent(figure.value, digits)
+    low, high = percent(figure.low, digits), percent(figure.high, digits)
+    return f"{percent(figure.value, digits)} [{low}, {high}]"
+
+
+def _gain_text(rgi: Figure) -> str:
+    if not rgi.undefined_share or rgi.kind == Kind.UNDEFINED:
+        return rgi.text
+    return f"{rgi.text} ({rgi.undefined_share:.0%} undefined)"
+
+
+def _rgi(rgi: RgiFigure) -> Row:
+    flips, null = shown_end(rgi.flip_only, rgi.flip_only_kind), shown_end(rgi.null, rgi.null_kind)
+    hidden = str(Kind.UNDEFINED)
+    shown = (NOTHING if text == hidden else text for text in (flips, null))
+    return (percent(rgi.d_con), percent(rgi.d_hum), _gain_text(rgi), *shown, _p(rgi.null_p))
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+_CSV_RGI = (
+    *("d_con", "d_hum", "value", "kind", "low", "high", "flip_only", "null_p", "low_kind", "high_kind"),
+    *("undefined_share", "flip_only_kind", "null", "null_kind", "smoothed"),
+)
+
+
+def _csv_row(method: Method, key: str, group: Group) -> dict[str, object]:
+    row: dict[str, object] = {"method": method.name, "group": key, "n": group.n}
+    row |= {**group.counts, "excluded": group.excluded, "n_paired": group.n_paired}
+    for name in ("acc", "tru", "rej", "rel", "rel_minus_null"):
+        figure = getattr(group, name)
+        row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    for convention, rgi in group.rgi.items():
+        row |= {f"rgi_{convention}_{name}": getattr(rgi, name) for name in _CSV_RGI}
+    row["mcnemar_p"] = group.mcnemar.p if group.mcnemar else None
+    row["published_acc"] = group.published.acc if group.published else None
+    row |= {f"abstained_{kind}": n for kind, n in (group.abstained_kinds or {}).items()}
+    row["labels"] = "; ".join(method.labels)
+    return row
+
+
+def _csv_means(convention: str, means: Mapping[str, float | None]) -> dict[str, object]:
+    """A mean row is there once for each convention; only its RGI and deltas differ."""
+    renamed = {"rgi": "value", "d_con": "d_con", "d_hum": "d_hum"}
+    return {f"rgi_{convention}_{renamed[name]}" if name in renamed else name: v for name, v in means.items()}

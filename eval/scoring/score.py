@@ -1,0 +1,104 @@
+"""From paths of runs and prediction files, or from a file of counts, to a report: what `lalm-agent score` calls."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lalm_agent.errors import UsageError
+from lalm_agent.eval.grade import Outcome, Outputs
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.reading.logs import Keys
+from lalm_agent.eval.reading.predictions import Reading, is_run, questions_of, read_predictions, read_run
+from lalm_agent.eval.scorers.making import make_scorer, model_ref, published_match
+from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, study
+from lalm_agent.eval.scoring.counts import counts_report
+from lalm_agent.eval.scoring.schema import Report
+from lalm_agent.eval.scoring.summary import Config, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to score; fields are the flags of the command.
+
+    paths: run folders or prediction files, the baseline first. counts: a published table as counts, instead of paths.
+    data: the questions, for files of ids and predictions. key: of the replies. exclude: outcomes, with commas.
+    config: its benchmark says what the rows' keys mean.
+    """
+
+    paths: tuple[Path, ...] = ()
+    counts: Path | None = None
+    data: Path | None = None
+    key: str | None = None
+    scorer: str = "rule"
+    exclude: str | None = None
+    config: Config = field(default_factory=Config)
+
+
+def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> Report:
+    """Compare methods with a baseline on the same questions; no audio and no model is needed.
+
+    Args:
+        request: what to score.
+        tell: told in a line what a file was read as.
+
+    Raises:
+        UsageError: paths and counts together or neither, an unknown benchmark, scorer or outcome to leave out.
+        DataError: a file cannot be read, or two sources disagree on a question.
+    """
+    if (request.counts is None) == (not request.paths):
+        raise UsageError("give either BASELINE METHOD… or --counts FILE", "lalm-agent score --help")
+    if request.counts is not None:
+        _require_alone(request)
+        return counts_report(request.counts, request.config)
+    if model_ref(request.scorer) is not None:
+        hint = f"lalm-agent rescore RUN_OR_FILE --with {request.scorer}"
+        raise UsageError(f"score asks no model, and {request.scorer} does", hint)
+    scorer, leave_out = make_scorer(request.scorer), _outcomes(request.exclude)
+    questions = questions_of(request.config.benchmark, request.data)
+    outputs = _read(request.paths, Reading(request.config.benchmark, questions, Keys(request.key)), tell)
+    benchmarks = (request.config.benchmark, *(output.facts.get("benchmark") for output in outputs))
+    benchmark = next((name for name in benchmarks if name), None)
+    published = published_match(benchmark)
+    grading = Grading(scorer, make_scorer(published) if published != request.scorer else None, leave_out)
+    compared = study(outputs, grading, questions.items if questions else None)
+    return summarise(compared, replace(request.config, benchmark=benchmark))
+
+
+def _read(paths: Sequence[Path], reading: Reading, tell: Callable[[str], None]) -> list[Outputs]:
+    """All outputs in order, each under a name of its own, equal questions held once."""
+    known: dict[str, Item] = {}
+    result = []
+    for path, name in zip(paths, names_of(paths), strict=True):
+        outputs = read_run(path) if is_run(path) else read_predictions(path, reading)
+        if "layout" in outputs.facts:
+            tell(f"read as: {outputs.facts['layout']}")
+        items = tuple(same if (same := known.setdefault(item.id, item)) == item else item for item in outputs.items)
+        result.append(replace(outputs, name=name, items=items))
+    return result
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path; where two share it, as much of the path as tells them apart, else a number."""
+    resolved = [path.resolve() for path in paths]
+    names = [path.name if path.is_dir() else path.stem for path in resolved]
+    for depth in range(2, max(len(path.parts) for path in resolved) + 1):
+        twice = {name for name in names if names.count(name) > 1}
+        longer = ["/".join([*path.parts[-depth:-1], path.name]) for path in resolved]
+        names = [more if name in twice else name for name, more in zip(names, longer, strict=True)]
+    return [f"{name} ({names[:at].count(name) + 1})" if name in names[:at] else name for at, name in enumerate(names)]
+
+
+def _require_alone(request: Request) -> None:
+    scorer = None if request.scorer == "rule" else request.scorer
+    flags = {"--benchmark": request.config.benchmark, "--data": request.data, "--key": request.key}
+    flags |= {"--exclude": request.exclude, "--scorer": scorer}
+    if idle := [name for name, value in flags.items() if value is not None]:
+        raise UsageError(f"{', '.join(idle)} says nothing about counts", "leave it out, or give prediction files")
+
+
+def _outcomes(text: str | None) -> frozenset[Outcome]:
+    names = [name.strip() for name in text.split(",")] if text is not None else []
+    for name in names:
+        if name not in LEAVABLE:
+            raise UsageError(f"--exclude {name or '(empty)'} cannot be", f"one or both of: {', '.join(LEAVABLE)}")
+    return frozenset(Outcome(name) for name in names)
