@@ -56,3 +56,7 @@ class PermanentBackendError(BackendError):
 
 class BudgetSpent(PermanentBackendError):
     """The limit of requests is reached. No graph records it as a failed answer: the question stays unasked."""
+
+
+class Dropped(KeyboardInterrupt):
+    """A second Ctrl-C: threads may still compute, and nobody waits for them. The process has to end at once."""

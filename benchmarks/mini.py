@@ -20,7 +20,7 @@ from mini_real import Real
 from mini_runs import Options, prepare, run_all, runs_of, shown_model, synth_command
 from mini_synthetic import Synthetic
 
-from lalm_agent.eval.runs.store import read_answers
+from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.training.mini.figures import Ask, Row, markdown, median
 
 QUICK_N = 30

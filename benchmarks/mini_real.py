@@ -11,7 +11,7 @@ from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED
 from lalm_agent.eval.metrics.estimate import Kind
 from lalm_agent.eval.outputs import Outputs
 from lalm_agent.eval.reading.predictions import read_run
-from lalm_agent.eval.runs.store import read_answers
+from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.records import AudioType, Status

@@ -10,7 +10,7 @@ from mini_runs import EDGE_DRAWS, MODALITIES, Options, runs_of
 from lalm_agent.eval.guessing import guess_rates
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, Bools
 from lalm_agent.eval.reading.predictions import read_run
-from lalm_agent.eval.runs.store import run_outputs
+from lalm_agent.eval.runs.folder import run_outputs
 from lalm_agent.eval.scoring.pairing import Grading, clip_numbers, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise

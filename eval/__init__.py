@@ -1,1 +1,43 @@
-"""Evaluation. Empty for now: benchmarks, runs and metrics come here."""
+"""Evaluation: benchmarks, runs, metrics and scores.
+
+    from lalm_agent.eval import EvaluateRequest, evaluate
+    run = evaluate(EvaluateRequest(data="questions.jsonl", out="runs/mini"))
+
+Importing this package loads nothing: the names below are imported when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lalm_agent.eval.runs.evaluate import Observer, RunSummary, estimate, evaluate, summarise
+    from lalm_agent.eval.runs.folder import RunFolder
+    from lalm_agent.eval.runs.plan import EvaluateRequest, RunEstimate
+
+_HOMES = {
+    "EvaluateRequest": "plan",
+    "Observer": "evaluate",
+    "RunEstimate": "plan",
+    "RunFolder": "folder",
+    "RunSummary": "evaluate",
+    "estimate": "evaluate",
+    "evaluate": "evaluate",
+    "summarise": "evaluate",
+}
+
+__all__ = [
+    "EvaluateRequest",
+    "Observer",
+    "RunEstimate",
+    "RunFolder",
+    "RunSummary",
+    "estimate",
+    "evaluate",
+    "summarise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"lalm_agent.eval.runs.{_HOMES[name]}"), name)

@@ -41,11 +41,13 @@ SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, the mapping of errors.
 PROTOCOLS += ("lalm_agent.models.openai_ref", "lalm_agent.models.openai_errors")
+# What is put around any model, and the clips that one was pretrained on.
+PROTOCOLS += ("lalm_agent.models.counted", "lalm_agent.models.response_cache", "lalm_agent.models.pretrained_clips")
 MAY_NAME_CONCRETE = ("assemble", "loading", "cli", "web", "training")
-# Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation receives `ask`.
+# Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation asks an `Agent`.
 FORBIDDEN = (
     *(("graph", "tools"), ("nodes", "tools"), ("policy", "tools")),
-    *(("eval", "graph"), ("eval", "nodes"), ("eval", "policy"), ("eval", "assemble")),
+    *(("eval", "graph"), ("eval", "nodes"), ("eval", "policy")),
 )
 # One command starts the web server.
 ACROSS_ONE_RANK = (("cli", "web"),)
@@ -151,9 +153,9 @@ def test_imports_follow_the_ranks() -> None:
         ("lalm_agent.graph", "from lalm_agent.tools import asr"),
         ("lalm_agent.graph", "import lalm_agent.tools"),
         ("lalm_agent.runner", "from lalm_agent.tools.asr import Asr"),
-        ("lalm_agent.eval.runs.run", "from lalm_agent.graph import build"),
-        ("lalm_agent.eval.runs.run", "from lalm_agent.models.scripted import ScriptedLALM"),
-        ("lalm_agent.eval.runs.run", "from lalm_agent.training.idk import build"),
+        ("lalm_agent.eval.runs.ask", "from lalm_agent.graph import build"),
+        ("lalm_agent.eval.runs.ask", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.eval.runs.ask", "from lalm_agent.training.idk import build"),
         ("lalm_agent.web.server", "from lalm_agent.cli.main import main"),
     ],
 )
@@ -177,6 +179,23 @@ def test_an_import_against_the_rules_is_found(importer: str, source: str) -> Non
 )
 def test_an_import_by_the_rules_passes(importer: str, source: str) -> None:
     assert objections({importer: source}, set()) == []
+
+
+def importers_of(target: str, within: str) -> set[str]:
+    """The modules of a package that import a module."""
+    sources = {module: file.read_text("utf-8") for module, file in MODULES.items() if module.startswith(within)}
+    return {module for module, source in sources.items() if target in imported(ast.parse(source), set(MODULES))}
+
+
+def test_one_module_of_the_evaluation_makes_an_agent() -> None:
+    assert importers_of("lalm_agent.assemble", "lalm_agent.eval") == {"lalm_agent.eval.runs.evaluate"}
+
+
+def test_the_commands_of_eval_define_no_record_and_ask_no_question() -> None:
+    for name in ("eval", "eval_flags", "eval_observer", "idk_sample"):
+        source = (ROOT / "agent" / "cli" / f"{name}.py").read_text("utf-8")
+        names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+        assert not names & {"dataclass", "Record", "BaseModel", "ask_all", "Journal"}, name
 
 
 # --- size and docstrings ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from lalm_agent.cli.idk_render import built_lines
 from lalm_agent.cli.idk_scoring import Graded, graded
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import audio_file
-from lalm_agent.eval.runs.trained import refuse_pretrained
+from lalm_agent.eval.runs.controls import refuse_pretrained
 from lalm_agent.hints import did_you_mean
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts.refusing import held_out_refusals

@@ -1,12 +1,13 @@
 """`lalm-agent idk sample DATA --model M --n 5 --out BANK`: N sampled answers to each question, every one kept."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lalm_agent.cli import eval_flags, options
-from lalm_agent.cli.eval_flags import AudioControl, EvalOptions
+from lalm_agent.cli.eval import run_request
+from lalm_agent.eval.runs.records import AudioControl
 
 
 class BankMethod(StrEnum):
@@ -74,11 +75,4 @@ def sample(
     The bank is a run folder as `lalm-agent eval` makes it. `--audio silence` makes the bank that `idk build --blind`
     takes.
     """
-    given: dict[str, Any] = dict(locals())
-    of_eval = {"draws": n, "batch_size": batch_size or n, "type_source": "model", "content_source": "model"}
-    own = EvalOptions.names() | {"tool", "n"}
-    settings = {name: value for name, value in given.items() if name not in own}
-    from lalm_agent.cli.evaluating import evaluate_data
-
-    flags = {**settings, "method": str(method), "preset": tools, "tools": tool}
-    return evaluate_data(flags, EvalOptions.of({**given, **of_eval, "bank": True}))
+    return run_request(dict(locals()), draws=n, batch_size=batch_size or n, bank=True)

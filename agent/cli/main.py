@@ -3,16 +3,18 @@
 Exit codes: 0 done, also when the answer is an abstention; 2 what the user can mend; 1 a bug; 130 Ctrl-C.
 """
 
+import os
 import sys
 import traceback
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from lalm_agent.artefacts import MismatchError
 from lalm_agent.cli import ask, data, doctor, graph, idk, models, reproduce, rescore, score, tools, train, transfer
 from lalm_agent.cli import eval as eval_
-from lalm_agent.errors import LalmError
-from lalm_agent.terminal import printable
+from lalm_agent.errors import Dropped, LalmError
+from lalm_agent.terminal import printable, say
 
 INTERRUPTED = 130
 _NO_ARGUMENTS = "NoArgsIsHelpError"
@@ -71,10 +73,16 @@ def run(arguments: list[str]) -> int:
         result = app(args=arguments, standalone_mode=False, prog_name="lalm-agent")
     except Exit as exit_:
         return exit_.exit_code
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, Abort) as error:
         typer.echo("interrupted", err=True)
+        if isinstance(error, Dropped):
+            # Threads that still compute must not run into an interpreter that is being taken down.
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except LalmError as error:
+        for line in error.fields if isinstance(error, MismatchError) else ():
+            say(f"differs: {line}")
         return _print_error(error, error.message, error.hint, error.exit_code, debug)
     except TyperException as error:
         if type(error).__name__ == _NO_ARGUMENTS:

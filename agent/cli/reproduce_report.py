@@ -12,7 +12,7 @@ from lalm_agent.cli.idk_plot import write_plot
 from lalm_agent.cli.idk_scoring import graded
 from lalm_agent.errors import DataError
 from lalm_agent.eval.reading.predictions import read_run
-from lalm_agent.eval.runs.spec import RunSpec, read_spec
+from lalm_agent.eval.runs.records import RunSpec, read_spec
 from lalm_agent.eval.scoring.arrays import Resampling
 from lalm_agent.eval.scoring.pairing import Grading, study
 from lalm_agent.eval.scoring.schema import Report

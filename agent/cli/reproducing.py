@@ -12,10 +12,9 @@ import typer
 
 from lalm_agent.artefacts import command_line
 from lalm_agent.cli import options
-from lalm_agent.cli.eval_report import say
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.terminal import printable
+from lalm_agent.terminal import printable, say
 from lalm_agent.training.reproduce.frozen import FULL, QUICK, Frozen, for_preset
 from lalm_agent.training.reproduce.layout import PaperFolder
 from lalm_agent.training.reproduce.plan import Data, Machine, Part, Sources, parts_of
@@ -50,7 +49,6 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
         PartFailed: a part failed; the same command goes on from there.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    from lalm_agent.artefacts import MismatchError
     from lalm_agent.cli.reproduce_parts import finished, run_parts, shown
 
     work = _work(given)
@@ -62,12 +60,7 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
     if not given["report_only"]:
         _require_installed(work)
     with _held(work.folder):
-        try:
-            _hold(work)
-        except MismatchError as error:
-            for line in error.fields:
-                say(f"differs: {line}")
-            raise
+        _hold(work)
         if not given["report_only"]:
             run_parts(work.folder, work.parts, work.machine.jobs, say)
         elif left := [part.name for part in work.parts if part.name not in finished(work.folder, work.parts)]:

@@ -53,8 +53,7 @@ def train(
 
 
 def _run(given: dict[str, Any]) -> int:
-    from lalm_agent.artefacts import MismatchError
-    from lalm_agent.cli.eval_report import say
+    from lalm_agent.terminal import say
     from lalm_agent.training.lora import launching, run
 
     request = _request(given)
@@ -62,12 +61,7 @@ def _run(given: dict[str, Any]) -> int:
     if given["dry_run"]:
         _print_estimate(run.estimate(request, say), as_json)
         return 0
-    try:
-        done = run.train(request, say)
-    except MismatchError as error:
-        for line in error.fields:
-            say(f"differs: {line}")
-        raise
+    done = run.train(request, say)
     if launching.is_main():
         _print_trained(done, request, as_json)
     return 0
@@ -116,7 +110,7 @@ def _print_estimate(found: "Estimated", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found), allow_nan=False))
         return
-    from lalm_agent.eval.runs.progress import duration
+    from lalm_agent.terminal import duration
 
     mb = 1e-6
     typer.echo(f"rows:              {found.rows}, {found.idk} of them IDK")

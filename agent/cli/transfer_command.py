@@ -11,13 +11,12 @@ from typing import Any
 import typer
 from filelock import FileLock, Timeout
 
-from lalm_agent.artefacts import MismatchError, write_whole
-from lalm_agent.cli.eval_report import say
+from lalm_agent.artefacts import write_whole
 from lalm_agent.cli.transfer_study import Study, prepare, study_folder_is_free
 from lalm_agent.cli.transfer_worker import Finished, StudyWorker
 from lalm_agent.cli.transfer_workers import run_tasks
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.runs.progress import duration
+from lalm_agent.terminal import duration, say
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Pace, Part
 from lalm_agent.training.transfer.replacing import clear
@@ -47,12 +46,7 @@ def run_transfer(given: Mapping[str, Any]) -> int:
     if given["report_only"]:
         read_spec(StudyFolder(out).spec)
         return report(StudyFolder(out), given["resamples"], given["as_json"])
-    try:
-        study = prepare(given)
-    except MismatchError as error:
-        for line in error.fields:
-            say(f"differs: {line}")
-        raise
+    study = prepare(given)
     if given["dry_run"]:
         from lalm_agent.cli.transfer_dry import dry_run
 

@@ -9,10 +9,11 @@ from lalm_agent.artefacts import StorageError
 from lalm_agent.cli.idk_building import clip_root, described, require_trainable, source_of
 from lalm_agent.cli.idk_scoring import Graded, graded
 from lalm_agent.cli.transfer_worker import Questions
+from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.plan import Wanted, check_clips, make_plan
+from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
 from lalm_agent.hints import did_you_mean
 from lalm_agent.records import Method
 from lalm_agent.training.idk.bank import bank_sha256
@@ -118,18 +119,18 @@ def questions_asked(given: Mapping[str, Any], bank: BankData) -> tuple[Questions
     if len(also) < len(names):
         raise UsageError("two of --also would have one folder", "rename a file, or ask them in another study")
     for one in (data, *also.values()):
-        check_clips(make_plan(one.benchmark, wanted_of(one)))
+        check_clips(plan_of_questions(one))
     return data, also
 
 
 def items_asked(one: Questions) -> tuple[Item, ...]:
     """The questions that a run over these data has."""
-    return tuple(asked.item for asked in make_plan(one.benchmark, wanted_of(one)).items)
+    return tuple(asked.item for asked in plan_of_questions(one).items)
 
 
-def wanted_of(one: Questions) -> Wanted:
-    """What is asked of evaluation data."""
-    return Wanted(limit=one.limit, skip_missing=one.skip_missing, skip_faulty=one.skip_faulty)
+def plan_of_questions(questions: Questions) -> Plan:
+    """What a run over these data asks. Raises as `make_plan`."""
+    return make_plan(questions.benchmark, questions.request(Path(), AgentConfig()))
 
 
 def bank_benchmark(bank: BankData) -> Benchmark:

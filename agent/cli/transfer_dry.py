@@ -8,13 +8,12 @@ from typing import Any
 
 import typer
 
-from lalm_agent.cli.eval_report import say
 from lalm_agent.cli.transfer_command import kind_counts, set_lines
-from lalm_agent.cli.transfer_data import wanted_of
+from lalm_agent.cli.transfer_data import plan_of_questions
 from lalm_agent.cli.transfer_study import Study
-from lalm_agent.cli.transfer_worker import Questions, eval_options
-from lalm_agent.eval.runs.plan import make_plan
-from lalm_agent.eval.runs.progress import duration
+from lalm_agent.cli.transfer_worker import Questions
+from lalm_agent.eval import estimate
+from lalm_agent.terminal import duration, say
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Part
@@ -65,20 +64,9 @@ def _training_s(study: Study, folder: Path) -> dict[str, float]:
 
 def _asking_s(study: Study, questions: Questions, folder: Path) -> float | None:
     """Seconds of a question; None where none could be asked."""
-    from contextlib import ExitStack
-
-    from lalm_agent.cli.evaluating import clip_source, make_agent, stopwatch
-    from lalm_agent.eval.runs.estimate_cost import by_trying
-    from lalm_agent.eval.runs.run import Asker
-
-    config = study.setup.config
-    plan = make_plan(questions.benchmark, wanted_of(questions))
-    wanted = eval_options(questions, folder / "run", study.setup.batch_size)
-    with ExitStack() as stack:
-        agent, _ = make_agent(config, wanted, plan, stack)
-        agent.spec  # noqa: B018 - loading is not part of what is timed
-        clip = clip_source(wanted, questions.benchmark, plan, config, folder)
-        return by_trying(list(plan.works), Asker(agent.ask_item, clip), stopwatch)[0]
+    setup = study.setup
+    found = estimate(questions.request(folder / "run", setup.config, setup.batch_size))
+    return None if found.seconds is None else found.seconds / found.questions
 
 
 def _seconds(study: Study, part: Part, training_s: dict[str, float], asking_s: float) -> float:
@@ -92,7 +80,7 @@ def _questions(study: Study, part: Part) -> int:
     if part.kind is Kind.PROBE:
         return len(study.setup.probe)
     data = study.setup.data if part.benchmark is None else study.setup.also[part.benchmark]
-    return len(make_plan(data.benchmark, wanted_of(data)).items)
+    return len(plan_of_questions(data).items)
 
 
 def _fields(study: Study, left: tuple[Part, ...], seconds: float | None) -> dict[str, Any]:

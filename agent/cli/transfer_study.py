@@ -10,7 +10,6 @@ from typing import Any
 
 from lalm_agent.artefacts import command_line, now, source_state, versions
 from lalm_agent.cli import options
-from lalm_agent.cli.eval_report import say
 from lalm_agent.cli.transfer_data import (
     BankData,
     Sets,
@@ -24,9 +23,10 @@ from lalm_agent.cli.transfer_data import (
 from lalm_agent.cli.transfer_worker import Questions, Setup
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.runs.spec import DataIdentity
+from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method
+from lalm_agent.terminal import say
 from lalm_agent.training.lora.network import pick_device, require_checkpoint
 from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
 from lalm_agent.training.transfer.arms import Arm, Job

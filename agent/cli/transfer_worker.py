@@ -12,14 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lalm_agent.cli.eval_flags import EvalOptions
-from lalm_agent.cli.eval_report import Report
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError
-from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.plan import Plan
-from lalm_agent.eval.runs.progress import Progress, Tally
+from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.records import Method
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.arms import Arm, Job
@@ -28,8 +24,6 @@ from lalm_agent.training.transfer.plan import Kind, Part
 from lalm_agent.training.transfer.running import probe_path, run_path
 
 if TYPE_CHECKING:
-    from lalm_agent.eval.runs.folder import RunFolder
-    from lalm_agent.eval.runs.spec import RunIdentity
     from lalm_agent.models.transformers_lalm import TransformersLALM
     from lalm_agent.training.lora.network import Base
 
@@ -45,6 +39,19 @@ class Questions:
     limit: int | None = None
     skip_missing: bool = False
     skip_faulty: bool = False
+
+    def request(self, out: Path, config: AgentConfig, batch_size: int = 1, model: Any = None) -> EvaluateRequest:
+        """An evaluation over these data. model: a loaded one, in place of that of the config."""
+        return EvaluateRequest(
+            data=self.benchmark,
+            out=out,
+            config=config,
+            loaded_model=model,
+            limit=self.limit,
+            batch_size=batch_size,
+            skip_missing=self.skip_missing,
+            skip_faulty=self.skip_faulty,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,27 +161,20 @@ class StudyWorker:
         return f"{done.steps} steps" + ("" if done.loss is None else f", loss {done.loss:.3f}")
 
     def _evaluate(self, questions: Questions, out: Path, job: Job | None) -> str:
-        from lalm_agent.cli.evaluating import run_folder
+        from lalm_agent.eval import evaluate, summarise
 
         setup = self._setup
         changes: dict[str, Any] = {"method": Method.BASELINE, "adapter": None}
         if job is not None:
             changes = {"method": Method.LORA, "adapter": str(setup.folder.adapter(job))}
         self._base.checkpoint.adapters.drop()
-        told: list[str] = []
-
-        def quiet(wanted: EvalOptions, identity: "RunIdentity", plan: Plan, device: str) -> Report:
-            return _Quiet(wanted, identity, plan, device, told)
-
-        with ExitStack() as stack:
-            wanted = eval_options(questions, out, setup.batch_size)
-            run_folder(
-                setup.config.model_copy(update=changes), wanted, questions.benchmark, stack, self._lalm, quiet
-            )
-        return told[-1]
+        config = setup.config.model_copy(update=changes)
+        told = summarise(evaluate(questions.request(out, config, setup.batch_size, self._lalm)))
+        failed = f", {told.counts['failed']} FAILED" if told.counts["failed"] else ""
+        return "; ".join([f"{told.answers} answers, {told.counts['abstained']} IDK{failed}", *told.warnings])
 
     def _probe(self, part: Part) -> str:
-        from lalm_agent.eval.runs.trained import trained_clips
+        from lalm_agent.eval.runs.controls import trained_clips
         from lalm_agent.training.transfer.forgetting import Probed, probe, sounds_under, write_result
 
         setup, job = self._setup, part.job
@@ -187,74 +187,6 @@ class StudyWorker:
         result = probe(model, setup.probe, clip_of, _silent, probed)
         write_result(probe_path(part, setup.folder), result)
         return f"{len(result.questions)} questions, {sum(one.right for one in result.questions.values())} right"
-
-
-def eval_options(questions: Questions, out: Path, batch_size: int) -> EvalOptions:
-    """The flags of an `eval` of these questions."""
-    return EvalOptions(
-        data=questions.benchmark.name,
-        data_file=None,
-        audio_root=None,
-        out=out,
-        limit=questions.limit,
-        modality=(),
-        concurrency=None,
-        batch_size=batch_size,
-        draws=1,
-        shuffle_choices=False,
-        audio="real",
-        dry_run=False,
-        max_requests=None,
-        retry_failed=False,
-        skip_missing=questions.skip_missing,
-        skip_faulty=questions.skip_faulty,
-        type_source="model",
-        content_source="model",
-        as_json=False,
-    )
-
-
-class _Unseen:
-    """No progress of a single run."""
-
-    def update(self) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Show nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Quiet(Report):
-    """Says nothing but how it ended, into a list."""
-
-    told: list[str]
-
-    def before(self, answered: int) -> None:
-        """Nothing."""
-
-    def progress(self, tally: Tally, total: int) -> Progress:
-        """Nothing to see."""
-        return _Unseen()
-
-    def stopping(self, out: int) -> None:
-        """Nothing."""
-
-    def kept(self, folder: "RunFolder", tally: Tally) -> None:
-        """Nothing."""
-
-    def nothing_to_do(self, folder: "RunFolder") -> int:
-        """As after asking."""
-        return self.after(folder)
-
-    def after(self, folder: "RunFolder") -> int:
-        """The counts."""
-        tally = Tally({asked.item.id: asked for asked in folder.items}, folder.answers)
-        failed = tally.counts[Outcome.FAILED]
-        text = f"{tally.done} answers, {tally.counts[Outcome.ABSTAINED]} IDK"
-        text = f"{text}, {failed} FAILED" if failed else text
-        self.told.append(f"{text}; {warning}" if (warning := self._missing_clip(tally)) else text)
-        return 0
 
 
 def _silent(_: str) -> None:

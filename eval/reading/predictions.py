@@ -1,6 +1,6 @@
 """Replies that were made elsewhere, and runs of ours, as `Outputs`.
 
-    a run folder      as `lalm_agent.eval.runs.store` wrote it
+    a run folder      as `lalm_agent.eval.runs.folder` wrote it
     a file            MMAU's or MMAR's rows with a prediction key, JSON, JSONL or CSV; or rows of ids and predictions
                       alone, where `--data` gives the questions; or SAKURA's results; or a log of another harness
                       (`logs`, `inspect_log`)
@@ -89,7 +89,7 @@ def read_outputs(
 
 def is_run(path: Path) -> bool:
     """Whether the path is a run folder of ours."""
-    from lalm_agent.eval.runs.store import is_run
+    from lalm_agent.eval.runs.folder import is_run
 
     return is_run(path)
 
@@ -101,8 +101,8 @@ def read_run(folder: Path) -> Outputs:
         DataError: the run is damaged.
     """
     from lalm_agent.artefacts import SPEC
-    from lalm_agent.eval.runs.spec import read_spec
-    from lalm_agent.eval.runs.store import run_outputs
+    from lalm_agent.eval.runs.folder import run_outputs
+    from lalm_agent.eval.runs.records import read_spec
 
     outputs = run_outputs(folder)
     return replace(outputs, facts={"benchmark": read_spec(folder / SPEC).identity.data.name, **outputs.facts})
@@ -224,7 +224,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     from lalm_agent.artefacts import SPEC
-    from lalm_agent.eval.runs.store import ITEMS
+    from lalm_agent.eval.runs.folder import ITEMS
 
     if (path / SPEC).is_file():
         raise DataError(f"{path} is a run without its {ITEMS}", "copy the run's folder whole")

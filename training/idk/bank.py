@@ -8,9 +8,8 @@ from pathlib import Path
 from lalm_agent.artefacts import SPEC, json_line
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.spec import RunIdentity, read_spec
-from lalm_agent.eval.runs.store import is_run, read_answers, read_items
-from lalm_agent.eval.runs.stored import Asked, Key, StoredAnswer
+from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
+from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, StoredAnswer, read_spec
 from lalm_agent.records import AudioType, Status
 
 
@@ -108,7 +107,7 @@ def require_draws(bank: Bank, n: int, what: str = "the bank") -> None:
         )
 
 
-def _drawn(asked: Asked, answers: Mapping[Key, StoredAnswer], draws: int, own_clip: bool) -> Drawn:
+def _drawn(asked: RunItem, answers: Mapping[Key, StoredAnswer], draws: int, own_clip: bool) -> Drawn:
     found = [answers.get((asked.item.id, draw)) for draw in range(draws)]
     clips = {one.audio_sha256 for one in found if one is not None and one.audio_sha256 is not None}
     if own_clip and len(clips) > 1:
@@ -118,7 +117,7 @@ def _drawn(asked: Asked, answers: Mapping[Key, StoredAnswer], draws: int, own_cl
     return Drawn(asked.item, _samples(asked, found), clips.pop() if own_clip and clips else None)
 
 
-def _samples(asked: Asked, found: Sequence[StoredAnswer | None]) -> tuple[Sample | None, ...]:
+def _samples(asked: RunItem, found: Sequence[StoredAnswer | None]) -> tuple[Sample | None, ...]:
     return tuple(
         None
         if one is None or one.reply is None or one.status is Status.FAILED

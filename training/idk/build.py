@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.runs.selection import of_modality
+from lalm_agent.eval.runs.plan import of_modality
 from lalm_agent.prompts import answer_prompt
 from lalm_agent.records import Method
 from lalm_agent.training.idk.bank import Sample

@@ -9,7 +9,7 @@ import torch
 
 from lalm_agent.artefacts import write_whole
 from lalm_agent.errors import LalmError
-from lalm_agent.eval.runs.trained import FILE_NAME
+from lalm_agent.eval.runs.controls import FILE_NAME
 from lalm_agent.training.lora.card import model_card
 from lalm_agent.training.lora.folder import CHECKPOINTS, CONFIG, WEIGHTS, AdapterFolder
 from lalm_agent.training.lora.rows import RowSet

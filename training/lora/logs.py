@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lalm_agent.artefacts import Journal, json_line, read_lines, write_whole
-from lalm_agent.eval.runs.progress import EVERY_S, Pace
+from lalm_agent.terminal import EVERY_S, Pace
 
 _NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError
-from lalm_agent.eval.runs.trained import refuse_pretrained
+from lalm_agent.eval.runs.controls import refuse_pretrained
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.records import AudioType, Method
 

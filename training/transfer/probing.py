@@ -23,7 +23,7 @@ from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.eval.grade import Outcome, outcome_of
 from lalm_agent.eval.items import Item, audio_file
-from lalm_agent.eval.runs.selection import order_key
+from lalm_agent.eval.runs.plan import order_key
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
 from lalm_agent.policy import found_type
 from lalm_agent.prompts.refusing import held_out_refusals
@@ -49,7 +49,7 @@ class Probed:
     """Whose probe it is.
 
     name: of the adapter that the model has on. seen: sha256 of the clips that it was trained on, which are not asked
-    about (`lalm_agent.eval.runs.trained.trained_clips`).
+    about (`lalm_agent.eval.runs.controls.trained_clips`).
     """
 
     name: str = BEFORE

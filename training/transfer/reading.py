@@ -16,9 +16,9 @@ from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import Bools
 from lalm_agent.eval.outputs import Outputs
-from lalm_agent.eval.runs.spec import RunIdentity, read_spec
-from lalm_agent.eval.runs.store import is_run, run_outputs
-from lalm_agent.eval.runs.trained import trained_clips
+from lalm_agent.eval.runs.controls import trained_clips
+from lalm_agent.eval.runs.folder import is_run, run_outputs
+from lalm_agent.eval.runs.records import RunIdentity, read_spec
 from lalm_agent.eval.scoring.pairing import Grading, study
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.layout import StudyFolder

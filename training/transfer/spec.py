@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lalm_agent.artefacts import MismatchError, Record, differences, read_record, write_record
-from lalm_agent.eval.runs.spec import DataIdentity
+from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.arms import Arm
 

@@ -10,9 +10,14 @@ import pytest
 import soundfile
 
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.plan import Wanted, make_plan
-from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, Session
+from lalm_agent.eval.runs.plan import EvaluateRequest, make_plan
+from lalm_agent.eval.runs.records import DataIdentity, RunIdentity, Session
 from lalm_agent.records import AbstentionKind, Answer, AudioRef, Failure, Method, ModelInfo, Status, Step
+
+
+def request_of(**fields: Any) -> EvaluateRequest:
+    return EvaluateRequest(data="made", out=Path("out"), **fields)
+
 
 CHOICES = ("dog", "cat", "cow", "frog")
 
@@ -104,8 +109,8 @@ def benchmark_of(tmp_path: Path) -> Callable[..., Benchmark]:
 
 @pytest.fixture
 def plan_of(benchmark_of: Callable[..., Benchmark]) -> Callable[..., Any]:
-    def make(items: Sequence[Item], wanted: Wanted | None = None, *there: Any) -> Any:
-        return make_plan(benchmark_of(items), wanted or Wanted(), *there)
+    def make(items: Sequence[Item], request: EvaluateRequest | None = None, *there: Any) -> Any:
+        return make_plan(benchmark_of(items), request or request_of(), *there)
 
     return make
 

@@ -14,15 +14,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.folder import RunFolder
-from lalm_agent.eval.runs.plan import Wanted, make_plan
-from lalm_agent.eval.runs.run import Asker, ask_all
-from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, Session
-from lalm_agent.eval.runs.store import AnswerLog, read_answers
-from lalm_agent.eval.runs.stored import Heard
+from lalm_agent.eval.runs.ask import Asker, ask_all
+from lalm_agent.eval.runs.folder import RunFolder, read_answers
+from lalm_agent.eval.runs.plan import EvaluateRequest, make_plan
+from lalm_agent.eval.runs.records import ClipFile, DataIdentity, RunIdentity, Session
 from lalm_agent.records import Answer, AudioRef, Method, ModelInfo, Status, Step
+
+
+def request_of(**fields: Any) -> EvaluateRequest:
+    return EvaluateRequest(data="made", out=Path("out"), **fields)
+
 
 THREADS = 3
 ASK_S = 0.006
@@ -96,11 +100,9 @@ def session(root: Path, count: int, number: int) -> None:
         )
 
     with RunFolder(root / "run") as folder:
-        plan = make_plan(benchmark(root, count), Wanted(shuffle=True), folder.items, folder.answers)
+        plan = make_plan(benchmark(root, count), request_of(shuffle_choices=True), folder.items, folder.answers)
         folder.begin(IDENTITY, plan, SESSION)
-        log = AnswerLog(folder.path)
-        ask_all(plan.works, Asker(ask, lambda item: Heard(item.audio)), log.append, THREADS)
-        log.close()
+        ask_all(plan.left, Asker(ask, lambda item: ClipFile(item.audio)), folder.keep, THREADS)
 
 
 def wait_for_an_ask(log: Path, number: int) -> None:

@@ -10,7 +10,7 @@ from lalm_agent.artefacts import StorageError
 from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.blind import Real, Silence, Swap
+from lalm_agent.eval.runs.controls import Real, Silence, Swap
 
 WriteClip = Callable[..., Path]
 
@@ -106,4 +106,3 @@ def test_a_swap_needs_two_recordings(tmp_path: Path, write_clip: WriteClip) -> N
     swap = Swap(tmp_path / "audio", [item("a.wav"), item("b.wav")], frozenset(), 0, 60.0)
     with pytest.raises(DataError, match="no other recording"):
         swap(item("a.wav"))
-

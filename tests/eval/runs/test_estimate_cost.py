@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.estimate_cost import audio_seconds, by_trying, from_answers, requests
-from lalm_agent.eval.runs.run import Asker, Work
-from lalm_agent.eval.runs.stored import Asked, Heard
+from lalm_agent.eval.runs.ask import Asker
+from lalm_agent.eval.runs.plan import audio_seconds, by_trying, from_answers, requests
+from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem
 
 AGENT = {"type": "lalm", "asr": "lalm", "caption": "lalm", "answer": "lalm"}
 
 
 @pytest.fixture
-def works() -> list[Work]:
+def works() -> list[QuestionDraw]:
     """Six questions about two clips, two draws each."""
     items = [Item(f"q{n}", f"{n % 2}.wav", "?", ("a", "b"), "a") for n in range(6)]
-    return [Work(Asked(item), draw) for draw in range(2) for item in items]
+    return [QuestionDraw(RunItem(item), draw) for draw in range(2) for item in items]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def works() -> list[Work]:
         ({**AGENT, "answer": "own:tool"}, 4),
     ],
 )
-def test_requests_are_counted_by_hand(works: list[Work], tools: dict[str, str], count: int) -> None:
+def test_requests_are_counted_by_hand(works: list[QuestionDraw], tools: dict[str, str], count: int) -> None:
     assert requests(works, tools) == count
 
 
@@ -45,19 +45,19 @@ def test_audio_is_summed_over_the_clips_that_can_be_opened(tmp_path: Path, write
     assert audio_seconds(tmp_path / "audio", clips, 60.0) == (0.75, 3)
 
 
-def test_seconds_from_answers(works: list[Work], answer_to: Any) -> None:
-    asker = Asker(answer_to, lambda item: Heard(item.audio))
+def test_seconds_from_answers(works: list[QuestionDraw], answer_to: Any) -> None:
+    asker = Asker(answer_to, lambda item: ClipFile(item.audio))
     answers = {work.key: replace(asker(work), seconds=2.0, failure=None) for work in works}
     assert from_answers(answers, 100, 4) == 50.0
     assert from_answers(answers, 2, 4) == 2.0
     assert from_answers({}, 100, 4) is None
 
 
-def test_seconds_by_trying_leave_out_the_first(works: list[Work], answer_to: Any) -> None:
-    asker = Asker(answer_to, lambda item: Heard(item.audio))
-    asked: list[Work] = []
+def test_seconds_by_trying_leave_out_the_first(works: list[QuestionDraw], answer_to: Any) -> None:
+    asker = Asker(answer_to, lambda item: ClipFile(item.audio))
+    asked: list[QuestionDraw] = []
 
-    def answer(work: Work) -> Any:
+    def answer(work: QuestionDraw) -> Any:
         asked.append(work)
         return replace(asker(work), failure=None)
 

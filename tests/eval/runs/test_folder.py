@@ -10,10 +10,8 @@ import pytest
 
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.runs.folder import RunFolder
-from lalm_agent.eval.runs.plan import Wanted
-from lalm_agent.eval.runs.spec import RunIdentity
-from lalm_agent.eval.runs.store import ITEMS, is_run, read_items
+from lalm_agent.eval.runs.folder import ITEMS, RunFolder, is_run, read_items
+from lalm_agent.eval.runs.records import RunIdentity
 
 HOLD = """
 import sys
@@ -23,6 +21,10 @@ with RunFolder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def request_of(**fields: Any) -> EvaluateRequest:
+    return EvaluateRequest(data="made", out=Path("out"), **fields)
 
 
 def test_a_second_process_is_refused_in_one_line_and_a_kill_lets_go(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_session_is_added_and_the_making_stays(
     items = make_items(10)
     for limit, started in ((3, "2026-01-01T00:00:00+00:00"), (7, "2026-02-02T00:00:00+00:00")):
         with RunFolder(tmp_path / "run") as folder:
-            plan = plan_of(items, Wanted(limit=limit), folder.items, folder.answers)
+            plan = plan_of(items, request_of(limit=limit), folder.items, folder.answers)
             spec = folder.begin(identity(), plan, session.model_copy(update={"started": started}))
     assert spec.created.startswith("2026-01")
     assert [one.started[:7] for one in spec.sessions] == ["2026-01", "2026-02"]

@@ -12,7 +12,7 @@ from lalm_agent.assemble import Agent
 from lalm_agent.audio import Sound
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.given import given_tools
+from lalm_agent.eval.runs.controls import fixed_tools
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioRef, Method, Question
 from lalm_agent.state import Task, Tool
@@ -45,32 +45,32 @@ def says(tools: dict[str, Tool], node: str) -> dict[str, str]:
 
 
 def test_nothing_stands_in_for_the_model_s_own_nodes() -> None:
-    assert given_tools(ITEMS, "model", "model", 0) == {}
+    assert fixed_tools(ITEMS, "model", "model", 0) == {}
 
 
 def test_the_type_s_oracle_names_the_data_s_modality() -> None:
-    tools = given_tools(ITEMS, "oracle", "model", 0)
+    tools = fixed_tools(ITEMS, "oracle", "model", 0)
     assert list(tools) == ["type"]
     assert tools["type"].name == "oracle"
     assert says(tools, "type") == {one.id: str(one.modality).capitalize() for one in ITEMS}
 
 
 def test_the_content_s_oracle_says_the_item_s_content_at_both_nodes() -> None:
-    tools = given_tools(ITEMS, "model", "oracle", 0)
+    tools = fixed_tools(ITEMS, "model", "oracle", 0)
     assert sorted(tools) == ["asr", "caption"]
     assert tools["asr"].name == tools["caption"].name == "oracle"
     assert says(tools, "asr") == says(tools, "caption") == {one.id: one.content for one in ITEMS}
 
 
 def test_none_says_nothing_and_needs_no_reference() -> None:
-    tools = given_tools([item(0, "sound", None)], "model", "none", 0)
+    tools = fixed_tools([item(0, "sound", None)], "model", "none", 0)
     assert {tool.name for tool in tools.values()} == {"none"}
     assert tools["caption"](task("q0")).text == ""
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_other_content_is_that_of_another_clip_of_the_same_modality(seed: int) -> None:
-    tools = given_tools(ITEMS, "model", "other", seed)
+    tools = fixed_tools(ITEMS, "model", "other", seed)
     assert tools["asr"].name == "other clip"
     said = says(tools, "caption")
     for one in ITEMS:
@@ -84,7 +84,7 @@ def test_other_content_depends_on_the_seed_and_on_no_order() -> None:
     items = [item(number, "sound", f"sound {number}") for number in range(30)]
 
     def draw(these: list[Item], seed: int) -> list[str]:
-        tool = given_tools(these, "model", "other", seed)["caption"]
+        tool = fixed_tools(these, "model", "other", seed)["caption"]
         return [tool(task(one.id)).text for one in items]
 
     assert draw(items, 1) == draw(items[::-1], 1)
@@ -96,9 +96,9 @@ def test_equal_contents_are_never_exchanged_for_each_other(contents: list[str], 
     items = [item(number, "music", content) for number, content in enumerate(contents)]
     if 2 * max(contents.count(content) for content in contents) > len(contents):
         with pytest.raises(UsageError, match="have the same content"):
-            given_tools(items, "model", "other", seed)
+            fixed_tools(items, "model", "other", seed)
         return
-    tool = given_tools(items, "model", "other", seed)["caption"]
+    tool = fixed_tools(items, "model", "other", seed)["caption"]
     said = [tool(task(one.id)).text for one in items]
     assert all(text != content for text, content in zip(said, contents, strict=True))
     assert sorted(said) == sorted(contents)
@@ -107,7 +107,7 @@ def test_equal_contents_are_never_exchanged_for_each_other(contents: list[str], 
 def test_mixes_and_untyped_questions_are_refused_with_their_number() -> None:
     items = [*ITEMS, item(8, "mix-sound-speech", "x"), item(9, None, "y"), item(10, None, "z")]
     with pytest.raises(UsageError) as caught:
-        given_tools(items, "oracle", "model", 0)
+        fixed_tools(items, "oracle", "model", 0)
     said = "oracle type: 3 of 11 questions have no single modality (mix-sound-speech 1, not said 2)"
     assert (caught.value.message, caught.value.exit_code) == (said, 2)
 
@@ -116,25 +116,25 @@ def test_mixes_and_untyped_questions_are_refused_with_their_number() -> None:
 @pytest.mark.parametrize("empty", [None, "", " "])
 def test_missing_references_are_refused_with_their_number(mode: str, empty: str | None) -> None:
     with pytest.raises(UsageError) as caught:
-        given_tools([*ITEMS, item(8, "sound", empty)], "model", mode, 0)
+        fixed_tools([*ITEMS, item(8, "sound", empty)], "model", mode, 0)
     assert caught.value.message == f"{mode} content: 1 of 9 questions have no reference content"
 
 
 def test_a_clip_alone_in_its_modality_has_no_other() -> None:
     with pytest.raises(UsageError, match="1 of 1 speech clips"):
-        given_tools([*ITEMS[2:5], item(8, "speech", "alone")], "model", "other", 0)
+        fixed_tools([*ITEMS[2:5], item(8, "speech", "alone")], "model", "other", 0)
 
 
 @pytest.mark.parametrize(("types", "content", "said"), [("orakle", "model", "--type"), ("model", "nun", "--content")])
 def test_unknown_modes_name_the_right_ones(types: str, content: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"unknown {said}") as caught:
-        given_tools(ITEMS, types, content, 0)
+        fixed_tools(ITEMS, types, content, 0)
     assert "model, oracle" in (caught.value.hint or "")
 
 
 def test_a_question_from_elsewhere_is_an_error() -> None:
     with pytest.raises(DataError, match="'q99'"):
-        given_tools(ITEMS, "oracle", "model", 0)["type"](task("q99"))
+        fixed_tools(ITEMS, "oracle", "model", 0)["type"](task("q99"))
 
 
 # --- in a graph -------------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_a_question_from_elsewhere_is_an_error() -> None:
 def test_the_answering_prompt_holds_what_was_given(tmp_path: Path, content: str, first: str, named: str) -> None:
     items = (item(0, "sound", "a dog barks"), item(1, "sound", "rain"))
     model = ScriptedLALM(["dog", "dog"])
-    agent = Agent(model=model, preset="paper", method="agent", tools=given_tools(items, "oracle", content, 0))
+    agent = Agent(model=model, preset="paper", method="agent", tools=fixed_tools(items, "oracle", content, 0))
     answer = agent.ask_item(noise(tmp_path / "0.wav"), "What?", ("dog", "cat"), "q0")
     assert answer.answer == "dog"
     assert answer.tools == {"type": "oracle", "asr": named, "caption": named, "answer": "lalm"}
@@ -164,7 +164,7 @@ def test_the_answering_prompt_holds_what_was_given(tmp_path: Path, content: str,
 def test_two_questions_about_one_clip_each_get_their_own(tmp_path: Path) -> None:
     items = (item(0, "sound", "a dog barks", "one.wav"), item(1, "speech", "hello", "one.wav"))
     model = ScriptedLALM(["dog", "dog"])
-    agent = Agent(model=model, preset="paper", method="agent", tools=given_tools(items, "oracle", "oracle", 0))
+    agent = Agent(model=model, preset="paper", method="agent", tools=fixed_tools(items, "oracle", "oracle", 0))
     clip = noise(tmp_path / "one.wav")
     found = [agent.ask_item(clip, "What?", ("dog", "cat"), identity) for identity in ("q0", "q1")]
     assert [(answer.audio_type, answer.content) for answer in found] == [("sound", "a dog barks"), ("speech", "hello")]

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError
-from lalm_agent.eval.runs.run import STOP_AT_START, STOP_LATER, Asker, Dropped, Work, ask_all
-from lalm_agent.eval.runs.stored import Asked, Heard, StoredAnswer
+from lalm_agent.errors import BudgetSpent, DataError, Dropped, PermanentBackendError
+from lalm_agent.eval.runs.ask import STOP_AT_START, STOP_LATER, Asker, ask_all
+from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem, StoredAnswer
 from lalm_agent.records import Failure, Status
 
 
-def real(item: Any) -> Heard:
-    return Heard(item.audio)
+def real(item: Any) -> ClipFile:
+    return ClipFile(item.audio)
 
 
 @pytest.fixture
-def works(make_items: Any) -> Callable[[int], list[Work]]:
-    return lambda count: [Work(Asked(item), 0) for item in make_items(count)]
+def works(make_items: Any) -> Callable[[int], list[QuestionDraw]]:
+    return lambda count: [QuestionDraw(RunItem(item), 0) for item in make_items(count)]
 
 
 def failing(answer_to: Any, words: Callable[[str], str | None]) -> Any:
@@ -59,7 +59,7 @@ def test_draws_of_a_question_are_out_together(
     works: Any, answer_to: Any, draws: int, threads: int, questions_out: int
 ) -> None:
     """Handed out when there is room for all of them: with one draw of every other question still out, so many."""
-    asked = [Work(work.asked, draw) for work in works(8) for draw in range(draws)]
+    asked = [QuestionDraw(work.run_item, draw) for work in works(8) for draw in range(draws)]
     out: list[str] = []
     most: list[int] = []
     lock = threading.Lock()
@@ -258,5 +258,5 @@ def test_no_gold_answer_reaches_the_model(works: Any, answer_to: Any) -> None:
 
     (work,) = works(1)
     Asker(ask, real)(work)
-    item = work.asked.item
+    item = work.run_item.item
     assert seen == [(item.audio, item.question, item.choices, item.id, 0)]

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from lalm_agent.eval.runs.store import read_answers, read_items
+from lalm_agent.eval.runs.folder import read_answers, read_items
 
 KILLS, QUESTIONS, THREADS = 20, 1200, 3
 DRIVER = Path(__file__).with_name("kill_driver.py")

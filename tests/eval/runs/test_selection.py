@@ -8,7 +8,7 @@ import pytest
 
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.selection import missing_clips, of_modality, selected, shuffled, with_orders
+from lalm_agent.eval.runs.plan import missing_clips, of_modality, selected, shuffled, with_orders
 
 Items = Callable[..., list[Item]]
 

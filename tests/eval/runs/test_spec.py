@@ -9,14 +9,7 @@ import pytest
 
 from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError
-from lalm_agent.eval.runs.spec import (
-    SCHEMA,
-    DataIdentity,
-    RunIdentity,
-    RunSpec,
-    Selection,
-    read_spec,
-)
+from lalm_agent.eval.runs.records import SCHEMA, DataIdentity, RunIdentity, RunSpec, Selection, read_spec
 
 CHANGES: dict[str, Any] = {
     "model": "other",

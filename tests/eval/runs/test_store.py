@@ -11,29 +11,33 @@ import pytest
 from lalm_agent.errors import DataError
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.folder import RunFolder
-from lalm_agent.eval.runs.plan import Plan, Wanted
-from lalm_agent.eval.runs.run import Asker, Work, ask_all
-from lalm_agent.eval.runs.spec import RunIdentity
-from lalm_agent.eval.runs.store import ANSWERS, ITEMS, AnswerLog, is_run, read_answers, read_items, run_outputs
-from lalm_agent.eval.runs.stored import Heard
+from lalm_agent.eval.runs.ask import Asker, ask_all
+from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, is_run, read_answers, read_items, run_outputs
+from lalm_agent.eval.runs.plan import EvaluateRequest, Plan
+from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunIdentity, StoredAnswer
 from lalm_agent.records import AbstentionKind, Status
 
 
+def request_of(**fields: Any) -> EvaluateRequest:
+    return EvaluateRequest(data="made", out=Path("out"), **fields)
+
+
+def keep(path: Path, *answers: StoredAnswer) -> None:
+    with RunFolder(path) as folder:
+        for answer in answers:
+            folder.keep(answer)
+
+
 @pytest.fixture
-def run(
-    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, answer_to: Any
-) -> Callable[..., Path]:
+def run(tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, answer_to: Any) -> Callable[..., Path]:
     """A finished run of a plan, as far as `count` answers."""
 
     def make(plan: Plan, count: int | None = None, trained: frozenset[str] = frozenset(), **changes: Any) -> Path:
         path = tmp_path / "run"
         with RunFolder(path) as folder:
             folder.begin(identity(**changes), plan, session)
-            log = AnswerLog(path)
-            asker = Asker(answer_to, lambda item: Heard(item.audio), trained)
-            ask_all(plan.works[:count], asker, log.append, 1)
-            log.close()
+            asker = Asker(answer_to, lambda item: ClipFile(item.audio), trained)
+            ask_all(plan.left[:count], asker, folder.keep, 1)
         return path
 
     return make
@@ -45,11 +49,11 @@ def test_a_folder_is_a_run_once_it_has_its_spec(tmp_path: Path, run: Any, plan_o
 
 
 def test_items_and_answers_come_back_as_they_were(run: Any, plan_of: Any, make_items: Any) -> None:
-    plan = plan_of(make_items(30), Wanted(shuffle=True, draws=2))
+    plan = plan_of(make_items(30), request_of(shuffle_choices=True, draws=2))
     path = run(plan, draws=2)
     assert tuple(read_items(path)) == plan.items
     answers = read_answers(path)
-    assert set(answers) == {work.key for work in plan.works}
+    assert set(answers) == {work.key for work in plan.left}
     assert {answer.status for answer in answers.values()} == set(Status)
 
 
@@ -79,9 +83,7 @@ def test_a_run_of_an_older_version_has_no_kinds_and_is_graded_all_the_same(
 def test_an_answer_that_was_held_back_is_an_abstention_of_the_run(run: Any, plan_of: Any, make_items: Any) -> None:
     path = run(plan_of(make_items(5)))
     answered = next(answer for answer in read_answers(path).values() if answer.status is Status.ANSWERED)
-    log = AnswerLog(path)
-    log.append(replace(answered, status=Status.ABSTAINED, abstention=AbstentionKind.NOT_CONFIDENT, answer=None))
-    log.close()
+    keep(path, replace(answered, status=Status.ABSTAINED, abstention=AbstentionKind.NOT_CONFIDENT, answer=None))
     outputs = run_outputs(path)
     grades = grades_of(RuleScorer(), outputs.items, [outputs.by_id[item.id] for item in outputs.items])
     kinds = {item.id: grade.abstention for item, grade in zip(outputs.items, grades, strict=True)}
@@ -95,7 +97,7 @@ def test_no_line_repeats_what_the_spec_says(run: Any, plan_of: Any, make_items: 
 
 
 def test_the_stored_choice_counts_in_the_files_order(run: Any, plan_of: Any, make_items: Any) -> None:
-    path = run(plan_of(make_items(40), Wanted(shuffle=True)), shuffle_choices=True)
+    path = run(plan_of(make_items(40), request_of(shuffle_choices=True)), shuffle_choices=True)
     answers = [answer for answer in read_answers(path).values() if answer.status is Status.ANSWERED]
     asked = {one.item.id: one for one in read_items(path)}
     assert len(answers) > 10
@@ -106,8 +108,7 @@ def test_the_stored_choice_counts_in_the_files_order(run: Any, plan_of: Any, mak
 def test_scoring_sees_the_choices_as_they_were_shown(run: Any, plan_of: Any, answer_to: Any) -> None:
     """A letter means the order shown: with the file's order, most of these would be graded wrong."""
     items = [Item(f"q{n}", f"{n}.wav", "?", ("dog", "cat", "cow", "frog"), "cow") for n in range(20)]
-    path = run(plan_of(items, Wanted(shuffle=True)), count=0, shuffle_choices=True)
-    log = AnswerLog(path)
+    path = run(plan_of(items, request_of(shuffle_choices=True)), count=0, shuffle_choices=True)
 
     def by_letter(audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
         answer = answer_to(audio, text, choices, "q0", 0)
@@ -121,10 +122,8 @@ def test_scoring_sees_the_choices_as_they_were_shown(run: Any, plan_of: Any, ans
             steps=tuple(replace(step, output=letter) for step in answer.steps),
         )
 
-    asker = Asker(by_letter, lambda item: Heard(item.audio))
-    for asked in read_items(path):
-        log.append(asker(Work(asked, 0)))
-    log.close()
+    asker = Asker(by_letter, lambda item: ClipFile(item.audio))
+    keep(path, *(asker(QuestionDraw(run_item, 0)) for run_item in read_items(path)))
     outputs = run_outputs(path)
     grades = RuleScorer()(outputs.items, [outputs.by_id[item.id].text for item in outputs.items])
     assert {grade.outcome for grade in grades} == {Outcome.CORRECT}
@@ -176,15 +175,13 @@ def test_of_several_answers_to_a_question_the_last_counts(run: Any, plan_of: Any
     path = run(plan_of(make_items(20)))
     before = read_answers(path)
     failed = next(answer for answer in before.values() if answer.status is Status.FAILED)
-    log = AnswerLog(path)
-    log.append(replace(failed, status=Status.ABSTAINED, reply="IDK", failure=None))
-    log.close()
+    keep(path, replace(failed, status=Status.ABSTAINED, reply="IDK", failure=None))
     assert read_answers(path)[failed.key].reply == "IDK"
     assert len(read_answers(path)) == len(before)
 
 
 def test_draws_are_read_apart(run: Any, plan_of: Any, make_items: Any) -> None:
-    path = run(plan_of(make_items(20), Wanted(draws=2)), draws=2)
+    path = run(plan_of(make_items(20), request_of(draws=2)), draws=2)
     first, second = run_outputs(path, 0), run_outputs(path, 1)
     assert first.by_id.keys() == second.by_id.keys()
     assert {id_: output.text for id_, output in first.by_id.items()} != {
@@ -209,9 +206,7 @@ def test_questions_on_clips_of_the_training_are_excluded(run: Any, plan_of: Any,
         ({"content_source": "other"}, "content by other"),
     ],
 )
-def test_a_control_is_said_with_the_figures(
-    run: Any, plan_of: Any, make_items: Any, changes: Any, said: str
-) -> None:
+def test_a_control_is_said_with_the_figures(run: Any, plan_of: Any, make_items: Any, changes: Any, said: str) -> None:
     outputs = run_outputs(run(plan_of(make_items(3)), **changes))
     assert any(said in warning for warning in outputs.warnings)
     assert outputs.without_sound == (changes == {"audio": "silence"})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.runs.trained import FILE_NAME, trained_clips
+from lalm_agent.eval.runs.controls import FILE_NAME, trained_clips
 
 
 def test_the_clips_of_the_training_are_read_from_the_adapters_folder(tmp_path: Path) -> None:

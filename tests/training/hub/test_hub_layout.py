@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.cli.main import run
-from lalm_agent.eval.runs.trained import trained_clips
+from lalm_agent.eval.runs.controls import trained_clips
 
 pytestmark = pytest.mark.timeout(600)
 

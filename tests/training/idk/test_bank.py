@@ -10,9 +10,8 @@ import pytest
 from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.spec import SCHEMA, DataIdentity, RunIdentity, RunSpec, Selection
-from lalm_agent.eval.runs.store import write_items
-from lalm_agent.eval.runs.stored import Asked
+from lalm_agent.eval.runs.folder import write_items
+from lalm_agent.eval.runs.records import SCHEMA, DataIdentity, RunIdentity, RunItem, RunSpec, Selection
 from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
 
 IDENTITY = RunIdentity(
@@ -61,7 +60,7 @@ def folder(tmp_path: Path) -> Any:
             selection=Selection(limit=None, asked=1), sessions=(),
         )  # fmt: skip
         (tmp_path / "spec.json").write_text(record_text(spec), "utf-8")
-        write_items(tmp_path, [Asked(Item("q", "q.wav", "What?", ("dog", "cat"), "dog"), ((0, 1), (1, 0), (0, 1)))])
+        write_items(tmp_path, [RunItem(Item("q", "q.wav", "What?", ("dog", "cat"), "dog"), ((0, 1), (1, 0), (0, 1)))])
         (tmp_path / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
         return tmp_path
 

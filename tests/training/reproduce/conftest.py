@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lalm_agent.eval.runs.spec import DataIdentity
+from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.arms import SOURCES, Arm
 from lalm_agent.training.transfer.schema import (

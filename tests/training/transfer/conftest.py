@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.artefacts import json_line, write_whole
+from lalm_agent.artefacts import SPEC, json_line, write_record, write_whole
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.spec import SCHEMA as RUN_SCHEMA
-from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, RunSpec, Selection
-from lalm_agent.eval.runs.store import ANSWERS, write_items, write_spec
-from lalm_agent.eval.runs.stored import Asked, StoredAnswer, answer_fields
+from lalm_agent.eval.runs.folder import ANSWERS, write_items
+from lalm_agent.eval.runs.records import SCHEMA as RUN_SCHEMA
+from lalm_agent.eval.runs.records import (
+    DataIdentity,
+    RunIdentity,
+    RunItem,
+    RunSpec,
+    Selection,
+    StoredAnswer,
+    answer_fields,
+)
 from lalm_agent.records import Failure, Status
 from lalm_agent.training.idk.rows import IdkRow, Manifest, Origin, set_bytes, write_set
 from lalm_agent.training.lora.recipe import PRESETS
@@ -109,8 +116,8 @@ def _write_run(path: Path, job: Job | None, made: MadeStudy, items: Sequence[Ite
         selection=Selection(limit=None, asked=len(items)),
         sessions=(),
     )
-    write_spec(path, spec)
-    write_items(path, [Asked(item) for item in items])
+    write_record(path / SPEC, spec)
+    write_items(path, [RunItem(item) for item in items])
     answers = (_answer(item, made.letter(job, item), made.confidence(item)) for item in items)
     write_whole(path / ANSWERS, b"".join(json_line(answer_fields(one)) for one in answers))
 

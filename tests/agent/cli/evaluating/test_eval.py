@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.eval.runs.store import run_outputs
+from lalm_agent.eval.runs.folder import run_outputs
 
 Said = Callable[[], tuple[str, str]]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from lalm_agent.artefacts import SPEC, json_line, write_record, write_whole
 from lalm_agent.audio import load
 from lalm_agent.cli.main import run
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.selection import order_key
-from lalm_agent.eval.runs.spec import RunIdentity, RunSpec, Selection, Session
-from lalm_agent.eval.runs.store import AnswerLog, write_items, write_spec
-from lalm_agent.eval.runs.stored import Asked, StoredAnswer
+from lalm_agent.eval.runs.folder import ANSWERS, write_items
+from lalm_agent.eval.runs.plan import order_key
+from lalm_agent.eval.runs.records import RunIdentity, RunItem, RunSpec, Selection, Session, StoredAnswer, answer_fields
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method, Status
@@ -122,7 +122,7 @@ def write_bank(folder: Path, model: Path, audio: Path, rows: list[dict[str, Any]
     folder.mkdir()
     identity = identity_of(model, **changes)
     items = sorted((item_of(row) for row in rows), key=order_key)
-    write_items(folder, [Asked(item) for item in items])
+    write_items(folder, [RunItem(item) for item in items])
     session = Session(
         started="2026-01-01T00:00:00+00:00",
         command=("lalm-agent",),
@@ -135,8 +135,8 @@ def write_bank(folder: Path, model: Path, audio: Path, rows: list[dict[str, Any]
         audio_root=str(audio),
     )
     selection = Selection(limit=None, asked=len(items))
-    write_spec(
-        folder,
+    write_record(
+        folder / SPEC,
         RunSpec(
             schema=1,
             run_id=identity.run_id,
@@ -147,14 +147,14 @@ def write_bank(folder: Path, model: Path, audio: Path, rows: list[dict[str, Any]
             sessions=(session,),
         ),
     )
-    log = AnswerLog(folder)
+    answers = []
     for item in items:
         known = int("".join(letter for letter in item.id if letter.isdigit())) % 4 < 2
         wrong = CHOICES[item.gold == CHOICES[0]]
         clip = load(audio / item.audio).ref.sha256
         for draw in range(DRAWS):
-            log.append(_answer(item, draw, item.gold if known and item.gold else wrong, clip))
-    log.close()
+            answers.append(_answer(item, draw, item.gold if known and item.gold else wrong, clip))
+    write_whole(folder / ANSWERS, b"".join(json_line(answer_fields(answer)) for answer in answers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lalm_agent.cli.main import run
-from lalm_agent.eval.runs.store import read_answers
-from lalm_agent.eval.runs.trained import trained_clips
+from lalm_agent.eval.runs.controls import trained_clips
+from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.spec import read_spec

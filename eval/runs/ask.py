@@ -9,28 +9,29 @@ lines does.
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.errors import BudgetSpent, LalmError, PermanentBackendError
+from lalm_agent.errors import BudgetSpent, Dropped, LalmError, PermanentBackendError
+from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of, kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.stored import Asked, Heard, Key, StoredAnswer, stored, unheard
-from lalm_agent.eval.runs.trained import PretrainedError
-from lalm_agent.records import Answer, Failure, Status
+from lalm_agent.eval.runs.controls import PretrainedError
+from lalm_agent.eval.runs.records import ClipFile, Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
+from lalm_agent.records import AbstentionKind, Answer, Failure
 
 STOP_AT_START, STOP_LATER = 5, 25
 """So many failures in a row with the same words end a run: before its first success, and after it."""
 _LOOK_S = 0.5
 """Python runs a signal's handler when its main thread wakes; one that comes just before a wait does not wake it."""
-LISTEN = "listen"
-"""The node that a clip which cannot be read is put down to."""
+LISTEN, ANSWER = "listen", "answer"
+"""The nodes that a clip which cannot be read, and an answer which cannot be kept, are put down to."""
 
 
 class Ask(Protocol):
@@ -46,80 +47,52 @@ class Ask(Protocol):
         ...
 
 
-class Dropped(KeyboardInterrupt):
-    """A second Ctrl-C: threads may still be asking, and nobody waits for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One question to ask once."""
-
-    asked: Asked
-    draw: int
-
-    @property
-    def key(self) -> Key:
-        """Which question and draw."""
-        return self.asked.item.id, self.draw
-
-
 @dataclass(frozen=True, slots=True)
 class Asker:
     """From a question to what is kept of its answer.
 
-    clip: the file that a question is asked about (see `blind`). trained: sha256 of the clips that the adapter was
+    clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
     trained on, over the decoded samples. pretrained: those that the model was pretrained on.
     """
 
     ask: Ask
-    clip: Callable[[Item], Heard]
+    clip: Callable[[Item], ClipFile]
     trained: frozenset[str] = frozenset()
     pretrained: Container[str] = frozenset()
 
-    def __call__(self, work: Work) -> StoredAnswer:
-        """Ask; a clip that cannot be read gives a `failed` answer.
+    def __call__(self, question: QuestionDraw) -> StoredAnswer:
+        """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.
 
         Raises:
             BudgetSpent: as `Ask`.
             StorageError: the clip of a blind control could not be written.
             PretrainedError: the clip is one of the pretraining's; nothing is kept of the answer.
         """
-        item, start = work.asked.item, time.perf_counter()
+        run_item, draw, start = question.run_item, question.draw, time.perf_counter()
+        item, node = run_item.item, LISTEN
         try:
-            heard = self.clip(item)
-            answer = self.ask(heard.path, item.question, work.asked.shown(work.draw), item.id, work.draw)
+            clip = self.clip(item)
+            answer = self.ask(clip.path, item.question, run_item.shown(draw), item.id, draw)
+            node = ANSWER
+            kept = stored(run_item, draw, answer, clip, time.perf_counter() - start)
         except (BudgetSpent, StorageError):
             raise
         except LalmError as error:
-            failure = Failure(LISTEN, error.message, error.hint, error.exit_code, type(error).__name__)
-            return unheard(item, work.draw, failure, time.perf_counter() - start)
-        kept = stored(work.asked, work.draw, answer, heard, time.perf_counter() - start)
-        own = heard.own_sha256 or answer.audio.sha256
+            failure = Failure(node, error.message, error.hint, error.exit_code, type(error).__name__)
+            return failed_answer(item, draw, failure, time.perf_counter() - start)
+        except SystemExit as error:
+            failure = Failure(ANSWER, f"a tool or the model ended the process: exit code {error.code}", None, 2)
+            return failed_answer(item, draw, failure, time.perf_counter() - start)
+        own = clip.own_sha256 or answer.audio.sha256
         # Only now, because hashing a clip takes decoding it, and that has just been done.
         if own in self.pretrained or answer.audio.sha256 in self.pretrained:
             raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
         return replace(kept, seen=own in self.trained)
 
 
-def to_ask(items: Sequence[Asked], draws: int, answers: dict[Key, StoredAnswer], retry_failed: bool) -> list[Work]:
-    """What is left: draw by draw, in the order of the items. A failed answer is left only with `retry_failed`."""
-    works = (Work(asked, draw) for draw in range(draws) for asked in items)
-    return [
-        work
-        for work in works
-        if work.key not in answers or (retry_failed and answers[work.key].status is Status.FAILED)
-    ]
-
-
-def by_question(items: Sequence[Asked], works: Sequence[Work]) -> list[Work]:
-    """The same work question by question, the draws of each in their order."""
-    place = {asked.item.id: number for number, asked in enumerate(items)}
-    return sorted(works, key=lambda work: (place[work.asked.item.id], work.draw))
-
-
 def ask_all(
-    works: Sequence[Work],
-    answer: Callable[[Work], StoredAnswer],
+    questions: Sequence[QuestionDraw],
+    answer: Callable[[QuestionDraw], StoredAnswer],
     keep: Callable[[StoredAnswer], None],
     concurrency: int,
     on_stop: Callable[[int], None] = lambda left: None,
@@ -136,9 +109,9 @@ def ask_all(
         Exception: a bug in `answer`.
     """
     results: SimpleQueue[StoredAnswer | BaseException | None] = SimpleQueue()
-    tasks: SimpleQueue[Work | None] = SimpleQueue()
-    threads = min(concurrency, len(works))
-    groups = _groups(works, concurrency)
+    tasks: SimpleQueue[QuestionDraw | None] = SimpleQueue()
+    threads = min(concurrency, len(questions))
+    groups = _groups(questions, concurrency)
     for number in range(threads):
         threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True).start()
     out, streak = 0, _Streak()
@@ -209,34 +182,34 @@ class _Streak:
 
 
 def _work(
-    tasks: "SimpleQueue[Work | None]",
+    tasks: "SimpleQueue[QuestionDraw | None]",
     results: "SimpleQueue[StoredAnswer | BaseException | None]",
-    answer: Callable[[Work], StoredAnswer],
+    answer: Callable[[QuestionDraw], StoredAnswer],
 ) -> None:
-    while (work := tasks.get()) is not None:
+    while (question := tasks.get()) is not None:
         try:
-            results.put(answer(work))
+            results.put(answer(question))
         except BaseException as error:  # a thread that dies in silence would leave the writer waiting for ever
             results.put(error)
 
 
-def _groups(works: Sequence[Work], largest: int) -> deque[list[Work]]:
+def _groups(questions: Sequence[QuestionDraw], largest: int) -> deque[list[QuestionDraw]]:
     """The work in order: neighbours about one question together, as far as so many may be out at a time."""
-    groups: deque[list[Work]] = deque()
-    for _, members in groupby(works, key=lambda work: work.asked.item.id):
+    groups: deque[list[QuestionDraw]] = deque()
+    for _, members in groupby(questions, key=lambda question: question.run_item.item.id):
         same = list(members)
         groups.extend(same[start : start + largest] for start in range(0, len(same), largest))
     return groups
 
 
-def _hand_out(groups: deque[list[Work]], tasks: "SimpleQueue[Work | None]", room: int) -> int:
+def _hand_out(groups: deque[list[QuestionDraw]], tasks: "SimpleQueue[QuestionDraw | None]", room: int) -> int:
     """Give the threads the next groups that there is room for; how many questions these are."""
     handed = 0
     while groups and len(groups[0]) <= room - handed:
         group = groups.popleft()
         handed += len(group)
-        for work in group:
-            tasks.put(work)
+        for question in group:
+            tasks.put(question)
     return handed
 
 
@@ -260,3 +233,59 @@ def _interrupts(results: "SimpleQueue[StoredAnswer | BaseException | None]") -> 
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# --- how it is getting on --------------------------------------------------------------------------------------------
+
+
+def outcome_words(counts: Mapping[Any, int]) -> str:
+    """Such as `correct 3, wrong 1, IDK 2, unparsed 0, failed 0`."""
+    words = {str(Outcome.ABSTAINED): "IDK"}
+    return ", ".join(f"{words.get(str(outcome), outcome)} {count}" for outcome, count in counts.items())
+
+
+class Tally:
+    """The grade of each answer of a run so far; a question that was asked again counts once."""
+
+    def __init__(self, items: Sequence[RunItem], answers: Mapping[Key, StoredAnswer]) -> None:
+        """Grade what is there already. items: the questions of the run."""
+        self._items = {run_item.item.id: run_item for run_item in items}
+        self._grades: dict[Key, Grade] = {}
+        for answer in answers.values():
+            self.add(answer)
+
+    def add(self, answer: StoredAnswer) -> None:
+        """Grade one more. An answer to a question that is not in the run is passed over."""
+        run_item = self._items.get(answer.id)
+        if run_item is not None:
+            self._grades[answer.key] = grade_of_answer(run_item, answer)
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How often each outcome occurred; all five are there."""
+        counted = Counter(grade.outcome for grade in self._grades.values())
+        return {outcome: counted[outcome] for outcome in OUTCOMES}
+
+    @property
+    def kinds(self) -> dict[AbstentionKind, int]:
+        """How often each kind of abstention occurred; all are there."""
+        return kinds_of(self._grades.values())
+
+    @property
+    def missing_clip(self) -> str | None:
+        """A warning where so many replies miss the clip that the audio may not reach the model."""
+        return missing_clip_warning(list(self._grades.values()))
+
+    @property
+    def done(self) -> int:
+        """How many answers there are."""
+        return len(self._grades)
+
+    def __str__(self) -> str:
+        return outcome_words(self.counts)
+
+
+def grade_of_answer(run_item: RunItem, answer: StoredAnswer) -> Grade:
+    """The grade by the `rule` scorer, with the choices as they were shown."""
+    shown = replace(run_item.item, choices=run_item.shown(answer.draw))
+    return grades_of(RuleScorer(), [shown], [answer.output])[0]

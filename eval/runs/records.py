@@ -1,0 +1,376 @@
+"""What a run folder holds, as records: what the run is, its questions, its answers; and their JSON.
+
+`spec.json` says what the run is: its identity, which decides the answers, and what is recorded and free to change. The
+run's id is a hash of the identity, and a run is resumed only where the identity is the same, field by field. The
+number of draws is the exception: like the limit it says how much is asked, not what, and may grow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+
+from lalm_agent.artefacts import Identity, Invocation, Record, read_record
+from lalm_agent.errors import DataError
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.outputs import Output
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
+
+SCHEMA = 1
+"""Version of the run folder's files. A reader refuses a newer one."""
+Key = tuple[str, int]
+"""A question's id and the number of the draw, from 0."""
+
+
+class AudioControl(StrEnum):
+    """What is heard: the questions' own clips, silence, or the clips of other questions."""
+
+    REAL = "real"
+    SILENCE = "silence"
+    SWAP = "swap"
+
+
+class TypeSource(StrEnum):
+    """Where an agent's audio type comes from: the model, or the data."""
+
+    MODEL = "model"
+    ORACLE = "oracle"
+
+
+class ContentSource(StrEnum):
+    """Where an agent's content comes from: the model, the data, nowhere, or another clip of the data."""
+
+    MODEL = "model"
+    ORACLE = "oracle"
+    NONE = "none"
+    OTHER = "other"
+
+
+# --- what the run is -------------------------------------------------------------------------------------------------
+
+
+class DataIdentity(Record):
+    """Which questions: `sha256` is over the bytes of the data files."""
+
+    name: str
+    sha256: str
+
+
+class RunIdentity(Identity):
+    """What decides the answers of a run.
+
+    dtype: as loaded, because it changes answers; `auto` differs between a CPU and a GPU.
+    tools: node -> tool, the nodes that the method uses.
+    prompts: sha256 of each prompt with its slots open.
+    modality: the values of the groups `modality` that are asked, sorted; empty for all.
+    type_source, content_source: `model`, or what stands in the place of the node's own work.
+    draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
+    """
+
+    free: ClassVar[frozenset[str]] = frozenset({"draws"})
+    when_loaded: ClassVar[frozenset[str]] = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
+
+    model: str
+    revision: str | None
+    weights_sha256: str | None
+    adapter_sha256: str | None
+    dtype: str
+    hears_audio: bool
+    method: str
+    answer_mode: str
+    tools: dict[str, str]
+    prompts: dict[str, str]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+    draws: int
+    data: DataIdentity
+    modality: tuple[str, ...]
+    shuffle_choices: bool
+    audio: AudioControl
+    type_source: TypeSource
+    content_source: ContentSource
+    max_audio_s: float
+
+    @property
+    def without_sound(self) -> bool:
+        """Whether the model was asked with silence or without the clip on purpose."""
+        return self.audio == "silence" or not self.hears_audio
+
+    @property
+    def run_id(self) -> str:
+        """What the run is called: see `Identity.short_hash`."""
+        return self.short_hash
+
+
+class Session(Invocation):
+    """One call of `eval` that worked on the run.
+
+    audio_root: the folder that clips were named from, as an absolute path; None where it was not recorded.
+    """
+
+    device: str
+    batch_size: int
+    concurrency: int
+    audio_root: str | None = None
+
+
+class Selection(Record):
+    """Which of the data's questions are in the run.
+
+    limit: the first so many by `plan.order_key`; None for all.
+    missing: ids of questions left out because their clip is not there.
+    faulty: rows of the data files that could not be used.
+    """
+
+    limit: int | None
+    asked: int
+    missing: tuple[str, ...] = ()
+    faulty: int = 0
+
+
+class RunSpec(Record):
+    """`spec.json`.
+
+    data_version: what the data files are known as by their sha256, in words; None for files that nobody knows.
+    sessions: one entry for each call that asked something, the first being the run's making.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    run_id: str
+    created: str
+    identity: RunIdentity
+    data_version: str | None
+    selection: Selection
+    sessions: tuple[Session, ...]
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read `spec.json`.
+
+    Raises:
+        DataError: it is not there, not of this form, or of a newer version.
+    """
+    return read_record(path, RunSpec, "give the folder of a run; its files are not to be changed by hand")
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunItem:
+    """A question of a run with the order in which its choices are shown.
+
+    orders: for each draw a permutation: place shown -> place in the file. Empty where the file's order is shown.
+    """
+
+    item: Item
+    orders: tuple[tuple[int, ...], ...] = ()
+
+    def shown(self, draw: int) -> tuple[str, ...]:
+        """The choices in the order in which a draw shows them."""
+        if not self.orders:
+            return self.item.choices
+        return tuple(self.item.choices[place] for place in self.orders[draw])
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionDraw:
+    """A question to ask once: draw `draw`, from 0, of its draws."""
+
+    run_item: RunItem
+    draw: int
+
+    @property
+    def key(self) -> Key:
+        """Which question and draw."""
+        return self.run_item.item.id, self.draw
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """The file that a question is asked about, and what it stands in for.
+
+    swapped: the clip's name in the data where it is not the question's own. own_sha256: of the question's own clip
+    where that is not this file; None where the two are the same.
+    """
+
+    path: str
+    swapped: str | None = None
+    own_sha256: str | None = None
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """One node's work, as `records.Step` has it, without the tool, which the spec names."""
+
+    node: str
+    prompt: str | None
+    output: str | None
+    seconds: FiniteFloat
+    cached: bool
+    details: dict[str, int | FiniteFloat] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a run keeps of an answer: all that cannot be computed again, nothing that the spec says already.
+
+    status, abstention, answer, choice: as they were read when it was asked; grading reads the reply again. The kind of
+        an abstention is None in runs that older versions made. The choice counts from 0 in the order of the data file,
+        first of equals.
+    reply, prompt: what the answering node's model wrote and was asked; None where it was not reached.
+    confidence: length-normalised probability of the answer, in [0, 1] or None.
+    audio_sha256: of the clip that was heard (see `heard_clip`); None where it could not be read.
+    heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
+    heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
+    seen: the question's own clip is among those that the adapter was trained on.
+    steps: those before the answering one, which is `prompt` and `reply`.
+    seconds: wall-clock time of the whole question, waiting for other threads included.
+    """
+
+    id: str
+    draw: int
+    status: Status
+    abstention: AbstentionKind | None = field(default=None, kw_only=True)
+    answer: str | None
+    choice: int | None
+    reply: str | None
+    prompt: str | None
+    audio_type: AudioType | None
+    content: str | None
+    confidence: FiniteFloat | None
+    reason: str | None
+    audio_sha256: str | None
+    audio_s: FiniteFloat | None
+    heard_s: tuple[FiniteFloat, FiniteFloat] | None
+    heard_clip: str | None
+    seen: bool
+    steps: tuple[StoredStep, ...]
+    warnings: tuple[str, ...]
+    seconds: FiniteFloat
+    failure: Failure | None
+
+    @property
+    def key(self) -> Key:
+        """Which question and draw."""
+        return self.id, self.draw
+
+    @property
+    def output(self) -> Output:
+        """What is graded: the reply, none where the question failed; the sha256 is that of the clip heard."""
+        reply = None if self.status is Status.FAILED else self.reply
+        withheld = self.abstention is AbstentionKind.NOT_CONFIDENT
+        return Output(self.id, reply, self.confidence, self.audio_type, self.audio_sha256, withheld)
+
+
+def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds: float) -> StoredAnswer:
+    """What to keep of an answer. `seen` is left to whoever knows the training clips.
+
+    Raises:
+        DataError: a value could not be read again from the file, such as a NaN among a tool's details.
+    """
+    last = next((step for step in reversed(answer.steps) if step.node == "answer"), None)
+    kept = StoredAnswer(
+        id=run_item.item.id,
+        draw=draw,
+        status=answer.status,
+        abstention=answer.abstention,
+        answer=answer.answer,
+        choice=None if answer.choice is None else run_item.item.choices.index(run_item.shown(draw)[answer.choice]),
+        reply=last.output if last else None,
+        prompt=last.prompt if last else None,
+        audio_type=answer.audio_type,
+        content=answer.content,
+        confidence=answer.confidence,
+        reason=answer.reason,
+        audio_sha256=answer.audio.sha256,
+        audio_s=answer.audio.seconds,
+        heard_s=answer.heard_s if last else None,
+        heard_clip=clip.swapped,
+        seen=False,
+        steps=tuple(_stored_step(step) for step in answer.steps if step.node != "answer"),
+        warnings=answer.warnings,
+        seconds=round(seconds, 6),
+        failure=answer.failure,
+    )
+    _parsed(_ANSWER, answer_fields(kept), f"what came of question {kept.id!r} cannot be kept", "mend the tool or model")
+    return kept
+
+
+def failed_answer(item: Item, draw: int, failure: Failure, seconds: float) -> StoredAnswer:
+    """What is kept of a question of whose answer there is nothing else to keep."""
+    nothing = dict.fromkeys(
+        ("answer", "choice", "reply", "prompt", "audio_type", "content", "confidence", "reason", "audio_sha256")
+    )
+    return StoredAnswer(
+        id=item.id,
+        draw=draw,
+        status=Status.FAILED,
+        **nothing,
+        audio_s=None,
+        heard_s=None,
+        heard_clip=None,
+        seen=False,
+        steps=(),
+        warnings=(),
+        seconds=round(seconds, 6),
+        failure=failure,
+    )
+
+
+def _stored_step(step: Step) -> StoredStep:
+    return StoredStep(step.node, step.prompt, step.output, step.seconds, step.cached, step.details)
+
+
+# --- as JSON ---------------------------------------------------------------------------------------------------------
+
+_ANSWER, _ITEM = TypeAdapter(StoredAnswer), TypeAdapter(Item)
+_ORDERS = TypeAdapter(tuple[tuple[int, ...], ...])
+Parsed = TypeVar("Parsed")
+
+
+def answer_fields(answer: StoredAnswer) -> dict[str, Any]:
+    """An answer as a JSON object; a clip's length is rounded to microseconds, everything else is as it is."""
+    return {**asdict(answer), "audio_s": None if answer.audio_s is None else round(answer.audio_s, 6)}
+
+
+def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
+    """An answer from its JSON object. Keys that are not known are passed over.
+
+    Raises:
+        DataError: a key is missing or has a value of another kind; `where` names the line.
+    """
+    return _parsed(_ANSWER, fields, f"{where} is no answer")
+
+
+def item_fields(run_item: RunItem) -> dict[str, Any]:
+    """A question of a run as a JSON object, with the orders in which its choices are shown."""
+    return {**asdict(run_item.item), "orders": run_item.orders}
+
+
+def item_of(fields: Mapping[str, Any], where: str) -> RunItem:
+    """A question of a run from its JSON object.
+
+    Raises:
+        DataError: a key is missing or has a value of another kind; `where` names the line.
+    """
+    what = f"{where} is no item"
+    return RunItem(_parsed(_ITEM, fields, what), _parsed(_ORDERS, fields.get("orders"), f"{what}: orders"))
+
+
+def _parsed(form: TypeAdapter[Parsed], fields: Any, what: str, hint: str = "the file is damaged") -> Parsed:
+    try:
+        return form.validate_python(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{place}: " for place in first["loc"])
+        raise DataError(f"{what}: {where}{first['msg']}", hint) from error

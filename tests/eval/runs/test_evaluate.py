@@ -1,0 +1,186 @@
+"""`evaluate` as a Python user calls it: answers, an observer, a loaded model, values that cannot be kept."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lalm_agent import AgentConfig
+from lalm_agent.artefacts import MismatchError
+from lalm_agent.errors import UsageError
+from lalm_agent.eval import EvaluateRequest, Observer, RunFolder, estimate, evaluate, summarise
+from lalm_agent.models.base import Completion, ModelSpec, Response
+from lalm_agent.records import ModelInfo, Status
+
+CHOICES = ["dog", "cat", "cow", "frog"]
+
+
+class Says:
+    """A model of one's own that says `dog`."""
+
+    def __init__(self) -> None:
+        self.spec = ModelSpec(ModelInfo("own:Says", None, "a" * 64), None, "cpu", "float32")
+        self.asked = 0
+
+    def generate(self, requests: Any) -> list[Response]:
+        self.asked += len(requests)
+        heard = [(0.0, request.sound.ref.seconds) if request.sound else None for request in requests]
+        return [Response((Completion("dog", None, "stop"),), None, each, None) for each in heard]
+
+
+class Watch(Observer):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+    def started(self, start: Any) -> None:
+        self.told.append(f"started {start.there} of {start.total}")
+
+    def answered(self, answer: Any) -> None:
+        self.told.append(f"answered {answer.id}")
+
+    def interrupted(self, run: RunFolder) -> None:
+        self.told.append(f"interrupted {len(run.answers)}")
+
+    def finished(self, run: RunFolder, asked: int) -> None:
+        self.told.append(f"finished {asked}")
+
+
+@pytest.fixture
+def data(tmp_path: Path, write_clip: Callable[..., Path]) -> Path:
+    """Three questions about three clips."""
+    rows = []
+    for n in range(3):
+        clip = write_clip(f"{n}.wav")
+        rows.append(
+            {"id": f"q{n}", "audio": clip.name, "question": "Which animal?", "choices": CHOICES, "answer": "dog"}
+        )
+    path = tmp_path / "audio" / "bench.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_mini_answers_a_file_of_three_questions(data: Path, tmp_path: Path) -> None:
+    config = AgentConfig(model="mini", method="idk", max_new_tokens=8, device="cpu")
+    run = evaluate(EvaluateRequest(data=data, out=tmp_path / "run", config=config))
+    assert {key for key in run.answers} == {("q0", 0), ("q1", 0), ("q2", 0)}
+    assert all(answer.reply is not None for answer in run.answers.values())
+    assert run.spec is not None
+    assert run.spec.identity.model == "mini"
+    assert run.spec.identity.tools == {"answer": "lalm"}
+    with RunFolder(tmp_path / "run", writes=False) as again:
+        assert again.answers == run.answers
+    told = summarise(again)
+    assert (told.questions, told.answers, sum(told.counts.values())) == (3, 3, 3)
+
+
+def test_a_loaded_model_an_observer_and_the_same_request_again(data: Path, tmp_path: Path) -> None:
+    model, watch = Says(), Watch()
+    request = EvaluateRequest(
+        data=str(data), out=tmp_path / "run", config=AgentConfig(method="baseline"), loaded_model=model
+    )
+    run = evaluate(request, watch)
+    assert {answer.answer for answer in run.answers.values()} == {"dog"}
+    assert watch.told[0] == "started 0 of 3"
+    assert sorted(watch.told[1:4]) == ["answered q0", "answered q1", "answered q2"]
+    assert watch.told[4:] == ["finished 3"]
+    watch = Watch()
+    assert evaluate(request, watch).answers == run.answers
+    assert watch.told == ["finished 0"]
+    assert model.asked == 3
+    other = request.model_copy(update={"config": AgentConfig(method="mcot")})
+    with pytest.raises(MismatchError) as refused:
+        evaluate(other)
+    assert "method: baseline in the run, mcot now" in refused.value.fields
+
+
+def test_what_it_would_cost_writes_nothing(data: Path, tmp_path: Path) -> None:
+    model = Says()
+    cost = estimate(EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=model, limit=2))
+    assert (cost.questions, cost.requests, cost.unread) == (2, 2 + 2 + 2, 0)
+    assert cost.audio_s == pytest.approx(0.4)
+    assert cost.seconds is not None
+    assert model.asked > 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"draws": 2}, "2 draws without a temperature"),
+        ({"type_source": "oracle", "config": AgentConfig(method="idk")}, "need the steps of the agent"),
+        ({"bank": True, "config": AgentConfig(answer_mode="score")}, "a bank is sampled"),
+        ({"limit": 1, "data": "no-such-benchmark"}, "no-such-benchmark"),
+    ],
+)
+def test_requests_that_contradict_themselves_are_refused(
+    data: Path, tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    request = EvaluateRequest(**{"data": data, "out": tmp_path / "run", "loaded_model": Says(), **fields})
+    with pytest.raises(UsageError, match=said):
+        evaluate(request)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**401, "much"])
+def test_a_value_that_no_file_can_hold_fails_its_question_and_the_run_stays_readable(
+    data: Path, tmp_path: Path, value: Any, answer_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from lalm_agent.assemble import Agent
+
+    def ask_item(self: Any, audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        answer = replace(answer_to("x", text, choices, "q0", draw), failure=None, status=Status.ANSWERED)
+        return replace(answer, confidence=value) if id == "q1" else answer
+
+    monkeypatch.setattr(Agent, "ask_item", ask_item)
+    run = evaluate(EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says()))
+    failed = {answer.id: answer.failure for answer in run.answers.values() if answer.status is Status.FAILED}
+    assert set(failed) == {"q1"}
+    assert "cannot be kept: confidence" in failed["q1"].message
+    with RunFolder(tmp_path / "run", writes=False) as again:
+        assert again.answers == run.answers
+
+
+def test_a_tool_that_ends_the_process_fails_its_question(
+    data: Path, tmp_path: Path, answer_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lalm_agent.assemble import Agent
+
+    def ask_item(self: Any, audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        if id == "q1":
+            sys.exit(0)
+        return answer_to("x", text, choices, "q0", draw)
+
+    monkeypatch.setattr(Agent, "ask_item", ask_item)
+    run = evaluate(EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says()))
+    assert len(run.answers) == 3
+    assert run.answers["q1", 0].status is Status.FAILED
+
+
+def test_a_damaged_run_is_refused_and_stays(data: Path, tmp_path: Path) -> None:
+    from lalm_agent.errors import DataError
+
+    request = EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says())
+    evaluate(request)
+    answers = tmp_path / "run" / "answers.jsonl"
+    damaged = answers.read_text("utf-8").encode("utf-16")
+    answers.write_bytes(damaged)
+    with pytest.raises(DataError, match="is not a JSON object"):
+        evaluate(request)
+    assert answers.read_bytes() == damaged
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, lalm_agent.eval as e; e.EvaluateRequest, e.evaluate; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "langgraph"} & set(done.stdout.split())
