@@ -22,7 +22,7 @@ HEAVY = ("langgraph", "torch", "transformers")
 RANKS = {
     0: ("errors", "records", "version"),
     1: (
-        *("artefacts", "audio", "clips", "containers", "decoders", "mp3", "ogg"),
+        *("artefacts", "jobs", "audio", "clips", "containers", "decoders", "mp3", "ogg"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
         *("config", "prompts", "registry", "state", "terminal"),
         *("extras", "hints", "plugins", "settings"),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,23 @@ from lalm_agent.artefacts import command_line
 from lalm_agent.cli import options
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
+from lalm_agent.jobs import run_tasks
 from lalm_agent.terminal import printable, say
-from lalm_agent.training.reproduce.frozen import FULL, QUICK, Frozen, for_preset
-from lalm_agent.training.reproduce.layout import PaperFolder
-from lalm_agent.training.reproduce.plan import Data, Machine, Part, Sources, parts_of
+from lalm_agent.training.reproduce.design import (
+    FULL,
+    QUICK,
+    Data,
+    Frozen,
+    Machine,
+    PaperFolder,
+    Part,
+    PartsJournal,
+    Sources,
+    finished,
+    for_preset,
+    parts_of,
+    tasks_of,
+)
 
 _LOADING = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
 _SWITCHES = ("trust_remote_code", "allow_pickle")
@@ -49,23 +63,34 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
         PartFailed: a part failed; the same command goes on from there.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    from lalm_agent.cli.reproduce_parts import finished, run_parts, shown
-
     work = _work(given)
     if given["dry_run"]:
         done = finished(work.folder, work.parts)
         for part in work.parts:
-            typer.echo(printable(f"{part.name}{' (done)' if part.name in done else ''}: {shown(part)}", one_line=True))
+            typer.echo(printable(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}", one_line=True))
         return 0
     if not given["report_only"]:
         _require_installed(work)
     with _held(work.folder):
         _hold(work)
         if not given["report_only"]:
-            run_parts(work.folder, work.parts, work.machine.jobs, say)
+            _run_parts(work)
         elif left := [part.name for part in work.parts if part.name not in finished(work.folder, work.parts)]:
             raise UsageError(f"not finished: {', '.join(left)}", "the same command without --report-only")
         return _report(work, bool(given["as_json"]))
+
+
+def _run_parts(work: Work) -> None:
+    from lalm_agent.cli.reproduce_parts import CommandWork, threads_of
+
+    done = finished(work.folder, work.parts)
+    left = [part for part in work.parts if part.name not in done]
+    if not left:
+        say("nothing to do: every part is done")
+        return
+    jobs, make = work.machine.jobs, partial(CommandWork, work.folder.path)
+    with PartsJournal(work.folder, say) as journal:
+        run_tasks(tasks_of(left), make, jobs, journal, threads_of(jobs), fresh=True)
 
 
 def _work(given: Mapping[str, Any]) -> Work:
@@ -179,7 +204,7 @@ def _held(folder: PaperFolder) -> Iterator[None]:
 
 
 def _hold(work: Work) -> None:
-    from lalm_agent.training.reproduce.spec import ReproduceSpec, hold
+    from lalm_agent.training.reproduce.design import ReproduceSpec, hold
 
     spec = ReproduceSpec(
         schema=1,
