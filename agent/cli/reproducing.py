@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import typer
 
-from lalm_agent.artefacts import command_line
+from lalm_agent.artefacts import Folder, Kind, command_line
 from lalm_agent.cli import options
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import UsageError
 from lalm_agent.jobs import run_tasks
 from lalm_agent.terminal import printable, say
 from lalm_agent.training.reproduce.design import (
@@ -71,7 +70,7 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
         return 0
     if not given["report_only"]:
         _require_installed(work)
-    with _held(work.folder):
+    with HeldPaper(work.folder.path):
         _hold(work)
         if not given["report_only"]:
             _run_parts(work)
@@ -183,24 +182,10 @@ def _require_installed(work: Work) -> None:
         require_synth()
 
 
-@contextmanager
-def _held(folder: PaperFolder) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+class HeldPaper(Folder):
+    """The folder of a reproduction, held by this process."""
 
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        strangers = sorted(one.name for one in folder.path.iterdir() if one != folder.lock)
-        if strangers and not folder.spec.exists():
-            raise UsageError(
-                f"{folder.path} is no reproduction and not empty: it holds {strangers[0]}", "give another --out"
-            )
-        with FileLock(folder.lock, timeout=0):
-            folder.figure3.parent.mkdir(exist_ok=True)
-            yield
-    except Timeout:
-        raise UsageError(f"another process works on {folder.path}", "wait for it, or give another --out") from None
-    except OSError as error:
-        raise DataError(f"{folder.path} cannot be written: {error.strerror or error}", "give another --out") from error
+    kind = Kind("reproduction", "works on")
 
 
 def _hold(work: Work) -> None:
@@ -215,6 +200,7 @@ def _hold(work: Work) -> None:
         frozen=work.frozen,
     )
     hold(work.folder.spec, spec)
+    work.folder.figure3.parent.mkdir(exist_ok=True)
 
 
 def _weights(model: str) -> str | None:
