@@ -1,6 +1,8 @@
 """The runner of tasks: order, needs, results, errors, and what happens where a process dies."""
 
 import os
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -140,3 +142,48 @@ def test_ctrl_c_ends_all_processes(make: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_tasks([Task("first", "wait"), Task("second", "wait")], make, 2, seen)
     assert set(seen.stopped_names) == {"first", "second"}
+
+
+NESTED = """
+import os, pathlib, sys, time
+from functools import partial
+from lalm_agent.jobs import Task, run_tasks
+
+class Work:
+    def __init__(self, folder, depth):
+        self.folder, self.depth = pathlib.Path(folder), depth
+    def __call__(self, what):
+        (self.folder / f"{os.getpid()}.pid").touch()
+        if self.depth:
+            two = [Task("a", 1), Task("b", 2)]
+            run_tasks(two, partial(Work, str(self.folder), self.depth - 1), 2)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    run_tasks([Task("outer", 1)], partial(Work, sys.argv[1], 1), 1, fresh=True)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to look for processes")
+def test_a_kill_of_the_first_process_ends_those_of_its_tasks_too(tmp_path: Path) -> None:
+    (tmp_path / "nested.py").write_text(NESTED)
+    with subprocess.Popen([sys.executable, str(tmp_path / "nested.py"), str(tmp_path)]) as process:
+        try:
+            deadline = time.monotonic() + 100
+            while len(list(tmp_path.glob("*.pid"))) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            process.kill()
+    pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    assert len(pids) == 3
+    deadline = time.monotonic() + 50
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, pids))
