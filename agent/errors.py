@@ -58,5 +58,8 @@ class BudgetSpent(PermanentBackendError):
     """The limit of requests is reached. No graph records it as a failed answer: the question stays unasked."""
 
 
-class Dropped(KeyboardInterrupt):
-    """A second Ctrl-C: threads may still compute, and nobody waits for them. The process has to end at once."""
+class Dropped(BaseException):
+    """A second Ctrl-C: threads may still compute, and nobody waits for them. The process has to end at once.
+
+    No KeyboardInterrupt, of which typer makes an exit code before anybody could tell a first from a second one.
+    """

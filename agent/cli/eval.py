@@ -105,7 +105,7 @@ def _request(given: Mapping[str, Any]) -> "EvaluateRequest":
 
 def _print_estimate(cost: "RunEstimate", as_json: bool) -> None:
     if as_json:
-        typer.echo(cost.model_dump_json(exclude={"lacking"}))
+        typer.echo(json.dumps(cost.model_dump(mode="json", exclude={"lacking"}), ensure_ascii=False, allow_nan=False))
         return
     seconds = cost.basis
     if cost.seconds is not None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, also when the answer is an abstention; 2 what the user can m
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
@@ -73,12 +74,10 @@ def run(arguments: list[str]) -> int:
         result = app(args=arguments, standalone_mode=False, prog_name="lalm-agent")
     except Exit as exit_:
         return exit_.exit_code
-    except (KeyboardInterrupt, Abort) as error:
+    except Dropped:
+        _leave()
+    except (KeyboardInterrupt, Abort):
         typer.echo("interrupted", err=True)
-        if isinstance(error, Dropped):
-            # Threads that still compute must not run into an interpreter that is being taken down.
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)
         return INTERRUPTED
     except LalmError as error:
         for line in error.fields if isinstance(error, MismatchError) else ():
@@ -96,6 +95,13 @@ def run(arguments: list[str]) -> int:
         hint = "this is a bug; --debug shows where"
         return _print_error(error, f"{type(error).__name__}: {error}", hint, 1, debug)
     return result if isinstance(result, int) else 0
+
+
+def _leave() -> NoReturn:
+    """End at once: threads that still compute must not run into an interpreter that is being taken down."""
+    say("interrupted")
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _usage_lines(error: TyperException) -> tuple[str, str, int]:

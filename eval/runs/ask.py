@@ -102,7 +102,8 @@ def ask_all(
     A Ctrl-C hands out no more questions, waits for those that are out (`on_stop` is told how many), and keeps them.
 
     Raises:
-        KeyboardInterrupt: after a Ctrl-C; `Dropped` after a second one.
+        KeyboardInterrupt: after a Ctrl-C.
+        Dropped: after a second one, with questions still out.
         BudgetSpent: no further request may be sent; what was answered is kept.
         PermanentBackendError: question after question failed in the same way; what failed is kept.
         StorageError: an answer could not be kept.

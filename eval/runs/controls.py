@@ -31,13 +31,10 @@ from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.records import ClipFile
-from lalm_agent.hints import did_you_mean
 from lalm_agent.records import AudioRef
 from lalm_agent.state import Task, Tool, ToolResult
 
 _KEPT_REFS = 65536
-TYPE_MODES = ("model", "oracle")
-CONTENT_MODES = ("model", "oracle", "none", "other")
 CONTENT_NODES = ("asr", "caption")
 FILE_NAME = "trained_clips.json"
 """In an adapter's folder: `{"audio_sha256": [...]}`, over the decoded samples (`lalm_agent.audio.sha256`)."""
@@ -180,12 +177,9 @@ def fixed_tools(items: Sequence[Item], type_mode: str, content_mode: str, seed: 
         seed: of the draw of other clips; the same items and seed give the same content, in whatever order they come.
 
     Raises:
-        UsageError: an unknown mode; questions without a single modality or without content where the oracle needs
+        UsageError: questions without a single modality or without content where the oracle needs
             them; a modality without enough different contents to give each clip another's.
     """
-    for option, mode, modes in (("--type", type_mode, TYPE_MODES), ("--content", content_mode, CONTENT_MODES)):
-        if mode not in modes:
-            raise UsageError(f"unknown {option} {mode}", did_you_mean(mode, modes))
     tools: dict[str, Tool] = {}
     if type_mode == "oracle":
         tools["type"] = FixedText("oracle", _types(items))

@@ -111,6 +111,7 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         DataError: the data or the folder cannot be used; `StorageError` on a full disk.
         BackendError: the model cannot; `BudgetSpent` after `max_requests`. What was answered is kept.
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
+        Dropped: a second Ctrl-C, which does not wait for the questions that are out.
     """
     observer = observer or Observer()
     request = _settled(request)
@@ -249,7 +250,7 @@ def _benchmark(request: EvaluateRequest) -> Benchmark:
         return request.data
     from lalm_agent.eval.benchmarks import load_benchmark
 
-    return load_benchmark(request.data, request.data_file, request.audio_root)
+    return load_benchmark(str(request.data), request.data_file, request.audio_root)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

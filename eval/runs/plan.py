@@ -63,7 +63,7 @@ class EvaluateRequest(Record):
         local model computes at once. max_requests: stop after so many requests to the model.
     """
 
-    data: str | InstanceOf[Benchmark]
+    data: str | Path | InstanceOf[Benchmark]
     out: Path
     config: AgentConfig = AgentConfig()
     loaded_model: Any = None
@@ -83,11 +83,6 @@ class EvaluateRequest(Record):
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _path_as_text(cls, data: Any) -> Any:
-        return str(data) if isinstance(data, Path) else data
 
     @field_validator("modality", mode="before")
     @classmethod

@@ -10,7 +10,8 @@ import pytest
 
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.runs.folder import ITEMS, RunFolder, is_run, read_items
+from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, is_run, read_items
+from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.eval.runs.records import RunIdentity
 
 HOLD = """
@@ -112,6 +113,7 @@ def test_a_kill_between_the_items_and_the_spec_is_no_obstacle(
     with RunFolder(path) as folder:
         folder.begin(identity(), plan_of(make_items(3)), session)
     (path / "spec.json").rename(path / "spec.json.new")
+    (path / ANSWERS).unlink()
     assert not is_run(path)
     assert (path / ITEMS).exists()
     with RunFolder(path) as folder:

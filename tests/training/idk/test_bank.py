@@ -11,7 +11,7 @@ from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import write_items
-from lalm_agent.eval.runs.records import SCHEMA, DataIdentity, RunIdentity, RunItem, RunSpec, Selection
+from lalm_agent.eval.runs.records import SCHEMA, AudioControl, DataIdentity, RunIdentity, RunItem, RunSpec, Selection
 from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
 
 IDENTITY = RunIdentity(
@@ -79,7 +79,7 @@ def test_samples_by_draw(folder: Any) -> None:
 
 
 def test_a_bank_of_silence_does_not_know_its_clips(folder: Any) -> None:
-    bank = read_bank(folder(line(0, "dog"), identity=IDENTITY.model_copy(update={"audio": "silence"})))
+    bank = read_bank(folder(line(0, "dog"), identity=IDENTITY.model_copy(update={"audio": AudioControl.SILENCE})))
     assert bank.questions[0].audio_sha256 is None
     assert bank.questions[0].clip == "q.wav"
 

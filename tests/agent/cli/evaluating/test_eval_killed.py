@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 COMMAND = "from lalm_agent.cli.main import main; main()"
-SLOW = "eval_model:Hears:0.03"
+SLOW, VERY_SLOW = "eval_model:Hears:0.03", "eval_model:Hears:60"
 STARTING_S = 60.0
 
 
@@ -19,9 +19,9 @@ STARTING_S = 60.0
 def started(place: Any) -> Callable[..., subprocess.Popen[str]]:
     """`lalm-agent eval` in a process of its own, returned once it has asked a few questions."""
 
-    def start(more_asks: int = 5) -> subprocess.Popen[str]:
+    def start(more_asks: int = 5, model: str = SLOW) -> subprocess.Popen[str]:
         before = len(place.asks())
-        command = [sys.executable, "-c", COMMAND, "eval", "bench.jsonl", "--model", SLOW, "--method", "baseline"]
+        command = [sys.executable, "-c", COMMAND, "eval", "bench.jsonl", "--model", model, "--method", "baseline"]
         process = subprocess.Popen(
             [*command, "--out", "out", "--concurrency", "2"],
             stdout=subprocess.PIPE,
@@ -79,3 +79,17 @@ def test_ctrl_c_keeps_what_was_asked_and_a_second_process_is_refused_meanwhile(
     assert asked == set(place.answers()), "what was out was waited for"
     assert place.eval("--method", "baseline", model=SLOW) == 0
     assert len(place.asks()) == 24
+
+
+def test_a_second_ctrl_c_ends_at_once(place: Any, started: Any) -> None:
+    process = started(1, VERY_SLOW)
+    process.send_signal(signal.SIGINT)
+    line = ""
+    while not line.startswith("stopping: waiting for "):
+        line = process.stderr.readline()
+        assert line, "it ended before the second Ctrl-C"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 130
+    assert err.splitlines()[0].startswith("kept 0 of 24 answers in out")
+    assert err.splitlines()[-1] == "interrupted"

@@ -125,13 +125,6 @@ def test_a_clip_alone_in_its_modality_has_no_other() -> None:
         fixed_tools([*ITEMS[2:5], item(8, "speech", "alone")], "model", "other", 0)
 
 
-@pytest.mark.parametrize(("types", "content", "said"), [("orakle", "model", "--type"), ("model", "nun", "--content")])
-def test_unknown_modes_name_the_right_ones(types: str, content: str, said: str) -> None:
-    with pytest.raises(UsageError, match=f"unknown {said}") as caught:
-        fixed_tools(ITEMS, types, content, 0)
-    assert "model, oracle" in (caught.value.hint or "")
-
-
 def test_a_question_from_elsewhere_is_an_error() -> None:
     with pytest.raises(DataError, match="'q99'"):
         fixed_tools(ITEMS, "oracle", "model", 0)["type"](task("q99"))
