@@ -22,7 +22,7 @@ HEAVY = ("langgraph", "openai", "torch", "transformers")
 RANKS = {
     0: ("errors", "records", "version"),
     1: (
-        *("artefacts", "audio", "decoding"),
+        *("artefacts", "audio", "decoding", "jobs"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
         *("config", "prompts", "registry", "state", "terminal"),
         *("extras", "hints", "plugins", "settings"),

@@ -1,28 +1,14 @@
-"""Runs the parts of a reproduction as processes, some at a time, and ends them together."""
+"""A part of a reproduction: a command of this program, in a process of its own."""
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-from lalm_agent.artefacts import Journal, now, read_lines
-from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.settings import FIELDS, PREFIX
-from lalm_agent.training.reproduce import journal
-from lalm_agent.training.reproduce.layout import PaperFolder
-from lalm_agent.training.reproduce.plan import Part, ready
+from lalm_agent.training.reproduce.design import PaperFolder, Part
 
-_LOOK_S = 0.2
-_GRACE_S = 60.0
-"""A process that was asked to stop gets so long to keep what it has."""
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_COMMAND = (sys.executable, "-m", "lalm_agent.cli.reproduce_child")
-
-Say = Callable[[str], None]
+PROGRAM = "lalm-agent"
 
 
 class PartFailed(LalmError):
@@ -34,142 +20,57 @@ class PartFailed(LalmError):
         self.exit_code = exit_code
 
 
-@dataclass(slots=True)
-class _Running:
-    part: Part
-    process: "subprocess.Popen[bytes]"
-    started: float
+class CommandWork:
+    """Runs commands in the folder of a report, for a process that does nothing else (`lalm_agent.jobs.Work`)."""
 
+    def __init__(self, path: Path) -> None:
+        """Move into the folder, and drop the settings of the environment: a part has them in its arguments."""
+        os.chdir(path)
+        self._folder = PaperFolder(Path())
+        for name in FIELDS:
+            os.environ.pop(PREFIX + name.upper(), None)
 
-def run_parts(folder: PaperFolder, parts: Sequence[Part], jobs: int, say: Say) -> None:
-    """Run every part that is not done. The calling process holds the folder.
+    def __call__(self, part: Part) -> None:
+        """Run a part, whose output goes to its log.
 
-    Raises:
-        PartFailed: a part failed; the others were stopped, and what they have is kept.
-        KeyboardInterrupt: Ctrl-C; every part was stopped.
-        StorageError: the journal cannot be written.
-    """
-    done = finished(folder, parts)
-    if len(done) == len(parts):
-        say("nothing to do: every part is done")
-        return
-    log = Journal(folder.journal)
-    running: dict[str, _Running] = {}
-    started, code = time.monotonic(), 1
-    try:
-        log.append(journal.begin(journal.ALL, now(), ()))
-        while len(done) < len(parts):
-            while (part := ready(parts, done, running, jobs)) is not None:
-                say(f"part {part.name}: {shown(part)}")
-                log.append(journal.begin(part.name, now(), part.arguments))
-                running[part.name] = _start(folder, part, jobs)
-            done |= _ended(folder, running, log, say)
-            time.sleep(_LOOK_S)
-        code = 0
-    finally:
-        _stop(running, log)
-        log.append(journal.end(journal.ALL, time.monotonic() - started, code))
-        log.close()
-
-
-def finished(folder: PaperFolder, parts: Sequence[Part]) -> set[str]:
-    """Names of the parts that ended well with the same command, and what they made is there."""
-    known = journal.worked(read_lines(folder.journal))
-    return {part.name for part in parts if _is_done(folder, part, known.get(part.name))}
-
-
-def _is_done(folder: PaperFolder, part: Part, found: journal.Worked | None) -> bool:
-    if not (folder.path / part.makes).exists():
-        return False
-    return part.marker or (found is not None and found.done and found.arguments == part.arguments)
-
-
-def shown(part: Part) -> str:
-    """The command of a part as a user types it in the folder of the report."""
-    import shlex
-
-    return shlex.join(["lalm-agent", *part.arguments])
-
-
-def environment(jobs: int) -> dict[str, str]:
-    """That of a part: the settings of this command are in its arguments, and its threads are its share of the cores."""
-    settings = {PREFIX + name.upper() for name in FIELDS}
-    kept = {name: value for name, value in os.environ.items() if name not in settings}
-    share = str(max(1, len(os.sched_getaffinity(0)) // jobs)) if hasattr(os, "sched_getaffinity") else "1"
-    return {**dict.fromkeys(_THREADS, share), **kept}
-
-
-def _start(folder: PaperFolder, part: Part, jobs: int) -> _Running:
-    log = folder.log(part.name)
-    log.parent.mkdir(exist_ok=True)
-    command = [*_COMMAND, *part.arguments]
-    try:
+        Raises:
+            PartFailed: it ended with an error.
+            UsageError: it ended well and what it should make is not there.
+        """
+        log = self._folder.log(part.name)
+        log.parent.mkdir(exist_ok=True)
         with log.open("ab") as out:
-            process = subprocess.Popen(
-                command,
-                cwd=folder.path,
-                env=environment(1 if part.alone else jobs),
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                # A Ctrl-C at the terminal reaches this process alone, which hands it on once.
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise DataError(f"part {part.name} cannot be started: {error.strerror or error}", "free the disk") from error
-    return _Running(part, process, time.monotonic())
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+                os.dup2(out.fileno(), stream.fileno())
+        # What a run records as its command is what a user would type.
+        sys.argv = [PROGRAM, *part.arguments]
+        from lalm_agent.cli.main import run
 
-
-def _ended(folder: PaperFolder, running: dict[str, _Running], log: Journal, say: Say) -> set[str]:
-    """Take the processes that have ended out of those that run; their names."""
-    found = set()
-    for name, one in list(running.items()):
-        code = one.process.poll()
-        if code is None:
-            continue
-        del running[name]
-        seconds = _close(one, log, code)
+        code = run(list(part.arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
         if code:
-            raise _failure(folder, one.part, code)
-        if not (folder.path / one.part.makes).exists():
-            raise UsageError(f"part {name} ended well and left no {one.part.makes}", f"see {folder.log(name)}")
-        say(f"part {name}: done in {seconds:.0f} s")
-        found.add(name)
-    return found
+            raise _failure(log, part, code)
+        if not Path(part.makes).exists():
+            raise UsageError(f"part {part.name} ended well and left no {part.makes}", f"see {log}")
 
 
-def _close(one: _Running, log: Journal, code: int) -> float:
-    seconds = time.monotonic() - one.started
-    if one.process.stdin is not None:
-        with contextlib.suppress(OSError):
-            one.process.stdin.close()
-    log.append(journal.end(one.part.name, seconds, code))
-    return seconds
+def threads_of(jobs: int) -> int | None:
+    """With how many threads each of so many processes computes; None leaves it as the user has set it."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // jobs)
 
 
-def _failure(folder: PaperFolder, part: Part, code: int) -> LalmError:
+def _failure(log: Path, part: Part, code: int) -> LalmError:
     """The error of a part in its own words: the last `error:` and `try:` of its log."""
-    message, hint = f"exit code {code}", f"see {folder.log(part.name)}"
-    lines = folder.log(part.name).read_text(encoding="utf-8", errors="replace").splitlines()
+    message, hint = f"exit code {code}", f"see {log}"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for at, line in enumerate(lines):
         if line.startswith("error: "):
             message = line.removeprefix("error: ")
             following = lines[at + 1] if at + 1 < len(lines) else ""
             hint = following.removeprefix("try: ") if following.startswith("try: ") else hint
     return PartFailed(f"part {part.name}: {message}", hint, code if code in (1, 2) else 1)
-
-
-def _stop(running: dict[str, _Running], log: Journal) -> None:
-    """Ask every process to stop as Ctrl-C does, and wait; a second Ctrl-C, or a minute, kills them."""
-    for one in running.values():
-        with contextlib.suppress(OSError):
-            one.process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _GRACE_S
-    for one in running.values():
-        try:
-            code = one.process.wait(max(0.1, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            one.process.kill()
-            code = one.process.wait()
-        _close(one, log, code)
-    running.clear()

@@ -18,12 +18,9 @@ from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.training.idk.bank import bank_sha256
 from lalm_agent.training.idk.curve import Bootstrap, curves
-from lalm_agent.training.reproduce.frozen import WATERMARK
-from lalm_agent.training.reproduce.journal import worked
-from lalm_agent.training.reproduce.layout import METHODS, PaperFolder
-from lalm_agent.training.reproduce.report import BankFacts, Findings, Provenance
-from lalm_agent.training.reproduce.watermark import watermarked
-from lalm_agent.training.transfer.layout import StudyFolder
+from lalm_agent.training.reproduce.design import METHODS, WATERMARK, PaperFolder, worked
+from lalm_agent.training.reproduce.report import BankFacts, Findings, Provenance, watermarked
+from lalm_agent.training.transfer.design import StudyFolder
 from lalm_agent.training.transfer.schema import StudyReport
 
 if TYPE_CHECKING:
@@ -77,7 +74,7 @@ def _study_report(folder: PaperFolder) -> StudyReport:
 
 def _study_text(report: StudyReport) -> str:
     """The study's own report, without its title and its picture, which stand above it."""
-    from lalm_agent.training.transfer.render import as_markdown
+    from lalm_agent.training.transfer.report import as_markdown
 
     return as_markdown(report, image=None).partition("\n")[2]
 

@@ -2,22 +2,35 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from lalm_agent.artefacts import command_line
+from lalm_agent.artefacts import Folder, Kind, command_line
 from lalm_agent.cli import options
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import UsageError
+from lalm_agent.jobs import run_tasks
 from lalm_agent.terminal import printable, say
-from lalm_agent.training.reproduce.frozen import FULL, QUICK, Frozen, for_preset
-from lalm_agent.training.reproduce.layout import PaperFolder
-from lalm_agent.training.reproduce.plan import Data, Machine, Part, Sources, parts_of
+from lalm_agent.training.reproduce.design import (
+    FULL,
+    QUICK,
+    Data,
+    Frozen,
+    Machine,
+    PaperFolder,
+    Part,
+    PartsJournal,
+    Sources,
+    finished,
+    for_preset,
+    parts_of,
+    tasks_of,
+)
 
 _LOADING = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
 _SWITCHES = ("trust_remote_code", "allow_pickle")
@@ -49,23 +62,34 @@ def reproduce_paper(given: Mapping[str, Any]) -> int:
         PartFailed: a part failed; the same command goes on from there.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    from lalm_agent.cli.reproduce_parts import finished, run_parts, shown
-
     work = _work(given)
     if given["dry_run"]:
         done = finished(work.folder, work.parts)
         for part in work.parts:
-            typer.echo(printable(f"{part.name}{' (done)' if part.name in done else ''}: {shown(part)}", one_line=True))
+            typer.echo(printable(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}", one_line=True))
         return 0
     if not given["report_only"]:
         _require_installed(work)
-    with _held(work.folder):
+    with HeldPaper(work.folder.path):
         _hold(work)
         if not given["report_only"]:
-            run_parts(work.folder, work.parts, work.machine.jobs, say)
+            _run_parts(work)
         elif left := [part.name for part in work.parts if part.name not in finished(work.folder, work.parts)]:
             raise UsageError(f"not finished: {', '.join(left)}", "the same command without --report-only")
         return _report(work, bool(given["as_json"]))
+
+
+def _run_parts(work: Work) -> None:
+    from lalm_agent.cli.reproduce_parts import CommandWork, threads_of
+
+    done = finished(work.folder, work.parts)
+    left = [part for part in work.parts if part.name not in done]
+    if not left:
+        say("nothing to do: every part is done")
+        return
+    jobs, make = work.machine.jobs, partial(CommandWork, work.folder.path)
+    with PartsJournal(work.folder, say) as journal:
+        run_tasks(tasks_of(left), make, jobs, journal, threads_of(jobs), fresh=True)
 
 
 def _work(given: Mapping[str, Any]) -> Work:
@@ -158,28 +182,14 @@ def _require_installed(work: Work) -> None:
         require_synth()
 
 
-@contextmanager
-def _held(folder: PaperFolder) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+class HeldPaper(Folder):
+    """The folder of a reproduction, held by this process."""
 
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        strangers = sorted(one.name for one in folder.path.iterdir() if one != folder.lock)
-        if strangers and not folder.spec.exists():
-            raise UsageError(
-                f"{folder.path} is no reproduction and not empty: it holds {strangers[0]}", "give another --out"
-            )
-        with FileLock(folder.lock, timeout=0):
-            folder.figure3.parent.mkdir(exist_ok=True)
-            yield
-    except Timeout:
-        raise UsageError(f"another process works on {folder.path}", "wait for it, or give another --out") from None
-    except OSError as error:
-        raise DataError(f"{folder.path} cannot be written: {error.strerror or error}", "give another --out") from error
+    kind = Kind("reproduction", "works on")
 
 
 def _hold(work: Work) -> None:
-    from lalm_agent.training.reproduce.spec import ReproduceSpec, hold
+    from lalm_agent.training.reproduce.design import ReproduceSpec, hold
 
     spec = ReproduceSpec(
         schema=1,
@@ -190,6 +200,7 @@ def _hold(work: Work) -> None:
         frozen=work.frozen,
     )
     hold(work.folder.spec, spec)
+    work.folder.figure3.parent.mkdir(exist_ok=True)
 
 
 def _weights(model: str) -> str | None:

@@ -11,17 +11,13 @@ from typing import Any
 import typer
 from filelock import FileLock, Timeout
 
-from lalm_agent.artefacts import write_whole
+from lalm_agent.artefacts import LOCK, write_record, write_whole
 from lalm_agent.cli.transfer_study import Study, prepare, study_folder_is_free
-from lalm_agent.cli.transfer_worker import Finished, StudyWorker
-from lalm_agent.cli.transfer_workers import run_tasks
 from lalm_agent.errors import DataError, UsageError
+from lalm_agent.jobs import Observer, Task, run_tasks
 from lalm_agent.terminal import duration, say
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.plan import Kind, Pace, Part
-from lalm_agent.training.transfer.replacing import clear
-from lalm_agent.training.transfer.running import by_worker
-from lalm_agent.training.transfer.spec import read_spec, write_spec
+from lalm_agent.training.transfer.design import Kind, Pace, Part, StudyFolder, read_spec
+from lalm_agent.training.transfer.worker import Finished, StudyWorker, clear, tasks_of
 
 _KINDS = {
     Kind.TRAIN: "trainings",
@@ -67,10 +63,10 @@ def run_study(study: Study) -> None:
         if clear(study.folder, study.spec.identity):
             say("replaced: what was there was another study, of which no adapter was begun")
         study.sets.write(study.folder)
-        write_spec(study.folder.spec, study.spec)
+        write_record(study.folder.spec, study.spec)
         progress = Progress(study.parts, left, study.workers)
         try:
-            run_tasks(by_worker(left), partial(StudyWorker, study.setup), study.workers, progress.told)
+            run_tasks(tasks_of(left), partial(StudyWorker, study.setup), study.workers, progress)
         except BaseException:
             say(f"kept {progress.done} of {len(study.parts)} parts in {study.folder.path}; the same command goes on")
             raise
@@ -79,10 +75,10 @@ def run_study(study: Study) -> None:
 def _record_tried(study: Study) -> None:
     there = read_spec(study.folder.spec)
     if study.spec.tried != there.tried:
-        write_spec(study.folder.spec, there.model_copy(update={"tried": study.spec.tried}))
+        write_record(study.folder.spec, there.model_copy(update={"tried": study.spec.tried}))
 
 
-class Progress:
+class Progress(Observer):
     """Says a line for each part that is done, with what is left."""
 
     def __init__(self, parts: Sequence[Part], left: Sequence[Part], workers: int) -> None:
@@ -97,16 +93,16 @@ class Progress:
         """How many parts are done, those of earlier sessions among them."""
         return self._total - len(self._left)
 
-    def told(self, finished: Finished) -> None:
+    def ended(self, task: Task, result: Finished, seconds: float) -> None:
         """Say that a part is done."""
-        part = finished.part
+        part: Part = task.what
         self._left.remove(part)
-        self._seconds[part.kind].append(finished.seconds)
+        self._seconds[part.kind].append(result.seconds)
         left_s = Pace(self._workers, self._seconds).left_s(self._left)
         of = f" {part.benchmark}" if part.benchmark else ""
         rest = "" if left_s is None or not self._left else f"; {duration(left_s)} left"
-        spent = duration(finished.seconds)
-        say(f"{self.done}/{self._total} {part.who}: {_DONE[part.kind]}{of}: {finished.text} in {spent}{rest}")
+        spent = duration(result.seconds)
+        say(f"{self.done}/{self._total} {part.who}: {_DONE[part.kind]}{of}: {result.text} in {spent}{rest}")
 
 
 def report(folder: StudyFolder, resamples: int, as_json: bool) -> int:
@@ -115,9 +111,7 @@ def report(folder: StudyFolder, resamples: int, as_json: bool) -> int:
     Raises:
         DataError: a part of the study is damaged, or nothing can be written.
     """
-    from lalm_agent.training.transfer.heatmap import heatmap_svg
-    from lalm_agent.training.transfer.render import as_markdown, as_terminal
-    from lalm_agent.training.transfer.report import analyse
+    from lalm_agent.training.transfer.report import analyse, as_markdown, as_terminal, heatmap_svg
     from lalm_agent.training.transfer.report import as_json as json_text
 
     found = analyse(folder.path, resamples, 0)
@@ -139,7 +133,7 @@ def report(folder: StudyFolder, resamples: int, as_json: bool) -> int:
 def _lock(folder: StudyFolder, stack: ExitStack) -> None:
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(FileLock(folder.lock, timeout=0, thread_local=False))
+        stack.enter_context(FileLock(folder.path / LOCK, timeout=0, thread_local=False))
     except Timeout:
         raise UsageError(f"another process is working on {folder.path}", "wait for it, or give another --out") from None
     except OSError as error:
@@ -170,7 +164,7 @@ def kind_counts(parts: Sequence[Part]) -> dict[str, int]:
 def set_lines(study: Study) -> list[str]:
     """A line for each source: rows, IDK and steps, which all its arms share."""
     from lalm_agent.training.lora.recipe import total_steps
-    from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
+    from lalm_agent.training.transfer.design import SOURCES, Arm, Job
 
     lines = []
     for source in SOURCES:

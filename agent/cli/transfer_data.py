@@ -8,7 +8,6 @@ from typing import Any
 from lalm_agent.artefacts import StorageError
 from lalm_agent.cli.idk_building import clip_root, described, require_trainable, source_of
 from lalm_agent.cli.idk_scoring import Graded, graded
-from lalm_agent.cli.transfer_worker import Questions
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
@@ -22,12 +21,9 @@ from lalm_agent.training.idk.keyed import is_held_out
 from lalm_agent.training.idk.rows import Manifest, meta_path, write_set
 from lalm_agent.training.idk.rules import Rule
 from lalm_agent.training.idk.targets import Refusals, TargetKind
-from lalm_agent.training.transfer.arms import Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.overlap import overlap
-from lalm_agent.training.transfer.plan import HOLD_OUT, made_sets, plan_of
-from lalm_agent.training.transfer.probing import probe_items
-from lalm_agent.training.transfer.spec import Labels
+from lalm_agent.training.transfer.design import HOLD_OUT, Job, Labels, StudyFolder, made_sets, plan_of
+from lalm_agent.training.transfer.probe import overlap, probe_items
+from lalm_agent.training.transfer.worker import Questions
 
 _MODEL_SETTINGS = ("device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle")
 

@@ -11,12 +11,10 @@ import typer
 from lalm_agent.cli.transfer_command import kind_counts, set_lines
 from lalm_agent.cli.transfer_data import plan_of_questions
 from lalm_agent.cli.transfer_study import Study
-from lalm_agent.cli.transfer_worker import Questions
 from lalm_agent.eval import estimate
 from lalm_agent.terminal import duration, say
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.plan import Kind, Part
+from lalm_agent.training.transfer.design import Arm, Job, Kind, Part, StudyFolder
+from lalm_agent.training.transfer.worker import Questions
 
 
 def dry_run(study: Study, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lalm_agent.artefacts import command_line, now, source_state, versions
+from lalm_agent.artefacts import LOCK, command_line
 from lalm_agent.cli import options
 from lalm_agent.cli.transfer_data import (
     BankData,
@@ -20,7 +20,6 @@ from lalm_agent.cli.transfer_data import (
     refuse_overlap,
     sets_of,
 )
-from lalm_agent.cli.transfer_worker import Questions, Setup
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import DataIdentity
@@ -29,12 +28,21 @@ from lalm_agent.records import Method
 from lalm_agent.terminal import say
 from lalm_agent.training.lora.network import pick_device, require_checkpoint
 from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.plan import Kind, Part, jobs_of, parts_of
-from lalm_agent.training.transfer.replacing import require_same, spec_there
-from lalm_agent.training.transfer.running import is_done
-from lalm_agent.training.transfer.spec import SCHEMA, OtherData, StudyIdentity, StudySession, StudySpec
+from lalm_agent.training.transfer.design import (
+    SCHEMA,
+    Arm,
+    Job,
+    Kind,
+    OtherData,
+    Part,
+    StudyFolder,
+    StudyIdentity,
+    StudySession,
+    StudySpec,
+    jobs_of,
+    parts_of,
+)
+from lalm_agent.training.transfer.worker import Questions, Setup, is_done, require_same, spec_there
 
 _MODEL = ("model", "device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle", "max_new_tokens", "max_audio_s")
 _RECIPE = "rank alpha dropout learning_rate epochs max_steps batch_size grad_accum".split()
@@ -108,7 +116,7 @@ def prepare(given: Mapping[str, Any]) -> Study:
     seeds = tuple(range(max(given["seeds"], len(there.seeds) if there else 0)))
     jobs = jobs_of(seeds)
     sets = sets_of(bank, jobs)
-    _refuse_overlaps(given, bank, (data, also), there if there and there.study_id == identity.study_id else None)
+    _refuse_overlaps(given, bank, (data, also), there if there and there.study_id == identity.short_hash else None)
     probe = max(given["forgetting"], there.forgetting if there else 0)
     setup = Setup(
         folder=folder,
@@ -206,24 +214,15 @@ class _Call:
 
 
 def _spec(identity: StudyIdentity, setup: Setup, call: _Call, there: StudySpec | None) -> StudySpec:
-    started, (commit, dirty) = now(), source_state()
-    session = StudySession(
-        started=started,
-        command=setup.command,
-        versions=versions(),
-        commit=commit,
-        dirty=dirty,
-        device=call.device,
-        jobs=call.workers,
-    )
+    session = StudySession.starting(setup.command, device=call.device, jobs=call.workers)
     also = {
         name: OtherData(data=DataIdentity(name=one.benchmark.name, sha256=one.benchmark.sha256), limit=one.limit)
         for name, one in setup.also.items()
     }
     return StudySpec(
         schema=SCHEMA,
-        study_id=identity.study_id,
-        created=there.created if there else started,
+        study_id=identity.short_hash,
+        created=there.created if there else session.started,
         identity=identity,
         seeds=call.seeds,
         limit=setup.data.limit,
@@ -245,7 +244,7 @@ def study_folder_is_free(path: Path) -> None:
         return
     if not path.is_dir():
         raise UsageError(f"{path} is a file", "--out is the folder of the study")
-    ours = {folder.lock.name, f"{folder.spec.name}.new"}
+    ours = {LOCK, f"{folder.spec.name}.new"}
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if strangers:
         raise UsageError(f"{path} is no study and not empty: it holds {strangers[0]}", "give another --out")

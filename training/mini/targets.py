@@ -18,7 +18,7 @@ from lalm_agent.training.mini.data import ClipKind, StoredClip
 from lalm_agent.training.mini.packing import Exchange
 from lalm_agent.training.synth.questions import choose, make_drafts, word, worded
 from lalm_agent.training.synth.records import Clip, Facts, SynthQuestion
-from lalm_agent.training.synth.tables import draw, read_table
+from lalm_agent.training.synth.tables import draw, read_data_file
 from lalm_agent.training.synth.unanswerable import gold_removed, make_unanswerable
 from lalm_agent.training.synth.words import ENGLISH
 
@@ -359,7 +359,7 @@ class UnfamiliarTable:
     skills_told_by_options: tuple[str, ...]
 
 
-TABLE: UnfamiliarTable = read_table("unfamiliar", UnfamiliarTable, "lalm_agent.training.mini")
+TABLE: UnfamiliarTable = read_data_file("unfamiliar", UnfamiliarTable, "lalm_agent.training.mini")
 
 
 def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lalm_agent.training.synth.records import Level
-from lalm_agent.training.synth.tables import read_table
+from lalm_agent.training.synth.tables import read_data_file
 
 Range = tuple[float, float]
 Weights = dict[str, float]
@@ -69,7 +69,7 @@ class LevelSpec:
     alike: float
 
 
-SPECS: dict[Level, LevelSpec] = read_table("levels", dict[Level, LevelSpec])
+SPECS: dict[Level, LevelSpec] = read_data_file("levels", dict[Level, LevelSpec])
 
 
 def weighted(rng: np.random.Generator, weights: Weights) -> str:

@@ -14,7 +14,7 @@ from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
 from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
 from lalm_agent.training.synth.records import Facts, Level, MusicFacts, Pool, Span
-from lalm_agent.training.synth.tables import read_table
+from lalm_agent.training.synth.tables import read_data_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _InstrumentTable:
     drum_kits: dict[Pool, tuple[int, ...]]
 
 
-_TABLE: _InstrumentTable = read_table("instruments", _InstrumentTable)
+_TABLE: _InstrumentTable = read_data_file("instruments", _InstrumentTable)
 INSTRUMENTS, HELD_OUT_INSTRUMENTS = _TABLE.classes, _TABLE.held_out
 """Class -> its programs; instruments that no training clip plays and no training question names."""
 CONFUSABLE_INSTRUMENTS, DRUM_KITS = _TABLE.confusable, _TABLE.drum_kits

@@ -15,7 +15,7 @@ from lalm_agent.training.synth.music import CONFUSABLE_INSTRUMENTS, INSTRUMENTS
 from lalm_agent.training.synth.records import Clip, Level, MusicFacts, Pool, SoundFacts, SpeechFacts, SynthQuestion
 from lalm_agent.training.synth.sound import SOUND_TABLE
 from lalm_agent.training.synth.sound_sources import TEXTURES
-from lalm_agent.training.synth.tables import confusable, draw, read_table
+from lalm_agent.training.synth.tables import confusable, draw, read_data_file
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
 MAX_CHOICES = 4
@@ -58,7 +58,7 @@ class Skill:
     answer_rates: dict[str, float] = field(default_factory=dict)
 
 
-SKILLS: dict[str, Skill] = read_table("skills", dict[str, Skill])
+SKILLS: dict[str, Skill] = read_data_file("skills", dict[str, Skill])
 
 
 @dataclass(frozen=True, slots=True)

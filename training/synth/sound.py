@@ -11,7 +11,7 @@ from lalm_agent.training.synth.dsp import Dial, Wave, high, length, level, low, 
 from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
 from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SoundFacts, Span
 from lalm_agent.training.synth.sound_sources import ANIMAL_EVENTS, EVENTS, TEXTURES
-from lalm_agent.training.synth.tables import read_table
+from lalm_agent.training.synth.tables import read_data_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SoundTable:
     uncounted: tuple[str, ...]
 
 
-SOUND_TABLE: SoundTable = read_table("sounds", SoundTable)
+SOUND_TABLE: SoundTable = read_data_file("sounds", SoundTable)
 TIMES_WORD = ("no times", "once", "twice", "three times", "four times", "five times", "six times", "seven times")
 TEXTURE_TAIL_S = 0.1
 MAX_RUN_S = 6.5

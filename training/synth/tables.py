@@ -15,7 +15,7 @@ from lalm_agent.errors import DataError
 _GROUP = re.compile(r"\{([^{}]*)\}")
 
 
-def read_table(name: str, kind: type, package: str = "lalm_agent.training.synth") -> Any:
+def read_data_file(name: str, kind: type, package: str = "lalm_agent.training.synth") -> Any:
     """The table `data/NAME.json` of a package as a `kind`; its lists become the tuples that `kind` names.
 
     Raises:

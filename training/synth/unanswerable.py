@@ -19,7 +19,7 @@ from lalm_agent.training.synth.music import INSTRUMENTS
 from lalm_agent.training.synth.records import Clip, Pool, Samples, SpeechFacts, Split, SynthQuestion
 from lalm_agent.training.synth.sound import SOUND_TABLE
 from lalm_agent.training.synth.sound_sources import TEXTURES
-from lalm_agent.training.synth.tables import draw, read_table
+from lalm_agent.training.synth.tables import draw, read_data_file
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, HELD_OUT_LANGUAGES, LANGUAGES, share
 
 TRAINED_FAMILIES = ("gold_removed", "wrong_modality", "unheard", "silence", "low_snr")
@@ -82,7 +82,7 @@ class UnheardTable:
     patterns: dict[Pool, dict[str, tuple[tuple[str, str], ...]]]
 
 
-UNHEARD: UnheardTable = read_table("unanswerable", UnheardTable)
+UNHEARD: UnheardTable = read_data_file("unanswerable", UnheardTable)
 
 Posed = tuple[Samples, Clip, SynthQuestion]
 """What is heard, the clip that it was made from, and a question."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lalm_agent.training.synth.dsp import Dial
 from lalm_agent.training.synth.records import Pool
-from lalm_agent.training.synth.tables import draw, read_table
+from lalm_agent.training.synth.tables import draw, read_data_file
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ class _SpeechTable:
     held_out_languages: dict[str, Language]
 
 
-ENGLISH: English = read_table("english", English)
+ENGLISH: English = read_data_file("english", English)
 CLOSED_WORDS: tuple[str, ...] = tuple(sorted(word for group in ENGLISH.closed_groups.values() for word in group))
 """The words that a clip of kind "words" is made of. Few: a small model must hear each of them often."""
-_SPEECH: _SpeechTable = read_table("speech", _SpeechTable)
+_SPEECH: _SpeechTable = read_data_file("speech", _SpeechTable)
 VOICES, LANGUAGES, HELD_OUT_LANGUAGES = _SPEECH.voices, _SPEECH.languages, _SPEECH.held_out_languages
 """Gender -> pool -> espeak-ng variants; languages; those that no training clip speaks and no training question names.
 

@@ -16,10 +16,8 @@ from lalm_agent.eval.metrics.counts import Counts, Floats, three_way
 from lalm_agent.eval.metrics.estimate import finite
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.training.transfer.arms import SOURCES, Arm
-from lalm_agent.training.transfer.cells import Key, MadeCell
-from lalm_agent.training.transfer.figures import CellDraws
-from lalm_agent.training.transfer.resampling import drawn_mean, mean_figure, mean_over, seed_draws
+from lalm_agent.training.transfer.cells import CellDraws, Key, MadeCell, drawn_mean, mean_figure, mean_over, seed_draws
+from lalm_agent.training.transfer.design import SOURCES, Arm
 from lalm_agent.training.transfer.schema import Cell, Contrast, TransferClaim
 
 CONTROLS = (Arm.KEPT, Arm.RANDOM)

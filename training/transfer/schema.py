@@ -7,7 +7,7 @@ mean is over seeds, every interval a bootstrap over clips and seeds (`resampling
 from pydantic import Field
 
 from lalm_agent.artefacts import Record
-from lalm_agent.training.transfer.spec import StudySpec
+from lalm_agent.training.transfer.design import StudySpec
 
 SCHEMA = 1
 

@@ -6,7 +6,7 @@ import pytest
 
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.lora.recipe import Recipe
-from lalm_agent.training.transfer.arms import SOURCES, Arm
+from lalm_agent.training.transfer.design import SOURCES, Arm, Labels, StudyIdentity, StudySpec
 from lalm_agent.training.transfer.schema import (
     Cell,
     CellFigures,
@@ -16,7 +16,6 @@ from lalm_agent.training.transfer.schema import (
     StudyReport,
     TransferClaim,
 )
-from lalm_agent.training.transfer.spec import Labels, StudyIdentity, StudySpec
 
 PAIRS = [(source, target) for source in SOURCES for target in SOURCES if source != target]
 
@@ -120,7 +119,7 @@ def spec(seeds: tuple[int, ...] = (0, 1, 2), tried: int | None = 4) -> StudySpec
     )
     return StudySpec(
         schema=1,
-        study_id=identity.study_id,
+        study_id=identity.short_hash,
         created="2026-01-31T10:00:00+00:00",
         identity=identity,
         seeds=seeds,

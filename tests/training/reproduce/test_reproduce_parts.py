@@ -8,11 +8,22 @@ import pytest
 
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError
-from lalm_agent.training.reproduce import journal
-from lalm_agent.training.reproduce.frozen import FULL, QUICK, cuts, for_preset
-from lalm_agent.training.reproduce.plan import Data, Machine, Sources, parts_of, ready
-from lalm_agent.training.reproduce.spec import ReproduceSpec, hold
-from lalm_agent.training.reproduce.watermark import watermarked
+from lalm_agent.jobs import Task, next_task
+from lalm_agent.training.reproduce import design as journal
+from lalm_agent.training.reproduce.design import (
+    FULL,
+    QUICK,
+    Data,
+    Machine,
+    ReproduceSpec,
+    Sources,
+    cuts,
+    for_preset,
+    hold,
+    parts_of,
+    tasks_of,
+)
+from lalm_agent.training.reproduce.report import watermarked
 
 MACHINE = Machine(("--model", "mini"), 2, 4)
 SYNTHESISED = Sources()
@@ -82,24 +93,16 @@ def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
 
 
 def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None:
-    parts = parts_of(FULL, Sources(), MACHINE)
-    first = ready(parts, (), (), 2)
-    assert first is not None
-    assert first.name == "bank-data"
-    second = ready(parts, (), ("bank-data",), 2)
-    assert second is not None
-    assert second.name == "eval-data"
-    assert ready(parts, (), ("bank-data", "eval-data"), 2) is None
-    third = ready(parts, ("eval-data",), ("bank-data",), 2)
-    assert third is not None
-    assert third.name == "agent"
-    asked = {"bank-data", "eval-data", "agent", "bank", "mcot", "idk"}
-    assert ready(parts, asked, ("baseline",), 2) is None
-    last = ready(parts, asked | {"baseline"}, (), 2)
-    assert last is not None
-    assert last.name == "study"
-    assert ready(parts, asked, ("study",), 2) is None
-    assert ready(parts, {part.name for part in parts}, (), 2) is None
+    left, running, begun = tasks_of(parts_of(FULL, Sources(), MACHINE)), list[Task](), list[str]()
+    while left or running:
+        while len(running) < 2 and (task := next_task(left, running)) is not None:
+            left.remove(task)
+            running.append(task)
+            begun.append(task.name)
+            assert task.name != "study" or running == [task]
+        running.pop(0)
+    assert begun[:3] == ["bank-data", "eval-data", "bank"]
+    assert begun[-1] == "study"
 
 
 def test_every_need_is_a_part() -> None:

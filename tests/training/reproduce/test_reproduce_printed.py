@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.training.reproduce.printed import Printed, printed, printed_n, printed_share, rejection, source
+from lalm_agent.training.reproduce.report import Printed, printed, printed_n, printed_share, rejection, source
 
 GROUPS = ("sound", "music", "speech", "total")
 METHODS = ("idk", "mcot", "agent")

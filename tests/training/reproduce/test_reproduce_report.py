@@ -11,12 +11,18 @@ from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 from lalm_agent.training.idk.curve import Curve, Share
-from lalm_agent.training.reproduce import journal
-from lalm_agent.training.reproduce.frozen import FULL, QUICK, WATERMARK
-from lalm_agent.training.reproduce.idk_shares import share_table
-from lalm_agent.training.reproduce.method_tables import table1, table2
-from lalm_agent.training.reproduce.plan import Machine, Sources, parts_of
-from lalm_agent.training.reproduce.report import BankFacts, Findings, Provenance, as_markdown, demoted
+from lalm_agent.training.reproduce import design as journal
+from lalm_agent.training.reproduce.design import FULL, QUICK, WATERMARK, Machine, Sources, parts_of
+from lalm_agent.training.reproduce.report import (
+    BankFacts,
+    Findings,
+    Provenance,
+    as_markdown,
+    demoted,
+    share_table,
+    table1,
+    table2,
+)
 from lalm_agent.training.transfer.schema import StudyReport
 
 Make = Callable[..., StudyReport]

@@ -153,5 +153,5 @@ def test_a_table_that_does_not_fit_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(tables.resources, "files", lambda _: tmp_path)
     for name in ("levels", "none"):
         with pytest.raises(DataError, match=rf"the table {name}\.json") as caught:
-            tables.read_table(name, dict[Level, type(SPECS[Level.EASY])])
+            tables.read_data_file(name, dict[Level, type(SPECS[Level.EASY])])
         assert "\n" not in caught.value.message

@@ -23,10 +23,17 @@ from lalm_agent.eval.runs.records import (
 from lalm_agent.records import Failure, Status
 from lalm_agent.training.idk.rows import IdkRow, Manifest, Origin, set_bytes, write_set
 from lalm_agent.training.lora.recipe import PRESETS
-from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.spec import Labels, OtherData, StudyIdentity, StudySession, StudySpec
-from lalm_agent.training.transfer.spec import write_spec as write_study_spec
+from lalm_agent.training.transfer.design import (
+    SOURCES,
+    Arm,
+    Job,
+    Labels,
+    OtherData,
+    StudyFolder,
+    StudyIdentity,
+    StudySession,
+    StudySpec,
+)
 
 REPLIES = {"c": "dog", "w": "cat", "a": "IDK", "u": "meow?", "f": None}
 STATUS = {"c": Status.ANSWERED, "w": Status.ANSWERED, "a": Status.ABSTAINED, "u": Status.UNPARSED, "f": Status.FAILED}
@@ -84,16 +91,16 @@ def write_study(tmp_path: Path) -> Callable[..., StudyFolder]:
         made = MadeStudy(items, letter, **more)  # type: ignore[arg-type]
         folder = StudyFolder(tmp_path / "study")
         folder.path.mkdir()
-        write_study_spec(folder.spec, _spec(made))
-        _write_run(folder.baseline, None, made, made.items)
+        write_record(folder.spec, _spec(made))
+        _write_run(folder.run(None), None, made, made.items)
         for job in made.jobs:
             _write_set(folder, job, made)
             if job.name not in made.missing:
                 _write_run(folder.run(job), job, made, made.items)
         for name, others in made.also.items():
-            _write_run(folder.also_baseline(name), None, made, others)
+            _write_run(folder.run(None, name), None, made, others)
             for job in made.jobs:
-                _write_run(folder.also_run(name, job), job, made, others)
+                _write_run(folder.run(job, name), job, made, others)
         return folder
 
     return write
@@ -234,7 +241,7 @@ def _spec(made: MadeStudy) -> StudySpec:
         jobs=1,
     )
     return StudySpec(
-        study_id=identity.study_id,
+        study_id=identity.short_hash,
         created=session.started,
         identity=identity,
         seeds=made.seeds,

@@ -7,10 +7,10 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.forgetting import ForgettingRow, compare, forgetting_rows, write_result
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.probe_result import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion
+from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
+from lalm_agent.training.transfer.effects import compare, forgetting_rows
+from lalm_agent.training.transfer.probe import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion, write_result
+from lalm_agent.training.transfer.schema import ForgettingRow
 
 HOW = Resampling(resamples=400, seed=1)
 JOBS = tuple(Job("speech", Arm.KN, seed) for seed in range(3))
@@ -159,11 +159,11 @@ def test_adapters_of_two_arms_are_not_one_row() -> None:
 def test_a_studys_folder_gives_the_rows_of_each_source_and_arm(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     assert forgetting_rows(folder, HOW) == ()
-    write_result(folder.forgetting_before, made("before", ALL_RIGHT))
+    write_result(folder.probe(None), made("before", ALL_RIGHT))
     assert forgetting_rows(folder, HOW) == ()
     jobs = (*JOBS[:2], Job("music", Arm.RANDOM, 0))
     for job in jobs:
-        write_result(folder.forgetting_after(job), made(job.name, HALF))
+        write_result(folder.probe(job), made(job.name, HALF))
     rows = forgetting_rows(folder, HOW)
     found = {(row.source, row.arm, row.seeds) for row in rows}
     assert found == {("speech", "kn", (0, 1)), ("music", "random", (0,))}
@@ -175,7 +175,7 @@ def test_a_studys_folder_gives_the_rows_of_each_source_and_arm(tmp_path: Path) -
 
 def test_a_stranger_in_the_folder_is_named(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
-    write_result(folder.forgetting_before, made("before", ALL_RIGHT))
+    write_result(folder.probe(None), made("before", ALL_RIGHT))
     write_result(folder.forgetting / "best.json", made("best", HALF))
     with pytest.raises(DataError, match="best"):
         forgetting_rows(folder, HOW)

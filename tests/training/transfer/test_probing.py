@@ -16,8 +16,15 @@ from lalm_agent.eval.items import Item
 from lalm_agent.models.base import Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool
-from lalm_agent.training.transfer.probe_result import ForgettingResult, read_result, write_result
-from lalm_agent.training.transfer.probing import Probed, probe, probe_items, sounds_under
+from lalm_agent.training.transfer.probe import (
+    ForgettingResult,
+    Probed,
+    probe,
+    probe_items,
+    read_result,
+    sounds_under,
+    write_result,
+)
 
 RATE = 16_000
 CHOICES = ("dog", "a very long cat", "dog", "")
@@ -184,7 +191,7 @@ def test_nothing_to_probe_is_said(clip_of: Callable[[Item], Sound]) -> None:
 def test_a_long_probe_says_how_far_it_is(
     clip_of: Callable[[Item], Sound], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lalm_agent.training.transfer.probing._SPEAK_EVERY_S", -1.0)
+    monkeypatch.setattr("lalm_agent.training.transfer.probe._SPEAK_EVERY_S", -1.0)
     said: list[str] = []
     probe(by_prompt(), ITEMS, clip_of, said.append)
     assert said == ["forgetting, before: 5 of 5 questions"]

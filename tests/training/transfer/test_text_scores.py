@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.training.transfer.text_scores import token_f1, word_edits, word_score, words
+from lalm_agent.training.transfer.probe import token_f1, word_edits, word_score, words
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
 

@@ -8,11 +8,21 @@ from hypothesis import strategies as st
 from lalm_agent.eval.metrics.counts import Counts, transitions
 from lalm_agent.eval.metrics.rgi import Convention, rgi
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.training.transfer.arms import Arm
-from lalm_agent.training.transfer.cells import Key, MadeCell
+from lalm_agent.training.transfer.cells import (
+    CellArrays,
+    Key,
+    MadeCell,
+    acc_answered,
+    cell_draws,
+    cell_figures,
+    clip_draws,
+    combined_p,
+    drawn_mean,
+    mean_over,
+    seed_draws,
+)
 from lalm_agent.training.transfer.claims import PAIRS, contrast, shrunk_rgi, transfer_claims
-from lalm_agent.training.transfer.figures import CellArrays, acc_answered, cell_draws, cell_figures, combined_p
-from lalm_agent.training.transfer.resampling import clip_draws, drawn_mean, mean_over, seed_draws
+from lalm_agent.training.transfer.design import Arm
 from lalm_agent.training.transfer.schema import Cell
 
 HOW = Resampling(resamples=200, seed=3)

@@ -15,8 +15,18 @@ from lalm_agent.training.idk.build import BuildPlan, Source
 from lalm_agent.training.idk.counting import Counted, counts
 from lalm_agent.training.idk.keyed import is_held_out
 from lalm_agent.training.idk.rows import Origin
-from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
-from lalm_agent.training.transfer.plan import HOLD_OUT, Kind, Pace, Part, jobs_of, made_sets, parts_of
+from lalm_agent.training.transfer.design import (
+    HOLD_OUT,
+    SOURCES,
+    Arm,
+    Job,
+    Kind,
+    Pace,
+    Part,
+    jobs_of,
+    made_sets,
+    parts_of,
+)
 
 SOURCE = Source(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
 PLAN = BuildPlan(k=3, n=3)

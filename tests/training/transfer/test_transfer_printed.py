@@ -5,11 +5,8 @@ from collections.abc import Callable, Mapping
 from zlib import crc32
 
 from lalm_agent.eval.items import Item
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.heatmap import heatmap_svg
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.render import as_markdown, as_terminal
-from lalm_agent.training.transfer.report import StudyReport, analyse, as_json
+from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
+from lalm_agent.training.transfer.report import StudyReport, analyse, as_json, as_markdown, as_terminal, heatmap_svg
 
 RESAMPLES, FEW = 150, 20
 

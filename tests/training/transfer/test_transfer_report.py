@@ -8,11 +8,8 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
-from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
-from lalm_agent.training.transfer.heatmap import heatmap_svg
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.render import as_markdown, headline
-from lalm_agent.training.transfer.report import StudyReport, analyse
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
+from lalm_agent.training.transfer.report import StudyReport, analyse, as_markdown, headline, heatmap_svg
 from lalm_agent.training.transfer.schema import Cell
 
 RESAMPLES, FEW = 150, 20
@@ -279,6 +276,6 @@ def test_a_run_of_another_model_is_refused(items_of: MakeItems, write_study: Wri
 
 def test_no_baseline_is_one_clear_error(items_of: MakeItems, write_study: WriteStudy) -> None:
     folder = write_study(items_of(6), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM))
-    (folder.baseline / "answers.jsonl").write_bytes(b"")
+    (folder.run(None) / "answers.jsonl").write_bytes(b"")
     with pytest.raises(DataError, match="no finished run"):
         analyse(folder.path, FEW)

@@ -10,9 +10,7 @@ import pytest
 from lalm_agent.cli.main import run
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import read_answers
-from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.spec import read_spec
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, read_spec
 
 JOBS = [Job(source, arm, 0) for source in SOURCES for arm in Arm]
 QUIET = ("--jobs", "1", "--forgetting", "0")
@@ -41,8 +39,8 @@ def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
         assert (identity["method"], identity["temperature"]) == ("lora", 0.0)
         steps = json.loads((folder.adapter(job) / "spec.json").read_text())["steps"]
         assert steps == 2
-    assert len(read_answers(folder.baseline)) == 12
-    assert len(read_answers(folder.also_run("bench", JOBS[0]))) == 2
+    assert len(read_answers(folder.run(None))) == 12
+    assert len(read_answers(folder.run(JOBS[0], "bench"))) == 2
     spec = read_spec(folder.spec)
     assert (spec.tried, spec.seeds, spec.identity.labels.k, spec.identity.own_data) == (4, (0,), 3, False)
     report = json.loads(folder.report.read_text())
@@ -181,16 +179,15 @@ def test_a_training_that_diverges_ends_with_one_line(study_place: Any, said: Any
     assert "no finite number" in err
     assert "kept 1 of 19 parts" in err
     folder = StudyFolder(study_place.out)
-    assert len(read_answers(folder.baseline)) == 12
+    assert len(read_answers(folder.run(None))) == 12
     assert not folder.report.exists()
 
 
 def test_a_probe_is_asked_of_a_loaded_model(study_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lalm_agent.cli import transfer_command
     from lalm_agent.cli.transfer_study import prepare
-    from lalm_agent.cli.transfer_worker import Finished, StudyWorker
-    from lalm_agent.training.transfer.plan import Kind, Part
-    from lalm_agent.training.transfer.running import is_probed
+    from lalm_agent.training.transfer.design import Kind, Part
+    from lalm_agent.training.transfer.worker import StudyWorker, is_probed
 
     given: dict[str, Any] = {}
     monkeypatch.setattr(transfer_command, "run_transfer", given.update)
@@ -198,12 +195,10 @@ def test_a_probe_is_asked_of_a_loaded_model(study_place: Any, monkeypatch: pytes
     study = prepare(given)
     part = Part(Kind.PROBE, None)
     assert part in study.left
-    told: list[Finished] = []
-    StudyWorker(study.setup)([part], told.append)
-    assert [one.part for one in told] == [part]
+    assert StudyWorker(study.setup)(part).part == part
     assert part not in study.left
     ids = {item.id for item in study.setup.probe}
     assert len(ids) == 1
-    assert is_probed(study.folder.forgetting_before, ids)
-    assert not is_probed(study.folder.forgetting_before, ids | {"another"})
+    assert is_probed(study.folder.probe(None), ids)
+    assert not is_probed(study.folder.probe(None), ids | {"another"})
 

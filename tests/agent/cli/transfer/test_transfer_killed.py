@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.training.lora.folder import CONFIG
-from lalm_agent.training.transfer.layout import StudyFolder
+from lalm_agent.training.transfer.design import StudyFolder
 
 CODE = """
 import signal, sys

@@ -10,8 +10,7 @@ import pytest
 
 from lalm_agent import artefacts
 from lalm_agent.training.lora.folder import CONFIG
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
+from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
 
 FIRST = Job("sound", Arm.KN, 0)
 
@@ -84,7 +83,7 @@ def test_a_loss_that_is_no_number_names_the_adapter_and_keeps_the_rest(study_pla
     assert f"error: {FIRST.name}: " in found
     assert "is no finite number" in found
     folder = StudyFolder(study_place.out)
-    assert len((folder.baseline / "answers.jsonl").read_text("utf-8").splitlines()) == 12
+    assert len((folder.run(None) / "answers.jsonl").read_text("utf-8").splitlines()) == 12
     assert not (folder.adapter(FIRST) / CONFIG).exists()
     assert not folder.run(FIRST).exists()
 
@@ -116,6 +115,6 @@ def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said:
         assert f"error: {FIRST.name}: " in refused(study_place, said)
     assert (folder.adapter(FIRST) / CONFIG).is_file()
     assert len((folder.run(FIRST) / "answers.jsonl").read_text("utf-8").splitlines()) == 2
-    baseline = {path: when for path, when in done.items() if path.startswith(str(folder.baseline))}
+    baseline = {path: when for path, when in done.items() if path.startswith(str(folder.run(None)))}
     assert baseline
     assert baseline.items() <= study_place.files().items()

@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
+from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
 
 BRIEF = ("--jobs", "1", "--forgetting", "0")
 
@@ -18,15 +17,15 @@ def test_until_an_adapter_is_begun_its_recipe_may_change(study_place: Any, said:
     told = said()[1]
     assert "replaced: what was there was another study" in told
     assert f"error: {first.name}: " in told
-    asked = (folder.baseline / "answers.jsonl").read_bytes()
+    asked = (folder.run(None) / "answers.jsonl").read_bytes()
     assert len(asked.splitlines()) == 6
     # What the model alone was asked is of this study, whatever is trained.
     assert study_place.transfer(*BRIEF, "--limit", "6", "--max-new-tokens", "4") == 2
     assert "differs: max_new_tokens: 3 in the run, 4 now" in said()[1]
-    assert (folder.baseline / "answers.jsonl").read_bytes() == asked
+    assert (folder.run(None) / "answers.jsonl").read_bytes() == asked
     assert study_place.transfer(*BRIEF, "--limit", "6", "--k", "2") == 0
     assert "replaced: " in said()[1]
-    assert (folder.baseline / "answers.jsonl").read_bytes() == asked
+    assert (folder.run(None) / "answers.jsonl").read_bytes() == asked
     spec = json.loads(folder.spec.read_text("utf-8"))
     assert (spec["identity"]["recipe"]["learning_rate"], spec["identity"]["labels"]["k"]) == (0.002, 2)
     done = study_place.files()

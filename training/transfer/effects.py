@@ -1,36 +1,140 @@
-"""What adapters cost the model: the same probe before and after, compared question by question and clip by clip.
+"""What adapters do beyond the cells: tables 10 to 12 of P1 (arXiv 2505.19294), and what they cost the model.
 
-The probe asks about forced choices, types and contents: `lalm_agent.training.transfer.probing`.
+The cost is what the same probe (`lalm_agent.training.transfer.probe`) says before and after, compared question by
+question and clip by clip.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.scoring.compare import Resampling
+from lalm_agent.eval.metrics import reliability
+from lalm_agent.eval.metrics.counts import Floats
+from lalm_agent.eval.metrics.rgi import Convention, deltas, rgi
+from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.training.idk.curve import NO_MODALITY
-from lalm_agent.training.transfer.arms import Arm, Job
-from lalm_agent.training.transfer.layout import StudyFolder
-from lalm_agent.training.transfer.probe_result import ForgettingResult, read_result, write_result
-from lalm_agent.training.transfer.probing import Probed, probe, probe_items, sounds_under
-from lalm_agent.training.transfer.resampling import clip_draws, drawn_mean, mean_figure, seed_draws
-from lalm_agent.training.transfer.schema import ForgettingRow
+from lalm_agent.training.idk.rows import Manifest
+from lalm_agent.training.transfer.cells import (
+    CellDraws,
+    Key,
+    MadeCell,
+    Metric,
+    RgiValues,
+    clip_draws,
+    drawn_mean,
+    mean_figure,
+    mean_over,
+    mean_record,
+    of_after,
+    seed_draws,
+)
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
+from lalm_agent.training.transfer.probe import (
+    ForgettingResult,
+    read_result,
+)
+from lalm_agent.training.transfer.schema import ContentRow, ForgettingRow, Mean, RgiMean, SetRow
 
-__all__ = [
-    "FIGURES",
-    "ForgettingResult",
-    "ForgettingRow",
-    "Probed",
-    "compare",
-    "forgetting_rows",
-    "probe",
-    "probe_items",
-    "read_result",
-    "sounds_under",
-    "write_result",
-]
+# --- tables 10 to 12 --------------------------------------------------------------------------------------------------
+
+
+Group = Sequence[CellDraws]
+
+
+def content_rows(cells: Mapping[Key, MadeCell], arms: Sequence[str], how: Resampling) -> tuple[ContentRow, ...]:
+    """Tables 10 and 11: for each tested modality the adapters of the others, and the mean of these cells.
+
+    The mean is the paper's "LoRA Fine-tuning" row: every figure, RGI too, is the mean of the cells' own. The total is
+    the mean of the modalities' means (`eval.metrics.rgi.lora_row`). A mean with a cell missing is left out.
+    """
+    return tuple(row for arm in arms for row in _of_arm(cells, arm, how))
+
+
+def set_rows(
+    manifests: Mapping[Job, Manifest], sets: Mapping[Job, str], cells: Mapping[Key, MadeCell], arms: Sequence[str]
+) -> tuple[SetRow, ...]:
+    """Table 12. sets: files relative to the study."""
+    rows = []
+    for source in SOURCES:
+        for arm in arms:
+            jobs = sorted(job for job in manifests if (job.source, job.arm) == (source, arm))
+            of = {target: cells[source, arm, target].cell.figures for target in SOURCES}
+            if jobs:
+                totals = [manifests[job].counts[TOTAL] for job in jobs]
+                rows.append(
+                    SetRow(
+                        source=source,
+                        arm=arm,
+                        n_rows=tuple(total["n"] for total in totals),
+                        n_idk=tuple(total["idk"] for total in totals),
+                        idk_share=tuple(manifests[job].share for job in jobs),
+                        sets=tuple(sets[job] for job in jobs),
+                        rej={target: figures.rej if figures else None for target, figures in of.items()},
+                    )
+                )
+    return tuple(rows)
+
+
+def _of_arm(cells: Mapping[Key, MadeCell], arm: str, how: Resampling) -> Iterator[ContentRow]:
+    means: list[list[CellDraws]] = []
+    n_total = 0
+    for target in SOURCES:
+        there = [cells[source, arm, target] for source in SOURCES if source != target]
+        found = [(one.cell, one.draws) for one in there if one.draws is not None]
+        for cell, draws in found:
+            yield _content_row(target, arm, (cell.source,), cell.n, [[draws]], how)
+        if found and len(found) == len(there):
+            means.append([draws for _, draws in found])
+            n = max(cell.n for cell, _ in found)
+            n_total += n
+            yield _content_row(target, arm, tuple(cell.source for cell, _ in found), n, means[-1:], how)
+    if len(means) == len(SOURCES):
+        yield _content_row(TOTAL, arm, SOURCES, n_total, means, how)
+
+
+def _content_row(
+    target: str, arm: str, sources: tuple[str, ...], n: int, groups: Sequence[Group], how: Resampling
+) -> ContentRow:
+    return ContentRow(
+        target=target,
+        arm=arm,
+        sources=sources,
+        n=n,
+        acc=_group_mean(groups, of_after(reliability.acc), how),
+        tru=_group_mean(groups, of_after(reliability.tru), how),
+        rel=_group_mean(groups, of_after(reliability.rel), how),
+        rgi={str(convention): _group_rgi(groups, convention, how) for convention in Convention},
+    )
+
+
+def _both(groups: Sequence[Group], metric: Metric) -> tuple[Floats, Floats]:
+    """The mean over groups of the mean over each one's cells of the mean over seeds, () and resampled (B,).
+
+    Undefined where a cell is, or where both infinities occur: a mean over other cells is not the mean of these.
+    """
+    with np.errstate(invalid="ignore"):
+        value = np.mean([np.mean([mean_over(metric(cell.t)) for cell in group]) for group in groups])
+        drawn = np.mean([np.mean([cell.resampled(metric) for cell in group], axis=0) for group in groups], axis=0)
+    return np.asarray(value, np.float64), drawn
+
+
+def _group_mean(groups: Sequence[Group], metric: Metric, how: Resampling) -> Mean:
+    return mean_record(*_both(groups, metric), how)
+
+
+def _group_rgi(groups: Sequence[Group], convention: Convention, how: Resampling) -> RgiMean:
+    d_con, d_hum = (_group_mean(groups, _rate(convention, at), how) for at in (0, 1))
+    return RgiValues(*_both(groups, lambda t: rgi(t, convention))).record(d_con, d_hum, how)
+
+
+def _rate(convention: Convention, at: int) -> Metric:
+    return lambda t: deltas(t, convention)[at]
+
+
+# --- forgetting -------------------------------------------------------------------------------------------------------
+
 
 FIGURES = ("forced_choice", "type", "content", "idk", "held_out_idk")
 """Accuracy of the forced choice without IDK, of the type step, and mean score of the content step; then the share of
@@ -55,13 +159,13 @@ def forgetting_rows(folder: StudyFolder, how: Resampling) -> tuple[ForgettingRow
     Raises:
         DataError: a probe is damaged, or not of this study.
     """
-    if not folder.forgetting_before.is_file():
+    if not folder.probe(None).is_file():
         return ()
-    before = read_result(folder.forgetting_before)
-    others = sorted(path for path in folder.forgetting.glob("*.json") if path != folder.forgetting_before)
+    before = read_result(folder.probe(None))
+    others = sorted(path for path in folder.forgetting.glob("*.json") if path != folder.probe(None))
     groups: dict[tuple[str, Arm], dict[Job, ForgettingResult]] = {}
     for job in sorted(Job.parse(path.stem) for path in others):
-        groups.setdefault((job.source, job.arm), {})[job] = read_result(folder.forgetting_after(job))
+        groups.setdefault((job.source, job.arm), {})[job] = read_result(folder.probe(job))
     return tuple(row for after in groups.values() for row in compare(before, after, how))
 
 

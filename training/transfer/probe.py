@@ -6,30 +6,137 @@
 - Refusal: whether `IDK`, and whether one of the wordings that no set is built with, is likelier than that choice. Where
   only the first became likelier, a wording was learned.
 - Type: the agent's first prompt, greedy, read as the agent reads it.
-- Content: the agent's second prompt with the data's type, greedy, scored against the item's reference content.
+- Content: the agent's second prompt with the data's type, greedy, scored against the item's reference content by the
+  word error rate for speech and by token F1 for captions. Synonyms are other words to both, so a score says how a
+  model's wording moved and not how well it hears.
 
 The two steps are asked once a clip. Questions without a right answer are left out: their clips may be silence or noise.
 An open question has no forced choice, a clip of mixed modality no type and no content.
 """
 
+import re
 import time
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from lalm_agent import prompts
+from lalm_agent.artefacts import Record, read_record, write_record
 from lalm_agent.audio import Sound, load
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
-from lalm_agent.errors import PermanentBackendError, UsageError
+from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.grade import Outcome, outcome_of
-from lalm_agent.eval.items import Item, audio_file
+from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.eval.runs.plan import order_key
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
 from lalm_agent.policy import found_type
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import AudioType, Method
-from lalm_agent.training.transfer.probe_result import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion
-from lalm_agent.training.transfer.text_scores import token_f1, word_score
+
+# --- the file of a probe ----------------------------------------------------------------------------------------------
+
+
+SCHEMA = 1
+
+
+class ProbedQuestion(Record):
+    """The forced choice of one question.
+
+    clip: sha256 of its clip. chosen: the likeliest choice; right: whether it is the right one. chance: what guessing
+    gets, 1 over the number of distinct choices.
+    idk, held_out_idk: whether `IDK`, and whether one of the refusals that no set is built with, is likelier than that
+    choice; None in a file that was written before these were asked.
+    """
+
+    id: str
+    clip: str
+    modality: str | None
+    chosen: str
+    right: bool
+    chance: float
+    idk: bool | None = None
+    held_out_idk: bool | None = None
+
+
+class ProbedClip(Record):
+    """The agent's first two steps about one clip.
+
+    type: what was found; None where no single type was named. type_right: None where the data do not say the type.
+    content: the model's words; content_score: in [0, 1]; both None where the data have no reference.
+    """
+
+    sha256: str
+    modality: str | None
+    type: str | None
+    type_right: bool | None
+    content: str | None
+    content_score: float | None
+
+
+class ProbedModel(Record):
+    """Who was asked: `lalm_agent.records.ModelInfo`, with the precision."""
+
+    ref: str
+    revision: str | None
+    weights_sha256: str | None
+    adapter_sha256: str | None
+    dtype: str
+
+
+class ForgettingResult(Record):
+    """A probe of one model, with an adapter on all its steps or without.
+
+    name: of the adapter, `before` without one. prompts: sha256 of each prompt with its slots left open.
+    scores: modality -> the name of its content score.
+    questions, clips: by id and by sha256. excluded: ids of questions about clips that the adapter was trained on.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    name: str
+    model: ProbedModel
+    prompts: dict[str, str]
+    max_new_tokens: int
+    scores: dict[str, str]
+    questions: dict[str, ProbedQuestion]
+    clips: dict[str, ProbedClip]
+    excluded: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _clips_are_there(self) -> Self:
+        if any(one.clip not in self.clips for one in self.questions.values()):
+            raise ValueError("a question's clip is not among the clips")
+        return self
+
+
+def write_result(path: Path, result: ForgettingResult) -> None:
+    """Write a probe whole; its folder is made where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be made: {error.strerror or error}", "another folder") from error
+    write_record(path, result)
+
+
+def read_result(path: Path) -> ForgettingResult:
+    """Read a probe.
+
+    Raises:
+        DataError: it is missing, damaged, or of a newer version.
+    """
+    return read_record(path, ForgettingResult, "it is no whole probe: remove it and probe again")
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
 
 BEFORE = "before"
 """Name of the probe of the model without an adapter."""
@@ -237,3 +344,85 @@ def _shown(spec: ModelSpec) -> ProbedModel:
 def _prompts() -> dict[str, str]:
     steps = prompts.prompt_hashes(Method.AGENT)
     return {"type": steps["type"], "content": steps["content"]} | prompts.prompt_hashes(Method.BASELINE)
+
+
+# --- scores of contents -----------------------------------------------------------------------------------------------
+
+
+_WORDS = re.compile(r"\w+(?:'\w+)*")
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def word_score(reference: str, reply: str) -> float | None:
+    """1 - min(1, WER), in [0, 1]; None where the reference has no words.
+
+    WER is the word error rate of speech recognition: the least number of substituted, deleted and inserted words over
+    the number of words of the reference (NIST SCTK's definition). It may exceed 1, and is cut there so that a mean is
+    not that of a few replies that ran on.
+    """
+    spoken = words(reference)
+    return 1 - min(1.0, word_edits(spoken, words(reply)) / len(spoken)) if spoken else None
+
+
+def token_f1(reference: str, reply: str) -> float | None:
+    """F1 of the words in common, as SQuAD counts them (arXiv 1606.05250, section 6.1); None without a reference.
+
+    Precision and recall are over words with their multiplicity; articles do not count.
+    """
+    wanted, said = (_counted(text) for text in (reference, reply))
+    if not wanted:
+        return None
+    common = (wanted & said).total()
+    return 2 * common / (wanted.total() + said.total())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in order."""
+    straight = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
+    return _WORDS.findall(straight.casefold())
+
+
+def word_edits(reference: Sequence[str], said: Sequence[str]) -> int:
+    """The least number of substitutions, deletions and insertions between two sequences of words (Levenshtein)."""
+    row = list(range(len(said) + 1))
+    for deleted, word in enumerate(reference, 1):
+        before, row = row, [deleted]
+        for place, other in enumerate(said):
+            row.append(min(before[place] + (word != other), before[place + 1] + 1, row[place] + 1))
+    return row[-1]
+
+
+def _counted(text: str) -> Counter[str]:
+    return Counter(word for word in words(text) if word not in _ARTICLES)
+
+
+# --- clips in common --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Clips of the evaluation data, those that are in a bank too, and one of them by name; questions about these."""
+
+    clips: int
+    shared: int
+    questions: int
+    example: str | None
+
+
+def overlap(benchmark: Benchmark, bank_clips: Collection[str], max_s: float) -> Overlap:
+    """Decode each clip once and look for it. A clip that cannot be read is none of the bank's: nobody hears it.
+
+    bank_clips: sha256 over the decoded samples. max_s: longest clip that is accepted, in seconds.
+    """
+    names = dict.fromkeys(item.audio for item in benchmark.items)
+    shared = [name for name in names if _hash(benchmark.audio_root or Path(), name, max_s) in bank_clips]
+    found = set(shared)
+    questions = sum(item.audio in found for item in benchmark.items)
+    return Overlap(len(names), len(shared), questions, shared[0] if shared else None)
+
+
+def _hash(root: Path, name: str, max_s: float) -> str | None:
+    try:
+        return load(audio_file(root, name), max_s).ref.sha256
+    except DataError:
+        return None

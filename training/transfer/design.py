@@ -1,0 +1,331 @@
+"""What a transfer study is: its adapters, its parts, its folder, and the identity that a folder is held to.
+
+The number of seeds, the limit, the probe and other benchmarks may grow: they add parts and change none. Everything
+else that decides a figure is the study's identity, and a folder of another identity is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_record
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.runs.records import DataIdentity
+from lalm_agent.training.idk.build import BuildPlan, Made, Source, build
+from lalm_agent.training.idk.counting import Counted
+from lalm_agent.training.idk.keyed import keyed
+from lalm_agent.training.idk.rules import Control
+from lalm_agent.training.lora.recipe import Recipe
+
+SOURCES = ("sound", "music", "speech")
+"""The modalities that an adapter is trained on, in the order of the paper's tables 10 to 12 (arXiv 2505.19294)."""
+
+BASELINE = "baseline"
+_NAME = re.compile(r"(sound|music|speech)-(kn|kept|random)-(0|[1-9]\d*)")
+
+
+class Arm(StrEnum):
+    """Which labels an adapter is trained on; all arms of a source have the same rows and so the same steps."""
+
+    KN = "kn"
+    """The rule's labels (K@N unless another was asked for)."""
+    KEPT = "kept"
+    """Every label kept (0@N): what training alone does."""
+    RANDOM = "random"
+    """As many IDK labels as the rule's, at random places: what refusing alone does."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Job:
+    """One adapter: source modality, arm and seed (of the training and, for `random`, of the places)."""
+
+    source: str
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its set, adapter and runs, such as `speech-kn-0`."""
+        return f"{self.source}-{self.arm}-{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Job":
+        """The job of a name.
+
+        Raises:
+            DataError: no job has this name.
+        """
+        parts = _NAME.fullmatch(name)
+        if parts is None:
+            raise DataError(f"no adapter of a transfer study is called {name!r}")
+        return cls(parts[1], Arm(parts[2]), int(parts[3]))
+
+
+# --- parts of the work ------------------------------------------------------------------------------------------------
+
+
+HOLD_OUT = 0.2
+"""Share of each modality's clips, fixed by a hash of their content, that no set has."""
+CONTROLS: Mapping[Arm, Control | None] = {Arm.KN: None, Arm.KEPT: Control.KEPT, Arm.RANDOM: Control.RANDOM}
+
+
+class Kind(StrEnum):
+    """A part of the work, in the order in which an adapter passes through them."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    ALSO = "also"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of work that is done once. job: None for the model without an adapter. benchmark: of `also` alone."""
+
+    kind: Kind
+    job: Job | None
+    benchmark: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the part, such as `train speech-kn-0`."""
+        return " ".join(str(word) for word in (self.kind, self.benchmark, self.who) if word is not None)
+
+    @property
+    def who(self) -> str:
+        """Name of the adapter, `baseline` without one."""
+        return BASELINE if self.job is None else self.job.name
+
+
+def jobs_of(seeds: Sequence[int]) -> tuple[Job, ...]:
+    """All adapters, seed by seed: a study that is stopped has whole seeds."""
+    return tuple(Job(source, arm, seed) for seed in seeds for source in SOURCES for arm in Arm)
+
+
+def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[Part, ...]:
+    """What is done with an adapter, or with the model alone. benchmarks: the other ones that are asked."""
+    parts = [] if job is None else [Part(Kind.TRAIN, job)]
+    parts.append(Part(Kind.EVALUATE, job))
+    parts += [Part(Kind.ALSO, job, name) for name in benchmarks]
+    return (*parts, Part(Kind.PROBE, job)) if probe else tuple(parts)
+
+
+def made_sets(
+    counted: Sequence[Counted], source: Source, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
+) -> dict[Job, Made]:
+    """The rows of each adapter.
+
+    base: the settings that all share; its modality, control, hold-out and seed are those of the job.
+    rows: most rows of a source; the questions that are left out then are the same for every arm and seed.
+
+    Raises:
+        UsageError: a source without rows, or whose labels by the rule are of one class.
+        DataError: the rule needs confidences, and there are none.
+    """
+    _require_sources(counted)
+    pools = {job.source: counted for job in jobs}
+    if rows is not None:
+        pools = {name: capped(counted, source, plan_of(base, Job(name, Arm.KN, 0)), rows) for name in pools}
+    made = {}
+    for job in jobs:
+        try:
+            made[job] = build(pools[job.source], source, plan_of(base, job))
+        except UsageError as error:
+            raise UsageError(f"{job.source}: {error.message}", "another --k or --rule, or a larger bank") from error
+    return made
+
+
+def capped(counted: Sequence[Counted], source: Source, plan: BuildPlan, rows: int) -> list[Counted]:
+    """The questions without those that are over a number of rows, chosen by a hash of their ids.
+
+    What is no row for another reason stays, so that a set's manifest still counts it.
+    """
+    made = build(counted, source, replace(plan, one_class=True)).rows
+    over = sorted((row.id for row in made), key=lambda id_: keyed(0, "rows", id_))[rows:]
+    return [question for question in counted if question.id not in set(over)]
+
+
+def plan_of(base: BuildPlan, job: Job) -> BuildPlan:
+    """The settings of one adapter's set, from those that all share."""
+    return replace(base, modality=(job.source,), hold_out=HOLD_OUT, control=CONTROLS[job.arm], seed=job.seed)
+
+
+def _require_sources(counted: Sequence[Counted]) -> None:
+    there = {counted_question.question.item.modality for counted_question in counted}
+    lacking = [name for name in SOURCES if name not in there]
+    if lacking:
+        raise UsageError(
+            f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
+            "sample a bank over data of all three modalities",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is left, by what was done: the mean seconds of each kind of part, over so many workers."""
+
+    workers: int
+    seconds: Mapping[Kind, Sequence[float]]
+
+    def left_s(self, left: Sequence[Part]) -> float | None:
+        """Seconds until all is done; None where nothing like it was done yet."""
+        if any(not self.seconds.get(part.kind) for part in left):
+            return None
+        means = {kind: sum(spent) / len(spent) for kind, spent in self.seconds.items() if spent}
+        return sum(means[part.kind] for part in left) / self.workers
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """The paths of a study; nothing is read or made here. A `job` of None is the model without an adapter."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        """What the study is (`StudySpec`)."""
+        return self.path / SPEC
+
+    @property
+    def report(self) -> Path:
+        """The figures (`StudyReport`); `markdown` is the report to read, `heatmap` its figure."""
+        return self.path / "study.json"
+
+    @property
+    def markdown(self) -> Path:
+        """The report to read."""
+        return self.path / "study.md"
+
+    @property
+    def heatmap(self) -> Path:
+        """Figure 3 of the paper, with its controls."""
+        return self.path / "heatmap.svg"
+
+    @property
+    def sets(self) -> Path:
+        """Folder of the IDK sets."""
+        return self.path / "sets"
+
+    @property
+    def adapters(self) -> Path:
+        """Folder of the adapters."""
+        return self.path / "adapters"
+
+    @property
+    def forgetting(self) -> Path:
+        """Folder of the probes for forgetting."""
+        return self.path / "forgetting"
+
+    def idk_set(self, job: Job) -> Path:
+        """Rows that an adapter is trained on; the manifest lies beside them with `.meta.json` behind the name."""
+        return self.sets / f"{job.name}.jsonl"
+
+    def adapter(self, job: Job) -> Path:
+        """A PEFT folder of `lalm_agent.training.lora`."""
+        return self.adapters / job.name
+
+    def run(self, job: Job | None, benchmark: str | None = None) -> Path:
+        """Run folder over the evaluation data, all modalities, or over another benchmark."""
+        place = self.path / "runs" if benchmark is None else self.path / "also" / benchmark
+        return place / (BASELINE if job is None else job.name)
+
+    def probe(self, job: Job | None) -> Path:
+        """The file of a probe for forgetting."""
+        return self.forgetting / f"{'before' if job is None else job.name}.json"
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+SCHEMA = 1
+"""Version of `spec.json`. A reader refuses a newer one."""
+
+
+class Labels(Record):
+    """How the rows of the sets come about.
+
+    run, bank_sha256: of the bank and of its first n samples. share: of IDK for a rule that ranks; None as K@N.
+    hold_out: share of the clips, by hash, that no set has. rows: most rows of a set; None for all.
+    """
+
+    run: str
+    bank_sha256: str
+    k: int
+    n: int
+    rule: str
+    share: float | None
+    target: str
+    refusals: str
+    scorer: str
+    hold_out: float
+    rows: int | None
+
+
+class StudyIdentity(Identity):
+    """What decides the figures of a study.
+
+    own_data: whether the questions are the bank's own; then a clip that no set of a modality has is held out.
+    recipe: its seed is 0 here; each adapter has its own.
+    max_new_tokens: longest reply of the evaluations, in tokens.
+    """
+
+    model: str
+    revision: str | None
+    weights_sha256: str
+    labels: Labels
+    data: DataIdentity
+    own_data: bool
+    preset: str
+    recipe: Recipe
+    arms: tuple[Arm, ...]
+    max_new_tokens: int
+
+
+class OtherData(Record):
+    """Another benchmark that the adapters answer. data: its files; limit: so many of its questions, None for all."""
+
+    data: DataIdentity
+    limit: int | None = None
+
+
+class StudySession(Invocation):
+    """One call of `transfer` that worked on the study. jobs: processes at a time."""
+
+    device: str
+    jobs: int
+
+
+class StudySpec(Record):
+    """`spec.json`.
+
+    seeds: of the trainings and of the random places. limit: questions of the evaluation data; None for all.
+    also: other benchmarks, by the name of their folder. forgetting: questions of the probe; 0 without one.
+    tried: configurations that were tried on dev before this one was frozen; None where nobody said.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    study_id: str
+    created: str
+    identity: StudyIdentity
+    seeds: tuple[int, ...]
+    limit: int | None
+    also: dict[str, OtherData]
+    forgetting: int
+    tried: int | None
+    sessions: tuple[StudySession, ...]
+
+
+def read_spec(path: Path) -> StudySpec:
+    """Read `spec.json`.
+
+    Raises:
+        DataError: it cannot be read, is not of this form, or is of a newer version.
+    """
+    return read_record(path, StudySpec, "is this the folder of a study?")
