@@ -52,7 +52,8 @@ RULES = [
     (rf"(memory MB: +){NUMBER}", r"\1{MB}"),
     (rf"(\"memory_\w+\": ){NUMBER}", r"\1{MB}"),
     (rf"(?m)^( +\w+ +\S+ +){NUMBER} s  ", r"\1{SECONDS}  "),
-    (rf"(?m) in {NUMBER} s(?:; {NUMBER} \w+ left)?$", " in {SECONDS}"),
+    (rf"(?m) in {NUMBER} (?:s|min)(?:; {NUMBER} \w+ left)?$", " in {SECONDS}"),
+    (r"(?m)^ +(step )?\d+/\d+(, [^\n]* left)?: [^\n]*\n?", ""),  # what a slow machine shows every ten seconds
     (r"\b\d+ threads", "{THREADS} threads"),
 ]
 
@@ -100,7 +101,8 @@ def run_all(first: dict[str, str], groups: dict[str, dict[str, str]], whole: boo
         folder = Path(name).resolve()
         start = folder / FIRST_GROUP
         shutil.copytree(HERE / "data", start)
-        shutil.copy(ROOT / "examples" / "clip.wav", start)
+        for example in ("clip.wav", "own_asr.py", "own_model.py"):
+            shutil.copy(ROOT / "examples" / example, start)
         records = run_group(start, FIRST_GROUP, first, whole)
         others = [group for group in groups if group != FIRST_GROUP]
         for group in others:
@@ -162,16 +164,16 @@ def names_folder(path: Path, folder: Path) -> bool:
 def section(title: str, text: str, folder: Path, hidden: dict[str, str], limit: int | None) -> list[str]:
     """A title and a normal text; a JSON object that fills a line is written over several."""
     lines = []
-    for line in normal(text, folder, hidden).splitlines():
+    for line in text.splitlines():
         try:
             long = len(line) > 120 and line.startswith("{")
-            lines += json.dumps(json.loads(line), indent=1, ensure_ascii=False).splitlines() if long else [line]
+            lines.append(json.dumps(json.loads(line), indent=1, ensure_ascii=False) if long else line)
         except json.JSONDecodeError:
             lines.append(line)
-    whole = "\n".join(lines)
+    whole = normal("\n".join(lines), folder, hidden)
     if limit and len(whole) > limit:
         digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
-        cut = f"[… {len(lines)} lines, {len(whole)} characters, sha256 {digest} …]"
+        cut = f"[… {len(whole.splitlines())} lines, {len(whole)} characters, sha256 {digest} …]"
         whole = f"{whole[: limit * 3 // 4]}\n{cut}\n{whole[-limit // 4 :]}"
     return [f"--- {title}", *([whole] if whole else [])]
 
@@ -183,7 +185,7 @@ def normal(text: str, folder: Path, hidden: dict[str, str]) -> str:
     text = text.replace(str(folder), "{FOLDER}").replace(str(folder.parent), "{FOLDERS}").replace(str(ROOT), "{ROOT}")
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text)
-    return re.sub(r"(?<![\w.])\d+\.\d{5,}(e-?\d+)?(?![\w.])", lambda found: f"{round(float(found[0]), 6):.6g}", text)
+    return re.sub(r"(?<![\w.])\d+\.\d{6,}(e-?\d+)?(?![\w.])", lambda found: f"{round(float(found[0]), 6):.6g}", text)
 
 
 if __name__ == "__main__":
