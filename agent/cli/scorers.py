@@ -1,8 +1,6 @@
 """Scorers by the names that `rescore` and `idk` take, with the models that some of them ask."""
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +24,9 @@ class Kept:
 
     def path(self, name: str) -> Path | None:
         """The file for a scorer's replies; None keeps nothing."""
-        if self.file is not None or self.folder is None:
-            return self.file
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}.jsonl"
+        from lalm_agent.eval.scorers.making import reply_file
+
+        return self.file or (self.folder and reply_file(self.folder, name))
 
 
 def scorer_names(wanted: str) -> list[str]:
@@ -53,16 +50,11 @@ def made_scorers(refs: Mapping[str, str | None], settings: Mapping[str, Any], ke
         UsageError: a model that does not exist.
         DataError: a model that cannot be loaded.
     """
-    from lalm_agent.eval.scorers import make_scorer
+    from lalm_agent.eval.scorers.making import make_scorers
 
-    asked = dict.fromkeys(ref for ref in refs.values() if ref is not None)
-    if asked and kept.folder is None and kept.file is None:
+    if any(refs.values()) and kept.folder is None and kept.file is None:
         typer.echo("what the models reply is not kept for a next time; --cache FILE keeps it", err=True)
-    models = {ref: _load(ref, settings) for ref in asked}
-    return [
-        make_scorer(name, models[ref] if ref else None, kept.path(name) if ref else None, _progress(name))
-        for name, ref in refs.items()
-    ]
+    return make_scorers(list(refs), lambda ref: _load(ref, settings), kept.path, _note)
 
 
 def tell_layout(facts: Mapping[str, str]) -> None:
@@ -73,34 +65,21 @@ def tell_layout(facts: Mapping[str, str]) -> None:
 
 def tell_trouble(scorers: Sequence["Scorer"]) -> int:
     """Say what models failed at; the exit code."""
-    from lalm_agent.eval.scorers.llm import LLMScorer
+    from lalm_agent.eval.scorers.making import scorer_failure
 
-    code = 0
-    for scorer in scorers:
-        trouble = scorer.trouble if isinstance(scorer, LLMScorer) else None
-        if trouble is None:
-            continue
-        what = f"{scorer.name} failed on {trouble.failed} replies: {trouble.error.message}"
-        typer.echo(f"error: {printable(what, one_line=True)}", err=True)
-        hints = [trouble.error.hint] if trouble.error.hint else []
-        hint = ", then ".join([*hints, "the same command again asks only for what is missing"])
-        typer.echo(f"try: {printable(hint, one_line=True)}", err=True)
-        code = trouble.error.exit_code
-    return code
+    failure = scorer_failure(scorers)
+    if failure is None:
+        return 0
+    typer.echo(f"error: {printable(failure.message, one_line=True)}", err=True)
+    typer.echo(f"try: {printable(failure.hint or '', one_line=True)}", err=True)
+    return failure.exit_code
 
 
 def _load(ref: str, settings: Mapping[str, Any]) -> "LALM":
     from lalm_agent.assemble import load_model
 
-    typer.echo(f"loading {printable(ref, one_line=True)}", err=True)
     return load_model(options.settings_from({**settings, "model": ref}))
 
 
-def _progress(name: str) -> Callable[[int, int], None]:
-    """Tells on stderr how far a scorer is, some twenty times in all."""
-
-    def tell(done: int, total: int) -> None:
-        if done == total or done % max(1, total // 20) == 0:
-            typer.echo(f"  {printable(name, one_line=True)}: {done} of {total} asked", err=True)
-
-    return tell
+def _note(text: str) -> None:
+    typer.echo(printable(text), err=True)

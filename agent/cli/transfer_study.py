@@ -27,8 +27,7 @@ from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.spec import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method
-from lalm_agent.training.lora.network import pick_device, require_checkpoint
-from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
+from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, pick_device, preset_of, require_checkpoint
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Part, jobs_of, parts_of

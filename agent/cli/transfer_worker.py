@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lalm_agent.eval.runs.folder import RunFolder
     from lalm_agent.eval.runs.spec import RunIdentity
     from lalm_agent.models.transformers_lalm import TransformersLALM
-    from lalm_agent.training.lora.network import Base
+    from lalm_agent.training.lora.model import Base
 
 _INPUT_BYTES = 2**29
 """What a worker keeps of what the processor made of its prompts: each adapter is asked the same."""
@@ -101,9 +101,8 @@ class StudyWorker:
 
     @cached_property
     def _base(self) -> "Base":
-        from lalm_agent.training.lora.encoded_once import encode_once
-        from lalm_agent.training.lora.network import load_base, pick_device, quiet_libraries
-        from lalm_agent.training.lora.targets import matched_modules
+        from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries
+        from lalm_agent.training.lora.recipe import matched_modules, pick_device
 
         config = self._setup.config
         with quiet_libraries():
@@ -133,7 +132,7 @@ class StudyWorker:
         return self._evaluate(questions, run_path(part, self._setup.folder), part.job)
 
     def _train(self, part: Part) -> str:
-        from lalm_agent.training.lora.run import TrainRequest, train
+        from lalm_agent.training.lora.train import TrainRequest, train
 
         setup, job = self._setup, part.job
         if job is None:

@@ -1,9 +1,11 @@
-"""transformers' Trainer, kept from going on with numbers that are none and from losing a checkpoint."""
+"""transformers' Trainer: it stops at a number that is none, loses no checkpoint, and logs each step."""
 
 import math
 import re
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lalm_agent.artefacts import StorageError, write_whole
+from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.training.lora import launching
-from lalm_agent.training.lora.examples import target_loss
-from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE
-from lalm_agent.training.lora.recipe import Recipe
+from lalm_agent.eval.runs.progress import EVERY_S, Pace
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, WEIGHTS, AdapterFolder
+from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
+from lalm_agent.training.lora.recipe import Recipe, strategy
 
 _KEPT = 2
+_PASSES = 2
+_NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
 _WRITING = re.compile(r"No space left|os error \d+|write failed|PytorchStreamWriter|File too large|I/?O ?error", re.I)
 
 
@@ -40,7 +44,7 @@ class LoraTrainer(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         """Join the processes. On CPUs accelerate does not shard and says nothing: each would have the whole model."""
         super().create_accelerator_and_postprocess()
-        if launching.strategy() == "fsdp" and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
+        if strategy() == "fsdp" and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
             state = self.accelerator.state
             state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2, state_dict_type="FULL_STATE_DICT")
             state.distributed_type = DistributedType.FSDP
@@ -62,8 +66,8 @@ class LoraTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
             return
         model: Any = self.model
-        trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-        whole = {name: _whole(one.detach()).cpu() for name, one in trained}
+        trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+        whole = {name: _whole(value.detach()).cpu() for name, value in trained}
         if self.args.should_save:
             self.accelerator.unwrap_model(model).save_pretrained(output_dir, state_dict=whole)
 
@@ -89,10 +93,10 @@ class FiniteGradients(TrainerCallback):
     """Raises `DivergedError` before an optimiser step with a gradient that is no number."""
 
     def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any
     ) -> None:
         """Look at the gradients of what is trained: a few small matrices."""
-        for parameter in given["model"].parameters():
+        for parameter in state_of["model"].parameters():
             if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
                 raise DivergedError("a gradient", state.global_step + 1)
 
@@ -118,13 +122,13 @@ class Sharded(TrainerCallback):
         self._say = say
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any
     ) -> None:
         """Count, once the launcher's settings have had their effect."""
-        if launching.strategy() != "fsdp":
+        if strategy() != "fsdp":
             return
-        parameters = list(given["model"].parameters())
-        here, whole = sum(_local(one).numel() for one in parameters), sum(one.numel() for one in parameters)
+        parameters = list(state_of["model"].parameters())
+        here, whole = (sum(part.numel() for part in parts) for parts in (map(_local, parameters), parameters))
         if here == whole:
             raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
         self._say(f"sharded: this process holds {here:,} of {whole:,} parameters")
@@ -207,3 +211,164 @@ def _whole(value: torch.Tensor) -> torch.Tensor:
 def _local(gradient: torch.Tensor) -> torch.Tensor:
     """This process's part of a sharded gradient."""
     return gradient.to_local() if hasattr(gradient, "to_local") else gradient
+
+
+# --- what a step leaves: a line of the journal, TensorBoard's files, a progress line ---------------------------------
+
+
+def cut_log(path: Path, step: int) -> float:
+    """Leave the steps up to `step`, those behind it being made again; the seconds that they took."""
+    lines = read_lines(path)
+    kept = [line for line in lines if line["step"] <= step]
+    if len(kept) != len(lines):
+        write_whole(path, b"".join(map(json_line, kept)))
+    return float(kept[-1]["seconds"]) if kept else 0.0
+
+
+class _StepCallback(TrainerCallback):
+    """A callback that is told of each step's figures, by the main process alone."""
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any) -> None:
+        logs = state_of.get("logs") or {}
+        if state.is_world_process_zero and "loss" in logs:
+            self.step(state, {short: float(logs[name]) for name, short in _NAMES.items() if name in logs})
+
+    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
+        """One step is done."""
+        raise NotImplementedError
+
+
+class StepJournal(_StepCallback):
+    """Appends a line a step to `log.jsonl`. `seconds`: training time since step 0, sessions added up."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        """Cut off what will be made again. Raises StorageError or DataError where the file cannot be used."""
+        self._spent_s = cut_log(path, from_step)
+        self._journal = Journal(path)
+        self._start_s = time.monotonic()
+
+    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
+        """Write one line. Raises StorageError on a full disk."""
+        seconds = round(self._spent_s + time.monotonic() - self._start_s, 3)
+        self._journal.append({"step": state.global_step, **figures, "seconds": seconds})
+
+    def close(self) -> None:
+        """Make the disk keep it."""
+        self._journal.close()
+
+
+class TensorBoard(_StepCallback):
+    """Writes TensorBoard's event files; steps behind `from_step` of an earlier session are hidden by it."""
+
+    def __init__(self, folder: Path, from_step: int) -> None:
+        """Open an event file."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)
+
+    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
+        """Write the figures of a step."""
+        for name, value in figures.items():
+            if name != "epoch":
+                self._writer.add_scalar(f"train/{name}", value, state.global_step)
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._writer.close()
+
+
+class ProgressBar(_StepCallback):
+    """A bar where stderr is a terminal, else a line about every ten seconds."""
+
+    def __init__(self, from_step: int, steps: int, say: Callable[[str], None]) -> None:
+        """Show nothing yet."""
+        self._pace = Pace(from_step, steps)
+        self._say, self._shown_s = say, time.monotonic()
+        self._display: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self._display = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = self._display.add_task("step 1", total=steps, completed=from_step)
+            self._display.start()
+
+    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
+        """Show where the training is."""
+        text = f"step {self._pace.text(state.global_step)}: loss {figures['loss']:.4f}, lr {figures.get('lr', 0):.3g}"
+        if self._display is not None:
+            self._display.update(self._bar, completed=state.global_step, description=text)
+        elif time.monotonic() - self._shown_s >= EVERY_S:
+            self._shown_s = time.monotonic()
+            self._say(f"  {text}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._display is not None:
+            self._display.stop()
+
+
+# --- the finished adapter, and a trial -------------------------------------------------------------------------------
+
+
+def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict[str, float]) -> None:
+    """Write the adapter; `adapter_config.json` comes last, so that a folder with it is complete.
+
+    Every process calls this: a sharded adapter is put together by all of them.
+    last: the figures of the last step.
+
+    Raises:
+        DivergedError: the last step made the adapter's weights no numbers.
+        StorageError: it cannot be written; the checkpoints are still there.
+    """
+    part = folder.path / CHECKPOINTS / "export"
+    try:
+        trainer.save_model(str(part))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.args.should_save:
+            from safetensors.torch import load_file
+
+            if not all(bool(torch.isfinite(value).all()) for value in load_file(part / WEIGHTS).values()):
+                raise DivergedError("the adapter after the update", trainer.state.global_step)
+            folder.finish(part, rows, last)
+    except LalmError:
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise unwritable(folder.path, error) from error
+    trainer.accelerator.wait_for_everyone()
+
+
+def measure(
+    model: Any, collator: Collator, rows: Sequence[TrainingRow], recipe: Recipe, steps: int
+) -> tuple[float, int]:
+    """Time a second forward and backward pass on real rows, and take it for all; no optimiser step is made.
+
+    Returns (seconds of the whole training, peak bytes of this process, or of its GPU's memory, during the passes).
+    The rows are the first ones of a seeded shuffle. What grows later (longer clips than these) is not seen.
+    """
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
+    model.train()
+    seconds = 0.0
+    for number in range(_PASSES):
+        chosen = [rows[order[(number * recipe.batch_size + i) % len(order)]] for i in range(recipe.batch_size)]
+        start = time.monotonic()
+        batch = {name: value.to(model.device) for name, value in collator(chosen).items()}
+        labels = batch.pop("labels")
+        target_loss(model(**batch), labels).backward()  # type: ignore[no-untyped-call]
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+        seconds = time.monotonic() - start
+    model.zero_grad(set_to_none=True)
+    return seconds * recipe.grad_accum * steps, _peak_bytes(model.device)
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lalm_agent.training.idk.curve import Curve
+from lalm_agent.training.idk.labels import Curve
 from lalm_agent.training.reproduce import cells_text as text
 from lalm_agent.training.reproduce.printed import printed_share
 

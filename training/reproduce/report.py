@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.terminal import printable
-from lalm_agent.training.idk.curve import Curve
+from lalm_agent.training.idk.labels import Curve
 from lalm_agent.training.reproduce import cells_text as text
 from lalm_agent.training.reproduce.frozen import WATERMARK, Frozen, cuts
 from lalm_agent.training.reproduce.idk_shares import share_table

@@ -11,7 +11,7 @@ from lalm_agent.eval.metrics.intervals import percentile_interval
 from lalm_agent.eval.metrics.rgi import Convention, deltas, rgi
 from lalm_agent.eval.scoring.arrays import Resampling
 from lalm_agent.eval.scoring.pairing import TOTAL
-from lalm_agent.training.idk.rows import Manifest
+from lalm_agent.training.idk.sets import Manifest
 from lalm_agent.training.transfer.arms import SOURCES, Job
 from lalm_agent.training.transfer.cells import Key, MadeCell
 from lalm_agent.training.transfer.figures import CellDraws, Metric, of_after

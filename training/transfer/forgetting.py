@@ -10,7 +10,7 @@ import numpy as np
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.training.idk.curve import NO_MODALITY
+from lalm_agent.training.idk.labels import NO_MODALITY
 from lalm_agent.training.transfer.arms import Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.probe_result import ForgettingResult, read_result, write_result

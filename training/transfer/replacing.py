@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 
 from lalm_agent.errors import DataError
-from lalm_agent.training.lora.folder import CHECKPOINTS, CONFIG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CONFIG
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.spec import StudyIdentity, StudySpec, read_spec, refuse_other
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lalm_agent.eval.scoring.arrays import Resampling
 from lalm_agent.eval.scoring.pairing import TOTAL
-from lalm_agent.training.idk.rows import Manifest, meta_path, read_manifest
+from lalm_agent.training.idk.sets import Manifest, meta_path, read_manifest
 from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
 from lalm_agent.training.transfer.by_content import content_rows, set_rows
 from lalm_agent.training.transfer.cells import Key, Made, MadeCell, make_cells

@@ -19,7 +19,7 @@ from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, Floats, co
 from lalm_agent.eval.metrics.estimate import Estimate, estimate, finite
 from lalm_agent.eval.metrics.intervals import percentile_interval
 from lalm_agent.eval.scoring.arrays import Resampling
-from lalm_agent.training.idk.keyed import keyed
+from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.transfer.schema import Mean
 
 

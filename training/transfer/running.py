@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from lalm_agent.eval.runs.store import is_run, read_answers, read_items
-from lalm_agent.training.lora.folder import CONFIG, WEIGHTS
+from lalm_agent.training.lora.adapter import CONFIG, WEIGHTS
 from lalm_agent.training.transfer.arms import Job
 from lalm_agent.training.transfer.layout import StudyFolder
 from lalm_agent.training.transfer.plan import Kind, Part

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.launching import CONFIGS, launch_config
+from lalm_agent.training.lora.recipe import CONFIGS, launch_config
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE, LOG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
 
 STEPS = 12
 

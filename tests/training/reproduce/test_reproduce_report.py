@@ -11,7 +11,7 @@ from lalm_agent.eval.scoring.arrays import Resampling
 from lalm_agent.eval.scoring.pairing import Grading, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.idk.curve import Curve, Share
+from lalm_agent.training.idk.labels import Curve, Share
 from lalm_agent.training.reproduce import journal
 from lalm_agent.training.reproduce.frozen import FULL, QUICK, WATERMARK
 from lalm_agent.training.reproduce.idk_shares import share_table

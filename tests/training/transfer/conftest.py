@@ -14,7 +14,7 @@ from lalm_agent.eval.runs.spec import DataIdentity, RunIdentity, RunSpec, Select
 from lalm_agent.eval.runs.store import ANSWERS, write_items, write_spec
 from lalm_agent.eval.runs.stored import Asked, StoredAnswer, answer_fields
 from lalm_agent.records import Failure, Status
-from lalm_agent.training.idk.rows import IdkRow, Manifest, Origin, set_bytes, write_set
+from lalm_agent.training.idk.sets import IdkRow, Manifest, Origin, set_bytes, write_set
 from lalm_agent.training.lora.recipe import PRESETS
 from lalm_agent.training.transfer.arms import SOURCES, Arm, Job
 from lalm_agent.training.transfer.layout import StudyFolder

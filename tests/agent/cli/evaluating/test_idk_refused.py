@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.cli.main import run
-from lalm_agent.training.idk.rows import META_SUFFIX
+from lalm_agent.training.idk.sets import META_SUFFIX
 
 Said = Callable[[], tuple[str, str]]
 BUILD = ["idk", "build", "bank", "--k", "1", "--out", "idk.jsonl"]
