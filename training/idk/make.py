@@ -9,7 +9,7 @@ print(idk.manifest.share)
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -181,23 +181,21 @@ def bank_curve(graded: GradedBank, bootstrap: Bootstrap | None = None) -> BankCu
     bootstrap, identity = bootstrap or Bootstrap(), graded.bank.identity
     answerable = [question for question in graded.questions if question.question.item.answerable]
     return BankCurve(
+        **{name: getattr(identity, name) for name in ("model", "method", "temperature", "audio")},
+        **asdict(bootstrap),
         run=graded.bank.run_id,
         bank_sha256=bank_sha256(graded.bank, graded.n),
-        model=identity.model,
-        method=identity.method,
-        temperature=identity.temperature,
-        audio=identity.audio,
         scorer=graded.scorer,
         n=graded.n,
         questions=len(graded.questions),
         unanswerable=len(graded.questions) - len(answerable),
         undefined=undefined(answerable),
-        draws=tuple({"draw": draw, **outcomes} for draw, outcomes in enumerate(outcomes_by_draw(answerable, graded.n))),
+        draws=tuple(
+            {"draw": draw, **{str(name): count for name, count in outcomes.items()}}
+            for draw, outcomes in enumerate(outcomes_by_draw(answerable, graded.n))
+        ),
         groups=curves(answerable, graded.n, bootstrap),
         flips=graded.flips,
-        resamples=bootstrap.resamples,
-        seed=bootstrap.seed,
-        level=bootstrap.level,
     )
 
 
@@ -269,27 +267,16 @@ def described(
     """
     rows = built.rows if root is None else _with_paths(built.rows, root)
     data, identity, source = set_bytes(rows), graded.bank.identity, graded.source
+    of_bank = "model weights_sha256 adapter_sha256 method temperature shuffle_choices".split()
+    of_plan = "n k rule control target seed modality drop_ambiguous balance".split()
     manifest = Manifest(
+        **{name: getattr(identity, name) for name in of_bank},
+        **{name: getattr(plan, name) for name in of_plan},
         origin=source.origin,
-        model=identity.model,
-        weights_sha256=identity.weights_sha256,
-        adapter_sha256=identity.adapter_sha256,
         data=identity.data.name,
-        method=identity.method,
-        temperature=identity.temperature,
         sampling_seed=identity.seed,
-        shuffle_choices=identity.shuffle_choices,
         audio_root=None if root is None else str(root.resolve()),
-        n=plan.n,
-        k=plan.k,
-        rule=plan.rule,
-        control=plan.control,
-        target=plan.target,
         scorer=graded.scorer,
-        seed=plan.seed,
-        modality=plan.modality,
-        drop_ambiguous=plan.drop_ambiguous,
-        balance=plan.balance,
         share=sum(row.is_idk for row in rows) / len(rows),
         counts=class_counts(rows),
         targets=dict(Counter(row.target_source for row in rows)),
@@ -315,8 +302,8 @@ def _blind(request: BuildRequest, graded: GradedBank, plan: BuildPlan) -> tuple[
     bank = read_bank(Path(str(request.blind)))
     require_blind_twin(graded.bank, bank)
     require_draws(bank, plan.n, "the blind bank")
-    settings = {"n": plan.n, "scorer": graded.scorer, "config": request.config}
-    second = grade_bank(BankRequest(bank=str(request.blind), compare=(), **settings))
+    again = BankRequest(bank=str(request.blind), n=plan.n, scorer=graded.scorer, compare=(), config=request.config)
+    second = grade_bank(again)
     solved = solved_blind(graded.questions, second.questions, plan.k)
     return solved, {
         "run": bank.run_id,

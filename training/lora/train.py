@@ -9,19 +9,16 @@ The same request resumes after a kill, a full disk or Ctrl-C, to the same loss c
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
-from lalm_agent.extras import install_line, is_installed
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 from lalm_agent.training.lora.adapter import (
-    LOG,
     PACKAGES,
-    TENSORBOARD,
     AdapterFolder,
     AdapterIdentity,
     DataIdentity,
@@ -182,10 +179,7 @@ def estimate(request: TrainRequest, observer: Observer | None = None) -> Trainin
         idk=rows.idk,
         audio_s=audio_s,
         steps=steps,
-        parameters=sizes.parameters,
-        trainable=sizes.trainable,
-        weight_bytes=sizes.weight_bytes,
-        state_bytes=sizes.state_bytes,
+        **asdict(sizes),
         seconds=seconds,
         memory_bytes=peak_bytes,
     )
@@ -193,7 +187,7 @@ def estimate(request: TrainRequest, observer: Observer | None = None) -> Trainin
 
 def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedAdapter:
     from lalm_agent.training.lora.model import quiet_libraries, sizes_of
-    from lalm_agent.training.lora.trainer import Sharded, export, make_trainer
+    from lalm_agent.training.lora.trainer import Sharded, StepLog, export, make_trainer
 
     request = ready.request
     sizes, steps = sizes_of(ready.model), request.steps(ready.rows)
@@ -217,7 +211,9 @@ def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedA
                     sessions=(*(folder.spec.sessions if folder.spec else ()), session),
                 )
             )
-            callbacks += _callbacks(folder.path, done, steps if request.progress else None, observer, stack)
+            log = StepLog(folder.path, done, steps if request.progress else None, observer)
+            stack.callback(log.close)
+            callbacks.append(log)
         stack.enter_context(quiet_libraries())
         trainer = make_trainer(ready.model, ready.settings, ready.rows.rows, ready.collator, callbacks)
         try:
@@ -262,22 +258,6 @@ def _prepare(
     return _Ready(request, rows, identity.model_copy(update=known), base, model, collator, settings)
 
 
-def _callbacks(folder: Path, done: int, shown_steps: int | None, observer: Observer, stack: ExitStack) -> list[Any]:
-    """What watches the steps. shown_steps: how many a progress bar counts to; None without one."""
-    from lalm_agent.training.lora.trainer import ProgressBar, StepJournal, TensorBoard
-
-    callbacks: list[Any] = [StepJournal(folder / LOG, done)]
-    if is_installed("tensorboard"):
-        callbacks.append(TensorBoard(folder / TENSORBOARD, done))
-    else:
-        observer(f"note: no files for TensorBoard without it: {install_line('train')}")
-    if shown_steps is not None:
-        callbacks.append(ProgressBar(done, shown_steps, observer))
-    for callback in callbacks:
-        stack.callback(callback.close)
-    return callbacks
-
-
 def _rows(request: TrainRequest) -> RowSet:
     root = None if request.audio_root is None else Path(request.audio_root)
     return rows_for(request.config.model, Path(request.data), root, request.allow_one_class)
@@ -285,23 +265,21 @@ def _rows(request: TrainRequest) -> RowSet:
 
 def _identity(request: TrainRequest, rows: RowSet) -> AdapterIdentity:
     prompt = _prompt(request.prompt, rows)
-    return AdapterIdentity.model_validate(
-        {
-            "model": request.config.model,
-            "revision": None,
-            "weights_sha256": None,
-            "dtype": "not loaded",
-            "data": DataIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
-            "prompt": prompt,
-            "prompts": {"answer": prompt_hashes(Method(prompt))["answer"]},
-            "recipe": request.used_recipe,
-            "processes": processes(),
-            "strategy": strategy(),
-        }
+    return AdapterIdentity(
+        model=request.config.model,
+        revision=None,
+        weights_sha256=None,
+        dtype="not loaded",
+        data=DataIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
+        prompt=prompt,
+        prompts={"answer": prompt_hashes(Method(prompt))["answer"]},
+        recipe=request.used_recipe,
+        processes=processes(),
+        strategy=strategy(),
     )
 
 
-def _prompt(prompt: str | None, rows: RowSet) -> str:
+def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
     """Whose answering prompt, by the request or by the rows.
 
     Raises:
@@ -318,7 +296,7 @@ def _prompt(prompt: str | None, rows: RowSet) -> str:
             f"{rows.path} was sampled with the baseline: it holds no type and content for the agent's prompt",
             "--prompt baseline, or sample a bank with --method agent",
         )
-    name = prompt or methods.pop()
+    name: Literal["baseline", "agent"] = "agent" if (prompt or methods.pop()) == "agent" else "baseline"
     for row in rows.rows:
         if row.method == name and row.prompt not in (None, prompt_of(row, Method(name))):
             raise UsageError(

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.eval.runs.progress import EVERY_S, Pace
-from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, WEIGHTS, AdapterFolder
+from lalm_agent.extras import install_line, is_installed
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG, TENSORBOARD, WEIGHTS, AdapterFolder
 from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
 from lalm_agent.training.lora.recipe import Recipe, strategy
 
@@ -93,10 +95,10 @@ class FiniteGradients(TrainerCallback):
     """Raises `DivergedError` before an optimiser step with a gradient that is no number."""
 
     def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Look at the gradients of what is trained: a few small matrices."""
-        for parameter in state_of["model"].parameters():
+        for parameter in more["model"].parameters():
             if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
                 raise DivergedError("a gradient", state.global_step + 1)
 
@@ -122,12 +124,12 @@ class Sharded(TrainerCallback):
         self._say = say
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Count, once the launcher's settings have had their effect."""
         if strategy() != "fsdp":
             return
-        parameters = list(state_of["model"].parameters())
+        parameters = list(more["model"].parameters())
         here, whole = (sum(part.numel() for part in parts) for parts in (map(_local, parameters), parameters))
         if here == whole:
             raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
@@ -216,97 +218,70 @@ def _local(gradient: torch.Tensor) -> torch.Tensor:
 # --- what a step leaves: a line of the journal, TensorBoard's files, a progress line ---------------------------------
 
 
-def cut_log(path: Path, step: int) -> float:
-    """Leave the steps up to `step`, those behind it being made again; the seconds that they took."""
-    lines = read_lines(path)
-    kept = [line for line in lines if line["step"] <= step]
-    if len(kept) != len(lines):
-        write_whole(path, b"".join(map(json_line, kept)))
-    return float(kept[-1]["seconds"]) if kept else 0.0
+class StepLog(TrainerCallback):
+    """Writes each step's figures to `log.jsonl` and to TensorBoard's files, and shows them. Of the main process alone.
 
+    `seconds` of a line: training time since step 0, sessions added up.
+    """
 
-class _StepCallback(TrainerCallback):
-    """A callback that is told of each step's figures, by the main process alone."""
+    def __init__(self, folder: Path, from_step: int, steps: int | None, observer: Callable[[str], None]) -> None:
+        """Cut off the steps behind `from_step`, which are made again.
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **state_of: Any) -> None:
-        logs = state_of.get("logs") or {}
-        if state.is_world_process_zero and "loss" in logs:
-            self.step(state, {short: float(logs[name]) for name, short in _NAMES.items() if name in logs})
+        folder: of the adapter. steps: in all, for a bar where stderr is a terminal, else a line about every ten
+        seconds; None shows nothing.
 
-    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
-        """One step is done."""
-        raise NotImplementedError
+        Raises:
+            StorageError, DataError: the journal cannot be used.
+        """
+        lines = read_lines(folder / LOG)
+        kept = [line for line in lines if line["step"] <= from_step]
+        if len(kept) != len(lines):
+            write_whole(folder / LOG, b"".join(map(json_line, kept)))
+        self._before_s = float(kept[-1]["seconds"]) if kept else 0.0
+        self._start_s = self._shown_s = time.monotonic()
+        self._pace = None if steps is None else Pace(from_step, steps)
+        self._observer, self._stack = observer, ExitStack()
+        self._journal = self._stack.enter_context(Journal(folder / LOG))
+        self._board: Any = None
+        self._bar: Any = None
+        if is_installed("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
 
-
-class StepJournal(_StepCallback):
-    """Appends a line a step to `log.jsonl`. `seconds`: training time since step 0, sessions added up."""
-
-    def __init__(self, path: Path, from_step: int) -> None:
-        """Cut off what will be made again. Raises StorageError or DataError where the file cannot be used."""
-        self._spent_s = cut_log(path, from_step)
-        self._journal = Journal(path)
-        self._start_s = time.monotonic()
-
-    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
-        """Write one line. Raises StorageError on a full disk."""
-        seconds = round(self._spent_s + time.monotonic() - self._start_s, 3)
-        self._journal.append({"step": state.global_step, **figures, "seconds": seconds})
-
-    def close(self) -> None:
-        """Make the disk keep it."""
-        self._journal.close()
-
-
-class TensorBoard(_StepCallback):
-    """Writes TensorBoard's event files; steps behind `from_step` of an earlier session are hidden by it."""
-
-    def __init__(self, folder: Path, from_step: int) -> None:
-        """Open an event file."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)
-
-    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
-        """Write the figures of a step."""
-        for name, value in figures.items():
-            if name != "epoch":
-                self._writer.add_scalar(f"train/{name}", value, state.global_step)
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        self._writer.close()
-
-
-class ProgressBar(_StepCallback):
-    """A bar where stderr is a terminal, else a line about every ten seconds."""
-
-    def __init__(self, from_step: int, steps: int, say: Callable[[str], None]) -> None:
-        """Show nothing yet."""
-        self._pace = Pace(from_step, steps)
-        self._say, self._shown_s = say, time.monotonic()
-        self._display: Any = None
-        if sys.stderr.isatty():
+            # An earlier session may have written steps that are made again.
+            self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=from_step + 1 if from_step else None)
+            self._stack.callback(self._board.close)
+        else:
+            observer(f"note: no files for TensorBoard without it: {install_line('train')}")
+        if self._pace is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
             columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
-            self._display = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar = self._display.add_task("step 1", total=steps, completed=from_step)
-            self._display.start()
+            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+            self._bar.add_task("step 1", total=steps, completed=from_step)
 
-    def step(self, state: TrainerState, figures: dict[str, float]) -> None:
-        """Show where the training is."""
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """A step is done. Raises StorageError on a full disk."""
+        logs = more.get("logs") or {}
+        if "loss" not in logs:
+            return
+        figures = {short: float(logs[name]) for name, short in _NAMES.items() if name in logs}
+        seconds = round(self._before_s + time.monotonic() - self._start_s, 3)
+        self._journal.append({"step": state.global_step, **figures, "seconds": seconds})
+        for name in figures.keys() - {"epoch"} if self._board is not None else ():
+            self._board.add_scalar(f"train/{name}", figures[name], state.global_step)
+        if self._pace is None:
+            return
         text = f"step {self._pace.text(state.global_step)}: loss {figures['loss']:.4f}, lr {figures.get('lr', 0):.3g}"
-        if self._display is not None:
-            self._display.update(self._bar, completed=state.global_step, description=text)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=state.global_step, description=text)
         elif time.monotonic() - self._shown_s >= EVERY_S:
             self._shown_s = time.monotonic()
-            self._say(f"  {text}")
+            self._observer(f"  {text}")
 
     def close(self) -> None:
-        """Take the bar away."""
-        if self._display is not None:
-            self._display.stop()
+        """Make the disk keep the figures, and take the bar away."""
+        self._stack.close()
 
 
 # --- the finished adapter, and a trial -------------------------------------------------------------------------------

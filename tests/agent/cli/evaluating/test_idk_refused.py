@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,15 +60,15 @@ def test_a_damaged_bank_is_named_by_its_line(bank: Any, said: Said) -> None:
 
 @pytest.mark.parametrize("at", ["idk.jsonl", f"idk.jsonl{META_SUFFIX}"])
 def test_a_full_disk_leaves_no_half_of_a_file(at: str, bank: Any, said: Said) -> None:
-    opened = Path.open
+    opened = os.open
 
-    def full(self: Path, *arguments: Any, **named: Any) -> Any:
-        if self.name == f"{at}.new":
+    def full(path: Any, *arguments: Any, **named: Any) -> int:
+        if Path(path).name == f"{at}.new":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(self, *arguments, **named)
+        return opened(path, *arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "open", full)
+        patch.setattr(os, "open", full)
         assert run(BUILD) == 2
     error = said()[1].splitlines()[-2]
     assert error.startswith("error: ")
