@@ -14,6 +14,8 @@ from lalm_agent.eval.runs.trained import trained_clips
 from lalm_agent.training.lora.adapter import LOG, SPEC
 from lalm_agent.training.lora.data import read_rows
 
+pytestmark = pytest.mark.timeout(600)
+
 CHOICES = ("--choice", "dog", "--choice", "cat")
 
 

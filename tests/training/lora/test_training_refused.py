@@ -11,6 +11,8 @@ from lalm_agent import artefacts
 from lalm_agent.cli.main import run
 from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
     given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
