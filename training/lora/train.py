@@ -187,7 +187,7 @@ def estimate(request: TrainRequest, observer: Observer | None = None) -> Trainin
 
 def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedAdapter:
     from lalm_agent.training.lora.model import quiet_libraries, sizes_of
-    from lalm_agent.training.lora.trainer import Sharded, StepLog, export, make_trainer
+    from lalm_agent.training.lora.trainer import Guard, StepLog, export, make_trainer
 
     request = ready.request
     sizes, steps = sizes_of(ready.model), request.steps(ready.rows)
@@ -196,7 +196,7 @@ def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedA
     if done:
         observer(f"resume: from the checkpoint of step {done} of {steps}")
     with ExitStack() as stack:
-        callbacks: list[Any] = [Sharded(observer)]
+        callbacks: list[Any] = [Guard(observer)]
         if is_main():
             session = TrainingSession.starting(
                 request.command, PACKAGES, device=str(ready.settings.device), from_step=done
@@ -237,18 +237,18 @@ def _prepare(
     base: "Base | None" = None,
 ) -> _Ready:
     from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries, with_lora
-    from lalm_agent.training.lora.trainer import Running, arguments
+    from lalm_agent.training.lora.trainer import arguments
 
     every = request.save_every or max(_SAVES, request.steps(rows) // _SAVES)
-    running = Running(pick_device(request.config.device), every, identity.processes, request.gradient_checkpointing)
-    settings = arguments(Path(request.out), request.used_recipe, running)
+    device, recipe = pick_device(request.config.device), request.used_recipe
+    settings = arguments(Path(request.out), recipe, device, every, request.gradient_checkpointing)
     if base is None:
         observer(f"loading the model {request.config.model}")
     # Sharded weights start on the CPU and reach the device shard by shard.
     sharded = identity.strategy in ("fsdp", "deepspeed")
     with quiet_libraries():
         base = base or load_base(request.config, "cpu" if sharded else str(settings.device), stack)
-        model = with_lora(base, request.used_recipe)
+        model = with_lora(base, recipe)
         if not sharded:
             encode_once(base.checkpoint.model)
     info = base.checkpoint.info

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from lalm_agent.eval.runs.progress import EVERY_S, Pace
 from lalm_agent.extras import install_line, is_installed
 from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG, TENSORBOARD, WEIGHTS, AdapterFolder
 from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
-from lalm_agent.training.lora.recipe import Recipe, strategy
+from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
 _KEPT = 2
 _PASSES = 2
@@ -91,58 +90,43 @@ class LoraTrainer(Trainer):
             raise unwritable(folder, error) from error
 
 
-class FiniteGradients(TrainerCallback):
-    """Raises `DivergedError` before an optimiser step with a gradient that is no number."""
+class Guard(TrainerCallback):
+    """Stops a training whose gradients are no numbers, or that FSDP does not shard; says what each process holds."""
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
-        """Look at the gradients of what is trained: a few small matrices."""
-        for parameter in more["model"].parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
-                raise DivergedError("a gradient", state.global_step + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """How to compute: nothing of it decides the adapter.
-
-    save_every: steps between checkpoints. device: `cpu`, `cuda`, `cuda:1` or `mps`.
-    """
-
-    device: str
-    save_every: int
-    processes: int = 1
-    gradient_checkpointing: bool = False
-
-
-class Sharded(TrainerCallback):
-    """Says how much of the model each process holds under FSDP, and refuses to go on where nothing is sharded."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, observer: Callable[[str], None]) -> None:
         """Take what speaks to the user."""
-        self._say = say
+        self._observer = observer
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
-        """Count, once the launcher's settings have had their effect."""
+        """Count parameters, once the launcher's settings took effect. Raises UsageError: nothing is sharded."""
         if strategy() != "fsdp":
             return
         parameters = list(more["model"].parameters())
         here, whole = (sum(part.numel() for part in parts) for parts in (map(_local, parameters), parameters))
         if here == whole:
             raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
-        self._say(f"sharded: this process holds {here:,} of {whole:,} parameters")
+        self._observer(f"sharded: this process holds {here:,} of {whole:,} parameters")
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Look at the gradients of what is trained: a few small matrices. Raises DivergedError."""
+        for parameter in more["model"].parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
+                raise DivergedError("a gradient", state.global_step + 1)
 
 
-def arguments(folder: Path, recipe: Recipe, run: Running) -> TrainingArguments:
+def arguments(
+    folder: Path, recipe: Recipe, device: str, save_every: int, gradient_checkpointing: bool
+) -> TrainingArguments:
     """The Trainer's settings. Making them joins the processes of an `accelerate launch`.
 
-    folder: of the adapter; checkpoints lie under it.
+    folder: of the adapter; checkpoints lie under it, one in `save_every` steps. device: such as `cpu` or `cuda:1`.
     """
-    if run.device.startswith("cuda:") and run.processes == 1:
-        torch.cuda.set_device(run.device)
+    if device.startswith("cuda:") and processes() == 1:
+        torch.cuda.set_device(device)
     made = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
@@ -158,16 +142,16 @@ def arguments(folder: Path, recipe: Recipe, run: Running) -> TrainingArguments:
         logging_steps=1,
         # The filter would replace the loss that is no number by the last one that was.
         logging_nan_inf_filter=False,
-        save_steps=run.save_every,
+        save_steps=save_every,
         save_total_limit=_KEPT,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        use_cpu=run.device == "cpu",
-        dataloader_pin_memory=run.device.startswith("cuda"),
-        activation_checkpointing=run.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if run.gradient_checkpointing else None,
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device.startswith("cuda"),
+        activation_checkpointing=gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if gradient_checkpointing else None,
         ddp_find_unused_parameters=False,
     )
     # One process uses one device; with several in sight the Trainer would split each batch over them.
@@ -185,7 +169,7 @@ def make_trainer(
         data_collator=collator,
         train_dataset=rows,
         compute_loss_func=target_loss,
-        callbacks=[FiniteGradients(), *callbacks],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
