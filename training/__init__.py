@@ -1,1 +1,51 @@
-"""What makes models and data: the synthesiser and the recipe of the embedded model."""
+"""What makes models and data: IDK sets, adapters, studies, the synthesiser, and the recipe of the embedded model.
+
+    from lalm_agent.training import BuildRequest, TrainRequest, build_idk, train
+
+    build_idk(BuildRequest(bank="bank", out="idk.jsonl", k=5))
+    adapter = train(TrainRequest(data="idk.jsonl", out="adapter"))
+
+Importing this package loads nothing: the names below are imported when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lalm_agent.training.idk.make import (
+        BankCurve,
+        BankRequest,
+        BuildRequest,
+        IdkSet,
+        bank_curve,
+        build_idk,
+        grade_bank,
+    )
+    from lalm_agent.training.lora.train import TrainedAdapter, TrainRequest, estimate, train
+
+_HOMES = {
+    **dict.fromkeys(
+        ("BankCurve", "BankRequest", "BuildRequest", "IdkSet", "bank_curve", "build_idk", "grade_bank"), "idk.make"
+    ),
+    **dict.fromkeys(("TrainRequest", "TrainedAdapter", "estimate", "train"), "lora.train"),
+}
+
+__all__ = [
+    "BankCurve",
+    "BankRequest",
+    "BuildRequest",
+    "IdkSet",
+    "TrainRequest",
+    "TrainedAdapter",
+    "bank_curve",
+    "build_idk",
+    "estimate",
+    "grade_bank",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"lalm_agent.training.{_HOMES[name]}"), name)

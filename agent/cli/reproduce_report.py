@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import SPEC, read_lines, source_state, versions, write_whole
-from lalm_agent.cli.idk_plot import write_plot
-from lalm_agent.cli.idk_scoring import graded
 from lalm_agent.errors import DataError
 from lalm_agent.eval.reading.predictions import read_run
 from lalm_agent.eval.runs.records import RunSpec, read_spec
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.idk.bank import bank_sha256
-from lalm_agent.training.idk.curve import Bootstrap, curves
+from lalm_agent.training.idk.labels import Bootstrap
+from lalm_agent.training.idk.make import BankRequest, bank_curve, grade_bank
+from lalm_agent.training.idk.plot import write_plot
 from lalm_agent.training.reproduce.design import METHODS, WATERMARK, PaperFolder, worked
 from lalm_agent.training.reproduce.report import BankFacts, Findings, Provenance, watermarked
 from lalm_agent.training.transfer.design import StudyFolder
@@ -90,18 +89,16 @@ def _same_weights(specs: Mapping[str, RunSpec], report: StudyReport) -> str | No
 
 def _bank(work: "Work") -> BankFacts:
     """The bank's curve; figure 5 is drawn."""
-    found = graded(work.folder.bank, work.frozen.n, ("rule", "none"), {})
-    how = Bootstrap(work.frozen.resamples)
-    groups = curves([one for one in found.counted if one.question.item.answerable], found.n, how)
-    write_plot(work.folder.figure5, found, groups, how)
-    identity = found.bank.identity
+    request = BankRequest(bank=work.folder.bank, n=work.frozen.n, compare=())
+    curve = bank_curve(grade_bank(request), Bootstrap(work.frozen.resamples))
+    write_plot(work.folder.figure5, curve)
     return BankFacts(
-        run_id=found.bank.run_id,
-        sha256=bank_sha256(found.bank, found.n),
-        n=found.n,
-        temperature=identity.temperature,
-        scorer=found.scorer,
-        groups=groups,
+        run_id=curve.run,
+        sha256=curve.bank_sha256,
+        n=curve.n,
+        temperature=curve.temperature,
+        scorer=curve.scorer,
+        groups=curve.groups,
     )
 
 

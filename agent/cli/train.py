@@ -9,7 +9,7 @@ import typer
 from lalm_agent.cli import options, train_flags
 
 if TYPE_CHECKING:
-    from lalm_agent.training.lora.run import Estimated, Trained, TrainRequest
+    from lalm_agent.training.lora.train import TrainedAdapter, TrainingEstimate, TrainRequest
 
 _RECIPE = "rank alpha dropout learning_rate epochs max_steps batch_size grad_accum seed".split()
 
@@ -52,72 +52,74 @@ def train(
     return _run(dict(locals()))
 
 
-def _run(given: dict[str, Any]) -> int:
+def _run(flags: dict[str, Any]) -> int:
     from lalm_agent.terminal import say
-    from lalm_agent.training.lora import launching, run
+    from lalm_agent.training.lora.recipe import is_main
+    from lalm_agent.training.lora.train import estimate, train
 
-    request = _request(given)
-    as_json: bool = given["as_json"]
-    if given["dry_run"]:
-        _print_estimate(run.estimate(request, say), as_json)
+    request = _request(flags)
+    as_json: bool = flags["as_json"]
+    if flags["dry_run"]:
+        _print_estimate(estimate(request, say), as_json)
         return 0
-    done = run.train(request, say)
-    if launching.is_main():
-        _print_trained(done, request, as_json)
+    adapter = train(request, say)
+    if is_main():
+        _print_trained(adapter, request, as_json)
     return 0
 
 
-def _request(given: dict[str, Any]) -> "TrainRequest":
-    from lalm_agent.artefacts import command_line
+def _request(flags: dict[str, Any]) -> "TrainRequest":
     from lalm_agent.training.lora.recipe import TARGETS, make_recipe, preset_of
-    from lalm_agent.training.lora.run import TrainRequest
+    from lalm_agent.training.lora.train import TrainRequest
 
-    flags = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
-    config = options.settings_from({name: given[name] for name in flags})
-    preset = preset_of(given["preset"], config.model)
-    changes = {name: given[name] for name in _RECIPE}
-    changes["targets"] = given["target_modules"] or TARGETS[given["adapt"].value]
+    settings = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
+    config = options.settings_from({name: flags[name] for name in settings})
+    preset = preset_of(flags["preset"], config.model)
+    changes = {name: flags[name] for name in _RECIPE}
+    changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]
     return TrainRequest(
-        data=given["data"],
-        out=given["out"],
+        data=flags["data"],
+        out=flags["out"],
         config=config,
         recipe=make_recipe(preset, changes),
         preset=preset,
-        audio_root=given["audio_root"],
-        prompt=given["prompt"].value if given["prompt"] else None,
-        allow_one_class=given["allow_one_class"],
-        save_every=given["save_every"],
-        gradient_checkpointing=given["gradient_checkpointing"],
-        command=command_line(),
+        audio_root=flags["audio_root"],
+        prompt=flags["prompt"].value if flags["prompt"] else None,
+        allow_one_class=flags["allow_one_class"],
+        save_every=flags["save_every"],
+        gradient_checkpointing=flags["gradient_checkpointing"],
+        progress=True,
     )
 
 
-def _print_trained(done: "Trained", request: "TrainRequest", as_json: bool) -> None:
+def _print_trained(adapter: "TrainedAdapter", request: "TrainRequest", as_json: bool) -> None:
     from lalm_agent.terminal import printable
 
     if as_json:
-        fields = {"adapter": str(done.out), "steps": done.steps, "loss": done.loss}
+        fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
         typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
         return
-    loss = "" if done.loss is None else f", loss of the last {done.loss:.4f}"
-    typer.echo(printable(f"adapter: {done.out} ({done.steps} steps{loss})", one_line=True))
+    loss = "" if adapter.loss is None else f", loss of the last {adapter.loss:.4f}"
+    typer.echo(printable(f"adapter: {adapter.out} ({adapter.steps} steps{loss})", one_line=True))
     method = "agent" if request.prompt == "agent" else "lora"
-    use = f"--model {request.config.model} --method {method} --adapter {done.out}"
+    use = f"--model {request.config.model} --method {method} --adapter {adapter.out}"
     typer.echo(printable(f"next: lalm-agent eval DATA {use} --out RUN", one_line=True))
 
 
-def _print_estimate(found: "Estimated", as_json: bool) -> None:
+def _print_estimate(figures: "TrainingEstimate", as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(found), allow_nan=False))
+        typer.echo(json.dumps(asdict(figures), allow_nan=False))
         return
     from lalm_agent.terminal import duration
 
     mb = 1e-6
-    typer.echo(f"rows:              {found.rows}, {found.idk} of them IDK")
-    typer.echo(f"audio minutes:     {found.audio_s / 60:.1f} an epoch")
-    typer.echo(f"steps:             {found.steps}")
-    typer.echo(f"trained:           {found.trainable:,} of {found.parameters:,} parameters")
-    basis = f"{duration(found.seconds)}; from the second of two real passes"
-    typer.echo(f"estimated seconds: {found.seconds:.0f} ({basis})")
-    fixed = f"weights {found.weight_bytes * mb:.0f}, adapter with optimiser {found.state_bytes * mb:.1f} by arithmetic"
-    typer.echo(f"memory MB:         {found.memory_bytes * mb:.0f} at most in those passes; {fixed}")
+    typer.echo(f"rows:              {figures.rows}, {figures.idk} of them IDK")
+    typer.echo(f"audio minutes:     {figures.audio_s / 60:.1f} an epoch")
+    typer.echo(f"steps:             {figures.steps}")
+    typer.echo(f"trained:           {figures.trainable:,} of {figures.parameters:,} parameters")
+    basis = f"{duration(figures.seconds)}; from the second of two real passes"
+    typer.echo(f"estimated seconds: {figures.seconds:.0f} ({basis})")
+    fixed = (
+        f"weights {figures.weight_bytes * mb:.0f}, adapter with optimiser {figures.state_bytes * mb:.1f} by arithmetic"
+    )
+    typer.echo(f"memory MB:         {figures.memory_bytes * mb:.0f} at most in those passes; {fixed}")

@@ -32,7 +32,7 @@ class LaunchConfig(StrEnum):
 
 def _show_config(name: LaunchConfig | None) -> None:
     if name is not None:
-        from lalm_agent.training.lora.launching import launch_config
+        from lalm_agent.training.lora.recipe import launch_config
 
         typer.echo(launch_config(name.value))
         raise typer.Exit
@@ -47,25 +47,44 @@ AdaptFlag = Annotated[
 TargetsFlag = Annotated[
     str | None, typer.Option(help="Regular expression for the whole names of other modules.", show_default=False)
 ]
-PromptFlag = Annotated[PromptOf | None, typer.Option(help="The answering prompt.", show_default="that of the rows")]
-RankFlag = Annotated[int | None, typer.Option(help="Of LoRA.", show_default="8")]
-AlphaFlag = Annotated[float | None, typer.Option(help="Of LoRA, which scales by alpha / rank.", show_default="16")]
-DropoutFlag = Annotated[float | None, typer.Option(help="Of LoRA.", show_default="0")]
-RateFlag = Annotated[float | None, typer.Option(help="At the start.", show_default="the preset's")]
-EpochsFlag = Annotated[float | None, typer.Option(help="Passes over the rows.", show_default="the preset's")]
-MaxStepsFlag = Annotated[int | None, typer.Option(help="Steps in place of epochs.", show_default=False)]
-BatchFlag = Annotated[int | None, typer.Option(help="Rows at once in one process.", show_default="the preset's")]
-AccumFlag = Annotated[int | None, typer.Option(help="Batches of one step.", show_default="the preset's")]
-SeedFlag = Annotated[int | None, typer.Option(help="Of first weights and order.", show_default="0")]
-AudioRootFlag = Annotated[
-    Path | None, typer.Option(help="Folder of relative clips.", show_default="the folder of --data")
+PromptFlag = Annotated[
+    PromptOf | None, typer.Option(help="Whose answering prompt is trained with.", show_default="that of the rows")
 ]
-OneClassFlag = Annotated[bool, typer.Option("--allow-one-class", help="Train on IDK only, or on answers only.")]
+RankFlag = Annotated[int | None, typer.Option(help="Rank of the LoRA matrices.", show_default="8")]
+AlphaFlag = Annotated[
+    float | None, typer.Option(help="Alpha of LoRA: its output is scaled by alpha / rank.", show_default="16")
+]
+DropoutFlag = Annotated[
+    float | None, typer.Option(help="Dropout before the LoRA matrices, in [0, 1).", show_default="0")
+]
+RateFlag = Annotated[float | None, typer.Option(help="Learning rate at the first step.", show_default="the preset's")]
+EpochsFlag = Annotated[float | None, typer.Option(help="Passes over the rows.", show_default="the preset's")]
+MaxStepsFlag = Annotated[
+    int | None, typer.Option(help="Train this many optimiser steps, whatever --epochs says.", show_default=False)
+]
+BatchFlag = Annotated[
+    int | None, typer.Option(help="Rows of one forward pass in one process.", show_default="the preset's")
+]
+AccumFlag = Annotated[
+    int | None, typer.Option(help="Batches that are accumulated for one optimiser step.", show_default="the preset's")
+]
+SeedFlag = Annotated[
+    int | None, typer.Option(help="Seed of the first weights and of the order of the rows.", show_default="0")
+]
+AudioRootFlag = Annotated[
+    Path | None,
+    typer.Option(help="Folder that relative paths of clips start from.", show_default="the folder of --data"),
+]
+OneClassFlag = Annotated[bool, typer.Option("--allow-one-class", help="Also train on IDK only, or on answers only.")]
 SaveEveryFlag = Annotated[
     int | None, typer.Option(help="Steps between checkpoints.", min=1, show_default="a tenth of all, at least 10")
 ]
-CheckpointingFlag = Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.")]
-DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Estimate time and memory; write nothing.")]
+CheckpointingFlag = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Use less memory and more time: compute activations twice.")
+]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Estimate time and memory by two real passes; write nothing.")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ShowConfigFlag = Annotated[
     LaunchConfig | None,

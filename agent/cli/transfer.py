@@ -1,6 +1,6 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-from lalm_agent.cli import eval_flags, idk_scoring, options, train_flags, transfer_flags
+from lalm_agent.cli import eval_flags, idk, options, train_flags, transfer_flags
 
 
 def transfer(
@@ -14,11 +14,11 @@ def transfer(
     limit: eval_flags.LimitFlag = None,
     seeds: transfer_flags.SeedsFlag = 3,
     k: transfer_flags.KFlag = None,
-    n: idk_scoring.NFlag = None,
+    n: idk.NFlag = None,
     rule: transfer_flags.RuleFlag = "kn",
     target: transfer_flags.TargetFlag = "gold",
     refusals: transfer_flags.RefusalsFlag = "fixed",
-    scorer: idk_scoring.ScorerFlag = "rule",
+    scorer: idk.ScorerFlag = "rule",
     rows: transfer_flags.RowsFlag = None,
     preset: train_flags.PresetFlag = None,
     adapt: train_flags.AdaptFlag = train_flags.Adapt.LANGUAGE_MODEL,

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.cli.idk_building import clip_root, described, require_trainable, source_of
-from lalm_agent.cli.idk_scoring import Graded, graded
+from lalm_agent.cli import options
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
@@ -15,12 +14,10 @@ from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
 from lalm_agent.hints import did_you_mean
 from lalm_agent.records import Method
-from lalm_agent.training.idk.bank import bank_sha256
-from lalm_agent.training.idk.build import BuildPlan, check_plan
-from lalm_agent.training.idk.keyed import is_held_out
-from lalm_agent.training.idk.rows import Manifest, meta_path, write_set
-from lalm_agent.training.idk.rules import Rule
-from lalm_agent.training.idk.targets import Refusals, TargetKind
+from lalm_agent.training.idk.bank import bank_sha256, is_held_out
+from lalm_agent.training.idk.labels import Rule
+from lalm_agent.training.idk.make import BankRequest, GradedBank, clip_root, described, grade_bank, require_trainable
+from lalm_agent.training.idk.sets import BuildPlan, Manifest, Refusals, TargetKind, check_plan, meta_path, write_set
 from lalm_agent.training.transfer.design import HOLD_OUT, Job, Labels, StudyFolder, made_sets, plan_of
 from lalm_agent.training.transfer.probe import overlap, probe_items
 from lalm_agent.training.transfer.worker import Questions
@@ -32,7 +29,7 @@ _MODEL_SETTINGS = ("device", "dtype", "timeout_s", "trust_remote_code", "allow_p
 class BankData:
     """A bank, graded, with the settings of its sets. root: of its clips; None where nobody knows."""
 
-    found: Graded
+    found: GradedBank
     plan: BuildPlan
     root: Path | None
     rows: int | None
@@ -75,8 +72,9 @@ def read_bank_data(given: Mapping[str, Any]) -> BankData:
     for flag, kind in kinds.items():
         if given[flag] not in set(kind):
             raise UsageError(f"--{flag} is not {given[flag]}", did_you_mean(given[flag], [str(one) for one in kind]))
-    found = graded(folder, given["n"], (given["scorer"], "none"), {name: given[name] for name in _MODEL_SETTINGS})
-    if found.code:
+    config = options.settings_from({name: given[name] for name in _MODEL_SETTINGS})
+    found = grade_bank(BankRequest(bank=folder, n=given["n"], scorer=given["scorer"], compare=(), config=config))
+    if found.failure is not None:
         raise DataError(f"the scorer {found.scorer} could not grade the whole bank", "the same command asks again")
     require_trainable(found.bank, folder, (Method.BASELINE,))
     k = found.n if given["k"] is None else given["k"]
@@ -190,7 +188,7 @@ class Sets:
 
 def sets_of(bank: BankData, jobs: tuple[Job, ...]) -> Sets:
     """The rows of each adapter. Raises as `made_sets`, and DataError where clips are not there."""
-    made = made_sets(bank.found.counted, source_of(bank.found), bank.plan, jobs, bank.rows)
+    made = made_sets(bank.found.questions, bank.found.source, bank.plan, jobs, bank.rows)
     return Sets({job: described(bank.found, plan_of(bank.plan, job), one, bank.root) for job, one in made.items()})
 
 

@@ -48,7 +48,7 @@ def dry_run(study: Study, as_json: bool) -> int:
 
 def _training_s(study: Study, folder: Path) -> dict[str, float]:
     """Seconds of a training by source: those of one, by the number of rows."""
-    from lalm_agent.training.lora.run import TrainRequest, estimate
+    from lalm_agent.training.lora.train import TrainRequest, estimate
 
     place, setup = StudyFolder(folder), study.setup
     job = Job("sound", Arm.KN, 0)

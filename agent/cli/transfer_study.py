@@ -26,8 +26,7 @@ from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method
 from lalm_agent.terminal import say
-from lalm_agent.training.lora.network import pick_device, require_checkpoint
-from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
+from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, pick_device, preset_of, require_checkpoint
 from lalm_agent.training.transfer.design import (
     SCHEMA,
     Arm,

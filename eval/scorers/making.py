@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.eval.grade import Scorer
 from lalm_agent.hints import did_you_mean
 from lalm_agent.models.base import LALM
@@ -131,6 +131,21 @@ def made_scorers(
         make_scorer(name, models[ref] if ref else None, kept.path(name) if ref else None, _progress(name, tell))
         for name, ref in refs.items()
     ]
+
+
+def scorer_failure(scorers: Sequence[Scorer]) -> LalmError | None:
+    """What the model of a scorer failed at, as an error; the last one where several did."""
+    from lalm_agent.eval.scorers.llm import LLMScorer
+
+    failure = None
+    for scorer in scorers:
+        trouble = scorer.trouble if isinstance(scorer, LLMScorer) else None
+        if trouble is not None:
+            hints = [trouble.error.hint] if trouble.error.hint else []
+            hint = ", then ".join([*hints, "the same command again asks only for what is missing"])
+            what = f"{scorer.name} failed on {trouble.failed} replies: {trouble.error.message}"
+            failure = type(trouble.error)(what, hint)
+    return failure
 
 
 def trouble_of(scorers: Sequence[Scorer]) -> tuple[int, tuple[str, ...]]:

@@ -1,7 +1,6 @@
 """A bank: a run folder (`lalm_agent.eval.runs`) whose draws are samples, read for what its model knows."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from lalm_agent.artefacts import SPEC, json_line
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
-from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, StoredAnswer, read_spec
+from lalm_agent.eval.runs.records import RunIdentity, read_spec
 from lalm_agent.records import AudioType, Status
 
 
@@ -18,8 +17,8 @@ class Sample:
     """One sampled reply.
 
     reply: as the model wrote it. choices: in the order in which this draw showed them.
-    confidence: length-normalised probability of the answer given, in [0, 1]; None where there is none.
-    audio_type, content: what the agent's prompt was given; None for the baseline's.
+    confidence: length-normalised probability of the answer, in [0, 1]; None where there is none.
+    audio_type, content: what the agent's prompt said of the clip; None for the baseline's.
     """
 
     reply: str
@@ -30,12 +29,12 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SampledQuestion:
     """A question with its samples.
 
     samples: by the number of the draw; None where it has not been asked, or where the request failed: neither is a
         reply, and neither says anything about what the model knows.
-    audio_sha256: of the clip, over the decoded samples; None where no draw could read it or another clip was heard.
+    audio_sha256: of the clip, over the decoded samples; None where no draw could read it or another clip was played.
     """
 
     item: Item
@@ -57,7 +56,7 @@ class Bank:
 
     run_id: str
     identity: RunIdentity
-    questions: tuple[Drawn, ...]
+    questions: tuple[SampledQuestion, ...]
     audio_root: str | None = None
 
     @property
@@ -76,11 +75,23 @@ def read_bank(folder: Path) -> Bank:
     if not is_run(folder):
         raise UsageError(f"{folder} is no bank", "lalm-agent idk sample DATA --model M --out FOLDER makes one")
     spec = read_spec(folder / SPEC)
-    answers = read_answers(folder)
-    own_clip = spec.identity.audio == "real"
-    questions = tuple(_drawn(asked, answers, spec.identity.draws, own_clip) for asked in read_items(folder))
+    answers, plays_own_clip = read_answers(folder), spec.identity.audio == "real"
+    questions = []
+    for run_item in read_items(folder):
+        id_, draws = run_item.item.id, range(spec.identity.draws)
+        replies = [answers.get((id_, draw)) for draw in draws]
+        clips = {reply.audio_sha256 for reply in replies if reply is not None and reply.audio_sha256 is not None}
+        if plays_own_clip and len(clips) > 1:
+            raise DataError(f"the clip of question {id_!r} changed between two draws", "sample into a new folder")
+        samples = tuple(
+            None
+            if reply is None or reply.reply is None or reply.status is Status.FAILED
+            else Sample(reply.reply, run_item.shown(draw), reply.confidence, reply.audio_type, reply.content)
+            for draw, reply in enumerate(replies)
+        )
+        questions.append(SampledQuestion(run_item.item, samples, clips.pop() if plays_own_clip and clips else None))
     roots = [session.audio_root for session in spec.sessions if session.audio_root is not None]
-    return Bank(spec.run_id, spec.identity, questions, roots[-1] if roots else None)
+    return Bank(spec.run_id, spec.identity, tuple(questions), roots[-1] if roots else None)
 
 
 def bank_sha256(bank: Bank, n: int) -> str:
@@ -89,8 +100,8 @@ def bank_sha256(bank: Bank, n: int) -> str:
     It does not change where the bank grows beyond n, nor with times, machines or the order of asking.
     """
     digest = hashlib.sha256(bank.run_id.encode())
-    for question in sorted(bank.questions, key=lambda one: one.item.id):
-        samples = [None if one is None else [one.reply, list(one.choices)] for one in question.samples[:n]]
+    for question in sorted(bank.questions, key=lambda question: question.item.id):
+        samples = [sample and [sample.reply, list(sample.choices)] for sample in question.samples[:n]]
         digest.update(json_line({"id": question.item.id, "clip": question.clip, "samples": samples}))
     return digest.hexdigest()
 
@@ -107,20 +118,16 @@ def require_draws(bank: Bank, n: int, what: str = "the bank") -> None:
         )
 
 
-def _drawn(asked: RunItem, answers: Mapping[Key, StoredAnswer], draws: int, own_clip: bool) -> Drawn:
-    found = [answers.get((asked.item.id, draw)) for draw in range(draws)]
-    clips = {one.audio_sha256 for one in found if one is not None and one.audio_sha256 is not None}
-    if own_clip and len(clips) > 1:
-        raise DataError(
-            f"the clip of question {asked.item.id!r} changed between two draws", "sample into a new folder"
-        )
-    return Drawn(asked.item, _samples(asked, found), clips.pop() if own_clip and clips else None)
+def keyed(seed: int, purpose: str, *names: str) -> int:
+    """A number in [0, 2**64), uniform over names; the same for the same arguments, whatever the order or library."""
+    text = "\0".join((purpose, str(seed), *names))
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _samples(asked: RunItem, found: Sequence[StoredAnswer | None]) -> tuple[Sample | None, ...]:
-    return tuple(
-        None
-        if one is None or one.reply is None or one.status is Status.FAILED
-        else Sample(one.reply, asked.shown(draw), one.confidence, one.audio_type, one.content)
-        for draw, one in enumerate(found)
-    )
+def is_held_out(clip: str, share: float) -> bool:
+    """Whether a clip belongs to the share that no set is built from.
+
+    clip: sha256 over the decoded samples. A clip is in or out for every bank and model alike, a larger share holds a
+    smaller one, and no seed moves it.
+    """
+    return keyed(0, "hold-out", clip) < share * 2**64

@@ -1,15 +1,18 @@
-"""How an adapter is trained: presets, and what a flag changes in them."""
+"""How an adapter is trained: presets, the modules it goes on, the device, and how many processes share a step."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
 from math import ceil
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from lalm_agent.artefacts import Record
 from lalm_agent.errors import UsageError
 from lalm_agent.hints import did_you_mean
-
-Adapt = Literal["language-model", "paper"]
 
 TARGETS: dict[str, str] = {
     "language-model": r".*language_model.*\.(q|k|v)_proj",
@@ -17,9 +20,14 @@ TARGETS: dict[str, str] = {
 }
 """Regular expressions over the names of modules, by what `--adapt` says. Read literally, the paper's target list
 (P1 section 5.1: k_proj, q_proj, v_proj) also matches the audio tower, which has modules of these names."""
+CONFIGS = ("ddp", "fsdp", "zero2", "zero3")
+"""Configs for `accelerate launch` that come with the package."""
+NO_ADAPTER = "adapters go on checkpoints only: mini, a folder, or a hub id"
+_STRATEGIES = ("fsdp", "deepspeed")
+_SHOWN = 12
 
 
-class Recipe(BaseModel):
+class Recipe(Record):
     """What decides an adapter beside data, base model and prompt.
 
     rank, alpha, dropout: of LoRA; its output is scaled by alpha / rank.
@@ -28,8 +36,6 @@ class Recipe(BaseModel):
     epochs: passes over the rows; max_steps, where given, ends them earlier or later.
     batch_size: rows of one forward pass in one process; grad_accum: passes in one step.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0, allow_inf_nan=False)
@@ -105,3 +111,95 @@ def shown(recipe: Recipe) -> str:
         f"rank {recipe.rank}, alpha {recipe.alpha:g}, learning rate {recipe.learning_rate:g} {recipe.schedule}, "
         f"{length}, batch {recipe.batch_size} x {recipe.grad_accum}, seed {recipe.seed}, targets {recipe.targets}"
     )
+
+
+# --- what an adapter goes on -----------------------------------------------------------------------------------------
+
+
+def matched_modules(model: Any, pattern: str) -> list[str]:
+    """The names of the linear modules that the expression matches whole, as peft matches it.
+
+    Raises:
+        UsageError: it is no regular expression, or matches none; the message lists the kinds of module there are.
+    """
+    import torch
+
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"the target modules {pattern!r} are no regular expression: {error}", _hint([])) from error
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    matched = [name for name in linear if expression.fullmatch(name)]
+    if not matched:
+        raise UsageError(f"no module of this model is called {pattern!r}; {_candidates(linear)}", _hint(linear))
+    return matched
+
+
+def _candidates(linear: Iterable[str]) -> str:
+    """Such as `candidates: …language_model.layers.N.self_attn.q_proj (32), …`, layers counted together."""
+    kinds: dict[str, int] = {}
+    for name in linear:
+        kind = re.sub(r"\.\d+\.", ".N.", name)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    shown = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
+    attention = [text for text in shown if re.search(r"q_proj|k_proj|v_proj|qkv|query", text)]
+    best = (attention + [text for text in shown if text not in attention])[:_SHOWN]
+    return f"candidates: {', '.join(best)}{', …' if len(shown) > len(best) else ''}"
+
+
+def _hint(linear: Iterable[str]) -> str:
+    example = next((re.escape(name.rpartition(".")[2]) for name in linear), "q_proj")
+    return rf"--target-modules takes an expression for whole names, such as '.*\.{example}'"
+
+
+def require_checkpoint(ref: str) -> None:
+    """Refuse a model that takes no adapter, by its reference.
+
+    Raises:
+        UsageError: an endpoint or a script.
+    """
+    if ref.startswith(("openai:", "scripted:")):
+        raise UsageError(f"the model {ref} takes no adapter", NO_ADAPTER)
+
+
+def pick_device(device: str) -> str:
+    """`auto` as the accelerator that there is, or the CPU; anything else as it is."""
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+# --- processes: what `accelerate launch` says in the environment, and the configs for it -----------------------------
+
+
+def processes() -> int:
+    """How many processes share the training."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the one process that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def strategy() -> str:
+    """How the processes share a step: `alone`, `ddp`, `fsdp` or `deepspeed`."""
+    for name in _STRATEGIES:
+        if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false").lower() == "true":
+            return name
+    return "ddp" if processes() > 1 else "alone"
+
+
+def launch_config(name: str) -> Path:
+    """The file of a config for `accelerate launch --config_file`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in CONFIGS:
+        raise UsageError(f"unknown launch config: {name}", did_you_mean(name, CONFIGS))
+    return Path(str(resources.files("lalm_agent.training.lora").joinpath("launch", f"{name}.yaml")))

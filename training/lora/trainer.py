@@ -1,10 +1,12 @@
-"""transformers' Trainer, kept from going on with numbers that are none and from losing a checkpoint."""
+"""transformers' Trainer: it stops at a number that is none, loses no checkpoint, and logs each step."""
 
 import math
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lalm_agent.artefacts import StorageError, write_whole
+from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.training.lora import launching
-from lalm_agent.training.lora.examples import target_loss
-from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE
-from lalm_agent.training.lora.recipe import Recipe
+from lalm_agent.extras import install_line, is_installed
+from lalm_agent.terminal import EVERY_S, Pace
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG, TENSORBOARD, WEIGHTS, AdapterFolder
+from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
+from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
 _KEPT = 2
+_PASSES = 2
+_NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
 _WRITING = re.compile(r"No space left|os error \d+|write failed|PytorchStreamWriter|File too large|I/?O ?error", re.I)
 
 
@@ -40,7 +45,7 @@ class LoraTrainer(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         """Join the processes. On CPUs accelerate does not shard and says nothing: each would have the whole model."""
         super().create_accelerator_and_postprocess()
-        if launching.strategy() == "fsdp" and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
+        if strategy() == "fsdp" and self.accelerator.distributed_type == DistributedType.MULTI_CPU:
             state = self.accelerator.state
             state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2, state_dict_type="FULL_STATE_DICT")
             state.distributed_type = DistributedType.FSDP
@@ -62,8 +67,8 @@ class LoraTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
             return
         model: Any = self.model
-        trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-        whole = {name: _whole(one.detach()).cpu() for name, one in trained}
+        trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+        whole = {name: _whole(value.detach()).cpu() for name, value in trained}
         if self.args.should_save:
             self.accelerator.unwrap_model(model).save_pretrained(output_dir, state_dict=whole)
 
@@ -85,58 +90,43 @@ class LoraTrainer(Trainer):
             raise unwritable(folder, error) from error
 
 
-class FiniteGradients(TrainerCallback):
-    """Raises `DivergedError` before an optimiser step with a gradient that is no number."""
+class Guard(TrainerCallback):
+    """Stops a training whose gradients are no numbers, or that FSDP does not shard; says what each process holds."""
+
+    def __init__(self, observer: Callable[[str], None]) -> None:
+        """Take what speaks to the user."""
+        self._observer = observer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Count parameters, once the launcher's settings took effect. Raises UsageError: nothing is sharded."""
+        if strategy() != "fsdp":
+            return
+        parameters = list(more["model"].parameters())
+        here, whole = (sum(part.numel() for part in parts) for parts in (map(_local, parameters), parameters))
+        if here == whole:
+            raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
+        self._observer(f"sharded: this process holds {here:,} of {whole:,} parameters")
 
     def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
-        """Look at the gradients of what is trained: a few small matrices."""
-        for parameter in given["model"].parameters():
+        """Look at the gradients of what is trained: a few small matrices. Raises DivergedError."""
+        for parameter in more["model"].parameters():
             if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
                 raise DivergedError("a gradient", state.global_step + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """How to compute: nothing of it decides the adapter.
-
-    save_every: steps between checkpoints. device: `cpu`, `cuda`, `cuda:1` or `mps`.
-    """
-
-    device: str
-    save_every: int
-    processes: int = 1
-    gradient_checkpointing: bool = False
-
-
-class Sharded(TrainerCallback):
-    """Says how much of the model each process holds under FSDP, and refuses to go on where nothing is sharded."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        """Take what speaks to the user."""
-        self._say = say
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
-        """Count, once the launcher's settings have had their effect."""
-        if launching.strategy() != "fsdp":
-            return
-        parameters = list(given["model"].parameters())
-        here, whole = sum(_local(one).numel() for one in parameters), sum(one.numel() for one in parameters)
-        if here == whole:
-            raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
-        self._say(f"sharded: this process holds {here:,} of {whole:,} parameters")
-
-
-def arguments(folder: Path, recipe: Recipe, run: Running) -> TrainingArguments:
+def arguments(
+    folder: Path, recipe: Recipe, device: str, save_every: int, gradient_checkpointing: bool
+) -> TrainingArguments:
     """The Trainer's settings. Making them joins the processes of an `accelerate launch`.
 
-    folder: of the adapter; checkpoints lie under it.
+    folder: of the adapter; checkpoints lie under it, one in `save_every` steps. device: such as `cpu` or `cuda:1`.
     """
-    if run.device.startswith("cuda:") and run.processes == 1:
-        torch.cuda.set_device(run.device)
+    if device.startswith("cuda:") and processes() == 1:
+        torch.cuda.set_device(device)
     made = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
@@ -152,16 +142,16 @@ def arguments(folder: Path, recipe: Recipe, run: Running) -> TrainingArguments:
         logging_steps=1,
         # The filter would replace the loss that is no number by the last one that was.
         logging_nan_inf_filter=False,
-        save_steps=run.save_every,
+        save_steps=save_every,
         save_total_limit=_KEPT,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
-        use_cpu=run.device == "cpu",
-        dataloader_pin_memory=run.device.startswith("cuda"),
-        activation_checkpointing=run.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if run.gradient_checkpointing else None,
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device.startswith("cuda"),
+        activation_checkpointing=gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if gradient_checkpointing else None,
         ddp_find_unused_parameters=False,
     )
     # One process uses one device; with several in sight the Trainer would split each batch over them.
@@ -179,7 +169,7 @@ def make_trainer(
         data_collator=collator,
         train_dataset=rows,
         compute_loss_func=target_loss,
-        callbacks=[FiniteGradients(), *callbacks],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -207,3 +197,137 @@ def _whole(value: torch.Tensor) -> torch.Tensor:
 def _local(gradient: torch.Tensor) -> torch.Tensor:
     """This process's part of a sharded gradient."""
     return gradient.to_local() if hasattr(gradient, "to_local") else gradient
+
+
+# --- what a step leaves: a line of the journal, TensorBoard's files, a progress line ---------------------------------
+
+
+class StepLog(TrainerCallback):
+    """Writes each step's figures to `log.jsonl` and to TensorBoard's files, and shows them. Of the main process alone.
+
+    `seconds` of a line: training time since step 0, sessions added up.
+    """
+
+    def __init__(self, folder: Path, from_step: int, steps: int | None, observer: Callable[[str], None]) -> None:
+        """Cut off the steps behind `from_step`, which are made again.
+
+        folder: of the adapter. steps: in all, for a bar where stderr is a terminal, else a line about every ten
+        seconds; None shows nothing.
+
+        Raises:
+            StorageError, DataError: the journal cannot be used.
+        """
+        lines = read_lines(folder / LOG)
+        kept = [line for line in lines if line["step"] <= from_step]
+        if len(kept) != len(lines):
+            write_whole(folder / LOG, b"".join(map(json_line, kept)))
+        self._before_s = float(kept[-1]["seconds"]) if kept else 0.0
+        self._start_s = self._shown_s = time.monotonic()
+        self._pace = None if steps is None else Pace(from_step, steps)
+        self._observer, self._stack = observer, ExitStack()
+        self._journal = self._stack.enter_context(Journal(folder / LOG))
+        self._board: Any = None
+        self._bar: Any = None
+        if is_installed("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            # An earlier session may have written steps that are made again.
+            self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=from_step + 1 if from_step else None)
+            self._stack.callback(self._board.close)
+        else:
+            observer(f"note: no files for TensorBoard without it: {install_line('train')}")
+        if self._pace is not None and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+            self._bar.add_task("step 1", total=steps, completed=from_step)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """A step is done. Raises StorageError on a full disk."""
+        logs = more.get("logs") or {}
+        if "loss" not in logs:
+            return
+        figures = {short: float(logs[name]) for name, short in _NAMES.items() if name in logs}
+        seconds = round(self._before_s + time.monotonic() - self._start_s, 3)
+        self._journal.append({"step": state.global_step, **figures, "seconds": seconds})
+        for name in figures.keys() - {"epoch"} if self._board is not None else ():
+            self._board.add_scalar(f"train/{name}", figures[name], state.global_step)
+        if self._pace is None:
+            return
+        text = f"step {self._pace.text(state.global_step)}: loss {figures['loss']:.4f}, lr {figures.get('lr', 0):.3g}"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=state.global_step, description=text)
+        elif time.monotonic() - self._shown_s >= EVERY_S:
+            self._shown_s = time.monotonic()
+            self._observer(f"  {text}")
+
+    def close(self) -> None:
+        """Make the disk keep the figures, and take the bar away."""
+        self._stack.close()
+
+
+# --- the finished adapter, and a trial -------------------------------------------------------------------------------
+
+
+def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict[str, float]) -> None:
+    """Write the adapter; `adapter_config.json` comes last, so that a folder with it is complete.
+
+    Every process calls this: a sharded adapter is put together by all of them.
+    last: the figures of the last step.
+
+    Raises:
+        DivergedError: the last step made the adapter's weights no numbers.
+        StorageError: it cannot be written; the checkpoints are still there.
+    """
+    part = folder.path / CHECKPOINTS / "export"
+    try:
+        trainer.save_model(str(part))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.args.should_save:
+            from safetensors.torch import load_file
+
+            if not all(bool(torch.isfinite(value).all()) for value in load_file(part / WEIGHTS).values()):
+                raise DivergedError("the adapter after the update", trainer.state.global_step)
+            folder.finish(part, rows, last)
+    except LalmError:
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise unwritable(folder.path, error) from error
+    trainer.accelerator.wait_for_everyone()
+
+
+def measure(
+    model: Any, collator: Collator, rows: Sequence[TrainingRow], recipe: Recipe, steps: int
+) -> tuple[float, int]:
+    """Time a second forward and backward pass on real rows, and take it for all; no optimiser step is made.
+
+    Returns (seconds of the whole training, peak bytes of this process, or of its GPU's memory, during the passes).
+    The rows are the first ones of a seeded shuffle. What grows later (longer clips than these) is not seen.
+    """
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
+    model.train()
+    seconds = 0.0
+    for number in range(_PASSES):
+        chosen = [rows[order[(number * recipe.batch_size + i) % len(order)]] for i in range(recipe.batch_size)]
+        start = time.monotonic()
+        batch = {name: value.to(model.device) for name, value in collator(chosen).items()}
+        labels = batch.pop("labels")
+        target_loss(model(**batch), labels).backward()  # type: ignore[no-untyped-call]
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+        seconds = time.monotonic() - start
+    model.zero_grad(set_to_none=True)
+    return seconds * recipe.grad_accum * steps, _peak_bytes(model.device)
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

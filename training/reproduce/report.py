@@ -24,7 +24,7 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.schema import Method, Report, RgiFigure
 from lalm_agent.terminal import printable
-from lalm_agent.training.idk.curve import Curve
+from lalm_agent.training.idk.labels import Curve
 from lalm_agent.training.reproduce.design import ALL, WATERMARK, Frozen, Part, Worked, cuts
 from lalm_agent.training.transfer.design import SOURCES, Arm
 from lalm_agent.training.transfer.schema import Cell, Mean, RgiMean, StudyReport, TransferClaim

@@ -47,7 +47,7 @@ from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import RunIdentity, read_spec
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
-from lalm_agent.training.idk.keyed import keyed
+from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.transfer.design import SOURCES, Job, StudyFolder
 from lalm_agent.training.transfer.schema import BaselineFigures, Cell, CellFigures, MatchedMean, Mean, RgiMean
 

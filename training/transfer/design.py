@@ -15,10 +15,9 @@ from pydantic import Field
 from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_record
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.runs.records import DataIdentity
-from lalm_agent.training.idk.build import BuildPlan, Made, Source, build
-from lalm_agent.training.idk.counting import Counted
-from lalm_agent.training.idk.keyed import keyed
-from lalm_agent.training.idk.rules import Control
+from lalm_agent.training.idk.bank import keyed
+from lalm_agent.training.idk.labels import Control, GradedQuestion
+from lalm_agent.training.idk.sets import BuildPlan, BuiltSet, RowSource, build
 from lalm_agent.training.lora.recipe import Recipe
 
 SOURCES = ("sound", "music", "speech")
@@ -115,8 +114,8 @@ def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[P
 
 
 def made_sets(
-    counted: Sequence[Counted], source: Source, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
-) -> dict[Job, Made]:
+    counted: Sequence[GradedQuestion], source: RowSource, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
+) -> dict[Job, BuiltSet]:
     """The rows of each adapter.
 
     base: the settings that all share; its modality, control, hold-out and seed are those of the job.
@@ -139,7 +138,7 @@ def made_sets(
     return made
 
 
-def capped(counted: Sequence[Counted], source: Source, plan: BuildPlan, rows: int) -> list[Counted]:
+def capped(counted: Sequence[GradedQuestion], source: RowSource, plan: BuildPlan, rows: int) -> list[GradedQuestion]:
     """The questions without those that are over a number of rows, chosen by a hash of their ids.
 
     What is no row for another reason stays, so that a set's manifest still counts it.
@@ -154,7 +153,7 @@ def plan_of(base: BuildPlan, job: Job) -> BuildPlan:
     return replace(base, modality=(job.source,), hold_out=HOLD_OUT, control=CONTROLS[job.arm], seed=job.seed)
 
 
-def _require_sources(counted: Sequence[Counted]) -> None:
+def _require_sources(counted: Sequence[GradedQuestion]) -> None:
     there = {counted_question.question.item.modality for counted_question in counted}
     lacking = [name for name in SOURCES if name not in there]
     if lacking:

@@ -14,8 +14,8 @@ from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Floats
 from lalm_agent.eval.metrics.rgi import Convention, deltas, rgi
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
-from lalm_agent.training.idk.curve import NO_MODALITY
-from lalm_agent.training.idk.rows import Manifest
+from lalm_agent.training.idk.labels import NO_MODALITY
+from lalm_agent.training.idk.sets import Manifest
 from lalm_agent.training.transfer.cells import (
     CellDraws,
     Key,

@@ -18,7 +18,7 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report.table import NOTHING, Row, Table
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.terminal import printable
-from lalm_agent.training.idk.rows import meta_path, read_manifest
+from lalm_agent.training.idk.sets import meta_path, read_manifest
 from lalm_agent.training.transfer.cells import Grid, Key, Made, MadeCell, is_finished, make_cells, read_grid
 from lalm_agent.training.transfer.claims import PAIRS, SIGNIFICANT, shown_p, transfer_claims
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec, read_spec

@@ -21,14 +21,14 @@ from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.jobs import Task
 from lalm_agent.records import Method
-from lalm_agent.training.lora.folder import CHECKPOINTS, CONFIG, WEIGHTS
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CONFIG, WEIGHTS
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.transfer.design import Arm, Job, Kind, Part, StudyFolder, StudyIdentity, StudySpec, read_spec
 from lalm_agent.training.transfer.probe import read_result
 
 if TYPE_CHECKING:
     from lalm_agent.models.hf_engine import TransformersLALM
-    from lalm_agent.training.lora.network import Base
+    from lalm_agent.training.lora.model import Base
 
 _INPUT_BYTES = 2**29
 """What a worker keeps of what the processor made of its prompts: each adapter is asked the same."""
@@ -110,9 +110,8 @@ class StudyWorker:
 
     @cached_property
     def _base(self) -> "Base":
-        from lalm_agent.training.lora.encoded_once import encode_once
-        from lalm_agent.training.lora.network import load_base, pick_device, quiet_libraries
-        from lalm_agent.training.lora.targets import matched_modules
+        from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries
+        from lalm_agent.training.lora.recipe import matched_modules, pick_device
 
         config = self._setup.config
         with quiet_libraries():
@@ -141,7 +140,7 @@ class StudyWorker:
         return self._evaluate(questions, self._setup.folder.run(part.job, part.benchmark), part.job)
 
     def _train(self, part: Part) -> str:
-        from lalm_agent.training.lora.run import TrainRequest, train
+        from lalm_agent.training.lora.train import TrainRequest, train
 
         setup, job = self._setup, part.job
         if job is None:

@@ -18,7 +18,7 @@ from lalm_agent.audio import load
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
 from lalm_agent.records import AudioType, Method
-from lalm_agent.training.lora.rows import RowSet, TrainingRow
+from lalm_agent.training.lora.data import RowSet, TrainingRow
 
 TESTS = Path(__file__).resolve().parents[2]
 RATE = 16_000
@@ -163,9 +163,8 @@ def _overfit(folder: Path, lessons: list[TrainingRow]) -> None:
     """Train all but the audio encoder, and write the weights in shards."""
     import torch
 
-    from lalm_agent.training.lora.encoded_once import encode_once
-    from lalm_agent.training.lora.examples import target_loss
-    from lalm_agent.training.lora.network import load_base
+    from lalm_agent.training.lora.data import target_loss
+    from lalm_agent.training.lora.model import encode_once, load_base
 
     with ExitStack() as stack:
         base = load_base(AgentConfig(model=str(folder)), "cpu", stack)
@@ -197,7 +196,7 @@ def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, 
     import torch
 
     from lalm_agent.models.hf_prefix import frames_for, positions_of
-    from lalm_agent.training.lora.examples import Collator
+    from lalm_agent.training.lora.data import Collator
 
     model, heard = base.checkpoint.model, []
     rows = RowSet(Path("lessons"), "", tuple(lessons), Path())

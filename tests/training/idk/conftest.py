@@ -6,22 +6,22 @@ import pytest
 
 from lalm_agent.eval.grade import RuleScorer
 from lalm_agent.eval.items import Item
-from lalm_agent.training.idk.bank import Drawn, Sample
-from lalm_agent.training.idk.counting import Counted, counts
+from lalm_agent.training.idk.bank import Sample, SampledQuestion
+from lalm_agent.training.idk.labels import GradedQuestion, counts
 
 CHOICES = ("dog", "cat", "cow", "frog")
-Make = Callable[..., Drawn]
+Make = Callable[..., SampledQuestion]
 
 
 def made(
     id: str, replies: Sequence[str | None], gold: str | None = "dog", modality: str = "sound", clip: str | None = None
-) -> Drawn:
+) -> SampledQuestion:
     """A question with these replies; a confidence of 0.5 + 0.1 for each draw."""
     item = Item(id, f"{id}.wav", f"What is {id}?", CHOICES, gold, (("modality", modality),))
     samples = tuple(
         None if reply is None else Sample(reply, CHOICES, 0.5 + 0.1 * draw) for draw, reply in enumerate(replies)
     )
-    return Drawn(item, samples, clip or f"sha-{id}")
+    return SampledQuestion(item, samples, clip or f"sha-{id}")
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def drawn() -> Make:
 
 
 @pytest.fixture
-def counted() -> Callable[..., list[Counted]]:
+def counted() -> Callable[..., list[GradedQuestion]]:
     """Count hand-made questions: {id: replies}, or {id: how many of n are right}."""
 
-    def count(questions: Sequence[Drawn] | dict[str, int], n: int = 5) -> list[Counted]:
+    def count(questions: Sequence[SampledQuestion] | dict[str, int], n: int = 5) -> list[GradedQuestion]:
         if isinstance(questions, dict):
             questions = [made(id, ["dog"] * right + ["cat"] * (n - right)) for id, right in questions.items()]
         return counts(questions, RuleScorer(), n)

@@ -12,7 +12,9 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import write_items
 from lalm_agent.eval.runs.records import SCHEMA, AudioControl, DataIdentity, RunIdentity, RunItem, RunSpec, Selection
+from lalm_agent.training import BuildRequest, build_idk
 from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
+from lalm_agent.training.idk.sets import read_manifest
 
 IDENTITY = RunIdentity(
     model="made",
@@ -113,3 +115,35 @@ def test_no_more_draws_than_were_asked_for(folder: Any) -> None:
     for n in (0, 4):
         with pytest.raises(UsageError, match=f"the bank has 3 draws, not {n}"):
             require_draws(bank, n)
+
+
+def test_a_set_is_built_without_the_command_line(folder: Any) -> None:
+    bank, lines = folder(line(0, "dog"), line(1, "(b)"), line(2, "cat")), []
+    request = BuildRequest(bank=bank, out=bank / "idk.jsonl", k=2, compare=("mmau",), one_class=True)
+    idk = build_idk(request, lines.append)
+    assert lines == ["note: the bank does not say where its clips are; the paths stay as in the data"]
+    assert read_manifest(bank / "idk.jsonl") == idk.manifest
+    assert (idk.manifest.n, idk.manifest.k, idk.manifest.scorer, idk.manifest.audio_root) == (3, 2, "rule", None)
+    # The second draw showed cat first, so (b) is the dog; the string match does not read a label.
+    assert idk.manifest.counts["total"] == {"n": 1, "idk": 0, "kept": 1}
+    assert idk.manifest.flips == {"mmau": {"compared": 1, "to_idk": 1, "to_kept": 0}}
+    rows = (bank / "idk.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="is there and differs"):
+        build_idk(replace(request, k=1), lines.append)
+    assert (bank / "idk.jsonl").read_bytes() == rows
+    build_idk(replace(request, k=3, replace=True))
+    assert json.loads((bank / "idk.jsonl").read_text("utf-8"))["target"] == "IDK"
+
+
+def test_a_manifest_of_other_rows_or_of_a_newer_version_is_refused(folder: Any) -> None:
+    bank = folder(line(0, "dog"), line(1, "dog"), line(2, "dog"))
+    path, meta = bank / "idk.jsonl", bank / "idk.jsonl.meta.json"
+    build_idk(BuildRequest(bank=bank, out=path, compare=(), one_class=True))
+    text = meta.read_text("utf-8")
+    meta.write_text(text.replace('"schema": 1', '"schema": 2'), "utf-8")
+    with pytest.raises(DataError, match="is of version 2, this program reads up to 1"):
+        read_manifest(path)
+    meta.write_text(text, "utf-8")
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(DataError, match="is the manifest of other rows"):
+        read_manifest(path)

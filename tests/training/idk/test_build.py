@@ -13,21 +13,27 @@ from lalm_agent.eval.grade import RuleScorer
 from lalm_agent.prompts import answer_prompt
 from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool, with_certainty
 from lalm_agent.records import AudioType, Method, Status
-from lalm_agent.training.idk.bank import Drawn, Sample
-from lalm_agent.training.idk.build import BuildPlan, Made, Source, build, class_counts
-from lalm_agent.training.idk.counting import Counted, counts
-from lalm_agent.training.idk.keyed import is_held_out
-from lalm_agent.training.idk.rows import Origin, row_fields
-from lalm_agent.training.idk.rules import Control, Rule
-from lalm_agent.training.idk.targets import Refusals, TargetKind
+from lalm_agent.training.idk.bank import Sample, SampledQuestion, is_held_out
+from lalm_agent.training.idk.labels import Control, GradedQuestion, Rule, counts
+from lalm_agent.training.idk.sets import (
+    BuildPlan,
+    BuiltSet,
+    Origin,
+    Refusals,
+    RowSource,
+    TargetKind,
+    build,
+    class_counts,
+    row_fields,
+)
 
-SOURCE = Source(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
+SOURCE = RowSource(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
 CHOICES = ("dog", "cat", "cow", "frog")
-Built = Callable[..., Made]
+Built = Callable[..., BuiltSet]
 
 
 @pytest.fixture
-def bank(drawn: Any, counted: Any) -> list[Counted]:
+def bank(drawn: Any, counted: Any) -> list[GradedQuestion]:
     """Ten sound and ten music questions with 0 to 5 right samples, and two that are no rows."""
     questions = [
         drawn(f"{modality}{n}", ["dog"] * (n % 6) + ["cat"] * (5 - n % 6), modality=modality)
@@ -35,13 +41,13 @@ def bank(drawn: Any, counted: Any) -> list[Counted]:
         for n in range(10)
     ]
     extra = [drawn("none", ["dog"] * 5, gold=None), drawn("short", ["cat", "cat", None, "cat", "cat"])]
-    found: list[Counted] = counted([*questions, *extra])
+    found: list[GradedQuestion] = counted([*questions, *extra])
     return found
 
 
 @pytest.fixture
-def built(bank: list[Counted]) -> Built:
-    def make(**settings: Any) -> Made:
+def built(bank: list[GradedQuestion]) -> Built:
+    def make(**settings: Any) -> BuiltSet:
         return build(bank, SOURCE, BuildPlan(**{"k": 3, "n": 5, **settings}))
 
     return make
@@ -78,7 +84,7 @@ def test_filters(built: Built) -> None:
     assert built(balance=True, seed=1) != built(balance=True)
 
 
-def test_questions_that_need_no_clip(bank: list[Counted]) -> None:
+def test_questions_that_need_no_clip(bank: list[GradedQuestion]) -> None:
     solved = {"sound3": True, "sound4": False, "sound5": None}
     marked = {row.id: row.blind for row in build(bank, SOURCE, BuildPlan(3, 5), solved).rows}
     assert (marked["sound3"], marked["sound4"], marked["sound5"], marked["sound9"]) == (True, False, None, None)
@@ -87,7 +93,7 @@ def test_questions_that_need_no_clip(bank: list[Counted]) -> None:
     assert dropped.left_out["blind"] == 1
 
 
-def test_held_out_clips_are_no_rows_and_are_named(built: Built, bank: list[Counted]) -> None:
+def test_held_out_clips_are_no_rows_and_are_named(built: Built, bank: list[GradedQuestion]) -> None:
     made = built(hold_out=0.4)
     out = {one.question.audio_sha256 for one in bank if is_held_out(one.question.clip, 0.4)}
     assert 2 < len(out) < 18
@@ -133,7 +139,7 @@ def test_a_sample_of_its_own_as_target(drawn: Any, counted: Any) -> None:
 def test_an_own_sample_keeps_the_order_that_it_was_asked_in(drawn: Any) -> None:
     """The reply is "(b)": under the file's order that would be another choice."""
     turned = ("cat", "dog", "cow", "frog")
-    known = Drawn(drawn("q", []).item, (Sample("(b)", turned),), "sha")
+    known = SampledQuestion(drawn("q", []).item, (Sample("(b)", turned),), "sha")
     found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
     row = build(found, SOURCE, BuildPlan(1, 1, target=TargetKind.SELF)).rows[0]
     assert (row.target, row.choices) == ("(b)", turned)
@@ -164,14 +170,14 @@ def test_the_pool_is_used(built: Built) -> None:
 
 def test_an_agents_row_has_what_its_prompt_was_given(drawn: Any) -> None:
     item = drawn("q", []).item
-    known = Drawn(item, (Sample("dog", CHOICES, None, AudioType.SOUND, "barking"),), "sha")
+    known = SampledQuestion(item, (Sample("dog", CHOICES, None, AudioType.SOUND, "barking"),), "sha")
     found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
     row = build(found, replace(SOURCE, method=Method.AGENT), BuildPlan(1, 1)).rows[0]
     assert (row.audio_type, row.content) == ("sound", "barking")
     assert row.prompt.startswith("The Sound content is: barking What is q?")
 
 
-def test_what_is_refused(built: Built, bank: list[Counted]) -> None:
+def test_what_is_refused(built: Built, bank: list[GradedQuestion]) -> None:
     for settings, said in (
         ({"k": 6}, "K is 0 to N = 5, not 6"),
         ({"hold_out": 1.0}, "in \\[0, 1\\), not at 1"),

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.grade import Grade, Outcome, RuleScorer
 from lalm_agent.eval.items import Item
-from lalm_agent.training.idk.bank import Drawn, Sample
-from lalm_agent.training.idk.counting import counts, is_ambiguous, is_idk, outcomes_by_draw
+from lalm_agent.training.idk.bank import Sample, SampledQuestion
+from lalm_agent.training.idk.labels import counts, is_ambiguous, is_idk, outcomes_by_draw
 
 CHOICES = ("dog", "cat")
 REPLIES = st.sampled_from(["dog", "cat", "IDK", "hm", "The answer is dog.", None])
 BANKS = st.lists(st.lists(REPLIES, min_size=1, max_size=6), min_size=1, max_size=5)
 
 
-def question(number: int, replies: Sequence[str | None]) -> Drawn:
+def question(number: int, replies: Sequence[str | None]) -> SampledQuestion:
     samples = tuple(None if reply is None else Sample(reply, CHOICES) for reply in replies)
-    return Drawn(Item(str(number), "a.wav", "What?", CHOICES, "dog"), samples)
+    return SampledQuestion(Item(str(number), "a.wav", "What?", CHOICES, "dog"), samples)
 
 
 def rights(bank: Sequence[Sequence[str | None]], n: int) -> list[int | None]:
@@ -54,7 +54,7 @@ def test_an_unanswerable_question_has_nothing_right(drawn: Any, counted: Any) ->
 
 def test_a_label_means_the_order_that_its_own_draw_showed() -> None:
     samples = (Sample("(a)", ("dog", "cat")), Sample("(a)", ("cat", "dog")))
-    (one,) = counts([Drawn(Item("q", "a.wav", "What?", CHOICES, "dog"), samples)], RuleScorer(), 2)
+    (one,) = counts([SampledQuestion(Item("q", "a.wav", "What?", CHOICES, "dog"), samples)], RuleScorer(), 2)
     assert one.n_right == 1
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.eval.scorers import make_scorer
-from lalm_agent.training.idk.counting import counts
-from lalm_agent.training.idk.curve import Bootstrap, curve, curves, flips, undefined
+from lalm_agent.training.idk.labels import Bootstrap, counts, curve, curves, flips, undefined
 
 
 def test_shares_by_hand(counted: Any) -> None:

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
-from lalm_agent.training.idk.bank import Drawn, Sample
-from lalm_agent.training.idk.keyed import is_held_out, keyed
-from lalm_agent.training.idk.rules import (
+from lalm_agent.training.idk.bank import Sample, SampledQuestion, is_held_out, keyed
+from lalm_agent.training.idk.labels import (
     Control,
     Rule,
     balanced,
@@ -43,13 +42,13 @@ def test_entropy_over_what_samples_mean(drawn: Any, replies: list[str], entropy:
 def test_entropy_of_an_open_question_is_over_texts(drawn: Any) -> None:
     item = Item("q", "q.wav", "What is said?", (), "hello")
     samples = tuple(Sample(text, ()) for text in ("Hello.", "hello", "goodbye", "IDK"))
-    assert semantic_entropy(Drawn(item, samples), 4) == pytest.approx(1.0397, abs=1e-4)  # 1/2, 1/4, 1/4
+    assert semantic_entropy(SampledQuestion(item, samples), 4) == pytest.approx(1.0397, abs=1e-4)  # 1/2, 1/4, 1/4
 
 
 def test_confidence_is_a_mean_and_no_answer_has_none(drawn: Any) -> None:
     """0.5, 0.6 for two answers, and 0 for a refusal: 1 - 1.1 / 3."""
     assert unconfidence(drawn("q", ["dog", "cat", "IDK"]), 3) == pytest.approx(1 - 1.1 / 3)
-    bare = Drawn(drawn("q", ["dog"]).item, (Sample("dog", ("dog", "cat")),))
+    bare = SampledQuestion(drawn("q", ["dog"]).item, (Sample("dog", ("dog", "cat")),))
     with pytest.raises(DataError, match="no confidence for question 'q'"):
         unconfidence(bare, 1)
 

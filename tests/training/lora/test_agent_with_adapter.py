@@ -8,6 +8,8 @@ import pytest
 
 from lalm_agent.cli.main import run
 
+pytestmark = pytest.mark.timeout(600)
+
 QUESTIONS = 4
 
 

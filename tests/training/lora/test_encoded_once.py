@@ -13,8 +13,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.models.base import Decoding, Request, Turn
 from lalm_agent.models.hf_engine import TransformersLALM
 from lalm_agent.models.hf_prompt import batch_inputs
-from lalm_agent.training.lora.encoded_once import encode_once
-from lalm_agent.training.lora.network import load_base
+from lalm_agent.training.lora.model import encode_once, load_base
 
 SECONDS = (0.6, 12.3, 30.0)
 

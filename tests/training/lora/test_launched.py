@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.launching import CONFIGS, launch_config
+from lalm_agent.training.lora.recipe import CONFIGS, launch_config
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
 
@@ -35,7 +35,7 @@ def launched(strategy: str, given: list[str], folder: Path) -> subprocess.Comple
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=100,
+        timeout=600,
     )
 
 
@@ -43,6 +43,7 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_make_the_adapter_that_one_makes(
     strategy: str, hub_folder: Path, make_rows: Any, tmp_path: Path

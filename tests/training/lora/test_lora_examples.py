@@ -14,11 +14,9 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.models.base import LALM, Request, Response, Turn
 from lalm_agent.models.hf_prompt import batch_inputs, option_tokens, waveform
 from lalm_agent.records import Method
-from lalm_agent.training.lora.encoded_once import encode_once
-from lalm_agent.training.lora.examples import IGNORED, Collator, target_loss
-from lalm_agent.training.lora.network import Base, load_base, with_lora
+from lalm_agent.training.lora.data import IGNORED, Collator, prompt_of, read_rows, target_loss
+from lalm_agent.training.lora.model import Base, encode_once, load_base, with_lora
 from lalm_agent.training.lora.recipe import PRESETS
-from lalm_agent.training.lora.rows import prompt_of, read_rows
 
 
 @pytest.fixture(scope="module", params=["hub", "mini"])

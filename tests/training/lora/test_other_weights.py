@@ -9,6 +9,8 @@ import pytest
 
 from lalm_agent.cli.main import run
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def trained(hub_folder: Path, make_rows: Any, tmp_path: Path) -> Path:

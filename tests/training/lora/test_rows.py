@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from lalm_agent.errors import DataError
-from lalm_agent.training.lora.rows import check_clips, class_counts, read_rows
+from lalm_agent.training.lora.data import check_clips, class_counts, read_rows
 
 
 def test_rows_are_read_as_they_are_written(make_rows: Any) -> None:

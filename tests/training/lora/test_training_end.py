@@ -11,8 +11,10 @@ import pytest
 from lalm_agent.assemble import Agent
 from lalm_agent.cli.main import run
 from lalm_agent.eval.runs.controls import trained_clips
-from lalm_agent.training.lora.folder import LOG, SPEC
-from lalm_agent.training.lora.rows import read_rows
+from lalm_agent.training.lora.adapter import LOG, SPEC
+from lalm_agent.training.lora.data import read_rows
+
+pytestmark = pytest.mark.timeout(600)
 
 CHOICES = ("--choice", "dog", "--choice", "cat")
 

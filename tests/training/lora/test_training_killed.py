@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE, LOG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
 
 STEPS = 12
 
@@ -35,7 +37,7 @@ def kill_after(arguments: list[str], out: Path, steps: int) -> None:
     code = "import sys; from lalm_agent.cli.main import main; main(sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 400
         while len(log(out)) < steps and time.monotonic() < deadline:
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.005)
@@ -44,6 +46,7 @@ def kill_after(arguments: list[str], out: Path, steps: int) -> None:
         process.wait()
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_training_ends_as_one_that_ran_through(
     hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: Any
 ) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from lalm_agent import artefacts
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.folder import CHECKPOINTS, COMPLETE, LOG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
@@ -115,7 +117,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         elif where == "log":
             patch.setattr(artefacts, "_write", _full)
         else:
-            patch.setattr("lalm_agent.training.lora.export.write_whole", _full)
+            patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full)
         said = refused(capsys, command(rows, hub_folder, out, *arguments))
     assert "cannot be written: No space left on device" in said
     assert not (out / "adapter_config.json").exists()

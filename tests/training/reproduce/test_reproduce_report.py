@@ -10,7 +10,7 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.training.idk.curve import Curve, Share
+from lalm_agent.training.idk.labels import Curve, Share
 from lalm_agent.training.reproduce import design as journal
 from lalm_agent.training.reproduce.design import FULL, QUICK, WATERMARK, Machine, Sources, parts_of
 from lalm_agent.training.reproduce.report import (

@@ -21,7 +21,7 @@ from lalm_agent.eval.runs.records import (
     answer_fields,
 )
 from lalm_agent.records import Failure, Status
-from lalm_agent.training.idk.rows import IdkRow, Manifest, Origin, set_bytes, write_set
+from lalm_agent.training.idk.sets import IdkRow, Manifest, Origin, set_bytes, write_set
 from lalm_agent.training.lora.recipe import PRESETS
 from lalm_agent.training.transfer.design import (
     SOURCES,
@@ -191,7 +191,10 @@ def _write_set(folder: StudyFolder, job: Job, made: MadeStudy) -> None:
     rows = [_row(job, clip, is_idk, origin) for clip, is_idk in zip(clips, idk, strict=True)]
     data = set_bytes(rows)
     n = {"n": len(rows), "idk": sum(idk), "kept": len(rows) - sum(idk)}
-    fields = dict.fromkeys(Manifest.__slots__)
+    fields = {name: None for name in Manifest.model_fields if name != "schema_version"}
+    fields |= {"temperature": 1.0, "sampling_seed": 0, "shuffle_choices": False, "target": "gold", "scorer": "rule"}
+    fields |= {"seed": 0, "drop_ambiguous": False, "balance": False}
+    fields |= {name: {} for name in ("targets", "left_out", "flips", "held_out")}
     fields |= {"origin": origin, "model": "made", "data": "made", "method": "baseline", "modality": (job.source,)}
     fields |= {"n": 5, "k": 5, "rule": "kn", "share": sum(idk) / len(rows), "counts": {"total": n, job.source: n}}
     fields |= {"refusals": ("IDK",), "held_out_refusals": (), "schema": 1}
@@ -200,7 +203,9 @@ def _write_set(folder: StudyFolder, job: Job, made: MadeStudy) -> None:
 
 
 def _row(job: Job, clip: str, is_idk: bool, origin: Origin) -> IdkRow:
-    fields = dict.fromkeys(IdkRow.__slots__)
+    fields = dict.fromkeys(IdkRow.model_fields)
+    fields |= {"method": "baseline", "target_source": "gold", "n_right": 0, "n": 5, "rule": "kn", "k": 5, "seed": 0}
+    fields |= {"scorer": "rule"}
     fields |= {"id": clip, "audio": clip, "audio_sha256": clip, "modality": job.source, "question": "What is heard?"}
     fields |= {"choices": ("dog", "cat"), "gold": "dog", "prompt": "What is heard?", "outcomes": (), "origin": origin}
     return IdkRow(**{**fields, "target": "IDK" if is_idk else "dog", "is_idk": is_idk})

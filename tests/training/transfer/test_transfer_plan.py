@@ -10,11 +10,9 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.grade import RuleScorer
 from lalm_agent.eval.items import Item
 from lalm_agent.records import Method
-from lalm_agent.training.idk.bank import Drawn, Sample
-from lalm_agent.training.idk.build import BuildPlan, Source
-from lalm_agent.training.idk.counting import Counted, counts
-from lalm_agent.training.idk.keyed import is_held_out
-from lalm_agent.training.idk.rows import Origin
+from lalm_agent.training.idk.bank import Sample, SampledQuestion, is_held_out
+from lalm_agent.training.idk.labels import GradedQuestion, counts
+from lalm_agent.training.idk.sets import BuildPlan, Origin, RowSource
 from lalm_agent.training.transfer.design import (
     HOLD_OUT,
     SOURCES,
@@ -28,11 +26,11 @@ from lalm_agent.training.transfer.design import (
     parts_of,
 )
 
-SOURCE = Source(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
+SOURCE = RowSource(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
 PLAN = BuildPlan(k=3, n=3)
 
 
-def bank(of_each: int = 40, known: int = 3, kinds: tuple[str, ...] = SOURCES) -> list[Counted]:
+def bank(of_each: int = 40, known: int = 3, kinds: tuple[str, ...] = SOURCES) -> list[GradedQuestion]:
     """Of each modality `of_each` questions; of those with an even index `known` of 3 samples are right."""
     questions = []
     for kind in kinds:
@@ -41,7 +39,7 @@ def bank(of_each: int = 40, known: int = 3, kinds: tuple[str, ...] = SOURCES) ->
             right = known if index % 2 == 0 else 1
             replies = ["dog"] * right + ["cat"] * (3 - right)
             samples = tuple(Sample(reply, item.choices, 0.9) for reply in replies)
-            questions.append(Drawn(item, samples, f"clip of {item.id}"))
+            questions.append(SampledQuestion(item, samples, f"clip of {item.id}"))
     return counts(questions, RuleScorer(), 3)
 
 

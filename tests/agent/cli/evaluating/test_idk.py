@@ -9,7 +9,7 @@ import pytest
 
 from lalm_agent.cli.main import run
 from lalm_agent.training.idk.bank import bank_sha256, read_bank
-from lalm_agent.training.idk.rows import read_manifest
+from lalm_agent.training.idk.sets import read_manifest
 
 Said = Callable[[], tuple[str, str]]
 

@@ -10,8 +10,8 @@ import pytest
 
 from lalm_agent.cli.main import run
 from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool
-from lalm_agent.training.idk.keyed import is_held_out
-from lalm_agent.training.idk.rows import Manifest, read_manifest
+from lalm_agent.training.idk.bank import is_held_out
+from lalm_agent.training.idk.sets import Manifest, read_manifest
 
 Rows = dict[str, dict[str, Any]]
 

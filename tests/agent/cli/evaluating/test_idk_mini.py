@@ -53,7 +53,7 @@ def test_from_clips_to_rows_that_datasets_reads(clips: Path, capsys: pytest.Capt
 
 def test_datasets_and_the_chat_template_read_a_row(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    from lalm_agent.training.idk.rows import IdkRow, Origin, set_bytes
+    from lalm_agent.training.idk.sets import IdkRow, Origin, set_bytes
 
     def row(id_: str, **fields: object) -> IdkRow:
         both = {"id": id_, "audio": f"{id_}.wav", "audio_sha256": "a" * 64, "modality": "speech", "question": "What?",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.cli.main import run
-from lalm_agent.training.idk.rows import META_SUFFIX
+from lalm_agent.training.idk.sets import META_SUFFIX
 
 Said = Callable[[], tuple[str, str]]
 BUILD = ["idk", "build", "bank", "--k", "1", "--out", "idk.jsonl"]
@@ -62,7 +62,7 @@ def test_a_damaged_bank_is_named_by_its_line(bank: Any, said: Said) -> None:
 def test_a_full_disk_leaves_no_half_of_a_file(at: str, bank: Any, said: Said) -> None:
     opened = os.open
 
-    def full(path: Any, *arguments: Any, **named: Any) -> Any:
+    def full(path: Any, *arguments: Any, **named: Any) -> int:
         if Path(path).name == f"{at}.new":
             raise OSError(errno.ENOSPC, "No space left on device")
         return opened(path, *arguments, **named)

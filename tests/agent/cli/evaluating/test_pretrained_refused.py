@@ -14,7 +14,7 @@ from lalm_agent.models.pretrained_clips import FILE_NAME, clips_bytes, read_pret
 Said = Callable[[], tuple[str, str]]
 NameClips = Callable[..., None]
 MODEL = "eval_model:Hears"
-USERS = ("lalm_agent.eval.runs.evaluate", "lalm_agent.cli.idk_building")
+USERS = ("lalm_agent.eval.runs.evaluate", "lalm_agent.training.idk.make")
 
 
 def hashes_of(*clips: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.training.lora.folder import CONFIG
+from lalm_agent.training.lora.adapter import CONFIG
 from lalm_agent.training.transfer.design import StudyFolder
 
 CODE = """

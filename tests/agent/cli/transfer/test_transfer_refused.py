@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lalm_agent import artefacts
-from lalm_agent.training.lora.folder import CONFIG
+from lalm_agent.training.lora.adapter import CONFIG
 from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
 
 FIRST = Job("sound", Arm.KN, 0)
@@ -95,7 +95,7 @@ def _full(*_: Any, **__: Any) -> None:
 def test_a_full_disk_is_one_line_and_what_was_done_stays(study_place: Any, said: Any) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lalm_agent.training.lora.export.write_whole", _full)
+        patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full)
         assert "cannot be written: No space left on device" in refused(study_place, said)
     done = study_place.files()
     folder = StudyFolder(study_place.out)

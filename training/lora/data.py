@@ -1,11 +1,15 @@
-"""The rows that an adapter is trained on: what `lalm-agent idk build` writes, read strictly, one JSON object a line."""
+"""From rows of IDK data to batches: read strictly, then the prompt as inference renders it, the target, end of turn.
+
+The prompt is made by the very functions that answer a question (`lalm_agent.prompts`, `lalm_agent.models.hf_prompt`);
+nothing here knows a template or a token.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,9 +17,16 @@ from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError
 from lalm_agent.eval.runs.controls import refuse_pretrained
+from lalm_agent.models.base import Request, Turn
+from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens, waveform
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.records import AudioType, Method
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORED = -100
+"""The label of a position that is no part of the target."""
 _HINT = "lalm-agent idk build writes such a file"
 _ONE_CLASS = "add rows of the other class, or pass --allow-one-class (a control with its labels kept has one)"
 
@@ -27,10 +38,10 @@ class TrainingRow(BaseModel):
     audio_sha256: over the decoded samples (`lalm_agent.audio.sha256`).
     choices: in the order in which they are shown; empty for an open question.
     method: how the question was asked when the row was made. With `agent`, audio_type and content are what its first
-        two steps found, or None.
+        two steps said, or None.
     target: the reply without its end of turn.
     is_idk: whether the target is a refusal.
-    prompt: what the model was asked with when the row was made; None where that is not recorded.
+    prompt: how the model was asked when the row was made; None where that is not recorded.
     line: where the row stands in its file, from 1.
     """
 
@@ -52,7 +63,7 @@ class TrainingRow(BaseModel):
 
     @property
     def kind(self) -> AudioType | None:
-        """The type that the agent's first step found."""
+        """The clip's type by the agent's first step."""
         return None if self.audio_type is None else AudioType(self.audio_type)
 
 
@@ -120,9 +131,9 @@ def read_rows(path: Path, root: Path | None = None, allow_one_class: bool = Fals
     if faults:
         more = f" (and {len(faults) - 1} more faulty rows)" if len(faults) > 1 else ""
         raise DataError(faults[0] + more, _HINT)
-    found = RowSet(path, hashlib.sha256(data).hexdigest(), tuple(rows), root or path.parent)
-    _check_classes(found, allow_one_class)
-    return found
+    row_set = RowSet(path, hashlib.sha256(data).hexdigest(), tuple(rows), root or path.parent)
+    _check_classes(row_set, allow_one_class)
+    return row_set
 
 
 def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
@@ -155,8 +166,8 @@ def check_clips(rows: RowSet, progress: Callable[[int], None] | None = None) -> 
 
 def prompt_of(row: TrainingRow, method: Method) -> str:
     """The answering prompt of a row by a method, as the answering node renders it."""
-    found = (row.kind, row.content) if method is Method.AGENT else (None, None)
-    return prompts.answer_prompt(method, row.question.strip(), row.choices, *found)
+    steps = (row.kind, row.content) if method is Method.AGENT else (None, None)
+    return prompts.answer_prompt(method, row.question.strip(), row.choices, *steps)
 
 
 def class_counts(rows: Sequence[TrainingRow]) -> str:
@@ -189,9 +200,88 @@ def _reason(error: ValueError) -> str:
     return f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _check_classes(found: RowSet, allow_one_class: bool) -> None:
-    if not found.rows:
-        raise DataError(f"{found.path} holds no rows", _HINT)
-    if found.idk in (0, len(found.rows)) and not allow_one_class:
-        kept = "a refusal" if found.idk else "an answer"
-        raise DataError(f"{found.path} has one class: each of its {len(found.rows)} targets is {kept}", _ONE_CLASS)
+def _check_classes(rows: RowSet, allow_one_class: bool) -> None:
+    if not rows.rows:
+        raise DataError(f"{rows.path} holds no rows", _HINT)
+    if rows.idk in (0, len(rows.rows)) and not allow_one_class:
+        kept = "a refusal" if rows.idk else "an answer"
+        raise DataError(f"{rows.path} has one class: each of its {len(rows.rows)} targets is {kept}", _ONE_CLASS)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collator:
+    """Rows to one batch of model inputs with labels.
+
+    method: whose answering prompt. stop_ids: the tokens that end a turn.
+    """
+
+    rows: RowSet
+    processor: Any
+    hearing: Hearing
+    method: Method
+    stop_ids: frozenset[int]
+
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, "Tensor"]:
+        """Prompts padded on the left, targets on the right.
+
+        Returns:
+            input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and their
+            end of turn; and the features of the clips as the processor makes them.
+
+        Raises:
+            DataError: a clip is gone or has changed.
+            PermanentBackendError: the checkpoint's processor or chat template cannot be used so.
+        """
+        requests = [self.request(row) for row in rows]
+        sounds = [waveform(request.sound, self.hearing)[0] for request in requests if request.sound is not None]
+        inputs = dict(batch_inputs(self.processor, requests, sounds))
+        targets = [option_tokens(self.processor, request, set(self.stop_ids))[0] for request in requests]
+        return _with_targets(inputs, targets, int(self.processor.tokenizer.pad_token_id))
+
+    def request(self, row: TrainingRow) -> Request:
+        """The request that inference would make about the row, its target as the one option."""
+        turns = (Turn("user", prompt_of(row, self.method)),)
+        return Request(turns, self.rows.sound(row), options=(row.target,), key=row.id)
+
+
+def _with_targets(inputs: dict[str, "Tensor"], targets: Sequence[Sequence[int]], pad: int) -> dict[str, "Tensor"]:
+    """The targets behind their prompts; whatever else runs along the tokens gets zeros there."""
+    import torch
+
+    prompt = inputs["input_ids"]
+    width = max(map(len, targets))
+    reply = prompt.new_full((len(targets), width), pad)
+    mask = prompt.new_zeros((len(targets), width))
+    for row, target in enumerate(targets):
+        reply[row, : len(target)] = torch.tensor(target)
+        mask[row, : len(target)] = 1
+    behind = {"input_ids": reply, "attention_mask": mask}
+    whole = {}
+    for name, value in inputs.items():
+        along = value.shape == prompt.shape
+        more = behind.get(name, torch.zeros_like(reply)).to(value.dtype)
+        whole[name] = torch.cat([value, more], dim=1) if along else value
+    labels = torch.cat([torch.full_like(prompt, IGNORED), reply.masked_fill(mask == 0, IGNORED)], dim=1)
+    return {**whole, "labels": labels}
+
+
+def target_loss(outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
+    """Cross-entropy of the target tokens given all that precedes them.
+
+    The model's own loss is not used: Qwen2-Audio's ignores how many target tokens the whole step has, so that
+    accumulated batches would weigh by their number and not by their tokens.
+
+    outputs["logits"] : (batch, tokens, vocabulary); labels : (batch, tokens) int64, `IGNORED` outside the targets.
+    num_items_in_batch: target tokens of the whole step, over which the sum is averaged; of this batch by default.
+    """
+    import torch
+
+    next_tokens = labels[:, 1:]
+    of_target = next_tokens != IGNORED
+    # Only the rows of the targets: float32 logits of a whole prompt would be the largest thing in memory.
+    chosen = outputs["logits"][:, :-1][of_target].float()
+    total = torch.nn.functional.cross_entropy(chosen, next_tokens[of_target], reduction="sum")
+    return total / (of_target.sum() if num_items_in_batch is None else num_items_in_batch)

@@ -1,0 +1,328 @@
+"""`build_idk` and `bank_curve`: a bank graded, and what is made of it. Nothing is asked of the model that was sampled.
+
+from lalm_agent.training import BuildRequest, build_idk
+
+idk = build_idk(BuildRequest(bank="bank", out="idk.jsonl", k=5))
+print(idk.manifest.share)
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lalm_agent.artefacts import Record, record_text
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.eval.items import audio_file
+from lalm_agent.eval.runs.controls import refuse_pretrained
+from lalm_agent.eval.scorers import model_ref, published_match
+from lalm_agent.eval.scorers.making import Kept, made_scorers, model_refs, scorer_failure
+from lalm_agent.models.pretrained_clips import pretrained_clips_of
+from lalm_agent.prompts.refusing import held_out_refusals
+from lalm_agent.records import Method
+from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
+from lalm_agent.training.idk.labels import (
+    Bootstrap,
+    Curve,
+    Flips,
+    GradedQuestion,
+    counts,
+    curves,
+    flips,
+    outcomes_by_draw,
+    require_blind_twin,
+    solved_blind,
+    undefined,
+)
+from lalm_agent.training.idk.sets import (
+    BuildOptions,
+    BuildPlan,
+    BuiltSet,
+    IdkRow,
+    Manifest,
+    Origin,
+    Refusals,
+    RowSource,
+    build,
+    check_plan,
+    class_counts,
+    meta_path,
+    set_bytes,
+    wordings,
+    write_set,
+)
+
+Observer = Callable[[str], None]
+"""Takes a line that says what happens now."""
+_METHODS = (Method.BASELINE, Method.AGENT)
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankRequest:
+    """Which samples of a bank are graded, and by what.
+
+    bank: a folder that `idk sample` made. n: the first so many samples; None for all.
+    scorer: says whether a sample is right. compare: other scorers, whose labels are compared; None for the string
+    match that the benchmark's authors published. config: how the models of scorers are loaded.
+    """
+
+    bank: str | Path
+    n: int | None = None
+    scorer: str = "rule"
+    compare: Sequence[str] | None = None
+    config: AgentConfig = field(default_factory=AgentConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest(BankRequest, BuildOptions):
+    """Which set is built of a bank.
+
+    out: the file of rows; its manifest lies beside it. k: at least so many of N right keep an answer; None for N.
+    blind: a bank that was sampled on silence. audio_root: the folder of the clips; None for where the bank was sampled.
+    replace: whether a file that is there and differs is replaced.
+    """
+
+    out: str | Path
+    k: int | None = None
+    blind: str | Path | None = None
+    audio_root: str | Path | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdkSet:
+    """A set of rows as it lies on the disk."""
+
+    path: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class GradedBank:
+    """A bank's first n samples. failure: of a scorer's model, which left samples ungraded."""
+
+    bank: Bank
+    n: int
+    scorer: str
+    questions: Sequence[GradedQuestion]
+    flips: tuple[Flips, ...] = ()
+    failure: LalmError | None = None
+
+    @property
+    def source(self) -> RowSource:
+        """What rows name as theirs."""
+        identity = self.bank.identity
+        origin = Origin(self.bank.run_id, bank_sha256(self.bank, self.n), identity.data.sha256)
+        return RowSource(origin, Method(identity.method), self.scorer)
+
+
+class BankCurve(Record):
+    """The share of questions that K@N makes IDK, for every K, as `idk curve --json` prints it.
+
+    questions: of the bank; unanswerable ones are in no other figure, undefined ones have fewer than N samples.
+    draws: how often each outcome occurred in each draw. groups: `total` and each modality. flips: by other scorers.
+    """
+
+    run: str
+    bank_sha256: str
+    model: str
+    method: str
+    temperature: float
+    audio: str
+    scorer: str
+    n: int
+    questions: int
+    unanswerable: int
+    undefined: int
+    draws: tuple[dict[str, int], ...]
+    groups: dict[str, Curve]
+    flips: tuple[Flips, ...]
+    resamples: int
+    seed: int
+    level: float
+
+
+def grade_bank(request: BankRequest, observer: Observer | None = None) -> GradedBank:
+    """Read a bank and grade it. A scorer's own replies are kept in the bank's folder `scores`.
+
+    Raises:
+        UsageError: no bank, fewer draws than n, or an unknown scorer.
+        DataError: the bank is damaged, or a model cannot be loaded.
+    """
+    names = [request.scorer, *(request.compare or ())]
+    for name in names:
+        model_ref(name)
+    folder = Path(request.bank)
+    bank = read_bank(folder)
+    n = bank.draws if request.n is None else request.n
+    require_draws(bank, n)
+    if request.compare is None:
+        published = published_match(bank.identity.data.name)
+        names.append("rule" if request.scorer == published else published)
+
+    def load(ref: str) -> Any:
+        from lalm_agent.assemble import load_model
+
+        return load_model(request.config.model_copy(update={"model": ref}))
+
+    scorers = made_scorers(model_refs(names), load, Kept(folder / "scores"), observer or _nobody)
+    tables = {scorer.name: counts(bank.questions, scorer, n) for scorer in scorers}
+    first, *others = tables
+    compared = tuple(flips(name, tables[first], tables[name], n) for name in others)
+    return GradedBank(bank, n, first, tables[first], compared, scorer_failure(scorers))
+
+
+def bank_curve(graded: GradedBank, bootstrap: Bootstrap | None = None) -> BankCurve:
+    """The curve of a graded bank; questions without a right answer are left out."""
+    bootstrap, identity = bootstrap or Bootstrap(), graded.bank.identity
+    answerable = [question for question in graded.questions if question.question.item.answerable]
+    return BankCurve(
+        **{name: getattr(identity, name) for name in ("model", "method", "temperature", "audio")},
+        **asdict(bootstrap),
+        run=graded.bank.run_id,
+        bank_sha256=bank_sha256(graded.bank, graded.n),
+        scorer=graded.scorer,
+        n=graded.n,
+        questions=len(graded.questions),
+        unanswerable=len(graded.questions) - len(answerable),
+        undefined=undefined(answerable),
+        draws=tuple(
+            {"draw": draw, **{str(name): count for name, count in outcomes.items()}}
+            for draw, outcomes in enumerate(outcomes_by_draw(answerable, graded.n))
+        ),
+        groups=curves(answerable, graded.n, bootstrap),
+        flips=graded.flips,
+    )
+
+
+def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet:
+    """Label a bank's questions and write prompts with targets, once everything is known to be right.
+
+    Raises:
+        UsageError: the request is wrong, the set would be empty or of one class, or another file is there.
+        DataError: the bank or the clips cannot be used, or nothing can be written.
+        BackendError: a scorer's model failed; the same request asks it only for what is missing.
+    """
+    observer = observer or _nobody
+    if request.drop_blind and request.blind is None:
+        raise UsageError("--drop-blind needs a blind bank", "--blind FOLDER, sampled with --audio silence")
+    graded = grade_bank(request, observer)
+    if graded.failure is not None:
+        raise graded.failure
+    options = {option.name: getattr(request, option.name) for option in fields(BuildOptions)}
+    plan = BuildPlan(graded.n if request.k is None else request.k, graded.n, **options)
+    check_plan(plan)
+    require_trainable(graded.bank, Path(request.bank))
+    model, clips = graded.bank.identity.model, (question.audio_sha256 for question in graded.bank.questions)
+    refuse_pretrained(pretrained_clips_of(model), clips, model, str(request.bank))
+    solved, blind_facts = (None, None) if request.blind is None else _blind(request, graded, plan)
+    built = build(graded.questions, graded.source, plan, solved)
+    root = clip_root(graded, request.audio_root)
+    if root is None:
+        observer("note: the bank does not say where its clips are; the paths stay as in the data")
+    manifest, data = described(graded, plan, built, root, blind_facts)
+    out = Path(request.out)
+    texts = {out: data, meta_path(out): record_text(manifest).encode()}
+    for path, text in {} if request.replace else texts.items():
+        if path.exists() and (path.is_dir() or path.read_bytes() != text):
+            raise UsageError(f"{path} is there and differs", "give another --out, or --force to replace it")
+    write_set(out, data, manifest)
+    return IdkSet(out, manifest)
+
+
+def require_trainable(bank: Bank, folder: Path, methods: Sequence[Method] = _METHODS) -> None:
+    """Refuse a bank that no adapter can be trained from. methods: that its questions may have been asked by.
+
+    Raises:
+        UsageError: it was sampled without the clips, or by another method.
+    """
+    if bank.identity.audio != "real":
+        raise UsageError(f"{folder} was sampled without the clips", "give it as --blind of another bank")
+    if bank.identity.method not in methods:
+        raise UsageError(
+            f"{folder} was asked by {bank.identity.method}, and adapters are trained on other prompts",
+            f"sample with --method {' or '.join(methods)}",
+        )
+
+
+def clip_root(graded: GradedBank, root: str | Path | None) -> Path | None:
+    """The folder that a bank's clips are named from: `root`, or where it was sampled; None where nobody knows."""
+    folder = root or graded.bank.audio_root
+    return Path(folder) if folder else None
+
+
+def described(
+    graded: GradedBank, plan: BuildPlan, built: BuiltSet, root: Path | None, blind: Mapping[str, Any] | None = None
+) -> tuple[Manifest, bytes]:
+    """A set's manifest, and the bytes of its rows with the paths of their clips.
+
+    root: the folder of the clips; None leaves the paths as in the data. blind: what is said of the blind bank.
+
+    Raises:
+        DataError: clips are not there.
+    """
+    rows = built.rows if root is None else _with_paths(built.rows, root)
+    data, identity, source = set_bytes(rows), graded.bank.identity, graded.source
+    of_bank = "model weights_sha256 adapter_sha256 method temperature shuffle_choices".split()
+    of_plan = "n k rule control target seed modality drop_ambiguous balance".split()
+    manifest = Manifest(
+        **{name: getattr(identity, name) for name in of_bank},
+        **{name: getattr(plan, name) for name in of_plan},
+        origin=source.origin,
+        data=identity.data.name,
+        sampling_seed=identity.seed,
+        audio_root=None if root is None else str(root.resolve()),
+        scorer=graded.scorer,
+        share=sum(row.is_idk for row in rows) / len(rows),
+        counts=class_counts(rows),
+        targets=dict(Counter(row.target_source for row in rows)),
+        left_out=dict(built.left_out),
+        flips={
+            flip.scorer: {
+                "compared": flip.compared, "to_idk": flip.to_idk[plan.k - 1], "to_kept": flip.to_kept[plan.k - 1]
+            }
+            for flip in graded.flips
+            if plan.k > 0
+        },
+        blind=None if blind is None else dict(blind),
+        held_out={"share": plan.hold_out, "questions": built.left_out["held out"], "clips": list(built.held_out)},
+        refusals=wordings(plan.target, plan.refusals),
+        held_out_refusals=held_out_refusals() if plan.refusals is Refusals.POOL else (),
+        rows_sha256=hashlib.sha256(data).hexdigest(),
+    )  # fmt: skip
+    return manifest, data
+
+
+def _blind(request: BuildRequest, graded: GradedBank, plan: BuildPlan) -> tuple[dict[str, bool | None], dict[str, Any]]:
+    """Which questions need no clip, and what the manifest says of the second bank."""
+    bank = read_bank(Path(str(request.blind)))
+    require_blind_twin(graded.bank, bank)
+    require_draws(bank, plan.n, "the blind bank")
+    again = BankRequest(bank=str(request.blind), n=plan.n, scorer=graded.scorer, compare=(), config=request.config)
+    second = grade_bank(again)
+    solved = solved_blind(graded.questions, second.questions, plan.k)
+    return solved, {
+        "run": bank.run_id,
+        "bank_sha256": bank_sha256(bank, plan.n),
+        "audio": bank.identity.audio,
+        "solved": sum(keeps is True for keeps in solved.values()),
+        "undefined": sum(keeps is None for keeps in solved.values()),
+    }
+
+
+def _with_paths(rows: Sequence[IdkRow], root: Path) -> tuple[IdkRow, ...]:
+    """The rows with the paths of their clips. Raises DataError where clips are not there."""
+    paths = {row.audio: audio_file(root, row.audio) for row in rows}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+        raise DataError(f"{len(missing)} clips are not under {root}: {shown}", "--audio-root FOLDER")
+    return tuple(row.model_copy(update={"audio": str(paths[row.audio])}) for row in rows)
+
+
+def _nobody(_: str) -> None:
+    """No observer."""

@@ -1,0 +1,424 @@
+"""An IDK set: its rows, its manifest, and how both are made of graded questions. docs/training.md has the keys.
+
+The order of the steps: the questions that count, those that stay out for what they are (held-out clips, ambiguous,
+blind), then the rule over what is left, then the balance, then a control. So rules are compared over the same
+questions, and a control has the rows of the set that it stands beside.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from lalm_agent.artefacts import Record, json_line, read_record, record_text, write_whole
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.grade import Outcome
+from lalm_agent.eval.runs.plan import of_modality
+from lalm_agent.prompts import IDK, answer_prompt
+from lalm_agent.prompts.refusing import refusal_pool, with_certainty
+from lalm_agent.records import Method
+from lalm_agent.training.idk.bank import is_held_out, keyed
+from lalm_agent.training.idk.labels import (
+    NO_MODALITY,
+    TOTAL,
+    Control,
+    GradedQuestion,
+    Rule,
+    balanced,
+    controlled,
+    is_ambiguous,
+    labels_by,
+)
+
+SCHEMA = 1
+"""Version of the row and of the manifest. A reader refuses a newer one."""
+META_SUFFIX = ".meta.json"
+LEFT_OUT = ("other modality", "unanswerable", "held out", "undefined", "ambiguous", "blind", "balance")
+"""Why a question of the bank is no row; the first reason that holds counts."""
+
+
+# --- rows and manifest as files --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row's label comes from: the bank's run id, the hash of its samples, and that of the data's files."""
+
+    run: str
+    bank_sha256: str
+    data_sha256: str
+
+
+class IdkRow(Record):
+    """A question to train on.
+
+    audio: path of the clip; relative to the data's audio root where the set was built without one.
+    choices: in the order in which the prompt shows them. gold: the right answer's text.
+    method, audio_type, content, prompt: how the model was asked in the bank, and the text of it.
+    target: what the model has to say. target_source: `gold`, `self` (a correct sample) or `refusal`.
+    draw: of the sample that the target is; None for other sources.
+    outcomes: of the n samples, in the order of the draws; n_right of them are correct.
+    control: `kept` or `random` where the label is that of a control; None where it is the rule's.
+    blind: whether the question is kept under the same K@N in the blind bank; None without one or where undefined.
+    """
+
+    id: str
+    audio: str
+    audio_sha256: str | None
+    modality: str | None
+    question: str
+    choices: tuple[str, ...]
+    gold: str
+    method: str
+    audio_type: str | None
+    content: str | None
+    prompt: str
+    target: str
+    target_source: str
+    draw: int | None
+    is_idk: bool
+    n_right: int
+    n: int
+    outcomes: tuple[str, ...]
+    rule: str
+    k: int
+    control: str | None
+    scorer: str
+    blind: bool | None
+    seed: int
+    origin: Origin
+
+
+class Manifest(Record):
+    """What is true of a set as a whole.
+
+    counts: `total` and each modality -> {n, idk, kept}. share: of IDK among all rows.
+    targets: source -> rows. left_out: why -> questions of the bank that are no rows.
+    flips: other scorer -> {compared, to_idk, to_kept} at this K.
+    blind: of the blind bank {run, bank_sha256, audio, solved, undefined}; None without one.
+    held_out: {share, questions, clips}: sha256 of the clips that no row is about.
+    refusals, held_out_refusals: wordings that targets have, and wordings that none has.
+    rows_sha256: of the bytes of the file of rows.
+    """
+
+    origin: Origin
+    model: str
+    weights_sha256: str | None
+    adapter_sha256: str | None
+    data: str
+    method: str
+    temperature: float
+    sampling_seed: int
+    shuffle_choices: bool
+    audio_root: str | None
+    n: int
+    k: int
+    rule: str
+    control: str | None
+    target: str
+    scorer: str
+    seed: int
+    modality: tuple[str, ...]
+    drop_ambiguous: bool
+    balance: bool
+    share: float
+    counts: dict[str, dict[str, int]]
+    targets: dict[str, int]
+    left_out: dict[str, int]
+    flips: dict[str, dict[str, int]]
+    blind: dict[str, Any] | None
+    held_out: dict[str, Any]
+    refusals: tuple[str, ...]
+    held_out_refusals: tuple[str, ...]
+    rows_sha256: str = ""
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+
+
+def meta_path(path: Path) -> Path:
+    """Where the manifest of a set lies: `idk.jsonl` -> `idk.jsonl.meta.json`."""
+    return path.with_name(f"{path.name}{META_SUFFIX}")
+
+
+def row_fields(row: IdkRow) -> dict[str, Any]:
+    """A row as a JSON object.
+
+    `messages` holds prompt and target as chat turns. The clip's turn part has no path: `datasets` gives every part of
+    a list the keys of all, and a chat template takes a key `audio` on a text part for a second clip.
+    """
+    user = [{"type": "audio"}, {"type": "text", "text": row.prompt}]
+    assistant = [{"type": "text", "text": row.target}]
+    messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+    return {**row.model_dump(mode="json"), "messages": messages}
+
+
+def set_bytes(rows: Sequence[IdkRow]) -> bytes:
+    """The bytes of the file of rows."""
+    return b"".join(json_line(row_fields(row)) for row in rows)
+
+
+def write_set(path: Path, data: bytes, manifest: Manifest) -> None:
+    """Write rows and manifest; each is there whole or in its old form.
+
+    The manifest comes last and names the hash of the rows, so that a kill between the two shows.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    write_whole(path, data)
+    write_whole(meta_path(path), record_text(manifest).encode())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a set of rows, held against them.
+
+    path: the file of rows.
+
+    Raises:
+        DataError: it cannot be read, is of a newer version, or is that of other rows.
+    """
+    beside = meta_path(path)
+    manifest = read_record(beside, Manifest, "lalm-agent idk build writes it beside its rows")
+    try:
+        rows_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "build the set again") from error
+    if manifest.rows_sha256 != rows_sha256:
+        raise DataError(f"{beside} is the manifest of other rows than those of {path}", "build the set again")
+    return manifest
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+class TargetKind(StrEnum):
+    """What is taught.
+
+    gold: the right answer's text, or a refusal (the paper's).
+    self: one of the model's own correct samples, word for word, or a refusal (Say-I-Dont-Know, arXiv 2401.13275).
+    sure: the right answer's text in either case, with a suffix that says whether the model knew it (R-Tuning, arXiv
+        2311.09677, its variant that pads and does not replace; as there the answer is the data's, never a wrong one).
+    """
+
+    GOLD = "gold"
+    SELF = "self"
+    SURE = "sure"
+
+
+class Refusals(StrEnum):
+    """IDK always, or a wording of the pool for each question."""
+
+    FIXED = "fixed"
+    POOL = "pool"
+
+
+def wordings(kind: TargetKind, refusals: Refusals) -> tuple[str, ...]:
+    """The refusals that a set can have as targets; a suffix is none."""
+    if kind is TargetKind.SURE:
+        return ()
+    return refusal_pool() if refusals is Refusals.POOL else (IDK,)
+
+
+def _target(graded: GradedQuestion, idk: bool, plan: "BuildPlan") -> tuple[str, str, int | None]:
+    """(text, source, draw of the model's own sample or None) of the target of a question that has a right answer.
+
+    A kept question without a correct sample (it is kept by a control, or by a rule that does not look at gold) has its
+    gold text in place of one of its own: the source says which.
+    """
+    gold = graded.question.item.gold
+    if gold is None:
+        raise ValueError(f"question {graded.id!r} has no right answer")
+    if plan.target is TargetKind.SURE:
+        return with_certainty(gold, not idk), "gold", None
+    if idk:
+        refusals = wordings(plan.target, plan.refusals)
+        return refusals[keyed(plan.seed, "refusal", graded.id) % len(refusals)], "refusal", None
+    correct = [draw for draw, grade in enumerate(graded.grades) if grade and grade.outcome is Outcome.CORRECT]
+    if plan.target is TargetKind.GOLD or not correct:
+        return gold, "gold", None
+    draw = correct[keyed(plan.seed, "self", graded.id) % len(correct)]
+    sample = graded.question.samples[draw]
+    return sample.reply.strip() if sample else gold, "self", draw
+
+
+# --- from graded questions to rows; pure: nothing is read, asked or written ------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How to build, beside K and N.
+
+    share: of IDK for the rules that rank; None takes that of K@N. modality: values of the group; empty for all.
+    drop_ambiguous: leave out 0 < right < K. hold_out: share of the clips, in [0, 1), that stay out.
+    one_class: whether a set without IDK, or with nothing else, may be built; the control `kept` always may.
+    """
+
+    rule: Rule = Rule.KN
+    target: TargetKind = TargetKind.GOLD
+    refusals: Refusals = Refusals.FIXED
+    share: float | None = None
+    modality: tuple[str, ...] = ()
+    drop_ambiguous: bool = False
+    balance: bool = False
+    drop_blind: bool = False
+    hold_out: float = 0.0
+    control: Control | None = None
+    one_class: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BuildPlan(BuildOptions):
+    """How to build: K right of N samples keep an answer."""
+
+    k: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSet:
+    """Rows, and what is to be said of the questions that are none.
+
+    left_out: reason -> questions. held_out: sorted sha256 of the plan's clips that no row is about.
+    """
+
+    rows: tuple[IdkRow, ...]
+    left_out: Mapping[str, int]
+    held_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """What the rows name as theirs."""
+
+    origin: Origin
+    method: Method
+    scorer: str
+
+
+def build(
+    graded: Sequence[GradedQuestion],
+    source: RowSource,
+    plan: BuildPlan,
+    blind: Mapping[str, bool | None] | None = None,
+) -> BuiltSet:
+    """Make the rows, in the order of the bank.
+
+    blind: id -> whether a model without the clip keeps the question; None where it is undefined.
+
+    Raises:
+        UsageError: impossible settings, no question left, or one class alone.
+        DataError: the rule needs confidences, and there are none.
+    """
+    check_plan(plan)
+    blind = blind or {}
+    of_plan = {item.id for item in of_modality([question.question.item for question in graded], plan.modality)}
+    reasons = {question.id: _reason(question, plan, of_plan, blind.get(question.id)) for question in graded}
+    staying = [question for question in graded if reasons[question.id] is None]
+    if not staying:
+        left = Counter(reasons.values())
+        why = ", ".join(f"{left[reason]} {reason}" for reason in LEFT_OUT if left[reason]) or "the bank is empty"
+        raise UsageError(f"no question is left to build from: {why}", "sample more, or ask for fewer filters")
+    labels = labels_by(plan.rule, staying, plan.k, plan.share, plan.seed)
+    _require_two_classes(labels, plan)
+    if plan.balance:
+        labels = balanced(labels, plan.seed)
+        if not labels:
+            raise UsageError("there is one class alone, and nothing to balance it with", "leave out --balance")
+        reasons |= {question.id: "balance" for question in staying if question.id not in labels}
+    if plan.control is not None:
+        modalities = {question.id: question.question.item.modality for question in graded}
+        labels = controlled(plan.control, labels, modalities, plan.seed)
+    rows = tuple(
+        _row(question, labels[question.id], source, plan, blind.get(question.id))
+        for question in staying
+        if question.id in labels
+    )
+    left = Counter(reasons.values())
+    clips = {question.question.audio_sha256 for question in graded if question.id in of_plan}
+    held_out = sorted(clip for clip in clips if clip is not None and is_held_out(clip, plan.hold_out))
+    return BuiltSet(rows, {reason: left[reason] for reason in LEFT_OUT}, tuple(held_out))
+
+
+def check_plan(plan: BuildPlan) -> None:
+    """Refuse settings that no bank could serve.
+
+    Raises:
+        UsageError: K outside 0 to N, a share outside its bounds, or a share for K@N.
+    """
+    if not 0 <= plan.k <= plan.n:
+        raise UsageError(f"K is 0 to N = {plan.n}, not {plan.k}", "5@5 is --k 5 --n 5")
+    if not 0 <= plan.hold_out < 1:
+        raise UsageError(f"a share of clips to hold out lies in [0, 1), not at {plan.hold_out:g}", "--hold-out 0.2")
+    if plan.share is not None and plan.rule is Rule.KN:
+        raise UsageError("K@N has the share of IDK that the samples give it", "--k chooses it, or another --rule")
+    if plan.share is not None and not 0 <= plan.share <= 1:
+        raise UsageError(f"a share of IDK lies in [0, 1], not at {plan.share:g}", "--share 0.5")
+
+
+def class_counts(rows: Sequence[IdkRow]) -> dict[str, dict[str, int]]:
+    """`total` and each modality -> {n, idk, kept}."""
+    groups = {TOTAL: list(rows)}
+    for name in sorted({row.modality or NO_MODALITY for row in rows}):
+        groups[name] = [row for row in rows if (row.modality or NO_MODALITY) == name]
+    idk = {name: sum(row.is_idk for row in members) for name, members in groups.items()}
+    return {
+        name: {"n": len(members), "idk": idk[name], "kept": len(members) - idk[name]}
+        for name, members in groups.items()
+    }
+
+
+def _reason(graded: GradedQuestion, plan: BuildPlan, of_plan: set[str], blind: bool | None) -> str | None:
+    """Why a question is no row; None for one that stays."""
+    right, clip = graded.n_right, graded.question.audio_sha256
+    tests = {
+        "other modality": graded.id not in of_plan,
+        "unanswerable": not graded.question.item.answerable,
+        "held out": clip is not None and is_held_out(clip, plan.hold_out),
+        "undefined": right is None,
+        "ambiguous": plan.drop_ambiguous and right is not None and is_ambiguous(right, plan.k),
+        "blind": plan.drop_blind and blind is True,
+    }
+    return next((reason for reason, holds in tests.items() if holds), None)
+
+
+def _require_two_classes(labels: Mapping[str, bool], plan: BuildPlan) -> None:
+    if len(set(labels.values())) == 2 or plan.one_class:
+        return
+    n, all_idk = len(labels), all(labels.values())
+    what = "IDK, so nothing would be left to answer" if all_idk else "kept, so no refusal would be learned"
+    hint = f"another --k than {plan.k}, another --share or more questions; --allow-one-class builds it as it is"
+    raise UsageError(f"all {n} questions are {what}", hint)
+
+
+def _row(graded: GradedQuestion, idk: bool, source: RowSource, plan: BuildPlan, blind: bool | None) -> IdkRow:
+    item, (target, target_source, draw) = graded.question.item, _target(graded, idk, plan)
+    sample = graded.question.samples[draw or 0]
+    if sample is None or item.gold is None or graded.n_right is None:
+        raise ValueError(f"question {item.id!r} is undefined or unanswerable")
+    # A reply such as "(B)" means the order in which its own draw showed the choices.
+    choices = item.choices if draw is None else sample.choices
+    return IdkRow(
+        **{name: getattr(item, name) for name in ("id", "audio", "modality", "question")},
+        **{name: getattr(plan, name) for name in ("rule", "k", "n", "control", "seed")},
+        audio_sha256=graded.question.audio_sha256,
+        choices=choices,
+        gold=item.gold,
+        method=source.method,
+        audio_type=sample.audio_type,
+        content=sample.content,
+        prompt=answer_prompt(source.method, item.question.strip(), choices, sample.audio_type, sample.content),
+        target=target,
+        target_source=target_source,
+        draw=draw,
+        is_idk=idk,
+        n_right=graded.n_right,
+        outcomes=tuple(grade.outcome for grade in graded.grades if grade is not None),
+        scorer=source.scorer,
+        blind=blind,
+        origin=source.origin,
+    )

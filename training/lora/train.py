@@ -1,0 +1,321 @@
+"""`train`: a LoRA on the answering model, from rows of IDK data; what can be is checked before a model is loaded.
+
+    from lalm_agent.training import TrainRequest, train
+
+    adapter = train(TrainRequest(data="idk.jsonl", out="adapter"), print)
+
+The same request resumes after a kill, a full disk or Ctrl-C, to the same loss curve. `estimate` says what it takes.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import UsageError
+from lalm_agent.prompts import prompt_hashes
+from lalm_agent.records import Method
+from lalm_agent.training.lora.adapter import (
+    PACKAGES,
+    AdapterFolder,
+    AdapterIdentity,
+    DataIdentity,
+    TrainingSession,
+    TrainingSpec,
+)
+from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, rows_for
+from lalm_agent.training.lora.recipe import (
+    PRESETS,
+    Recipe,
+    is_main,
+    note,
+    pick_device,
+    preset_of,
+    processes,
+    shown,
+    strategy,
+    total_steps,
+)
+
+if TYPE_CHECKING:
+    from lalm_agent.training.lora.model import Base
+
+Observer = Callable[[str], None]
+"""Takes a line that says what happens now; it is called in the main process only."""
+_SAVES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train.
+
+    data: rows of `idk build`. out: the adapter's folder.
+    config: model, device, dtype and the like. recipe: None for that of the preset; preset: `paper` or `mini`, None for
+    `mini` with the embedded model and `paper` with any other.
+    audio_root: the folder of relative clips; None for that of the rows.
+    prompt: `baseline` or `agent`; None for what the rows were made with.
+    save_every: steps between checkpoints; None for ten in all.
+    command: as it was typed; None for that of this process.
+    progress: whether stderr shows steps as they are made.
+    """
+
+    data: str | Path
+    out: str | Path
+    config: AgentConfig = field(default_factory=AgentConfig)
+    recipe: Recipe | None = None
+    preset: str | None = None
+    audio_root: str | Path | None = None
+    prompt: str | None = None
+    allow_one_class: bool = False
+    save_every: int | None = None
+    gradient_checkpointing: bool = False
+    command: tuple[str, ...] | None = None
+    progress: bool = False
+
+    def steps(self, rows: RowSet) -> int:
+        """Optimiser steps in all."""
+        return total_steps(len(rows.rows), self.used_recipe, processes())
+
+    @property
+    def used_preset(self) -> str:
+        """The preset's name. Raises UsageError where there is none of that name."""
+        return preset_of(self.preset, self.config.model)
+
+    @property
+    def used_recipe(self) -> Recipe:
+        """The recipe, or that of the preset."""
+        return self.recipe or PRESETS[self.used_preset]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedAdapter:
+    """An adapter that is complete. steps: made in all; loss: of the last one, None where nothing was to do."""
+
+    out: Path
+    steps: int
+    loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEstimate:
+    """A dry run's figures. memory_bytes: the process's peak while it was measured."""
+
+    rows: int
+    idk: int
+    audio_s: float
+    steps: int
+    parameters: int
+    trainable: int
+    weight_bytes: int
+    state_bytes: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """All that a training needs, loaded."""
+
+    request: TrainRequest
+    rows: RowSet
+    identity: AdapterIdentity
+    base: "Base"
+    model: Any
+    collator: Collator
+    settings: Any
+
+
+def train(request: TrainRequest, observer: Observer | None = None, base: "Base | None" = None) -> TrainedAdapter:
+    """Train an adapter, or go on with it, or leave a complete one as it is.
+
+    base: the model of the settings, loaded and without an adapter; it comes back so. None to load it here.
+
+    Raises:
+        UsageError: the request is wrong, the folder is another training's, or the model takes no such adapter.
+        PretrainedError: the model was pretrained on some of the clips.
+        DataError: rows, clips or checkpoint files cannot be used; the loss is no number; the disk is full.
+    """
+    observer = observer if observer is not None and is_main() else _nobody
+    rows = _rows(request)
+    identity = _identity(request, rows)
+    out = Path(request.out)
+    with AdapterFolder(out, is_main()) as folder, ExitStack() as stack:
+        folder.check(identity, loaded=False)
+        if folder.is_complete and folder.spec is not None:
+            observer(f"nothing to do: {out} holds the adapter, {folder.spec.steps} steps")
+            return TrainedAdapter(out, folder.spec.steps, None)
+        if is_main():
+            _describe(request, rows, identity, check_clips(rows), observer)
+        ready = _prepare(request, rows, identity, stack, observer, base)
+        folder.check(ready.identity)
+        adapter = _train(ready, folder, observer)
+        if base is not None:
+            from lalm_agent.training.lora.model import unload_adapter
+
+            unload_adapter(base, ready.model)
+        return adapter
+
+
+def estimate(request: TrainRequest, observer: Observer | None = None) -> TrainingEstimate:
+    """What a training would take, by two real passes; nothing is written. Raises as `train` does."""
+    observer = observer or _nobody
+    rows = _rows(request)
+    identity = _identity(request, rows)
+    audio_s = check_clips(rows)
+    _describe(request, rows, identity, audio_s, observer)
+    from lalm_agent.training.lora.model import sizes_of
+    from lalm_agent.training.lora.trainer import measure
+
+    with ExitStack() as stack:
+        ready = _prepare(request, rows, identity, stack, observer)
+        model = ready.model.to(ready.settings.device)
+        sizes, steps = sizes_of(model), request.steps(rows)
+        observer("measuring two passes")
+        seconds, peak_bytes = measure(model, ready.collator, rows.rows, request.used_recipe, steps)
+    return TrainingEstimate(
+        rows=len(rows.rows),
+        idk=rows.idk,
+        audio_s=audio_s,
+        steps=steps,
+        **asdict(sizes),
+        seconds=seconds,
+        memory_bytes=peak_bytes,
+    )
+
+
+def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedAdapter:
+    from lalm_agent.training.lora.model import quiet_libraries, sizes_of
+    from lalm_agent.training.lora.trainer import Guard, StepLog, export, make_trainer
+
+    request = ready.request
+    sizes, steps = sizes_of(ready.model), request.steps(ready.rows)
+    checkpoint, done = folder.last_checkpoint()
+    observer(f"trained: {sizes}")
+    if done:
+        observer(f"resume: from the checkpoint of step {done} of {steps}")
+    with ExitStack() as stack:
+        callbacks: list[Any] = [Guard(observer)]
+        if is_main():
+            session = TrainingSession.starting(
+                request.command, PACKAGES, device=str(ready.settings.device), from_step=done
+            )
+            folder.begin(
+                TrainingSpec(
+                    identity=ready.identity,
+                    base=ready.base.name,
+                    preset=request.used_preset,
+                    trainable=sizes.trainable,
+                    steps=steps,
+                    sessions=(*(folder.spec.sessions if folder.spec else ()), session),
+                )
+            )
+            log = StepLog(folder.path, done, steps if request.progress else None, observer)
+            stack.callback(log.close)
+            callbacks.append(log)
+        stack.enter_context(quiet_libraries())
+        trainer = make_trainer(ready.model, ready.settings, ready.rows.rows, ready.collator, callbacks)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except KeyboardInterrupt:
+            observer(f"kept step {folder.last_checkpoint()[1]} of {steps}; the same command goes on from there")
+            raise
+        last = next((entry for entry in reversed(trainer.state.log_history) if "loss" in entry), {})
+        export(trainer, folder, ready.rows, {name: float(last[name]) for name in ("step", "loss") if name in last})
+    if is_main():
+        folder.drop_checkpoints()
+    return TrainedAdapter(folder.path, steps, last.get("loss"))
+
+
+def _prepare(
+    request: TrainRequest,
+    rows: RowSet,
+    identity: AdapterIdentity,
+    stack: ExitStack,
+    observer: Observer,
+    base: "Base | None" = None,
+) -> _Ready:
+    from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries, with_lora
+    from lalm_agent.training.lora.trainer import arguments
+
+    every = request.save_every or max(_SAVES, request.steps(rows) // _SAVES)
+    device, recipe = pick_device(request.config.device), request.used_recipe
+    settings = arguments(Path(request.out), recipe, device, every, request.gradient_checkpointing)
+    if base is None:
+        observer(f"loading the model {request.config.model}")
+    # Sharded weights start on the CPU and reach the device shard by shard.
+    sharded = identity.strategy in ("fsdp", "deepspeed")
+    with quiet_libraries():
+        base = base or load_base(request.config, "cpu" if sharded else str(settings.device), stack)
+        model = with_lora(base, recipe)
+        if not sharded:
+            encode_once(base.checkpoint.model)
+    info = base.checkpoint.info
+    # A path of the package's own folder says nothing: the reference is recorded.
+    known = {"revision": info.revision, "weights_sha256": info.weights_sha256, "dtype": base.checkpoint.dtype}
+    collator = Collator(rows, base.checkpoint.processor, base.hearing, Method(identity.prompt), base.stop_ids)
+    return _Ready(request, rows, identity.model_copy(update=known), base, model, collator, settings)
+
+
+def _rows(request: TrainRequest) -> RowSet:
+    root = None if request.audio_root is None else Path(request.audio_root)
+    return rows_for(request.config.model, Path(request.data), root, request.allow_one_class)
+
+
+def _identity(request: TrainRequest, rows: RowSet) -> AdapterIdentity:
+    prompt = _prompt(request.prompt, rows)
+    return AdapterIdentity(
+        model=request.config.model,
+        revision=None,
+        weights_sha256=None,
+        dtype="not loaded",
+        data=DataIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
+        prompt=prompt,
+        prompts={"answer": prompt_hashes(Method(prompt))["answer"]},
+        recipe=request.used_recipe,
+        processes=processes(),
+        strategy=strategy(),
+    )
+
+
+def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
+    """Whose answering prompt, by the request or by the rows.
+
+    Raises:
+        UsageError: none of these names, rows made with another wording, rows of both kinds and no prompt named, or the
+            agent's prompt without its steps.
+    """
+    methods = {row.method for row in rows.rows}
+    if prompt not in (None, "baseline", "agent"):
+        raise UsageError(f"unknown prompt: {prompt}", "--prompt baseline or agent")
+    if prompt is None and len(methods) > 1:
+        raise UsageError(f"{rows.path} holds rows of both methods", "say which prompt: --prompt baseline or agent")
+    if prompt == "agent" and "baseline" in methods:
+        raise UsageError(
+            f"{rows.path} was sampled with the baseline: it holds no type and content for the agent's prompt",
+            "--prompt baseline, or sample a bank with --method agent",
+        )
+    name: Literal["baseline", "agent"] = "agent" if (prompt or methods.pop()) == "agent" else "baseline"
+    for row in rows.rows:
+        if row.method == name and row.prompt not in (None, prompt_of(row, Method(name))):
+            raise UsageError(
+                f"{rows.path}:{row.line}: the row was made with another prompt than this version asks with",
+                "sample and build again, so that training and evaluation ask the same",
+            )
+    return name
+
+
+def _describe(
+    request: TrainRequest, rows: RowSet, identity: AdapterIdentity, audio_s: float, observer: Observer
+) -> None:
+    preset = request.used_preset
+    observer(f"data: {class_counts(rows.rows)}; {len(rows.clips)} clips, {audio_s / 60:.1f} minutes an epoch")
+    observer(f"preset: {preset} ({note(preset)})")
+    observer(f"recipe: {shown(request.used_recipe)}")
+    shared = "" if identity.processes == 1 else f", {identity.processes} processes by {identity.strategy}"
+    observer(f"steps: {request.steps(rows)}, prompt of {identity.prompt}{shared}")
+
+
+def _nobody(_: str) -> None:
+    """No observer; the other processes of a training say nothing either."""
