@@ -6,7 +6,7 @@ FILE holds labelled replies, one JSON object a line (the default is the file bes
 `shared/data/README.md`): model, prompt, choices, reply, label (choice | refusal | off_list | unreadable), choice
 (0-based or null), contestable. Contestable rows count nowhere.
 
-It prints, by model and prompt, the replies read as the label says, the refusals found, refusals taken for answers and
+It prints, by model and prompt and by label, the replies read as the label says, the refusals found, refusals taken for answers and
 answers for refusals, wrong choices, and the reader's time for 1,000 characters.
 """
 
@@ -84,12 +84,15 @@ def main() -> None:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(f"{row['model']}, {row['prompt']}", []).append(row)
+    by_label: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_label.setdefault(f"label {row['label']}", []).append(row)
     table = []
-    for name, of_group in [*sorted(groups.items()), ("all", rows)]:
+    for name, of_group in [*sorted(groups.items()), *sorted(by_label.items()), ("all", rows)]:
         readings = read_rows(of_group)
         if readings:
             table.append([name, len(readings), *(f"{100 * share:.1f} %" for share in shares(readings).values())])
-    print(tabulate(table, ["model and prompt", "replies", *shares(read_rows(rows))], tablefmt="github"))
+    print(tabulate(table, ["model and prompt, or label", "replies", *shares(read_rows(rows))], tablefmt="github"))
     start = time.process_time()
     read_rows(rows)
     characters = sum(len(row["reply"]) for row in rows if not row["contestable"])
