@@ -31,6 +31,7 @@ import re
 from bisect import bisect_left
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import pairwise, zip_longest
 
 from lalm_agent.choices import (
@@ -104,8 +105,8 @@ def same_text(one: str, other: str) -> bool:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 _SENTENCE_END = re.compile(
-    r"(?:(?<![A-Z\d.])(?<!\b[A-Z]r)(?<!\bM[rs])(?<!\bMrs)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bSt)(?<![.!?])[.!?]+[\"')*]*\s+(?!(?:or|and|but|nor|rather|not)\b))"
-    r"|(?<=[。!?])|\n+"
+    r"[.!?](?<![A-Z\d.!?].)(?<!\b[A-Z]r\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bSt\.)[.!?]*[\"')*]*\s+"
+    r"(?!(?:or|and|but|nor|rather|not)\b)|。|[!?](?=[^\x00-\x7f])|\n+"
 )
 _STATED = re.compile(
     r"\b(?:answers?|conclusion|prediction|selection|verdict|guess|pick|bet|count|total|number|(?:option|"
@@ -371,7 +372,7 @@ def _label_with_text(lead: re.Match[str], index: int, rest: str, marked: bool, o
 
 def _stated(text: str, options: Options) -> Verdict | None:
     """The last statement of an answer that can be read."""
-    endings = [ending.start() for ending in _endings(text, options)]
+    endings = [start for start, _ in _endings(text, options)]
     cues = _cues(text)[-_CUES_READ:]
     for cue, following in reversed(list(zip_longest(cues, cues[1:]))):
         place = bisect_left(endings, cue.end())
@@ -450,14 +451,16 @@ def _line(text: str, options: Options) -> Verdict | None:
     for line in dict.fromkeys((lines[-1:] + lines[:1]) if lines else ()):
         if len(lines) > 1 and (verdict := _equal(line, options)) is not None:
             return replace(verdict, rule="stated")
-        weighed = weigh(line, options)
-        if len({mention.index for mention in weighed if mention.rule != "named"}) > 1 or any(
-            mention.stance < 0 for mention in weighed[:1]
-        ):
-            continue
-        if not line[0].isdigit() and (verdict := _labelled(line, options)) is not None:
+        verdict = _labelled(line, options) if not line[0].isdigit() else None
+        if verdict is not None and _stands_by(weigh(line, options)):
             return verdict
     return None
+
+
+def _stands_by(mentions: list[Mention]) -> bool:
+    """Whether a line has no more than one label, and does not reject what it begins with."""
+    labels = {mention.index for mention in mentions if mention.rule != "named"}
+    return len(labels) < 2 and all(mention.stance >= 0 for mention in mentions[:1])
 
 
 def _by_prose(text: str, options: Options) -> Verdict:
@@ -715,20 +718,25 @@ _CLOSED_FIRST = re.compile(r"[^\"']*[^\s\"'(][\"'](?!\w)")
 """The first inner quote closes: the outer ones do not belong together, as in '"dog" and "cat"'."""
 
 
-def _endings(text: str, options: Options) -> list[re.Match[str]]:
-    """Where sentences end, but not within a choice of several sentences."""
-    endings = list(_SENTENCE_END.finditer(text))
+@lru_cache(16)
+def _ends(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(match.span() for match in _SENTENCE_END.finditer(text))
+
+
+def _endings(text: str, options: Options) -> tuple[tuple[int, int], ...]:
+    """Where sentences end, from the mark to the next sentence, but not within a choice of several sentences."""
+    endings = _ends(text)
     long = [choice for choice in options.bare if _SENTENCE_END.search(choice)]
     if not long or not endings:
         return endings
     folded = fold(text)
     spans = [match.span() for choice in long for match in re.finditer(re.escape(choice), folded)]
-    return [ending for ending in endings if not any(start < ending.start() < end for start, end in spans)]
+    return tuple(ending for ending in endings if not any(start < ending[0] < end for start, end in spans))
 
 
 def _sentences(text: str, options: Options) -> list[tuple[int, str]]:
     """The sentences with the character at which each begins."""
-    edges = [0, *(ending.end() for ending in _endings(text, options)), len(text)]
+    edges = [0, *(end for _, end in _endings(text, options)), len(text)]
     return [(start, text[start:end]) for start, end in pairwise(edges) if text[start:end].strip()]
 
 

@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
@@ -55,8 +56,7 @@ def strip(text: str) -> str:
 # --- the choices as the reader sees them -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word of a text: its stem, the word itself, and where it stands in characters."""
 
     stem: str
@@ -235,6 +235,7 @@ def _is_article(plain: str, end: int) -> bool:
     return re.match(r"\s+[A-Za-z]{2}", plain[end : end + 4]) is not None and _AFTER_NOTE.match(plain, end) is None
 
 
+@lru_cache(16384)
 def _stem(lower: str, word: str) -> str:
     if len(lower) == 1:
         # A single letter is the name of a note, a label or an option: its case tells.
@@ -393,7 +394,12 @@ def _joins(outer: str, inner: str) -> bool:
     )
 
 
+_MAY_HAVE_LABEL = re.compile(r"\b[A-Z]\b|[(\[]\s*[A-Za-z\d]{1,2}\s*[)\]]|选")
+
+
 def _label_mentions(sentence: str, options: Options) -> list[Mention]:
+    if _MAY_HAVE_LABEL.search(sentence) is None:
+        return []
     mentions = []
     for match in _BARE_LABEL.finditer(sentence):
         if match[1] not in options.single:

@@ -6,8 +6,8 @@ FILE holds labelled replies, one JSON object a line (the default is the file bes
 `shared/data/README.md`): model, prompt, choices, reply, label (choice | refusal | off_list | unreadable), choice
 (0-based or null), contestable. Contestable rows count nowhere.
 
-It prints, by model and prompt and by label, the replies read as the label says, the refusals found, refusals taken for answers and
-answers for refusals, wrong choices, and the reader's time for 1,000 characters.
+It prints, by model and prompt and by label, the replies read as the label says, the refusals found, refusals taken
+for answers and answers for refusals, wrong choices, and the reader's time for 1,000 characters.
 """
 
 import json
