@@ -42,7 +42,7 @@ typecheck: .venv/.installed-lint
 	$(BIN)/mypy
 
 coverage: .venv/.installed-test
-	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_replies.py tests/eval $(PYTEST_ARGS)
+	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_reasoning.py tests/agent/test_replies.py tests/eval $(PYTEST_ARGS)
 	$(BIN)/coverage report
 
 clean:

@@ -10,8 +10,12 @@ import pytest
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
 from lalm_agent.eval.metrics.estimate import wilson
 
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
+sys.path.append(BENCHMARKS)
 from mini_figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
+
+# Not for longer: from there, `import tools` would find another module than lalm_agent.tools.
+sys.path.remove(BENCHMARKS)
 
 
 def bools(text):
