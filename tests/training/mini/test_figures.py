@@ -10,12 +10,11 @@ import pytest
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
 from lalm_agent.eval.metrics.estimate import wilson
 
-BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
-sys.path.append(BENCHMARKS)
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from mini_figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
 
 # Not for longer: from there, `import tools` would find another module than lalm_agent.tools.
-sys.path.remove(BENCHMARKS)
+sys.path.pop()
 
 
 def bools(text):
