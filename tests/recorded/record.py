@@ -170,8 +170,8 @@ def section(title: str, text: str, folder: Path, hidden: dict[str, str], limit: 
     lines = []
     for line in text.splitlines():
         try:
-            long = len(line) > 120 and line.startswith("{")
-            lines.append(json.dumps(json.loads(line), indent=1, ensure_ascii=False) if long else line)
+            json_object = line.startswith('{"')
+            lines.append(json.dumps(json.loads(line), indent=1, ensure_ascii=False) if json_object else line)
         except json.JSONDecodeError:
             lines.append(line)
     whole = normal("\n".join(lines), folder, hidden)
