@@ -1,6 +1,6 @@
 """Records what some 160 fixed commands of `lalm-agent` print, write and return, and compares a later tree with it.
 
-    .venv/bin/python tests/recorded/record.py compare tests/recorded/expected               # all, about 3 minutes
+    .venv/bin/python tests/recorded/record.py compare tests/recorded/expected               # all, 3 min of 2 cores
     .venv/bin/python tests/recorded/record.py compare tests/recorded/expected ask score     # the commands of two groups
     .venv/bin/python tests/recorded/record.py record tests/recorded/expected                # where a change is meant
     .venv/bin/python tests/recorded/record.py record /tmp/before --whole                    # without cutting long texts
@@ -70,16 +70,15 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="cut nothing")
     asked = parser.parse_args()
     commands = tomllib.loads((HERE / "commands.toml").read_text(encoding="utf-8"))
-    if unknown := set(asked.groups) - set(commands):
-        parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(commands)}")
+    if not commands.keys() >= set(asked.groups):
+        parser.error(f"the groups are {', '.join(commands)}")
     chosen = {name: group for name, group in commands.items() if not asked.groups or name in asked.groups}
     now = run_all(commands[FIRST_GROUP], chosen, asked.whole)
     if asked.action == "compare":
         return compare(asked.folder, now, [f"{group}-" for group in chosen])
     asked.folder.mkdir(parents=True, exist_ok=True)
-    for old in asked.folder.glob("*.txt"):
-        if not asked.groups:
-            old.unlink()
+    for old in () if asked.groups else asked.folder.glob("*.txt"):
+        old.unlink()
     for name, text in now.items():
         (asked.folder / f"{name}.txt").write_text(text, encoding="utf-8")
     print(f"{len(now)} records, {sum(map(len, now.values())):,} characters: {asked.folder}")
@@ -88,14 +87,14 @@ def main() -> int:
 
 def compare(folder: Path, now: dict[str, str], prefixes: list[str]) -> int:
     """Print a unified diff for each command whose record differs."""
-    before = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.txt")}
-    before = {name: text for name, text in before.items() if name.startswith(tuple(prefixes))}
+    paths = (path for prefix in prefixes for path in folder.glob(f"{prefix}*.txt"))
+    before = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     differ = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     for name in differ:
         old, new = (texts.get(name, "").splitlines() for texts in (before, now))
         print("\n".join(difflib.unified_diff(old, new, f"before/{name}", f"now/{name}", lineterm="")))
-    print(f"{len(differ)} of {len(before | now)} records differ{': ' if differ else ''}{', '.join(differ)}")
-    return 1 if differ else 0
+    print(f"{len(differ)} of {len(before | now)} records differ:", *differ)
+    return bool(differ)
 
 
 def run_all(first: dict[str, str], groups: dict[str, dict[str, str]], whole: bool) -> dict[str, str]:
@@ -121,9 +120,8 @@ def run_group(folder: Path, group: str, commands: dict[str, str], whole: bool) -
     for name, command in commands.items():
         began = time.monotonic()
         before = hashes(folder)
-        words = shlex.split(command)
-        settings = dict(word.split("=", 1) for word in words if re.match(r"LALM_\w+=", word))
-        words = [word for word in words if not re.match(r"LALM_\w+=", word)]
+        settings = dict(re.findall(r"(LALM_\w+)=(\S+) ", command))
+        words = [word for word in shlex.split(command) if not word.startswith("LALM_")]
         done = subprocess.run(
             [PROGRAM, *words], cwd=folder, env=environment(folder.parent) | settings, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=900,
