@@ -216,6 +216,7 @@ RULES = [
     ("<think>a</think>dog<think>b</think>", ANIMALS, "equal"),
     ("dog. About this answer: I am sure.", ANIMALS, "named"),
     ("Answer: (A) (B)", ANIMALS, "several_named"),
+    ("What is not present in the clip is the dog", ANIMALS, "named"),
     ("It is unclear. A dog barking would be loud.", ("dog barking", "cat meowing"), "refusal"),
     ("It is C+ major", ("C+", "C-", "C+ major"), "named"),
     ("~~**__`*It is (B)*`__**~~", ANIMALS, "label"),
