@@ -111,10 +111,13 @@ def ask_all(
     """
     results: SimpleQueue[StoredAnswer | BaseException | None] = SimpleQueue()
     tasks: SimpleQueue[QuestionDraw | None] = SimpleQueue()
-    threads = min(concurrency, len(questions))
     groups = _groups(questions, concurrency)
-    for number in range(threads):
-        threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True).start()
+    threads = [
+        threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True)
+        for number in range(min(concurrency, len(questions)))
+    ]
+    for thread in threads:
+        thread.start()
     out, streak = 0, _Streak()
     stop: BaseException | None = None
     with _interrupts(results):
@@ -132,10 +135,13 @@ def ask_all(
             stop = _handled(result, keep, streak, stop)
             if stop is None:
                 out += _hand_out(groups, tasks, concurrency - out)
-    for _ in range(threads):
+    for _ in threads:
         tasks.put(None)
     if stop is not None:
         raise stop
+    # Nothing is out: they end at once. One still in torch's code would abort the interpreter that is being taken down.
+    for thread in threads:
+        thread.join()
 
 
 def _handled(
