@@ -124,7 +124,6 @@ _STATED = re.compile(
     r"|\bi(?:'d| would| will|'ll| have to| must| am going to|'m going to)? (?:choose|pick|select|go (?:with|for)|"
     r"opt for|vote for|guess|answer|settle on|bet on|"
     r"conclude(?: that)?|say)\b(?: (?:it(?:'s| is)|that|this is|option))*:?\s*",
-    re.IGNORECASE,
 )
 _STATED_ELSEWHERE = re.compile(
     r"(?:答案|选项|结论|回答|正确答案)(?:应该|可能|应)?(?:是|为|选|:)\s*|(?:所以|因此|故)?(?:我)?选择?(?:的是|:)?\s*(?=[\"'(]?[A-Z])"
@@ -340,7 +339,9 @@ def _label_with_text(lead: re.Match[str], index: int, rest: str, marked: bool, o
         return None
     if not marked and not lead["stop"]:
         is_reason = (
-            _REASON.match(rest) and not NEGATED_AFTER.match(" " + rest) and not re.search(r"\bbut\b|\bwas my\b", rest)
+            _REASON.match(rest)
+            and not NEGATED_AFTER.match(" " + fold(rest))
+            and not re.search(r"\bbut\b|\bwas my\b", rest)
         )
         return _answered(options, index, "label") if is_reason else None
     if (same := _equal(rest, options)) is not None and same.choice is not None:
@@ -401,7 +402,7 @@ def _stated(text: str, options: Options) -> Verdict | None:
 
 
 def _cues(text: str) -> list[re.Match[str]]:
-    cues = list(_STATED.finditer(text))
+    cues = list(_STATED.finditer(fold(text)))
     if _ELSEWHERE.search(text):
         cues += _STATED_ELSEWHERE.finditer(text)
         cues.sort(key=lambda cue: cue.end())
@@ -600,7 +601,7 @@ def _near_in(sentences: list[tuple[int, str]], options: Options) -> int | None:
 def _near(sentence: str, options: Options) -> int | None:
     if (close := _misspelt(sentence, options)) is not None:
         return close
-    if NEGATOR.search(sentence) or re.search(r"\b(?:or|either)\b", sentence):
+    if NEGATOR.search(fold(sentence)) or re.search(r"\b(?:or|either)\b", sentence):
         return None
     tokens = tokens_of(sentence)
     if (number := _number_choice(tokens, sentence, options)) is not None:

@@ -200,6 +200,7 @@ _TENS = {
     word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
 }
 _LARGE = {"hundred": 100, "thousand": 1000}
+_NUMBER_WORDS = frozenset((*_SMALL, *_TENS))
 _SAME_STEM = {
     **{"silent": "silence", "woman": "female", "women": "female", "man": "male", "men": "male"},
     **{"anger": "angry", "happiness": "happy", "sadness": "sad", "fearful": "fear", "disgusted": "disgust"},
@@ -214,13 +215,15 @@ _NO_PLURAL = ("ss", "us", "is", "as", "os")
 def tokens_of(plain: str) -> list[Token]:
     """The words of a text without articles, number words as digits, plurals as singulars."""
     tokens: list[Token] = []
+    has_numbers = False
     for match in _WORD.finditer(plain):
         word = match[0]
-        lower = word.lower()
-        if lower in _ARTICLES and (len(word) > 1 or word == "a" or _is_article(plain, match.end())):
+        stem = _stem(word)
+        if not stem or (word == "A" and _is_article(plain, match.end())):
             continue
-        tokens.append(Token(_stem(lower, word), word, match.start(), match.end()))
-    return _with_numbers(tokens) if any(token.stem in _SMALL or token.stem in _TENS for token in tokens) else tokens
+        has_numbers = has_numbers or stem in _NUMBER_WORDS
+        tokens.append(Token(stem, word, *match.span()))
+    return _with_numbers(tokens) if has_numbers else tokens
 
 
 _AFTER_NOTE = re.compile(
@@ -236,7 +239,11 @@ def _is_article(plain: str, end: int) -> bool:
 
 
 @lru_cache(16384)
-def _stem(lower: str, word: str) -> str:
+def _stem(word: str) -> str:
+    """What a word is matched by; nothing of an article, but for a capital A, which may be a note or a label."""
+    lower = word.lower()
+    if word != "A" and lower in _ARTICLES:
+        return ""
     if len(lower) == 1:
         # A single letter is the name of a note, a label or an option: its case tells.
         return word
@@ -466,23 +473,19 @@ NEGATOR = re.compile(
     r"wouldn't|haven't|hasn't|weren't|reject\w*|dismiss\w*|incorrect|wrong|false|nie|nicht|kein\w*|pas|no es|não|"
     r"не)\b|n't\b|(?<!是)不(?:是|像|属于|太像)|并非|而不是|没有|既不|也不|非|"
     r"ではな|じゃな|아니",
-    re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
     r"[;:]|\b(?:(?<!anything )(?<!nothing )but|however|so|therefore|thus|hence|because|although|though|while|whereas|"
     r"since|instead(?! of)|then|yet)\b|而是|但",
-    re.IGNORECASE,
 )
 _COPULA = re.compile(
     r"(?<!\bit)(?<!\bthis)(?<!\bthat)(?<!\bthere)\s(?:is|are|was|were)\s(?!not\b|no\b|never\b|neither\b|"
     r"n't)",
-    re.IGNORECASE,
 )
 _LIST_GLUE = re.compile(
     r"(?:[\s,.;/&\"'*()_`]*(?:\b(?:or|and/or|and|nor|as well as|o|y|ou|et|oder|und)\b|或|和|及|、)|"
     r"[\s,/&\"'*()_`]*)[\s,\"'*(]*"
     r"(?:(?:even|an?|the|not)\s)*[\s\"'*(]*",
-    re.IGNORECASE,
 )
 _CONJUNCTION = re.compile(r"\b(?:or|and|nor|o|y|ou|et|oder|und)\b|或|和|及|、|/|&", re.IGNORECASE)
 NEGATED_AFTER = re.compile(
@@ -490,14 +493,12 @@ NEGATED_AFTER = re.compile(
     r"differ\w*|neither|eliminated|lacks?|implausible|is out|"
     r"inconsistent|cannot|out of the question|doesn't|don't|isn't|aren't|didn't|wouldn't|can't)\b|n't\b)|"
     r"[^。,;]{0,6}(?:不|没)",
-    re.IGNORECASE,
 )
 _CONSIDERED_AFTER = re.compile(
     r"[\"'*)\s]*\?|\s+was my first|[\s\"')*]*(?:'s)?\s*(?:\w+\s){0,2}?(?:would(?! be (?:the )?(?:most|best|correct|"
     r"right|my|more|a good))|(?:is|"
     r"are|was|could be|may be|might be) also|also|might|typically|usually|"
     r"often|tends? to|too\b)",
-    re.IGNORECASE,
 )
 _CONSIDERED_BEFORE = re.compile(
     r"(?:\bif\b[^,;]{0,80}|\b(?<!even )if (?:it|the|this|that|you|they|he|she)\b[^.;]{0,120}|\bfor (?:example|"
@@ -506,10 +507,9 @@ _CONSIDERED_BEFORE = re.compile(
     r"include|given are|provided are)|"
     r"choices (?:are|include)|either|could also be|might also be|may also be|besides|too|asks? (?:whether|if)|"
     r"typical of both)\b[^.,;]{0,40})$",
-    re.IGNORECASE,
 )
 _QUOTED = re.compile(r'"[^"\n]{0,400}"')
-_GUESS = re.compile(r"\b(?:perhaps|maybe|possibly|probably|could|might|may|guess)\b", re.IGNORECASE)
+_GUESS = re.compile(r"\b(?:perhaps|maybe|possibly|probably|could|might|may|guess)\b")
 _OTHERS = re.compile(
     r"\b(?:(?:the |all |any |these |those )?(?:other|remaining|rest of the)(?: (?:\w+ ){0,2}?)?(?:options?|choices?|"
     r"answers?|alternatives?|candidates?|animals?|"
@@ -525,7 +525,7 @@ def weigh(sentence: str, options: Options) -> list[Mention]:
         return []
     others = _OTHERS.search(sentence)
     stances: list[int] = []
-    own = _QUOTED.sub(_blank_words, sentence) if '"' in sentence else sentence
+    own = fold(_QUOTED.sub(_blank_words, sentence) if '"' in sentence else sentence)
     groups = lists_of(sentence, mentions)
     for group, following in zip(groups, [*groups[1:], None], strict=True):
         stance = _stance(own, group, following[0].start if following else len(own))
@@ -554,7 +554,7 @@ def _split_list(sentence: str, group: list[Mention]) -> list[list[Mention]]:
     """A pair without a conjunction is no list: in "not a dog, a cat" the second stands."""
     is_list = (
         len(group) > 2
-        or not NEGATOR.search(sentence[max(0, group[0].start - 60) : group[0].start])
+        or not NEGATOR.search(fold(sentence[max(0, group[0].start - 60) : group[0].start]))
         or _CONJUNCTION.search(sentence[group[0].end : group[-1].start])
     )
     return [group] if is_list else [[mention] for mention in group]
