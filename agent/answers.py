@@ -468,8 +468,10 @@ def _by_prose(text: str, options: Options) -> Verdict:
     """Read prose without a statement of the answer: what it says of the choices, and whether it refuses."""
     text = text[-_PROSE_READ:]
     sentences = _sentences(text, options)
-    weighed = [(start, sentence, weigh(_OFFER.sub(_blank, sentence), options)) for start, sentence in sentences]
     refusal = find_refusal(_without_choices(fold(text), options))
+    # An offer to help stands beside a refusal, and names no choice.
+    own = sentences if refusal is None else [(start, _OFFER.sub(_blank, sentence)) for start, sentence in sentences]
+    weighed = [(start, sentence, weigh(sentence, options)) for start, sentence in own]
     if refusal is not None and refusal.kind is AbstentionKind.CANNOT_HEAR and _answers_silence(weighed, options):
         refusal = None
     verdict = _beside_refusal(refusal, weighed, text, options) if refusal is not None else None

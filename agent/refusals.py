@@ -182,14 +182,15 @@ _CANNOT_HEAR: _Rows = (
         "silent|empty|blank|inaudible",
         r"\b(?:it's|it is|that is) (?:completely |entirely |just |all )?(?:silent|empty|blank|inaudible)\b",
     ),
+    ("forgo", r"\bforg[eo]t(?:ten)? to (?:include|attach|upload|send|provide|add) "),
+    ("need to ", r"\bneed to (?:actually )?(?:hear|listen to) "),
+    ("what ", r"\bwhat (?:audio|clip|recording)\?"),
+    ("no ", r"^\W*no (?:audio|sound|clip|recording)\W*$|\bno audible (?:content|sound|signal|audio|speech)"),
+    ("be heard", r"\bno (?:sound|audio|speech|audible \w+)(?: at all)? (?:can|could) be heard"),
     (
-        "forgot|need to|audio|sound|clip",
-        r"\bforg[eo]t(?:ten)? to (?:include|attach|upload|send|provide|add) |\bneed to (?:actually )?(?:hear|"
-        r"listen to) |\bwhat (?:audio|clip|"
-        r"recording)\?|^\W*no (?:audio|sound|clip|recording)\W*$|\bno (?:sound|audio|speech|"
-        r"audible \w+)(?: at all)? (?:can|could) be heard|"
-        r"\bno audible (?:content|sound|signal|audio|speech)|\b(?:you )?(?:didn't|did not|haven't|have not) "
-        rf"(?:provided?|uploaded?|attached?|sent|send|shared?|included?) {_THE}{_CLIP}",
+        "n't |not ",
+        r"\b(?:didn't|did not|haven't|have not) (?:provided?|uploaded?|attached?|sent|send|shared?|included?) "
+        rf"{_THE}{_CLIP}",
     ),
     ("nothing", r"\bnothing (?:is|was|can be|could be) (?:heard|audible)"),
     (
@@ -346,7 +347,7 @@ _DOES_NOT_KNOW: _Rows = (
     ),
     (
         "know|have ",
-        rf"{_NOT_THE_SPEAKER}\b(?:do not|don't|does not|doesn't|did not|didn't|wouldn't|"
+        rf"\b(?=[cdfhilnuw]){_NOT_THE_SPEAKER}(?:do not|don't|does not|doesn't|did not|didn't|wouldn't|"
         rf"dont) {_ADVERBS}(?:know\b(?! (?:whether|if) (?:to|he|"
         rf"she|they))|have (?:an?|"
         r"any|the|enough|sufficient) (?:[a-z]+ )?(?:answer|idea|clue|information|context|details?|evidence|data)\b)",
@@ -361,7 +362,7 @@ _DOES_NOT_KNOW: _Rows = (
     ),
     (
         "not|n't|cant|unable|impossible|failed",
-        rf"{_NOT_THE_SPEAKER}\b{_UNABLE} {_ADVERBS}{_DECIDE}\b",
+        rf"\b(?=[cdfhilnuw]){_NOT_THE_SPEAKER}{_UNABLE} {_ADVERBS}{_DECIDE}\b",
     ),
     (
         "determin|unknow|undecid|inconclusive|answerable|knowable|not known|uncertain|unclear",
