@@ -424,17 +424,20 @@ def _stated_segment(segment: str, options: Options) -> Verdict | None:
     mentions = weigh(segment, options)
     affirmed = [mention for mention in mentions if mention.stance > 0]
     if affirmed:
-        lead = segment[: affirmed[0].start].strip(" \"'*_`(:.-")
-        if len(lead.split()) <= 4:
-            group = next(
-                group for group in lists_of(segment, mentions) if any(m.start == affirmed[0].start for m in group)
-            )
-            if len({mention.index for mention in group}) > 1:
+        first = affirmed[0]
+        candidates = {mention.index for mention in affirmed}
+        if len(segment[: first.start].strip(" \"'*_`(:.-").split()) <= 4:
+            # What stands at the beginning is the answer, with all that is in one list with it.
+            candidates = {
+                m.index
+                for group in lists_of(segment, mentions)
+                if first.start in {m.start for m in group}
+                for m in group
+            }
+            if len(candidates) > 1:
                 return _unparsed("several_named")
-            return _answered(options, affirmed[0].index, "stated" if affirmed[0].rule == "named" else affirmed[0].rule)
-        if len({mention.index for mention in affirmed}) == 1:
-            return _answered(options, affirmed[0].index, "stated" if affirmed[0].rule == "named" else affirmed[0].rule)
-        return None
+        rule = "stated" if first.rule == "named" else first.rule
+        return _answered(options, first.index, rule) if len(candidates) == 1 else None
     refusal = find_refusal(fold(segment))
     if refusal is not None and not mentions and (not refusal.weak or refusal.start < 4):
         return Verdict(Status.ABSTAINED, "stated", kind=refusal.kind)
@@ -554,7 +557,7 @@ def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Opt
     after = [(start, s, m) for start, s, m in affirmed if start + m.start >= refusal.end]
     bridge = text[refusal.end : after[0][0] + after[0][2].start] if after else ""
     one = len({m.index for _, _, m in affirmed}) == 1
-    said = text[max(start for start, _, _ in weighed if start <= refusal.start) : refusal.start]
+    said = text[max((start for start, _, _ in weighed if start <= refusal.start), default=0) : refusal.start]
     if one and not after and _YES_NO.fullmatch(said):
         first_person = _FIRST_PERSON.match(text, refusal.start)
         return _abstained(refusal.kind) if first_person else _answered(options, affirmed[0][2].index, "stated")

@@ -35,10 +35,20 @@ def fold(plain: str) -> str:
     return "".join(lower if len(lower := character.lower()) == 1 else character for character in plain)
 
 
-@lru_cache(8192)
 def bare_text(text: str) -> str:
     """Folded text without outer quotes, markdown and final punctuation: what the rule `equal` compares."""
+    return _bare_choice(text) if len(text) < _KEPT_LENGTH else _bare(text)
+
+
+_KEPT_LENGTH = 200
+"""Shorter texts, such as choices, are looked up again and again; whole replies are not kept."""
+
+
+def _bare(text: str) -> str:
     return strip(" ".join(plain_text(text).casefold().split()))
+
+
+_bare_choice = lru_cache(8192)(_bare)
 
 
 def strip(text: str) -> str:
@@ -218,7 +228,7 @@ def tokens_of(plain: str) -> list[Token]:
     has_numbers = False
     for match in _WORD.finditer(plain):
         word = match[0]
-        stem = _stem(word)
+        stem = _stem(word) if len(word) < _KEPT_LENGTH else word
         if not stem or (word == "A" and _is_article(plain, match.end())):
             continue
         has_numbers = has_numbers or stem in _NUMBER_WORDS

@@ -29,7 +29,7 @@ _JSON = re.compile(
     r"""["'](?:final[ _-]?)?(?:answer|prediction|choice|option|response|conclusion|result|selection|label|output)"""
     r"""(?:[ _-]?(?:text|letter|choice|option))?["']\s*:\s*"""
     r"""(?:"((?:[^"\\]|\\.){0,2000})"|'((?:[^'\\]|\\.|'(?=\w)){0,2000})'|"""
-    r"""\[\s*["']([^"'\n]{0,400})["']\s*\]|(null|true|false|[A-Za-z]\b))""",
+    r"""\[\s*["']([^"'\n]{0,400})["']\s*\]|(null|true|false|[A-Za-z]\b)|(\d{1,9}(?:\.\d+)?)\b)""",
     re.IGNORECASE,
 )
 _NEXT_TURN = re.compile(
@@ -75,7 +75,9 @@ def conclude(text: str, is_label: Callable[[str], bool]) -> Conclusion:
     if boxed := list(_BOXED.finditer(text)):
         return Conclusion(_within_braces(text, boxed[-1].end()), text[: boxed[-1].start()])
     if "{" in text and (fields := list(_JSON.finditer(text))):
-        value = _unescaped(next((group for group in fields[-1].groups() if group is not None), ""))
+        *texts, number = fields[-1].groups()
+        # Nobody knows from where a bare number counts: it may be a choice, and is no label.
+        value = f"= {number}" if number else _unescaped(next((text for text in texts if text is not None), ""))
         rest = f"{text[: fields[-1].start()]} {text[fields[-1].end() :]}"
         return Conclusion(value, re.sub(r"[\"{}\[\]]", " ", rest))
     return tagged
@@ -107,7 +109,7 @@ def _of_json(text: str) -> str | None:
         return None
     try:
         members = json.loads(text, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     value = next(iter(members.values())) if len(members) == 1 and _JSON.match(text, 1) else None
     return value if isinstance(value, str) else None

@@ -97,9 +97,11 @@ def warn(warnings: Iterable[str]) -> None:
 
 def tell_trouble(scorers: "Sequence[Scorer]") -> int:
     """Say what scorers' models failed at; the exit code."""
-    from lalm_agent.eval.scorers.making import trouble_of
+    from lalm_agent.eval.scorers.making import failures_of
 
-    code, lines = trouble_of(scorers)
-    for line in lines:
-        tell(line)
+    code = 0
+    for failure in failures_of(scorers):
+        tell(f"error: {failure.message}")
+        tell(f"try: {failure.hint}")
+        code = failure.exit_code
     return code

@@ -133,32 +133,16 @@ def made_scorers(
     ]
 
 
-def scorer_failure(scorers: Sequence[Scorer]) -> LalmError | None:
-    """What the model of a scorer failed at, as an error; the last one where several did."""
-    from lalm_agent.eval.scorers.llm import LLMScorer
-
-    failure = None
-    for scorer in scorers:
-        trouble = scorer.trouble if isinstance(scorer, LLMScorer) else None
-        if trouble is not None:
-            hints = [trouble.error.hint] if trouble.error.hint else []
-            hint = ", then ".join([*hints, "the same command again asks only for what is missing"])
-            what = f"{scorer.name} failed on {trouble.failed} replies: {trouble.error.message}"
-            failure = type(trouble.error)(what, hint)
-    return failure
-
-
-def trouble_of(scorers: Sequence[Scorer]) -> tuple[int, tuple[str, ...]]:
-    """What models failed at: the exit code, 0 where nothing failed, and an error with its hint for each."""
-    code, lines = 0, list[str]()
+def failures_of(scorers: Sequence[Scorer]) -> tuple[LalmError, ...]:
+    """What the models of scorers failed at, an error for each."""
+    failures = []
     for scorer in scorers:
         trouble = getattr(scorer, "trouble", None)
         if trouble is not None:
             again = "the same command again asks only for what is missing"
-            lines.append(f"error: {scorer.name} failed on {trouble.failed} replies: {trouble.error.message}")
-            lines.append(f"try: {', then '.join([trouble.error.hint, again] if trouble.error.hint else [again])}")
-            code = trouble.error.exit_code
-    return code, tuple(lines)
+            what = f"{scorer.name} failed on {trouble.failed} replies: {trouble.error.message}"
+            failures.append(type(trouble.error)(what, ", then ".join(filter(None, [trouble.error.hint, again]))))
+    return tuple(failures)
 
 
 def _progress(name: str, tell: Callable[[str], None]) -> Callable[[int, int], None]:

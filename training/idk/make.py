@@ -19,7 +19,7 @@ from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.eval.items import audio_file
 from lalm_agent.eval.runs.controls import refuse_pretrained
 from lalm_agent.eval.scorers import model_ref, published_match
-from lalm_agent.eval.scorers.making import Kept, made_scorers, model_refs, scorer_failure
+from lalm_agent.eval.scorers.making import Kept, failures_of, made_scorers, model_refs
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import Method
@@ -173,7 +173,7 @@ def grade_bank(request: BankRequest, observer: Observer | None = None) -> Graded
     tables = {scorer.name: counts(bank.questions, scorer, n) for scorer in scorers}
     first, *others = tables
     compared = tuple(flips(name, tables[first], tables[name], n) for name in others)
-    return GradedBank(bank, n, first, tables[first], compared, scorer_failure(scorers))
+    return GradedBank(bank, n, first, tables[first], compared, next(reversed(failures_of(scorers)), None))
 
 
 def bank_curve(graded: GradedBank, bootstrap: Bootstrap | None = None) -> BankCurve:
