@@ -53,7 +53,7 @@ def score(
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables with booktabs.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line for each method and group.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
-    full: Annotated[bool, typer.Option(help="Print every table: groups, controls, reasons, tests.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print every table: groups, controls, reasons, tests.")] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
 ) -> None:
     """Compare methods with a baseline on the same questions.
