@@ -97,9 +97,9 @@ def refuses(text: str) -> bool:
     return refusal is not None and not refusal.weak
 
 
-def same_text(one: str, other: str) -> bool:
+def same_text(text: str, other: str) -> bool:
     """Whether two choices, or a reply and a choice, are equal in the sense of the rule `equal`."""
-    return bare_text(one) == bare_text(other)
+    return bare_text(text) == bare_text(other)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -556,9 +556,9 @@ def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Opt
         )
     after = [(start, s, m) for start, s, m in affirmed if start + m.start >= refusal.end]
     bridge = text[refusal.end : after[0][0] + after[0][2].start] if after else ""
-    one = len({m.index for _, _, m in affirmed}) == 1
+    agree = len({m.index for _, _, m in affirmed}) == 1
     said = text[max((start for start, _, _ in weighed if start <= refusal.start), default=0) : refusal.start]
-    if one and not after and _YES_NO.fullmatch(said):
+    if agree and not after and _YES_NO.fullmatch(said):
         first_person = _FIRST_PERSON.match(text, refusal.start)
         return _abstained(refusal.kind) if first_person else _answered(options, affirmed[0][2].index, "stated")
     if after and len({m.index for _, _, m in after}) == 1:
@@ -571,12 +571,12 @@ def _beside_refusal(refusal: Refusal, weighed: _Weighed, text: str, options: Opt
             return _answered(options, after[0][2].index, after[0][2].rule)
         if not own_sentence and "," not in bridge and "\n" not in bridge:
             return _abstained(refusal.kind)
-        return None if refusal.weak and one else _unparsed("refusal_and_choice")
+        return None if refusal.weak and agree else _unparsed("refusal_and_choice")
     if after:
         return _abstained(refusal.kind) if "," not in bridge[:3] else _unparsed("refusal_and_choice")
     if refusal.weak:
-        return None if one or _concluded(weighed, options) else _abstained(refusal.kind)
-    if not one:
+        return None if agree or _concluded(weighed, options) else _abstained(refusal.kind)
+    if not agree:
         return _abstained(refusal.kind)
     hedged = re.search(
         r"\bnot (?:\w+ )?(?:sure|certain|confident)|\bunsure|\buncertain", fold(text)[refusal.start : refusal.end]
@@ -641,15 +641,14 @@ def _number_choice(tokens: list[Token], sentence: str, options: Options) -> int 
     if not options.numeric:
         return None
     numbers = {index: [stem for stem in words if stem[0].isdigit()] for index, words in options.content.items()}
-    if any(len(found) != 1 for found in numbers.values()) or len({found[0] for found in numbers.values()}) < len(
-        numbers
-    ):
+    distinct = {own[0] for own in numbers.values() if len(own) == 1}
+    if len(distinct) < len(numbers):
         return None
     numbers_said = (token for at, token in enumerate(tokens) if is_name(tokens, at, at + 1, sentence))
     said = {
         TIMES.get(token.stem, token.stem) for token in numbers_said if token.stem[0].isdigit() or token.stem in TIMES
     }
-    matching = [index for index, found in numbers.items() if set(found) == said]
+    matching = [index for index, own in numbers.items() if set(own) == said]
     return matching[0] if len(matching) == 1 else None
 
 
@@ -677,18 +676,18 @@ def _misspelt(segment: str, options: Options) -> int | None:
     return close[0] if len(set(close)) == 1 else None
 
 
-def _one_letter_off(one: str, other: str) -> bool:
-    if one == other:
+def _one_letter_off(word: str, other: str) -> bool:
+    if word == other:
         return True
     if (
-        min(len(one), len(other)) < 5
-        or abs(len(one) - len(other)) > 1
-        or one[0] != other[0]
-        or not (one + other).isalpha()
+        min(len(word), len(other)) < 5
+        or abs(len(word) - len(other)) > 1
+        or word[0] != other[0]
+        or not (word + other).isalpha()
     ):
         return False
-    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
-    return sum(block.size for block in blocks) >= max(len(one), len(other)) - 1
+    blocks = SequenceMatcher(None, word, other, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) >= max(len(word), len(other)) - 1
 
 
 _TASK = re.compile(

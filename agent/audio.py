@@ -45,9 +45,9 @@ _CANCELLED = 0.05
 class Mixing:
     """How the channels become one, measured on all of a clip.
 
-    channel: the only one heard, where the mean of all cancels; None for the mean.
+    channel: the only channel that is used, where the mean of all cancels; None for the mean.
     scale: every sample is divided by it; above 1 where floats are not at a full scale of 1.
-    peak: the loudest sample heard, at the native rate, after that.
+    peak: the loudest sample of what is left, at the native rate, after that.
     sha256: of the mean as a clip of one channel (see `sha256`): the hash of a mono clip that was saved as stereo.
     """
 
@@ -284,8 +284,8 @@ class _Meter:
         if 2 * cancelled > audible:
             energy = np.sum([*self._energy.values()], axis=0)[1:]
             channel = int(np.argmax(energy > 0.9 * energy.max()))  # the first of those that are as loud
-        heard = float(self._peaks[0 if channel is None else channel + 1])
-        return Mixing(channel, scale, heard / scale, self._digest.hexdigest())
+        loudest = float(self._peaks[0 if channel is None else channel + 1])
+        return Mixing(channel, scale, loudest / scale, self._digest.hexdigest())
 
     def _cancelled(self, scale: float) -> tuple[int, int]:
         """In how many seconds the mean is far quieter than that of independent channels, of those with any sound."""

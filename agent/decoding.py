@@ -212,10 +212,10 @@ class _View(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         head = self._part.head
-        wanted = max(0, min(len(buffer), self._n - self._at))
-        data = head[self._at : self._at + wanted]
-        if not data and wanted:
-            data = _read(self._file, self._part.start + self._at - len(head), wanted)
+        n = max(0, min(len(buffer), self._n - self._at))
+        data = head[self._at : self._at + n]
+        if not data and n:
+            data = _read(self._file, self._part.start + self._at - len(head), n)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -283,12 +283,12 @@ def _later_starts(file: BinaryIO, kind: str, size: int) -> Iterator[int]:
     if kind in _STARTS:
         literal, offset, text = _STARTS[kind]
         pattern = re.compile(text, re.DOTALL)
-        for at in _found(file, literal, offset + 1, size):
+        for at in _offsets_of(file, literal, offset + 1, size):
             if pattern.match(_read(file, at - offset, 80)):
                 yield at - offset
 
 
-def _found(file: BinaryIO, literal: bytes, start: int, end: int) -> Iterator[int]:
+def _offsets_of(file: BinaryIO, literal: bytes, start: int, end: int) -> Iterator[int]:
     """Byte offsets of `literal` from `start` on."""
     for base in range(start, end, _WINDOW_N):
         window = _read(file, base, _WINDOW_N + len(literal) - 1)
@@ -433,7 +433,7 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
     while pos < size:
         page = _ogg_page(file, pos, size, name)
         if page is None:
-            later = next(_found(file, b"OggS", pos, size), size)
+            later = next(_offsets_of(file, b"OggS", pos, size), size)
             if later < size and next_page:
                 raise DataError(f"{name} is damaged: bytes that are no Ogg page lie between its pages", REENCODE)
             _note_rest(file, pos, later, notes)
