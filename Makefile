@@ -5,7 +5,7 @@
 #
 # PYTHON=…        the interpreter that makes .venv (3.11 or newer)
 # TORCH_INDEX=…   another package index, for torch alone: a build for your GPU, or a CPU build where the default is CUDA
-# PYTEST_ARGS=…   passed on to pytest
+# PYTEST_ARGS=…   passed on to pytest; `make test PYTEST_PROCESSES=` runs in one process
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,6 +17,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+# One process a core, each with one thread.
+PYTEST_PROCESSES ?= -n auto --dist worksteal
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
@@ -28,7 +30,7 @@ demo: .venv/.installed
 
 # The script and not `python -m pytest`, which would put the repository's root on the import path.
 test: .venv/.installed-test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(PYTEST_PROCESSES) $(PYTEST_ARGS)
 
 check: lint typecheck test
 

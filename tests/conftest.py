@@ -1,4 +1,4 @@
-"""What holds for every test: no network, no state of the user's, two threads, and no skip without a good reason.
+"""What holds for every test: no network, no state of the user's, few threads, and no skip without a good reason.
 
 The block of the network covers the sockets of this process. A subprocess inherits only the environment: offline hub,
 empty caches, no keys and no proxies.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_IS_ABSENT = "../shared is absent"
 REQUIRE_TOOLS = "LALM_REQUIRE_TOOLS"
 OPT_IN_MARKERS = ("gpu", "network")
-THREADS = "2"
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 
 # Reproducible, and no deadline: the machine that runs the tests may be busy.
 settings.register_profile("lalm", derandomize=True, deadline=None)
