@@ -1,4 +1,4 @@
-"""own_asr.py: an ASR node of one's own, here the text file that lies beside the clip."""
+"""own_asr.py: an ASR node of your own. It reads the text file that lies beside the clip."""
 
 from pathlib import Path
 

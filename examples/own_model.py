@@ -1,4 +1,4 @@
-"""own_model.py: a model of one's own; this one has no ears, and knows it."""
+"""own_model.py: a model of your own. This one hears nothing and says so."""
 
 from lalm_agent.models.base import Completion, ModelSpec, Response
 from lalm_agent.records import ModelInfo
@@ -11,4 +11,4 @@ class Deaf:
 
     def generate(self, requests):
         """One response for each request, with as many completions as it asks for."""
-        return [Response((Completion("IDK", None, "stop"),) * one.n, None, None, None) for one in requests]
+        return [Response((Completion("IDK", None, "stop"),) * request.n, None, None, None) for request in requests]

@@ -1,6 +1,11 @@
-"""The documents against what they speak of."""
+"""The documents against what they speak of, and the commands of README, run as they are printed."""
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 # [text](target), without an address on the web and without the anchor.
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
+EXAMPLE = re.compile(r"<!-- example: (?P<name>\S+) -->\n```python\n(?P<code>.*?)```\n", re.DOTALL)
+COMMANDS = re.compile(r"^```\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+SET_UP = ("make ", ". .venv", "pip ")  # what a test has behind it
 MAKE = re.compile(r"^\s*\$?\s*make ([a-z][a-z-]*)", re.MULTILINE)
 
 
@@ -32,3 +40,37 @@ def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None
     newest = sections[0]
     assert version in newest.splitlines()[0]
     assert "### Numbers that changed" in newest
+
+
+def test_every_printed_example_is_its_file() -> None:
+    printed = {match["name"]: match["code"] for path in DOCUMENTS for match in EXAMPLE.finditer(path.read_text("utf-8"))}
+    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py"}
+    assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
+
+
+def commands_of(document: str) -> list[str]:
+    blocks = COMMANDS.findall((ROOT / document).read_text("utf-8"))
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith(SET_UP)]
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    return subprocess.run(shlex.split(line), cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("needs_synth")
+@pytest.mark.timeout(1200)
+def test_the_commands_of_the_readme_run_in_order_as_they_are_printed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    commands = commands_of("README.md")
+    assert len(commands) > 12
+    for line in commands:
+        done = run(line, tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout.strip() or done.stderr.strip(), line
+
+
+def test_the_own_model_of_the_documents_runs_as_it_is_printed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (line,) = [line for line in commands_of("docs/models.md") if line.startswith("lalm-agent")]
+    assert run(line, tmp_path).stdout.startswith("IDK")

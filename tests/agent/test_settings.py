@@ -187,13 +187,13 @@ def test_variables_that_set_nothing_are_named() -> None:
 
 
 def test_the_documents_list_every_variable() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert [name for name in FIELDS if f"LALM_{name.upper()}" not in readme] == []
+    page = (Path(__file__).parents[2] / "docs" / "agent.md").read_text("utf-8")
+    assert [name for name in FIELDS if f"LALM_{name.upper()}" not in page] == []
 
 
 def test_the_file_of_the_documents_is_accepted(folder: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    text = readme.split("```toml\n")[1].split("```")[0]
+    page = (Path(__file__).parents[2] / "docs" / "agent.md").read_text("utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
     (folder / FILE_NAME).write_text(text)
     config = load_config({}, {}, folder)
     assert {name: value for name, value in tomllib.loads(text).items() if getattr(config, name) != value} == {}
