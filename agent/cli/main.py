@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from lalm_agent.artefacts import MismatchError
-from lalm_agent.cli import ask, data, doctor, graph, idk, models, reproduce, rescore, score, tools, train, transfer
+from lalm_agent.cli import ask, data, idk, info, reproduce, rescore, score, train, transfer
 from lalm_agent.cli import eval as eval_
 from lalm_agent.errors import Dropped, LalmError
 from lalm_agent.terminal import printable, say
@@ -36,10 +36,10 @@ app.command("rescore")(rescore.rescore)
 app.command("train")(train.train)
 app.command("transfer")(transfer.transfer)
 app.command("reproduce")(reproduce.reproduce)
-app.command("tools")(tools.tools)
-app.command("models")(models.models)
-app.command("graph")(graph.graph)
-app.command("doctor")(doctor.doctor)
+app.command("tools")(info.tools)
+app.command("models")(info.models)
+app.command("graph")(info.graph)
+app.command("doctor")(info.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(idk.app, name="idk")
 

@@ -129,7 +129,7 @@ def test_the_model_is_loaded_once_for_many_threads(
         threading.Event().wait(0.05)
         return ScriptedLALM(lambda _: "IDK")
 
-    monkeypatch.setattr("lalm_agent.assemble.load_model", load)
+    monkeypatch.setattr("lalm_agent.agent.load_model", load)
     agent = Agent(model="owner/name", method="baseline")
     clips = [write_clip(name=f"{number}.wav") for number in range(4)]
     threads = [threading.Thread(target=agent.ask, args=(path, "What?")) for path in clips]
@@ -240,7 +240,7 @@ def test_a_file_that_another_process_holds(clip: str, tmp_path: Path, monkeypatc
 
 
 def test_without_the_extra_its_line_is_named(clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda _: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda _: False)
     with pytest.raises(UsageError) as error:
         agent_of(checkpoint=str(tmp_path / "x.sqlite")).ask(clip, "Which?")
     assert error.value.hint == "pip install 'lalm-agent[sqlite]'"

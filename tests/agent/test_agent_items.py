@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +62,10 @@ def test_an_open_item_is_not_scored(clip: Path) -> None:
         Agent(model=ScriptedLALM([]), answer_mode="score").ask_item(clip, "What?", ())
 
 
-def test_a_clip_that_cannot_be_opened(clip: Path, write_clip: Callable[..., Path]) -> None:
+def test_a_clip_that_cannot_be_opened() -> None:
     agent = Agent(model=ScriptedLALM(echo))
     with pytest.raises(DataError, match="does not exist"):
         agent.ask_item("missing.wav", "Which?", ANIMALS)
-    question = Agent(model=ScriptedLALM(echo)).open_item(clip, "Which?", ANIMALS, "q")
-    write_clip(0.5)
-    with pytest.raises(DataError, match="has changed"):
-        agent.answer(question)
-
-
-def test_a_record_is_answered_as_the_item_is(clip: Path) -> None:
-    agent = Agent(model=ScriptedLALM(echo), preset="paper")
-    question = agent.open_item(clip, "Which?", ANIMALS, "q", 1)
-    assert (question.id, question.draw, question.audio.path) == ("q", 1, str(clip))
-    steps: list[str] = []
-    answer = agent.answer(question, lambda step: steps.append(step.node))
-    again = agent.ask_item(clip, "Which?", ANIMALS, "q", 1)
-    assert steps == ["type", "caption", "answer"]
-    assert (answer.status, answer.answer, answer.audio) == (again.status, again.answer, again.audio)
 
 
 @pytest.mark.parametrize("error", [PermanentBackendError("no"), DataError("no")])
@@ -228,7 +212,6 @@ def test_items_of_own_tools_know_their_draw(clip: Path) -> None:
         return ToolResult("dog")
 
     agent = Agent(model=ScriptedLALM([]), method="idk", tools={"answer": own})
-    question = agent.open_item(clip, "Which?", ANIMALS, "q")
     for draw in range(2):
-        assert agent.answer(replace(question, draw=draw)).answer == "dog"
+        assert agent.ask_item(clip, "Which?", ANIMALS, "q", draw).answer == "dog"
     assert seen == [("q", 0), ("q", 1)]

@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent, make_tool, tool_parameters
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, TransientBackendError, UsageError
 from lalm_agent.models.base import Decoding
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.plugins import Found
 from lalm_agent.records import Answer, Status
-from lalm_agent.registry import NEEDS, NODES, TOOLS, find_tool
+from lalm_agent.registry import NEEDS, NODES, TOOLS, Reference, find_tool
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.toolbox import check_tool, make_tool
 
-TOOLBOX = '''
+TOOLBOX = """
 from lalm_agent import ToolResult, LalmError, UsageError
 from lalm_agent.errors import TransientBackendError
 
@@ -72,7 +70,7 @@ class Refuses:
         return ""
 
 a_text = "text"
-'''
+"""
 
 
 @pytest.fixture
@@ -107,9 +105,9 @@ def ask(clip: Path, replies: list[str], tools: dict[str, Any], **settings: Any) 
 
 @pytest.mark.parametrize(("node", "name"), [(node, name) for node in NODES for name in TOOLS[node]])
 def test_every_built_in_tool_is_there(node: str, name: str) -> None:
-    found = find_tool(node, name)
-    check_tool(found)
-    assert not found.own
+    tool = find_tool(node, name)
+    tool_parameters(tool)
+    assert not tool.own
     assert name in NEEDS
 
 
@@ -276,6 +274,6 @@ def test_an_own_tool_may_ask_for_another_try() -> None:
 
     offers = {"model": None, "decoding": Decoding(), "mode": "generate", "argument": None}
     with pytest.raises(TransientBackendError):
-        make_tool(Found("x:busy", busy), offers)(None)  # type: ignore[arg-type]
-    made = make_tool(Found("x:made", lambda task: ToolResult("text")), offers)
+        make_tool(Reference("x:busy", busy), offers)(None)  # type: ignore[arg-type]
+    made = make_tool(Reference("x:made", lambda task: ToolResult("text")), offers)
     assert made(None).text == "text"  # type: ignore[arg-type]

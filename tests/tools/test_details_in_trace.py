@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.audio import Sound
-from lalm_agent.cli.render import answer_json
+from lalm_agent.cli.view import answer_json
 from lalm_agent.config import AgentConfig
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.state import Task, ToolResult

@@ -13,11 +13,8 @@ from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, R
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioType, Method, Question
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.tools.answerer import LalmAnswerer
-from lalm_agent.tools.asr import LalmASR
-from lalm_agent.tools.captioner import LalmCaptioner
+from lalm_agent.tools.lalm import LalmAnswerer, LalmASR, LalmCaptioner, LalmTypeIdentifier
 from lalm_agent.tools.per_clip import PerClip
-from lalm_agent.tools.type_identifier import LalmTypeIdentifier
 
 CHOICES = ("dog", "cat", "dog")
 

@@ -91,9 +91,7 @@ def test_failure_exits_2_and_keeps_the_object(clip: str, script: Script, capsys:
     assert err.splitlines()[-1].startswith("error: the script has no further reply")
 
 
-def test_no_escape_sequence_reaches_the_terminal(
-    clip: str, script: Script, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_escape_sequence_reaches_the_terminal(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     hostile = "\x1b[31mdog\x1b]0;title\x07\u202e"
     code = run(["ask", clip, "Which?", "--model", script("Sound", hostile, hostile)])
     out, err = capsys.readouterr()
@@ -135,9 +133,7 @@ def test_no_escape_sequence_reaches_the_terminal(
         (["--timeout-s", "-1"], "--timeout-s"),
     ],
 )
-def test_misuse(
-    clip: str, script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
+def test_misuse(clip: str, script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     model = [] if "--model" in arguments else ["--model", script("Sound", "a dog", "dog")]
     code = run(["ask", clip, "Which?", *model, *arguments])
     out, err = capsys.readouterr()
@@ -175,24 +171,20 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_is_130(clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from lalm_agent import assemble
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(assemble.Agent, "ask", interrupted)
+    monkeypatch.setattr("lalm_agent.agent.Agent.ask", interrupted)
     assert run(["ask", clip, "Which?"]) == 130
 
 
 def test_a_bug_is_one_line_and_exit_code_1(
     clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lalm_agent import assemble
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(assemble.Agent, "ask", broken)
+    monkeypatch.setattr("lalm_agent.agent.Agent.ask", broken)
     assert run(["ask", clip, "Which?"]) == 1
     err = capsys.readouterr().err
     assert "ZeroDivisionError: oops" in err

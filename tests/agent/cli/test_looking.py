@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent import extras
 from lalm_agent.cli.main import run
 from lalm_agent.registry import MODEL_FORMS, NODES, TOOLS
 
@@ -73,16 +72,19 @@ def test_png(tmp_path: Path) -> None:
 
 
 def test_a_long_edge_goes_around_the_nodes_between() -> None:
-    from lalm_agent.cli import drawing
-    from lalm_agent.graph import build_graph
+    from lalm_agent.cli.info import drawable_graph, layout
     from lalm_agent.records import Method
 
-    layout = drawing.layout(drawing.without_handlers(build_graph(Method.AGENT).get_graph()))
-    (skipping,) = (line for line in layout.lines if (line.source, line.target) == ("type", "answer"))
-    assert len(skipping.points) == 3
-    apart = [abs(skipping.points[1][0] - layout.centres[node][0]) for node in ("asr", "caption")]
-    assert min(apart) > 1
-    assert layout.centres["__start__"][1] > layout.centres["type"][1] > layout.centres["answer"][1]
+    graph = drawable_graph(Method.AGENT)
+    centres, paths = layout(graph)
+    (skipping,) = (
+        points
+        for edge, points in zip(graph.edges, paths, strict=True)
+        if (edge.source, edge.target) == ("type", "answer")
+    )
+    assert len(skipping) == 3
+    assert min(abs(skipping[1][0] - centres[node][0]) for node in ("asr", "caption")) > 1
+    assert centres["__start__"][1] > centres["type"][1] > centres["answer"][1]
 
 
 def test_the_method_is_a_setting(
@@ -116,7 +118,7 @@ def test_graph_misuse(capsys: pytest.CaptureFixture[str], arguments: list[str], 
 def test_without_the_extra_its_line_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
-    monkeypatch.setattr(extras, "is_installed", lambda module: module != "grandalf")
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "grandalf")
     assert run(["graph", "--format", drawn_as]) == 2
     err = capsys.readouterr().err
     assert "needs grandalf" in err
@@ -136,7 +138,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_doctor_says_what_a_lack_costs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "is_installed", lambda module: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     assert run(["doctor"]) == 2
     out = capsys.readouterr().out
     assert "no clip can be read: pip install soundfile" in out

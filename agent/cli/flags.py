@@ -81,7 +81,7 @@ def settings_from(flags: dict[str, Any]) -> Any:
     Raises:
         UsageError: a value that a field does not take, wherever it was set.
     """
-    from lalm_agent.settings import load_config, parse_tools
+    from lalm_agent.config import load_config, parse_tools
 
     pairs = flags.get("tools")
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
@@ -91,7 +91,7 @@ def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:
     """Loads the model of a reference, as flags and weaker sources say. flags: as in `settings_from`."""
 
     def load(ref: str) -> Any:
-        from lalm_agent.assemble import load_model
+        from lalm_agent.agent import load_model
 
         return load_model(settings_from({**flags, "model": ref}))
 
