@@ -16,22 +16,27 @@ in the same way: `argument`, `device`, `dtype`.
 """
 
 import asyncio
+import hashlib
 import inspect
 import re
+import shutil
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig, Preset, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.models.wrappers import MicroBatch, WithoutClip
-from lalm_agent.records import Answer, Method, Question, Step
+from lalm_agent.records import Answer, AudioType, Method, Question, Step
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
@@ -54,7 +59,11 @@ MODEL_OFFERS = ("argument", "device", "dtype")
 DEFAULT_ROWS = 8
 """How many prompts a checkpoint computes at once where nobody says, for callers that ask several things at once."""
 
+Audio = str | Path | tuple[Any, int]
+"""A path, or an array of samples with its rate in Hz."""
+
 _PER_CLIP_NODES = ("type", "asr", "caption")
+_KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -75,6 +84,7 @@ class Agent:
         model: a reference, or a loaded model to use in place of one.
         tools: single nodes changed: a reference, a class or a function for each.
         batch_rows: how many prompts of several threads go through a model that computes here at once.
+        on_status: called with a line such as `loading mini` before work that takes seconds.
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
         **settings: fields of `AgentConfig`, in place of those of `config`.
@@ -92,6 +102,7 @@ class Agent:
         *,
         batch_rows: int = 1,
         wrap: Callable[[LALM], LALM] | None = None,
+        on_status: Callable[[str], None] = lambda text: None,
         **settings: Any,
     ) -> None:
         """Check the names; load nothing yet."""
@@ -108,11 +119,13 @@ class Agent:
             raise UsageError("the method lora needs an adapter", "--adapter FOLDER of a PEFT adapter")
         self._batch_rows = batch_rows
         self._wrap = wrap
+        self._on_status = on_status
         references = find_tools(self.config, own_tools)
         nodes = NODES if self.config.method is Method.AGENT else ("answer",)
         self._tools = {node: references[node] for node in nodes}
         self._clips = ClipStore(self.config.max_audio_s)
         self._checkpointer = checkpointer
+        self._folder: str | None = None
         self._loading = threading.Lock()
 
     @cached_property
@@ -123,6 +136,8 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
+        if self._own_model is None:
+            self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
 
         config = self.config
@@ -141,7 +156,7 @@ class Agent:
                 shared[id(lalm)] = self._shared(lalm, lock)
             toolbox[node] = self._tool(node, shared[id(lalm)])
         self._spec = answering.spec
-        context = Context(toolbox, self._clips, config.debug)
+        context = Context(toolbox, self._clips, config.debug, self._on_status)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
         return Runner(graph, context, config.method, names, answering.spec.info)
@@ -164,7 +179,7 @@ class Agent:
 
     def ask(
         self,
-        audio: str | Path,
+        audio: Audio,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -172,6 +187,8 @@ class Agent:
     ) -> Answer:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
+        audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
+            full scale, and Hz.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
 
@@ -186,7 +203,7 @@ class Agent:
                 on_step(item)
         raise AssertionError("a stream ends with its answer")
 
-    def ask_item(self, audio: str | Path, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
+    def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
         Raises:
@@ -199,14 +216,14 @@ class Agent:
         return answer
 
     def stream(
-        self, audio: str | Path, question: str, choices: Sequence[str] = (), thread_id: str | None = None
+        self, audio: Audio, question: str, choices: Sequence[str] = (), thread_id: str | None = None
     ) -> Iterator[Step | Answer]:
         """Each node's step as it ends, and then the `Answer`, which is the last item. Raises what `ask` raises."""
         yield from self._stream(self._question(audio, question, choices), thread_id)
 
     async def aask(
         self,
-        audio: str | Path,
+        audio: Audio,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -216,7 +233,10 @@ class Agent:
         return await asyncio.to_thread(self.ask, audio, question, choices, on_step, thread_id)
 
     def close(self) -> None:
-        """Close the SQLite file of `checkpoint`; without one there is nothing to close."""
+        """Close the SQLite file of `checkpoint`, and remove the files of clips that came as arrays."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
         connection = getattr(self._checkpointer, "conn", None)
         if self.config.checkpoint is not None and connection is not None:
             connection.close()
@@ -229,7 +249,7 @@ class Agent:
 
     def _question(
         self,
-        audio: str | Path,
+        audio: Audio,
         text: str,
         choices: Sequence[str],
         id: str = "",
@@ -242,7 +262,29 @@ class Agent:
         check_question(text, tuple(choices), empty_choices)
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
-        return Question(text.strip(), self._clips.open(str(audio)).ref, tuple(choices), id, draw)
+        path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
+        return Question(text.strip(), self._clips.open(path).ref, tuple(choices), id, draw)
+
+    def _written(self, samples: Any, rate: int) -> str:
+        """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""
+        import numpy as np
+        import soundfile
+
+        array = np.asarray(samples)
+        if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fi":
+            raise UsageError(
+                f"no audio: an array of {array.dtype}, shape {array.shape}", "samples or (samples, channels)"
+            )
+        if array.dtype.kind != "f":
+            array = array / (np.iinfo(array.dtype).max + 1)
+        if self._folder is None:
+            self._folder = mkdtemp(prefix="lalm-agent-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        name = hashlib.sha256(array.tobytes() + repr((array.shape, array.dtype, rate)).encode()).hexdigest()
+        path = Path(self._folder) / f"{name[:16]}.wav"
+        if not path.exists():
+            soundfile.write(path, array.astype(np.float32), rate, subtype="FLOAT")
+        return str(path)
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         runner, path = self._ready(), self.config.checkpoint
@@ -270,7 +312,11 @@ class Agent:
         if self.config.model.startswith("openai:"):
             return wrapped
         alone = OneAtATime(wrapped, lock)
-        return alone if self._batch_rows == 1 else MicroBatch(alone, self._batch_rows)
+        if self._batch_rows == 1:
+            return alone
+        from lalm_agent.models.wrappers import MicroBatch
+
+        return MicroBatch(alone, self._batch_rows)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -280,8 +326,6 @@ class Agent:
         return Decoding(config.max_new_tokens, config.temperature, seed=config.seed)
 
     def _tool(self, node: str, model: LALM | None) -> Tool:
-        from lalm_agent.tools.per_clip import PerClip
-
         reference, config = self._tools[node], self.config
         offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
@@ -372,6 +416,8 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
     """
     if folder is None:
         return model
+    from lalm_agent.models.wrappers import WithoutClip
+
     if isinstance(model, WithoutClip):
         return WithoutClip(with_adapter(model.inner, folder))
     put_on = getattr(model.inner if isinstance(model, OwnModel) else model, "with_adapter", None)
@@ -381,7 +427,11 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
 
 
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
-    return model if config.hears_audio else WithoutClip(model)
+    if config.hears_audio:
+        return model
+    from lalm_agent.models.wrappers import WithoutClip
+
+    return WithoutClip(model)
 
 
 def _as_ours(model: LALM) -> LALM:
@@ -403,7 +453,7 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         options = EndpointOptions(config.timeout_s, hears_audio=config.hears_audio, trust_env=config.trust_env)
         return load(ref, options)
     if ref == "mini":
-        with resources.as_file(resources.files("lalm_agent.models.mini")) as folder:
+        with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
                 raise PermanentBackendError("the embedded model is missing from this installation", "install it again")
             return _load_checkpoint(str(folder), config, rows, ref)
@@ -580,6 +630,36 @@ class OwnTool:
         raise PermanentBackendError(
             f"the tool {self._ref} returned a {kind}, not text", "return a str or a lalm_agent.ToolResult"
         )
+
+
+class PerClip:
+    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
+
+    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
+    """
+
+    def __init__(self, tool: Tool) -> None:
+        self.name = tool.name
+        self._tool = tool
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The wrapped tool's result, or the one it gave before for this clip, marked as cached.
+
+        Raises what the tool raises, which is not kept: whoever waited then calls the tool.
+        """
+        key = (task.sound.ref.sha256, task.audio_type)
+        with self._lock:
+            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT_CLIPS:
+                self._kept.popitem(last=False)
+        with turn:
+            if results:
+                return replace(results[0], cached=True)
+            results.append(self._tool(task))
+            return results[0]
 
 
 def _parameters(reference: Reference, offers: Sequence[str], positional: int) -> list[str]:

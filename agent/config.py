@@ -47,7 +47,7 @@ class AgentConfig(BaseModel):
 
     model: str = "mini"
     method: Method = Method.AGENT
-    preset: Preset = "assist"
+    preset: Preset = "paper"
     tools: dict[str, str] = Field(default_factory=dict)
     answer_mode: AnswerMode = "generate"
     adapter: str | None = None

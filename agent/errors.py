@@ -24,6 +24,8 @@ class LalmError(Exception):
     """
 
     exit_code = 1
+    fields: tuple[str, ...] = ()
+    """What differs, one line each, of an error about two things that should be equal."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         """Keep the two lines apart so that the shell can print them apart."""
@@ -73,14 +75,11 @@ class Dropped(BaseException):
     """
 
 
-_ALIKE = 0.6
-
-
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name that a misspelt one was probably meant to be, or None."""
     by_folded = {candidate.casefold(): candidate for candidate in valid}
-    found = get_close_matches(name.casefold(), by_folded, n=1, cutoff=_ALIKE)
-    return by_folded[found[0]] if found else None
+    close = get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else None
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -128,11 +128,15 @@ RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What nodes have at hand: the tool of each node and the clips; with `debug` errors are raised, not recorded."""
+    """What nodes have at hand: the tool of each node and the clips; with `debug` errors are raised, not recorded.
+
+    on_status: called with a line before a tool that is not the model itself works, which may take seconds.
+    """
 
     toolbox: Mapping[str, Tool]
     clips: ClipStore
     debug: bool = False
+    on_status: Callable[[str], None] = lambda text: None
 
 
 def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
@@ -236,6 +240,8 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     """Call the node's tool; its result, and the part of the state that every node writes."""
     tool = context.toolbox[node]
     question = question_of(state)
+    if node == "asr" and tool.name != "lalm":
+        context.on_status(f"listening with {tool.name}")
     start = time.perf_counter()
     sound = context.clips.get(question.audio)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))

@@ -13,7 +13,9 @@ from lalm_agent.records import Method
 MethodFlag = Annotated[Method | None, typer.Option(help="How to ask.", show_default="agent")]
 ModelFlag = Annotated[
     str | None,
-    typer.Option(help="A model's reference; `lalm-agent models` lists the forms.", show_default="mini"),
+    typer.Option(
+        "--model", "-m", help="A model's reference; `lalm-agent models` lists the forms.", show_default="mini"
+    ),
 ]
 ToolsFlag = Annotated[
     str | None,
@@ -21,7 +23,7 @@ ToolsFlag = Annotated[
         "--tools",
         "--preset",
         help="paper: every node is the model. assist: the best tool installed.",
-        show_default="assist",
+        show_default="paper",
     ),
 ]
 ToolFlag = Annotated[

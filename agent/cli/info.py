@@ -184,12 +184,14 @@ def graph(
     try:
         if drawn_as is Format.PNG and out is not None:
             write_png(drawable, out)
+            typer.echo(f"written: {out}")
             return
         text = (drawable.draw_mermaid() if drawn_as is Format.MERMAID else drawable.draw_ascii()).rstrip()
         if out is None:
             typer.echo(text)
         else:
             out.write_text(text + "\n", encoding="utf-8")
+            typer.echo(f"written: {out}")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}", "name another file") from error
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -56,6 +58,7 @@ def test_every_name_of_the_top_is_there() -> None:
     assert {name: getattr(lalm_agent, name).__name__ for name in lalm_agent.__all__} == {
         name: name for name in lalm_agent.__all__
     }
+    assert lalm_agent.__version__ == version("lalm-agent")
     with pytest.raises(AttributeError, match="no attribute 'Agnet'"):
         _ = lalm_agent.Agnet
 
@@ -82,6 +85,26 @@ def test_choices_are_any_sequence_but_a_text(clip: str) -> None:
     assert agent_of("Sound", "a dog", "dog").ask(clip, "Which?", choices=ANIMALS).choice == 0
     with pytest.raises(UsageError, match="the choices are one text"):
         agent_of().ask(clip, "Which?", choices="dog")
+
+
+@pytest.mark.parametrize(
+    "samples", [np.full(1600, 0.5), np.full((1600, 2), 0.5, np.float32), np.full(1600, 16384, np.int16)]
+)
+def test_samples_in_place_of_a_file(samples: Any) -> None:
+    model = ScriptedLALM(["dog"])
+    with Agent(model=model, method="baseline") as agent:
+        answer = agent.ask((samples, 16_000), "Which?", ANIMALS)
+        assert (answer.answer, answer.audio.seconds, answer.audio.rate) == ("dog", 0.1, 16_000)
+    sound = model.asked[0].sound
+    assert sound is not None
+    np.testing.assert_allclose(sound.mono(16_000), 0.5, atol=1e-3)
+    assert not Path(answer.audio.path).exists()
+
+
+@pytest.mark.parametrize("samples", [[], [[[0.1]]], ["a"]])
+def test_what_is_no_array_of_samples(samples: Any) -> None:
+    with pytest.raises(UsageError, match="no audio: an array of"):
+        agent_of().ask((samples, 16_000), "Which?", ANIMALS)
 
 
 def test_a_stream_ends_with_the_answer(clip: str) -> None:

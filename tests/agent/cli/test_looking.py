@@ -65,10 +65,11 @@ def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| caption |" in capsys.readouterr().out
 
 
-def test_png(tmp_path: Path) -> None:
+def test_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "graph.png"
     assert run(["graph", "--format", "png", "--out", str(file)]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"written: {file}\n"
 
 
 def test_a_long_edge_goes_around_the_nodes_between() -> None:
