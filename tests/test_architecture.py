@@ -8,14 +8,17 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lalm_agent.cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"lalm_agent": "agent"} | {f"lalm_agent.{name}": name for name in ("eval", "tools", "training")}
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 800, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 800, 60, 20
 HEAVY = ("langgraph", "openai", "torch", "transformers")
 
 # A module of the core, or a sub-package with all that is in it. A new file needs a rank here.
@@ -49,14 +52,19 @@ FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
 ACROSS_ONE_RANK = (("cli", "web"),)
 
 
+# To be removed with what they excuse: commands that hold records or go in a circle until their logic has moved.
+NOT_YET_THIN = ("reproducing", "transfer_data", "transfer_study")
+IN_A_CIRCLE = ("transfer_command", "transfer_dry", "reproduce", "reproduce_parts", "reproduce_report", "reproducing")
+
+
 def modules_on_disk() -> dict[str, Path]:
     """Dotted name -> file, for the whole package; a package has the name of its folder."""
-    found = {}
+    files = {}
     for package, folder in FOLDERS.items():
         for file in (ROOT / folder).rglob("*.py"):
             parts = file.relative_to(ROOT / folder).with_suffix("").parts
-            found[".".join([package, *(part for part in parts if part != "__init__")])] = file
-    return found
+            files[".".join([package, *(part for part in parts if part != "__init__")])] = file
+    return files
 
 
 def python_files() -> list[Path]:
@@ -113,13 +121,13 @@ def objection(importer: str, target: str) -> str | None:
 
 
 def objections(sources: dict[str, str], known: set[str]) -> list[str]:
-    found = []
+    faults = []
     for module, source in sources.items():
         for target in sorted(set(imported(ast.parse(source), known))):
             reason = objection(module, target)
             if reason:
-                found.append(f"{module} imports {target}: {reason}")
-    return found
+                faults.append(f"{module} imports {target}: {reason}")
+    return faults
 
 
 # --- imports ---------------------------------------------------------------------------------------------------------
@@ -188,10 +196,38 @@ def test_one_module_of_the_evaluation_makes_an_agent() -> None:
 
 
 def test_commands_define_no_record_and_ask_no_question() -> None:
-    for name in ("eval", "eval_flags", "eval_observer", "idk", "train", "score", "rescore", "data"):
-        source = (ROOT / "agent" / "cli" / f"{name}.py").read_text("utf-8")
-        names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-        assert not names & {"dataclass", "Record", "BaseModel", "ask_all", "Journal"}, name
+    records = {"dataclass", "NamedTuple", "Record", "BaseModel", "ask_all", "Journal"}
+    faults = {}
+    for file in (ROOT / "agent" / "cli").glob("*.py"):
+        names = {node.id for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Name)}
+        if names & records and file.stem not in NOT_YET_THIN:
+            faults[file.name] = names & records
+    assert faults == {}
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """The modules that import themselves, over however many others."""
+    reached: dict[str, set[str]] = {}
+    for start in imports:
+        seen, new = set[str](), set(imports[start])
+        while new:
+            seen |= new
+            new = {target for module in new for target in imports.get(module, ())} - seen
+        reached[start] = seen
+    return sorted(module for module, seen in reached.items() if module in seen)
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Lazy imports count, inside packages too, and what `lalm-agent` looks up by the name of a command."""
+    sources = {module: ast.parse(file.read_text("utf-8")) for module, file in MODULES.items()}
+    imports = {module: set(imported(tree, set(MODULES))) - {module} for module, tree in sources.items()}
+    imports["lalm_agent.cli.main"] |= {f"lalm_agent.cli.{home.partition(':')[0]}" for home in COMMANDS.values()}
+    expected = {f"lalm_agent.cli.{name}" for name in (*IN_A_CIRCLE, "main")}
+    assert [module for module in circles(imports) if module not in expected] == []
 
 
 # --- size and docstrings ---------------------------------------------------------------------------------------------
@@ -200,6 +236,13 @@ def test_commands_define_no_record_and_ask_no_question() -> None:
 def test_no_file_is_too_long() -> None:
     lengths = {file: len(file.read_text("utf-8").splitlines()) for file in python_files()}
     assert {str(file.relative_to(ROOT)): n for file, n in lengths.items() if n > MAX_FILE_LINES} == {}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    counts = Counter(file.parent for folder in FOLDERS.values() for file in (ROOT / folder).rglob("*.py"))
+    many = {str(folder.relative_to(ROOT)): n for folder, n in counts.items() if n > MAX_MODULES}
+    many.pop("agent/cli", None)  # 26 until `transfer` and `reproduce` have left it
+    assert many == {}
 
 
 def test_no_function_is_too_long() -> None:
