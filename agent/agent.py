@@ -143,9 +143,8 @@ class Agent:
         config = self.config
         if self._checkpointer is None and config.checkpoint is not None:
             self._checkpointer = open_checkpoints(config.checkpoint)
-        # Those without the model first: what is wrong with them should not have to wait for its loading.
-        needs_model = {node: "model" in tool_parameters(tool) for node, tool in self._tools.items()}
-        toolbox = {node: self._tool(node, None) for node in self._tools if not needs_model[node]}
+        # What is wrong with these should not have to wait for the loading of the model.
+        toolbox = self.tools_without_model()
         model = self._model()
         answering = with_adapter(model, config.adapter)
         lock = threading.Lock()
@@ -176,6 +175,15 @@ class Agent:
     def tool_names(self) -> dict[str, str]:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
+
+    def tools_without_model(self) -> dict[str, Tool]:
+        """The tools that do without the model, made anew: a key or weights that they lack show without loading it.
+
+        Raises:
+            LalmError: what a tool raises where it is made.
+        """
+        nodes = [node for node, tool in self._tools.items() if "model" not in tool_parameters(tool)]
+        return {node: self._tool(node, None) for node in nodes}
 
     def ask(
         self,

@@ -36,6 +36,7 @@ RANKS = {
     6: ("eval",),
     7: ("training",),
     8: ("cli", "web"),
+    9: ("__main__",),
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")

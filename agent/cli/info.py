@@ -1,11 +1,12 @@
 """`lalm-agent doctor`, `tools`, `models` and `graph`: what is here, what can be named, and how a method goes."""
 
+import json
 import os
 import platform
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.cli.view import row
+from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.terminal import printable
 
 DebugFlag = Annotated[bool, typer.Option(help="Show the traceback of an error.")]
@@ -25,16 +27,29 @@ Finding = tuple[str, str, str, bool]
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
-def doctor(debug: DebugFlag = False) -> int:
-    """Look at this installation. Exit code 2 if `lalm-agent ask` cannot work."""
-    works = True
-    for name, state, note, is_fine in _findings():
-        works = works and is_fine
-        typer.echo(printable(row(name, state, note), one_line=False))
+def doctor(
+    model: flags.ModelFlag = None,
+    tools: flags.ToolsFlag = None,
+    tool: flags.ToolFlag = None,
+    adapter: flags.AdapterFlag = None,
+    online: Annotated[bool, typer.Option("--online", help="Ask a model's endpoint whether it is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Look at this installation, and at what `ask` would use with the same settings. Exit code 2 if it cannot work."""
+    findings = []
+    given = {"model": model, "preset": tools, "tools": tool, "adapter": adapter}
+    for finding in chain(_installation(), _of_ask(given, online)):
+        findings.append(dict(zip(("name", "state", "note", "works"), finding, strict=True)))
+        if not as_json:
+            typer.echo(printable(row(*finding[:3])))
+    works = all(finding["works"] for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"works": works, "findings": findings}, ensure_ascii=False))
     return 0 if works else 2
 
 
-def _findings() -> Iterator[Finding]:
+def _installation() -> Iterator[Finding]:
     """The quick ones first; torch, which takes seconds to load, comes last."""
     from lalm_agent.registry import EXTRAS, NEEDS
 
@@ -42,7 +57,6 @@ def _findings() -> Iterator[Finding]:
     yield "lalm-agent", version("lalm-agent"), "", True
     yield from _settings()
     yield from _codecs()
-    yield _mini()
     for name in sorted(NEEDS.keys() - {"lalm"}):
         needs = NEEDS[name]
         yield f"tool {name}", _state(needs.missing), needs.install if needs.missing else needs.note, True
@@ -55,6 +69,88 @@ def _findings() -> Iterator[Finding]:
             cost = "adapters cannot be put on" if name == "peft" else "no question can be answered"
             yield name, "missing", f"{cost}: pip install {name}", name == "peft"
     yield _device()
+
+
+def _of_ask(given: dict[str, Any], online: bool) -> Iterator[Finding]:
+    """Whether a question could be asked with these flags and the weaker settings; nothing large is loaded."""
+    part = "settings"
+    try:
+        config = settings_from(given)
+
+        from lalm_agent.agent import Agent
+
+        part = "tools"
+        agent = Agent(config)
+        agent.tools_without_model()
+        yield "ask tools", ", ".join(f"{node}={ref}" for node, ref in agent.tool_names.items()), "", True
+        part = "adapter"
+        if config.adapter is not None:
+            from lalm_agent.models.hf_loading import require_adapter
+
+            require_adapter(Path(config.adapter).expanduser())
+            yield "ask adapter", config.adapter, "", True
+        part = "model"
+        state, note = _model_state(config, online)
+        yield "ask model", state, f"{config.model}{f': {note}' if note else ''}", True
+    except (LalmError, ImportError) as error:
+        hint = getattr(error, "hint", None)
+        yield f"ask {part}", "cannot work", f"{error}{f' ({hint})' if hint else ''}", False
+
+
+def _model_state(config: Any, online: bool) -> tuple[str, str]:
+    """State and note of a model that `ask` could use.
+
+    Raises:
+        LalmError: it could not.
+    """
+    ref = config.model
+    if ref.startswith("openai:"):
+        return _endpoint_state(ref, online, config.trust_env)
+    if ref == "mini" or ref.startswith("scripted:") or not (Path(ref).expanduser().exists() or ref.count("/") == 1):
+        # Small, or a class or function that is looked up: made as `ask` makes it, but for the weights of `mini`.
+        return _mini() if ref == "mini" else (_made(config), "")
+    folder = Path(ref).expanduser()
+    if not folder.exists():
+        import huggingface_hub
+
+        name, _, revision = ref.partition("@")
+        try:
+            folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, local_files_only=True))
+        except (OSError, ValueError) as error:
+            if huggingface_hub.constants.HF_HUB_OFFLINE:
+                raise DataError(f"{ref} is not on this machine", "HF_HUB_OFFLINE forbids to download it") from error
+            return "not on this machine", "ask downloads it from the hub"
+    if not (folder / "config.json").is_file() or not any(
+        folder.glob("*.bin" if config.allow_pickle else "*.safetensors")
+    ):
+        raise DataError(f"{folder} holds no config.json or no weights", "give the folder that save_pretrained wrote")
+    return "on this machine", ""
+
+
+def _made(config: Any) -> str:
+    from lalm_agent.agent import load_model
+
+    return f"installed, {load_model(config).spec.info.ref}"
+
+
+def _endpoint_state(ref: str, online: bool, trust_env: bool) -> tuple[str, str]:
+    from lalm_agent.models.endpoint import endpoint_of, tls_context
+
+    endpoint = endpoint_of(ref, os.environ)
+    key = "key set" if endpoint.key else "no key set"
+    if not online:
+        return key, "--online asks whether the endpoint is there"
+    import httpx
+
+    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    try:
+        with httpx.Client(trust_env=trust_env, verify=tls_context(), timeout=10) as client:
+            status = client.get(f"{endpoint.url}/models", headers=headers).status_code
+    except httpx.HTTPError as error:
+        raise UsageError(f"{endpoint.url} cannot be reached: {endpoint.shown(str(error))}", "check the URL") from error
+    if status in (401, 403):
+        raise UsageError(f"{endpoint.url} refuses the key: status {status}", "check the key")
+    return key, f"{endpoint.url} is there"
 
 
 def _state(missing: Iterable[str]) -> str:
@@ -88,13 +184,13 @@ def _codecs() -> Iterator[Finding]:
         yield "codecs", f"FFmpeg in PyAV {version('av')}", "m4a, aac, webm, mp4 and the rest", True
 
 
-def _mini() -> Finding:
+def _mini() -> tuple[str, str]:
     from importlib.resources import files
 
-    weights = files("lalm_agent.models.mini") / "model.safetensors"
+    weights = files("lalm_agent.models") / "mini" / "model.safetensors"
     if not weights.is_file():
-        return "model mini", "missing", "only other models can be asked: install lalm-agent again", True
-    return "model mini", "installed", f"{len(weights.read_bytes()) / 2**20:.1f} MiB of weights", True
+        raise DataError("the weights of mini are missing", "install lalm-agent again")
+    return "installed", f"{len(weights.read_bytes()) / 2**20:.1f} MiB of weights"
 
 
 def _device() -> Finding:
@@ -173,7 +269,6 @@ def graph(
     debug: flags.DebugFlag = None,
 ) -> None:
     """Draw the graph of a method. Nothing is sent anywhere."""
-    from lalm_agent.errors import UsageError
     from lalm_agent.registry import require_extra
 
     if drawn_as is not Format.MERMAID:

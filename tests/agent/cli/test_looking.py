@@ -1,5 +1,6 @@
 """`lalm-agent tools | models | graph | doctor`: what is here, drawn and told on this machine."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -134,8 +135,48 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "LALM_MODLE is ignored" in out
     assert "did you mean LALM_MODEL?" in out
     assert "LALM_DTYPE=float32" in out
-    for part in ("libsndfile", "FFmpeg", "model mini", "tool whisper", "extra sqlite", "torch", "device"):
+    for part in ("libsndfile", "FFmpeg", "ask model", "tool whisper", "extra sqlite", "torch", "device"):
         assert part in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "nobody"], "unknown model: nobody"),
+        (["-m", "openai:some-model"], "OPENAI_API_KEY is not set"),
+        (["-m", "openai:x@http://127.0.0.1:9/v1", "--online"], "cannot be reached"),
+        (["-m", "scripted:no.jsonl"], "cannot read the script"),
+        (["-m", "."], "holds no config.json"),
+        (["-m", "some-owner/some-model"], "is not on this machine"),
+        (["--tool", "asr=nobody"], "unknown tool"),
+        (["--tool", "asr=openai"], "OPENAI_API_KEY is not set"),
+        (["--tool", "asr=whisper:tiny"], "the weights of tiny are not at"),
+        (["--adapter", "nowhere"], "no such adapter folder"),
+    ],
+)
+def test_doctor_refuses_what_ask_cannot_use(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor", *arguments]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if "cannot work" in line]
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_doctor_as_json_names_what_ask_would_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LALM_MODEL", "openai:x@http://127.0.0.1:9/v1")
+    assert run(["doctor", "--json", "--tool", "asr=pocketsphinx"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    notes = {finding["name"]: (finding["state"], finding["note"]) for finding in report["findings"]}
+    assert report["works"]
+    assert "asr=pocketsphinx" in notes["ask tools"][0]
+    assert notes["ask model"][1].startswith("openai:x@http://127.0.0.1:9/v1: --online")
+    monkeypatch.setenv("LALM_METHOD", "guess")
+    assert run(["doctor", "--json"]) == 2
+    assert not json.loads(capsys.readouterr().out)["works"]
 
 
 def test_doctor_says_what_a_lack_costs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
