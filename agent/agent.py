@@ -33,7 +33,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
-from lalm_agent.config import AgentConfig, Preset, make_config
+from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
 from lalm_agent.records import Answer, AudioType, Method, Question, Step
@@ -105,7 +105,6 @@ class Agent:
         on_status: Callable[[str], None] = lambda text: None,
         **settings: Any,
     ) -> None:
-        """Check the names; load nothing yet."""
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
         if tools is not None:
             settings["tools"] = {node: tool for node, tool in tools.items() if isinstance(tool, str)}
@@ -142,7 +141,7 @@ class Agent:
 
         config = self.config
         if self._checkpointer is None and config.checkpoint is not None:
-            self._checkpointer = open_checkpoints(config.checkpoint)
+            self._checkpointer = _open_checkpoints(config.checkpoint)
         # What is wrong with these should not have to wait for the loading of the model.
         toolbox = self.tools_without_model()
         model = self._model()
@@ -154,17 +153,15 @@ class Agent:
             if id(lalm) not in shared:
                 shared[id(lalm)] = self._shared(lalm, lock)
             toolbox[node] = self._tool(node, shared[id(lalm)])
-        self._spec = answering.spec
         context = Context(toolbox, self._clips, config.debug, self._on_status)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
-        return Runner(graph, context, config.method, names, answering.spec.info)
+        return Runner(graph, context, config.method, names, answering.spec)
 
     @property
     def spec(self) -> ModelSpec:
         """Of the answering model, which is loaded for it: weights, adapter, device, dtype. Raises as `runner` does."""
-        self._ready()
-        return self._spec
+        return self._ready().spec
 
     @property
     def decoding(self) -> Decoding:
@@ -177,11 +174,7 @@ class Agent:
         return {node: tool.ref for node, tool in self._tools.items()}
 
     def tools_without_model(self) -> dict[str, Tool]:
-        """The tools that do without the model, made anew: a key or weights that they lack show without loading it.
-
-        Raises:
-            LalmError: what a tool raises where it is made.
-        """
+        """The tools that do without the model, made anew. Raises what they raise, such as for a missing key."""
         nodes = [node for node, tool in self._tools.items() if "model" not in tool_parameters(tool)]
         return {node: self._tool(node, None) for node in nodes}
 
@@ -296,7 +289,7 @@ class Agent:
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         runner, path = self._ready(), self.config.checkpoint
-        with checkpoint_errors(path) if path else nullcontext():
+        with _checkpoint_errors(path) if path else nullcontext():
             yield from runner.stream(question, thread_id)
 
     def _ready(self) -> "Runner":
@@ -365,13 +358,8 @@ def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings
 # --- checkpoints of a graph's states ---------------------------------------------------------------------------------
 
 
-def open_checkpoints(path: str) -> Any:
-    """A `SqliteSaver` over a file, which is made if it does not exist. Close its `conn` when done.
-
-    Raises:
-        UsageError: the extra is not installed, or the folder does not exist.
-        DataError: the file is no SQLite database or cannot be written.
-    """
+def _open_checkpoints(path: str) -> Any:
+    """A `SqliteSaver` over a file, which is made if it does not exist."""
     require_extra("sqlite")
     import sqlite3
 
@@ -379,7 +367,7 @@ def open_checkpoints(path: str) -> Any:
 
     if not Path(path).parent.is_dir():
         raise UsageError(f"the folder of {path} does not exist", "make it first")
-    with checkpoint_errors(path):
+    with _checkpoint_errors(path):
         saver = SqliteSaver(sqlite3.connect(path, check_same_thread=False))
         try:
             saver.setup()
@@ -390,7 +378,7 @@ def open_checkpoints(path: str) -> Any:
 
 
 @contextmanager
-def checkpoint_errors(path: str) -> Iterator[None]:
+def _checkpoint_errors(path: str) -> Iterator[None]:
     """What SQLite raises about a file, such as a lock, as `DataError`."""
     import sqlite3
 
@@ -487,11 +475,7 @@ def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | N
 
 
 def make_model(reference: Reference, offers: Mapping[str, Any]) -> LALM:
-    """The model of a reference. `offers` has the names of `MODEL_OFFERS`.
-
-    Raises:
-        UsageError: it is no model and makes none.
-    """
+    """The model of a reference. `offers` has the names of `MODEL_OFFERS`. UsageError: it is none and makes none."""
     made, who = reference.target, f"the model {reference.ref}"
     if inspect.isclass(made) or not hasattr(made, "generate"):
         if not callable(made):
@@ -515,12 +499,7 @@ class OwnModel:
         self._generate = _guarded(model.generate, self._who)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer each request, in order.
-
-        Raises:
-            LalmError: as the model raised it; anything else, and what are not as many responses as requests, as
-                `PermanentBackendError`.
-        """
+        """Answer each request in order; an error that is not ours, or a wrong number of responses, is permanent."""
         made = self._generate(requests)
         responses = list(made) if isinstance(made, list | tuple) else [made]
         if len(responses) != len(requests) or not all(isinstance(response, Response) for response in responses):
@@ -542,23 +521,12 @@ class OneAtATime:
         self._lock = lock
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Wait, then answer. Raises what the model raises."""
+        """Wait, then answer."""
         with self._lock:
             return self._model.generate(requests)
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------
-
-
-def tool_names(preset: Preset, changed: Mapping[str, str], model: str) -> dict[str, str]:
-    """The tool of each node: the preset's, with single nodes changed.
-
-    Raises:
-        UsageError: an unknown node.
-    """
-    for node in changed:
-        check_node(node)
-    return (best_tools(model) if preset == "assist" else dict.fromkeys(NODES, "lalm")) | dict(changed)
 
 
 def find_tools(config: AgentConfig, own: Mapping[str, Any]) -> dict[str, Reference]:
@@ -567,10 +535,12 @@ def find_tools(config: AgentConfig, own: Mapping[str, Any]) -> dict[str, Referen
     Raises:
         UsageError: an unknown node or tool, or one that cannot be a tool.
     """
-    names = tool_names(config.preset, config.tools, config.model)
+    for node in (*config.tools, *own):
+        check_node(node)
+    preset = best_tools(config.model) if config.preset == "assist" else dict.fromkeys(NODES, "lalm")
+    names = {**preset, **config.tools}
     tools = {node: find_tool(node, name) for node, name in names.items() if node not in own}
     for node, target in own.items():
-        check_node(node)
         described = target if hasattr(target, "__qualname__") else type(target)
         tools[node] = Reference(f"{described.__module__}:{described.__qualname__}", target)
     for tool in tools.values():
@@ -615,7 +585,6 @@ class OwnTool:
     """A tool from outside: its text becomes a result, and whatever it raises becomes an error that names it."""
 
     def __init__(self, work: Callable[..., Any], ref: str, parameters: Mapping[str, Any]) -> None:
-        """Keep the callable with the parameters that it asked for by name."""
         name = getattr(work, "name", None)
         self.name = name if isinstance(name, str) else ref
         self._ref = ref
@@ -623,21 +592,15 @@ class OwnTool:
         self._parameters = parameters
 
     def __call__(self, task: Task) -> ToolResult:
-        """Do the node's work.
-
-        Raises:
-            LalmError: as the tool raised it; anything else that it raises, and a result that is neither text nor a
-                `ToolResult`, as `PermanentBackendError`.
-        """
+        """Do the node's work; an error that is none of ours, or a result of another type, is permanent."""
         result = self._work(task, **self._parameters)
         if isinstance(result, str):
             return ToolResult(result)
         if isinstance(result, ToolResult) and isinstance(result.text, str):
             return result
         kind = type(result).__name__ if not isinstance(result, ToolResult) else "ToolResult without text"
-        raise PermanentBackendError(
-            f"the tool {self._ref} returned a {kind}, not text", "return a str or a lalm_agent.ToolResult"
-        )
+        message = f"the tool {self._ref} returned a {kind}, not text"
+        raise PermanentBackendError(message, "return a str or a lalm_agent.ToolResult")
 
 
 class PerClip:
@@ -653,10 +616,7 @@ class PerClip:
         self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
 
     def __call__(self, task: Task) -> ToolResult:
-        """The wrapped tool's result, or the one it gave before for this clip, marked as cached.
-
-        Raises what the tool raises, which is not kept: whoever waited then calls the tool.
-        """
+        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
         key = (task.sound.ref.sha256, task.audio_type)
         with self._lock:
             turn, results = self._kept.setdefault(key, (threading.Lock(), []))

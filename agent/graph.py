@@ -22,9 +22,10 @@ from langgraph.types import Command, Overwrite, RetryPolicy
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
+from lalm_agent.models.base import ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
-from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, ModelInfo, Question, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, Question, Status, Step
 from lalm_agent.state import (
     AgentState,
     Inquiry,
@@ -337,13 +338,13 @@ _VERSIONED = ("lalm-agent", "langgraph", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runner:
-    """A graph with what it runs on. `tools` says which tool fills which of the graph's nodes."""
+    """A graph with what it runs on: the tool of each node by name, and what the answering model is."""
 
     graph: Graph
     context: Context
     method: Method
     tools: dict[str, str]
-    model: ModelInfo
+    spec: ModelSpec
 
     def stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         """Each node's step as it ends, and then the answer, which is the last item.
@@ -365,20 +366,17 @@ class Runner:
     def _answer(self, question: Question, state: AgentState) -> Answer:
         failure = state.get("failure")
         kind = state.get("abstention")
+        plain: Any = {name: state.get(name) for name in ("answer", "choice", "content", "confidence", "reason")}
         return Answer(
+            **plain,
             status=Status(state["status"]),
             abstention=AbstentionKind(kind) if kind else None,
-            answer=state.get("answer"),
-            choice=state.get("choice"),
             audio_type=_type_of(state),
-            content=state.get("content"),
-            confidence=state.get("confidence"),
-            reason=state.get("reason"),
             heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
             audio=question.audio,
             method=self.method,
             tools=self.tools,
-            model=self.model,
+            model=self.spec.info,
             steps=tuple(Step(**fields) for fields in state["steps"]),
             warnings=tuple(dict.fromkeys(state["warnings"])),
             versions=dict(_versions()),

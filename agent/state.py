@@ -7,7 +7,7 @@ models and tools live in the run's context.
 import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 # Before Python 3.12 the one of `typing` gives LangGraph no JSON schema.
 from typing_extensions import TypedDict
@@ -104,21 +104,11 @@ class Tool(Protocol):
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
     """The state with which a graph starts: what nodes write, unwritten. Without a question nothing can be asked."""
-    state: AgentState = {
-        "method": method.value,
-        "audio_type": None,
-        "content": None,
-        "abstention": None,
-        "answer": None,
-        "choice": None,
-        "confidence": None,
-        "reason": None,
-        "heard_s": [],
-        "failure": None,
-        "steps": [],
-        "warnings": [],
-    }
-    return state if question is None else {"question": asdict(question), **state}
+    state: dict[str, Any] = {name: None for name in Reply.__annotations__ if name != "status"}
+    state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
+    if question is not None:
+        state["question"] = asdict(question)
+    return cast(AgentState, state)
 
 
 def check_question(question: str, choices: tuple[str, ...], empty_choices: bool = False) -> None:

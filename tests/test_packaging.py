@@ -188,15 +188,15 @@ def test_a_registry_is_recognised(line: str) -> None:
 
 
 def test_no_file_names_a_path_of_a_machine_or_a_registry(committed_files: list[Path]) -> None:
-    found = []
+    lines = []
     for file in committed_files:
         content = file.read_bytes()
         if b"\0" in content:
             continue
         for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
             if MACHINE_PATH.search(line) or REGISTRY.search(line):
-                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}")
-    assert found == []
+                lines.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}")
+    assert lines == []
 
 
 def test_a_clone_stays_small(committed_files: list[Path]) -> None:

@@ -51,12 +51,12 @@ def ask(
     from lalm_agent.config import FIELDS
     from lalm_agent.state import check_question
 
-    given = dict(locals(), preset=tools, tools=tool)
+    values = dict(locals(), preset=tools, tools=tool)
     choices = tuple(dict.fromkeys(choice or ()))
     if len(choices) < len(choice or ()):
         typer.echo("note: equal choices are asked once", err=True)
     check_question(question, choices)
-    config = settings_from({name: given[name] for name in FIELDS})
+    config = settings_from({name: values[name] for name in FIELDS})
 
     from lalm_agent.agent import Agent
 

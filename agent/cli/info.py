@@ -38,8 +38,8 @@ def doctor(
 ) -> int:
     """Look at this installation, and at what `ask` would use with the same settings. Exit code 2 if it cannot work."""
     findings = []
-    given = {"model": model, "preset": tools, "tools": tool, "adapter": adapter}
-    for finding in chain(_installation(), _of_ask(given, online)):
+    settings = {"model": model, "preset": tools, "tools": tool, "adapter": adapter}
+    for finding in chain(_installation(), _of_ask(settings, online)):
         findings.append(dict(zip(("name", "state", "note", "works"), finding, strict=True)))
         if not as_json:
             typer.echo(printable(row(*finding[:3])))
@@ -71,11 +71,11 @@ def _installation() -> Iterator[Finding]:
     yield _device()
 
 
-def _of_ask(given: dict[str, Any], online: bool) -> Iterator[Finding]:
+def _of_ask(settings: dict[str, Any], online: bool) -> Iterator[Finding]:
     """Whether a question could be asked with these flags and the weaker settings; nothing large is loaded."""
     part = "settings"
     try:
-        config = settings_from(given)
+        config = settings_from(settings)
 
         from lalm_agent.agent import Agent
 

@@ -125,10 +125,10 @@ def test_a_stream_of_a_failed_question_ends_with_an_answer_too(clip: str) -> Non
 
 
 def test_async_questions_leave_the_loop_free(write_clip: Callable[..., Path]) -> None:
-    asked = threading.Event()
+    go_on = threading.Event()
 
     def reply(request: Request) -> str:
-        assert asked.wait(20)
+        assert go_on.wait(20)
         return f"heard {request.key or 'it'}"
 
     async def main() -> list[Answer]:
@@ -136,7 +136,7 @@ def test_async_questions_leave_the_loop_free(write_clip: Callable[..., Path]) ->
         clips = [write_clip(name=f"{number}.wav") for number in range(3)]
         waiting = asyncio.gather(*(agent.aask(clip, "What?") for clip in clips))
         await asyncio.sleep(0)
-        asked.set()
+        go_on.set()
         return await waiting
 
     assert [answer.answer for answer in asyncio.run(main())] == ["heard it"] * 3
@@ -185,9 +185,9 @@ def test_the_graph_is_a_node_of_another(clip: str) -> None:
     outer.add_edge(START, "listener")
     outer.add_edge("listener", "act")
     outer.add_edge("act", END)
-    asked: Outer = {"audio": clip, "question": "Which animal?", "choices": ANIMALS}
-    end = outer.compile().invoke(asked)
-    assert end == {**asked, "status": "answered", "answer": "dog", "action": "feed the dog"}
+    inquiry: Outer = {"audio": clip, "question": "Which animal?", "choices": ANIMALS}
+    end = outer.compile().invoke(inquiry)
+    assert end == {**inquiry, "status": "answered", "answer": "dog", "action": "feed the dog"}
 
 
 def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
@@ -200,7 +200,7 @@ def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("inquiry", "said"),
     [
         ({"question": "Who?"}, "no text under 'audio'"),
         ({"audio": "missing.wav"}, "no text under 'question'"),
@@ -209,8 +209,8 @@ def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
         ({"audio": "missing.wav", "question": "Who?", "choices": ["x"]}, "one choice"),
     ],
 )
-def test_a_wrong_input_is_a_failed_reply(asked: Any, said: str) -> None:
-    reply = build_graph(agent_of()).invoke(asked)
+def test_a_wrong_input_is_a_failed_reply(inquiry: Any, said: str) -> None:
+    reply = build_graph(agent_of()).invoke(inquiry)
     assert reply["status"] == "failed"
     assert said in reply["failure"]["message"]
     assert reply["failure"]["exit_code"] == 2

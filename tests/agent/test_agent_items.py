@@ -36,9 +36,9 @@ def test_an_item_may_have_an_empty_choice(clip: Path) -> None:
     model = ScriptedLALM(["cat"])
     answer = Agent(model=model, method="idk").ask_item(clip, " Which? ", ("dog", "cat", ""), "item-7", 2)
     assert (answer.status, answer.choice) == (Status.ANSWERED, 1)
-    asked = model.asked[0]
-    assert asked.turns[0].text.startswith("Which? Select one option from the provided choices: dog cat Output")
-    assert (asked.options, asked.key, asked.draw) == (ANIMALS, "item-7", 2)
+    request = model.asked[0]
+    assert request.turns[0].text.startswith("Which? Select one option from the provided choices: dog cat Output")
+    assert (request.options, request.key, request.draw) == (ANIMALS, "item-7", 2)
     with pytest.raises(UsageError, match="a choice is empty"):
         Agent(model=model, method="idk").ask(clip, "Which?", ("dog", "cat", ""))
 
@@ -177,10 +177,10 @@ def test_questions_of_several_threads_share_batches(
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda path: ask(agents[4], path), clips))
     assert 1 < max(sizes) <= 4
-    for one, other in zip(alone, together, strict=True):
-        assert [step.output for step in other.steps] == [step.output for step in one.steps]
-        assert (other.status, other.choice) == (one.status, one.choice)
-        assert other.confidence == pytest.approx(one.confidence, abs=1e-4)
+    for single, other in zip(alone, together, strict=True):
+        assert [step.output for step in other.steps] == [step.output for step in single.steps]
+        assert (other.status, other.choice) == (single.status, single.choice)
+        assert other.confidence == pytest.approx(single.confidence, abs=1e-4)
 
 
 def test_a_batch_of_no_rows_is_refused() -> None:

@@ -25,8 +25,8 @@ def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("module", "wanted"),
+    ("module", "expected"),
     [("json", True), ("no_such", False), ("no_such.part", False), ("json.tool.x", False), ("", False)],
 )
-def test_is_installed(module: str, wanted: bool) -> None:
-    assert is_installed(module) is wanted
+def test_is_installed(module: str, expected: bool) -> None:
+    assert is_installed(module) is expected

@@ -16,7 +16,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, PermanentBackendError, RetriesExhausted, TransientBackendError, UsageError
 from lalm_agent.graph import RETRY, Context, Runner, build_graph
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.records import AbstentionKind, Answer, Method, ModelInfo, Question, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, Method, Question, Status, Step
 from lalm_agent.state import Task, ToolResult
 
 ANIMALS = ("dog", "cat")
@@ -149,7 +149,7 @@ def test_debug_raises_the_error(clip: Path) -> None:
 def quick_runner(model: ScriptedLALM, tools: dict[str, Any]) -> Runner:
     retry = RETRY._replace(initial_interval=0.001, jitter=False)
     context = Context(tools, ClipStore())
-    return Runner(build_graph(Method.BASELINE, context, retry=retry), context, Method.BASELINE, {}, ModelInfo("-"))
+    return Runner(build_graph(Method.BASELINE, context, retry=retry), context, Method.BASELINE, {}, model.spec)
 
 
 class Flaky:

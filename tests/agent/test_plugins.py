@@ -129,9 +129,9 @@ def test_parameters_are_filled_by_name(own_folder: Path, clip: Path) -> None:
     told = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:told:a:b"})
     assert told.content == "a:b generate"
     assert "a warning" in told.warnings
-    asked = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked:x"}, max_new_tokens=7)
-    assert asked.content == "scripted:- 7 x"
-    assert asked.tools["asr"] == "asked-x"
+    made = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked:x"}, max_new_tokens=7)
+    assert made.content == "scripted:- 7 x"
+    assert made.tools["asr"] == "asked-x"
     assert ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked"}).content == "scripted:- 256 None"
 
 
@@ -159,12 +159,12 @@ def test_a_file_of_the_working_folder_stands_in_for_no_library(own_folder: Path)
 
 
 def test_from_python_a_tool_can_be_an_object(clip: Path) -> None:
-    def heard(task: Task) -> str:
+    def hear(task: Task) -> str:
         return "a bell"
 
-    answer = ask(clip, ["Sound", "dog"], {"caption": heard, "asr": "lalm"})
+    answer = ask(clip, ["Sound", "dog"], {"caption": hear, "asr": "lalm"})
     assert answer.content == "a bell"
-    assert answer.tools["caption"].endswith("heard")
+    assert answer.tools["caption"].endswith("hear")
 
 
 def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
@@ -174,12 +174,12 @@ def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
         calls.append(task.question.text)
         return "a bell"
 
-    for per_clip, wanted in ((False, ["One?", "Two?"]), (True, ["One?"])):
+    for per_clip, texts in ((False, ["One?", "Two?"]), (True, ["One?"])):
         calls.clear()
         listening.per_clip = per_clip  # type: ignore[attr-defined]
         agent = Agent(model=ScriptedLALM(["Sound", "x", "y"]), preset="paper", tools={"caption": listening})
         assert [agent.ask(clip, text).content for text in ("One?", "Two?")] == ["a bell"] * 2
-        assert calls == wanted
+        assert calls == texts
 
 
 # --- refused before anything is loaded -------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ def test_the_strongest_source_wins(folder: Path, name: str, sources: int) -> Non
     config = load_config({name: as_flag if sources & 4 else None}, environment, folder)
     default = getattr(AgentConfig(), name)
     ranked = [(4, as_flag), (2, in_environment), (1, in_file)]
-    wanted = next((expected(name, value) for bit, value in ranked if sources & bit), default)
-    assert getattr(config, name) == wanted
+    value = next((expected(name, value) for bit, value in ranked if sources & bit), default)
+    assert getattr(config, name) == value
     assert config.model_dump(exclude={name}) == AgentConfig().model_dump(exclude={name})
 
 
