@@ -10,15 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lalm_agent.assemble import Agent, build_graph
-    from lalm_agent.config import AgentConfig
+    from lalm_agent.agent import Agent, build_graph
+    from lalm_agent.config import AgentConfig, load_config
     from lalm_agent.errors import BackendError, DataError, LalmError, UsageError
     from lalm_agent.records import Answer, Method, Status, Step
-    from lalm_agent.settings import load_config
     from lalm_agent.state import Task, ToolResult
 
 _HOMES = {
-    "Agent": "assemble",
+    "Agent": "agent",
     "AgentConfig": "config",
     "Answer": "records",
     "BackendError": "errors",
@@ -30,8 +29,8 @@ _HOMES = {
     "Task": "state",
     "ToolResult": "state",
     "UsageError": "errors",
-    "build_graph": "assemble",
-    "load_config": "settings",
+    "build_graph": "agent",
+    "load_config": "config",
 }
 
 __all__ = [
@@ -53,6 +52,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lalm-agent")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"lalm_agent.{_HOMES[name]}"), name)

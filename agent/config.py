@@ -1,15 +1,26 @@
-"""The settings of an agent, in one frozen record. Where they come from is the affair of `lalm_agent.settings`."""
+"""The settings of an agent, and the sources that they come from; the stronger source wins.
 
-from typing import Literal
+    flag  >  LALM_<FIELD> in the environment  >  lalm-agent.toml  >  default
 
-from pydantic import BaseModel, ConfigDict, Field
+The file is the nearest `lalm-agent.toml` from the working folder upward, and its keys are the fields of `AgentConfig`.
+Like a Makefile it can name code to run (`[tools] asr = "module:attribute"`), so one that belongs to another user is
+refused. `tools` is merged node by node, but a source that sets `preset` drops the single tools of weaker sources.
+"""
 
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lalm_agent.errors import UsageError, did_you_mean, nearest
 from lalm_agent.records import Method
 
 AnswerMode = Literal["generate", "score"]
 Preset = Literal["paper", "assist"]
 
-DEFAULT_MODEL = "mini"
 DEFAULT_MAX_AUDIO_S = 3600.0
 
 
@@ -20,7 +31,7 @@ class AgentConfig(BaseModel):
     tools: single nodes changed against the preset, such as {"asr": "pocketsphinx"}.
     answer_mode: write an answer, or take the most probable of the choices.
     adapter: folder of a PEFT adapter, put on for the answering node only.
-    temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they find
+    temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they say
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
     timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that.
@@ -34,9 +45,9 @@ class AgentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = DEFAULT_MODEL
+    model: str = "mini"
     method: Method = Method.AGENT
-    preset: Preset = "assist"
+    preset: Preset = "paper"
     tools: dict[str, str] = Field(default_factory=dict)
     answer_mode: AnswerMode = "generate"
     adapter: str | None = None
@@ -53,3 +64,140 @@ class AgentConfig(BaseModel):
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = None
     debug: bool = False
+
+
+FILE_NAME = "lalm-agent.toml"
+FIELDS = tuple(AgentConfig.model_fields)
+FLAGS = {name: f"--{name.replace('_', '-')}" for name in FIELDS} | {"preset": "--tools", "tools": "--tool"}
+PREFIX = "LALM_"
+VARIABLES = {name: f"{PREFIX}{name.upper()}" for name in FIELDS}
+OTHER_VARIABLES = frozenset({"LALM_API_KEY", "LALM_HOME", "LALM_REQUIRE_TOOLS"})
+"""Variables of this project that set no field."""
+
+_TOOLS_HINT = 'tools are NODE = TOOL, such as asr = "pocketsphinx"; preset fills every node'
+
+Source = tuple[Mapping[str, Any], Callable[[str], str]]
+"""Some settings, and what an error writes before the value of one: `--model `, `LALM_MODEL=` or `FILE: model = `."""
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    **settings: Any,
+) -> AgentConfig:
+    """The settings that the command line would use.
+
+    Args:
+        flags: fields as given by command-line flags; None stands for a flag that was not given.
+        environment: in place of `os.environ`.
+        folder: where the search for `lalm-agent.toml` starts; the working folder by default.
+        **settings: fields, as strong as flags.
+
+    Raises:
+        UsageError: an unknown key or a value that a field does not take; it says where that was set.
+    """
+    set_here = {name: value for name, value in {**(flags or {}), **settings}.items() if value is not None}
+    variables = os.environ if environment is None else environment
+    texts = {name: variables[variable] for name, variable in VARIABLES.items() if variables.get(variable)}
+    tools = {"tools": parse_tools(texts["tools"].split(","), "LALM_TOOLS")} if "tools" in texts else {}
+    from_environment: Source = ({**texts, **tools}, lambda name: f"{VARIABLES[name]}=")
+    return _merged([*_file_sources(folder), from_environment, (set_here, lambda name: f"{FLAGS.get(name, name)} ")])
+
+
+def make_config(settings: Mapping[str, Any]) -> AgentConfig:
+    """An `AgentConfig` of keyword settings; neither the environment nor a file is looked at.
+
+    Raises:
+        UsageError: an unknown setting or a value that it does not take.
+    """
+    return _merged([(settings, lambda name: f"{name}=")])
+
+
+def find_settings_file(folder: Path | None = None) -> Path | None:
+    """The nearest `lalm-agent.toml` from a folder (the working folder by default) upward, or None."""
+    start = (folder or Path.cwd()).resolve()
+    return next((path for at in (start, *start.parents) if (path := at / FILE_NAME).is_file()), None)
+
+
+def ignored_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Variables that look like settings and are none -> the variable that was probably meant."""
+    known = {*VARIABLES.values(), *OTHER_VARIABLES}
+    variables = os.environ if environment is None else environment
+    unknown = sorted(name for name in variables if name.startswith(PREFIX) and name not in known)
+    return {name: nearest(name, VARIABLES.values()) for name in unknown}
+
+
+def parse_tools(items: Iterable[str], name: str) -> dict[str, str]:
+    """`asr=whisper:small` and the like as a table. `name` is what an error calls the setting.
+
+    Raises:
+        UsageError: an item is not NODE=TOOL.
+    """
+    tools: dict[str, str] = {}
+    for item in items:
+        node, _, tool = (part.strip() for part in item.partition("="))
+        if not (node and tool):
+            raise UsageError(f"{name} takes NODE=TOOL, not {item!r}", "such as asr=pocketsphinx")
+        tools[node] = tool
+    return tools
+
+
+def _merged(sources: Iterable[Source]) -> AgentConfig:
+    """Settings of several sources, the weakest first."""
+    values: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    for settings, label in sources:
+        if "preset" in settings:
+            values.pop("tools", None)
+        for name, value in settings.items():
+            if name not in FIELDS:
+                raise UsageError(f"{label(name).rstrip(' =')}: no such setting", did_you_mean(name, FIELDS))
+            weaker = values.get(name)
+            both_tables = isinstance(weaker, Mapping) and isinstance(value, Mapping)
+            values[name] = {**weaker, **value} if both_tables and weaker is not None else value
+            labels[name] = label(name)
+    try:
+        return AgentConfig(**values)
+    except ValidationError as error:
+        raise _refusal(error, values, labels) from error
+
+
+def _file_sources(folder: Path | None) -> list[Source]:
+    path = find_settings_file(folder)
+    if path is None:
+        return []
+    uid = os.getuid() if hasattr(os, "getuid") else 0
+    if uid != 0 and path.stat().st_uid not in (0, uid):
+        raise UsageError(f"{path} belongs to another user, and a settings file can run code", "copy it, or remove it")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "mend or remove it") from error
+    _anchor(values, path.parent, (folder or Path.cwd()).resolve())
+    return [(values, lambda name: f"{path}: {name} = ")]
+
+
+def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
+    """Paths in the file count from its folder: make them count from the working folder."""
+    for name in ("model", "adapter", "checkpoint"):
+        value = values.get(name)
+        if not isinstance(value, str) or at == folder:
+            continue
+        prefix = "scripted:" if value.startswith("scripted:") else ""
+        path = at / value.removeprefix(prefix)
+        if name == "checkpoint" or path.exists():
+            values[name] = prefix + os.path.relpath(path, folder)
+
+
+def _refusal(error: ValidationError, values: Mapping[str, Any], labels: Mapping[str, str]) -> UsageError:
+    """The first complaint as one line that names the flag, the variable or the file."""
+    first = error.errors()[0]
+    name, *inner = map(str, first["loc"])
+    value, label = values[name], labels[name]
+    for key in inner:
+        value = value[key] if isinstance(value, Mapping) and key in value else value
+    bare = label.rstrip(" =")
+    where = ".".join([bare, *inner]) + label.removeprefix(bare)
+    hint = _TOOLS_HINT if name == "tools" else "lalm-agent ask --help lists the settings"
+    return UsageError(f"{where}{value}: {first['msg'].lower()}", hint)

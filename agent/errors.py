@@ -13,6 +13,9 @@
 predicate skips subclasses of `RuntimeError`, `ValueError` and `OSError`.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class LalmError(Exception):
     """Base of every error that this package raises on purpose.
@@ -21,6 +24,8 @@ class LalmError(Exception):
     """
 
     exit_code = 1
+    fields: tuple[str, ...] = ()
+    """What differs, one line each, of an error about two things that should be equal."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         """Keep the two lines apart so that the shell can print them apart."""
@@ -68,3 +73,17 @@ class Dropped(BaseException):
 
     No KeyboardInterrupt, of which typer makes an exit code before anybody could tell a first from a second one.
     """
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that a misspelt one was probably meant to be, or None."""
+    by_folded = {candidate.casefold(): candidate for candidate in valid}
+    close = get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else None
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A hint: `did you mean asr? one of: answer, asr, …`, without the question where nothing is near."""
+    names = list(valid)
+    close = nearest(name, names)
+    return f"{f'did you mean {close}? ' if close else ''}one of: {', '.join(names)}"

@@ -1,20 +1,116 @@
-"""The graphs: which node follows which. Nodes, routing and tools are elsewhere."""
+"""The graphs: what each node does, which node follows which, why an answer is withheld, and a question's way through.
 
-from collections.abc import Callable
-from typing import Any
+The agent goes `type -> asr | caption -> answer`; every other method has the node `answer` alone.
+"""
 
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
-from langgraph.types import Command, RetryPolicy
+from langgraph.types import Command, Overwrite, RetryPolicy
 
-from lalm_agent import nodes
-from lalm_agent.errors import RetriesExhausted, TransientBackendError
-from lalm_agent.policy import content_node
-from lalm_agent.records import AudioType, Method
-from lalm_agent.state import AgentState, Inquiry, Reply
+from lalm_agent.answers import parse
+from lalm_agent.audio import ClipStore
+from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
+from lalm_agent.models.base import ModelSpec
+from lalm_agent.prompts import TYPE_CHOICES
+from lalm_agent.reasoning import strip_reasoning
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, Question, Status, Step
+from lalm_agent.state import (
+    AgentState,
+    Inquiry,
+    Reply,
+    Task,
+    Tool,
+    ToolResult,
+    check_question,
+    initial_state,
+    question_of,
+)
+
+# --- decisions: pure functions ---------------------------------------------------------------------------------------
+
+_SILENT_DBFS = -60.0
+_CLOSE_MARGIN = 0.15
+_SAID = {
+    AbstentionKind.DOES_NOT_KNOW: "the model said that it does not know",
+    AbstentionKind.CANNOT_HEAR: "the model said that the audio is missing, silent or out of its reach",
+    AbstentionKind.DECLINES: "the model declined to answer",
+    AbstentionKind.NOT_CONFIDENT: "the model answered, and the policy held the answer back",
+}
+_THE_CLIP = re.compile(r"\b(?:the|this) sound(?= (?:is|of|was)\b)", re.IGNORECASE)
+
+
+def named_type(reply: str) -> AudioType | None:
+    """The one type that a reply names; None where it names none, two, or refuses."""
+    verdict = parse(reply, TYPE_CHOICES)
+    if verdict.rule == "several_named":
+        # "The sound is music" calls the clip a sound and names music.
+        verdict = parse(_THE_CLIP.sub("the clip", reply), TYPE_CHOICES)
+    return AudioType(verdict.text.lower()) if verdict.status is Status.ANSWERED and verdict.text else None
+
+
+def content_node(audio_type: str | None) -> str:
+    """The node after type identification: asr, caption, or straight to the answer where no type was named."""
+    if audio_type is None:
+        return "answer"
+    return "asr" if audio_type == AudioType.SPEECH else "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an abstention can be explained by.
+
+    peak_dbfs: loudest sample of the clip relative to full scale, in dB; minus infinity for digital silence.
+    option_probs: (choice, probability) pairs, None where they are not known.
+    sought_content: whether the method has a type and a content step at all.
+    """
+
+    audio_type: AudioType | None
+    content: str | None
+    sought_content: bool
+    peak_dbfs: float
+    heard_s: tuple[float, float]
+    seconds: float
+    option_probs: tuple[tuple[str, float], ...] | None
+
+
+def abstention_reason(kind: AbstentionKind, evidence: Evidence) -> str:
+    """What was said, then what was seen beside it, most telling first: evidence only, and never a cause."""
+    notes = [_SAID[kind], *_notes_on_level(kind, evidence.peak_dbfs)]
+    if evidence.sought_content and evidence.audio_type is None:
+        notes.append("the type step named no single one of sound, music and speech")
+    elif evidence.sought_content:
+        content = "transcript" if evidence.audio_type is AudioType.SPEECH else "caption"
+        notes.append(f"the type step said {evidence.audio_type}")
+        notes.append(f"a {content} was at hand" if evidence.content else f"the {content} came out empty")
+    seconds = evidence.heard_s[1] - evidence.heard_s[0]
+    if seconds < evidence.seconds:
+        notes.append(f"the answer step was given {seconds:.1f} s of {evidence.seconds:.1f} s")
+    likeliest = sorted(evidence.option_probs or (), key=lambda pair: -pair[1])[:2]
+    if len(likeliest) == 2 and likeliest[0][1] - likeliest[1][1] < _CLOSE_MARGIN:
+        shares = ", ".join(f"{choice} {probability:.0%}" for choice, probability in likeliest)
+        notes.append(f"the likeliest choices are close: {shares}")
+    return "; ".join(notes)
+
+
+def _notes_on_level(kind: AbstentionKind, peak_dbfs: float) -> list[str]:
+    """A quiet clip is always told; beside a claim about the audio the level is, whatever it is."""
+    if peak_dbfs == float("-inf"):
+        return ["every sample of the clip is zero: it is silent"]
+    if peak_dbfs < _SILENT_DBFS:
+        return [f"the clip is nearly silent, its peak is {peak_dbfs:.0f} dBFS"]
+    return [f"the clip's peak is {peak_dbfs:.0f} dBFS"] if kind is AbstentionKind.CANNOT_HEAR else []
 
 
 def may_pass(error: Exception) -> bool:
@@ -28,72 +124,267 @@ def may_pass(error: Exception) -> bool:
 
 RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
-Graph = CompiledStateGraph[AgentState, nodes.Context, AgentState, AgentState]
-StandaloneGraph = CompiledStateGraph[AgentState, None, Inquiry, Reply]
-Node = Callable[[AgentState, Runtime[nodes.Context]], dict[str, Any]]
+# --- nodes: state in, partial state out ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What nodes have at hand: the tool of each node and the clips; with `debug` errors are raised, not recorded.
+
+    on_status: called with a line before a tool that is not the model itself works, which may take seconds.
+    """
+
+    toolbox: Mapping[str, Tool]
+    clips: ClipStore
+    debug: bool = False
+    on_status: Callable[[str], None] = lambda text: None
+
+
+def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
+    """Node `listen` of a graph that stands alone: the question as a record, and nothing left of an earlier one.
+
+    Raises:
+        UsageError: what cannot be asked, or keys that are missing.
+        DataError: a clip that cannot be used.
+    """
+    missing = [key for key in ("audio", "question") if not isinstance(state.get(key), str)]
+    if missing:
+        raise UsageError(f"the input has no text under {missing[0]!r}", "give audio (a path), question and choices")
+    choices = tuple(state.get("choices") or ())
+    check_question(state["question"], choices)
+    question = Question(state["question"].strip(), context.clips.open(state["audio"]).ref, choices)
+    return {**_fresh(question, method), "choices": []}
+
+
+def identify_type(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `type`: sound, music, speech, or None with a warning where the reply names no single type."""
+    result, update = _run("type", state, context)
+    audio_type = named_type(result.text)
+    if audio_type is None:
+        update["warnings"] = [*update["warnings"], "no single type was named: the answer does without a content step"]
+    return {**update, "audio_type": audio_type}
+
+
+def transcribe(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `asr`: the words spoken."""
+    result, update = _run("asr", state, context)
+    return {**update, "content": result.text}
+
+
+def caption(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `caption`: what is heard in a sound or in music."""
+    result, update = _run("caption", state, context)
+    return {**update, "content": result.text}
+
+
+def answer(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `answer`: the reply, read by the one parser; kind and reason of an abstention, confidence where known."""
+    result, update = _run("answer", state, context)
+    question = question_of(state)
+    verdict = parse(result.text, question.choices)
+    heard_s = result.heard_s or (0.0, question.audio.seconds)
+    reason = None
+    if verdict.kind is not None:
+        peak = context.clips.get(question.audio).mixing.peak
+        evidence = Evidence(
+            audio_type=_type_of(state),
+            content=state.get("content"),
+            sought_content=state["method"] == Method.AGENT,
+            peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
+            heard_s=heard_s,
+            seconds=question.audio.seconds,
+            option_probs=result.option_probs,
+        )
+        reason = abstention_reason(verdict.kind, evidence)
+    probabilities = dict(result.option_probs or ())
+    return {
+        **update,
+        "status": verdict.status.value,
+        "abstention": verdict.kind.value if verdict.kind else None,
+        "answer": verdict.text,
+        "choice": verdict.choice,
+        "confidence": probabilities.get(verdict.text) if verdict.text is not None else None,
+        "reason": reason,
+        "heard_s": list(heard_s),
+    }
+
+
+def failed(error: NodeError, context: Context) -> dict[str, Any]:
+    """What a failed node writes: status `failed` and the failure.
+
+    Raises:
+        BudgetSpent: the question was not asked, so it did not fail.
+        Exception: the node's own error where the context says `debug`.
+    """
+    cause = error.error
+    if context.debug or isinstance(cause, BudgetSpent):
+        raise cause
+    kind = type(cause).__name__
+    if isinstance(cause, LalmError):
+        failure = Failure(error.node, cause.message, cause.hint, cause.exit_code, kind)
+    else:
+        failure = Failure(error.node, f"{kind}: {cause}", "this is a bug; --debug shows where", 1, kind)
+    return {"status": Status.FAILED.value, "failure": asdict(failure)}
+
+
+def _fresh(question: Question | None, method: Method) -> dict[str, Any]:
+    """An update that leaves nothing of an earlier question on the same checkpointer's thread."""
+    return {**initial_state(question, method), "steps": Overwrite([]), "warnings": Overwrite([])}
+
+
+def _type_of(state: AgentState) -> AudioType | None:
+    audio_type = state.get("audio_type")
+    return AudioType(audio_type) if audio_type else None
+
+
+def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, dict[str, Any]]:
+    """Call the node's tool; its result, and the part of the state that every node writes."""
+    tool = context.toolbox[node]
+    question = question_of(state)
+    if node == "asr" and tool.name != "lalm":
+        context.on_status(f"listening with {tool.name}")
+    start = time.perf_counter()
+    sound = context.clips.get(question.audio)
+    task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
+    result, raw = _without_reasoning(tool(task))
+    step = Step(
+        node,
+        tool.name,
+        result.prompt,
+        result.text,
+        round(time.perf_counter() - start, 6),
+        result.cached,
+        result.details,
+        raw,
+        result.responder,
+    )
+    return result, {"steps": [asdict(step)], "warnings": [*sound.warnings, *result.warnings]}
+
+
+def _without_reasoning(result: ToolResult) -> tuple[ToolResult, str | None]:
+    """The result without a model's hidden reasoning, and the raw text; None where there is none to hide."""
+    text = strip_reasoning(result.text)
+    if text == result.text and not result.reasoning:
+        return result, None
+    raw = f"<think>\n{result.reasoning}\n</think>\n\n{result.text}" if result.reasoning else result.text
+    warnings = result.warnings if text else (*result.warnings, "the reply holds reasoning and no answer")
+    return replace(result, text=text, warnings=warnings), raw
+
+
+# --- graphs ----------------------------------------------------------------------------------------------------------
+
+Graph = CompiledStateGraph[AgentState, None, Any, Any]
 
 
 def build_graph(
-    method: Method, retry: RetryPolicy = RETRY, checkpointer: BaseCheckpointSaver[Any] | None = None
-) -> Graph:
-    """The graph of a method: `type -> asr | caption -> answer` for the agent, `answer` alone for the others."""
-    graph = StateGraph(AgentState, context_schema=nodes.Context)
-    handler: Any = nodes.record_failure
-    graph.set_node_defaults(retry_policy=retry, error_handler=handler)
-    graph.add_edge(START, _add_method(graph, method, lambda node: node))
-    return graph.compile(checkpointer=checkpointer, name=f"lalm-agent-{method}")
-
-
-def standalone_graph(
     method: Method,
-    context: nodes.Context,
-    retry: RetryPolicy = RETRY,
+    context: Context,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
-) -> StandaloneGraph:
-    """The same graph with its tools and clips bound, and a node `listen` before it that opens the clip.
+    alone: bool = False,
+    retry: RetryPolicy = RETRY,
+) -> Graph:
+    """The graph of a method.
 
-    It takes an `Inquiry` and gives a `Reply`, so that it can be a node of any other graph.
+    alone: put a node `listen` before it that opens the clip, so that it takes an `Inquiry`, gives a `Reply`, and can
+        be a node of any other graph.
     """
 
-    def listen(state: Inquiry) -> dict[str, Any]:
-        return nodes.listen(state, method, context)
-
-    def failed(state: AgentState, error: NodeError) -> Command[str]:
-        return nodes.record_failure(state, error, Runtime(context=context))
-
-    def not_heard(state: Inquiry, error: NodeError) -> Command[str]:
-        return nodes.not_heard(state, error, context)
-
-    def bound(node: Node) -> Any:
+    def bound(node: Callable[[AgentState, Context], dict[str, Any]]) -> Any:
         def run(state: AgentState) -> dict[str, Any]:
-            return node(state, Runtime(context=context))
+            return node(state, context)
 
         return run
 
-    graph = StateGraph(AgentState, input_schema=Inquiry, output_schema=Reply)
-    handler: Any = failed
+    def end_failed(state: AgentState, error: NodeError) -> Command[str]:
+        return Command(update=failed(error, context), goto=END)
+
+    graph = StateGraph(AgentState, **({"input_schema": Inquiry, "output_schema": Reply} if alone else {}))
+    handler: Any = end_failed
     graph.set_node_defaults(retry_policy=retry, error_handler=handler)
-    graph.add_node("listen", listen, error_handler=not_heard)
-    graph.add_edge(START, "listen")
-    graph.add_edge("listen", _add_method(graph, method, bound))
+    graph.add_node("answer", bound(answer))
+    graph.add_edge("answer", END)
+    first = "answer"
+    if method is Method.AGENT:
+        first = "type"
+        for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
+            graph.add_node(name, bound(node))
+        routes = ["asr", "caption", "answer"]
+        graph.add_conditional_edges("type", lambda state: content_node(state.get("audio_type")), routes)
+        graph.add_edge("asr", "answer")
+        graph.add_edge("caption", "answer")
+    if alone:
+        _add_listener(graph, method, context)
+        graph.add_edge("listen", first)
+        first = "listen"
+    graph.add_edge(START, first)
     return graph.compile(checkpointer=checkpointer, name=f"lalm-agent-{method}")
 
 
-def _add_method(graph: Any, method: Method, bind: Callable[[Node], Any]) -> str:
-    """Add the nodes and edges of a method; the node that it starts with."""
-    graph.add_node("answer", bind(nodes.answer))
-    graph.add_edge("answer", END)
-    if method is not Method.AGENT:
-        return "answer"
-    graph.add_node("type", bind(nodes.identify_type))
-    graph.add_node("asr", bind(nodes.transcribe))
-    graph.add_node("caption", bind(nodes.caption))
-    graph.add_conditional_edges("type", _after_type, ["asr", "caption", "answer"])
-    graph.add_edge("asr", "answer")
-    graph.add_edge("caption", "answer")
-    return "type"
+def _add_listener(graph: Any, method: Method, context: Context) -> None:
+    def opened(state: Inquiry) -> dict[str, Any]:
+        return listen(state, method, context)
+
+    def not_opened(state: Inquiry, error: NodeError) -> Command[str]:
+        update = {**_fresh(None, method), "choices": [], **failed(error, context)}
+        return Command(update=update, goto=END)
+
+    graph.add_node("listen", opened, error_handler=not_opened)
 
 
-def _after_type(state: AgentState) -> str:
-    found = state.get("audio_type")
-    return content_node(AudioType(found) if found else None)
+# --- one question ----------------------------------------------------------------------------------------------------
+
+_VERSIONED = ("lalm-agent", "langgraph", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runner:
+    """A graph with what it runs on: the tool of each node by name, and what the answering model is."""
+
+    graph: Graph
+    context: Context
+    method: Method
+    tools: dict[str, str]
+    spec: ModelSpec
+
+    def stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
+        """Each node's step as it ends, and then the answer, which is the last item.
+
+        A node's error makes an answer of status `failed`; only with the context's `debug` is it raised.
+        thread_id: the checkpointer's thread; a fresh one by default.
+        """
+        config: Any = {"configurable": {"thread_id": thread_id or uuid.uuid4().hex}}
+        state: Any = {}
+        start = _fresh(question, self.method)
+        for mode, value in self.graph.stream(start, config, stream_mode=["updates", "values"]):
+            if mode == "values":
+                state = value
+            else:
+                changes = cast(dict[str, Any], value).values()
+                yield from (Step(**fields) for change in changes for fields in (change or {}).get("steps", ()))
+        yield self._answer(question, state)
+
+    def _answer(self, question: Question, state: AgentState) -> Answer:
+        failure = state.get("failure")
+        kind = state.get("abstention")
+        plain: Any = {name: state.get(name) for name in ("answer", "choice", "content", "confidence", "reason")}
+        return Answer(
+            **plain,
+            status=Status(state["status"]),
+            abstention=AbstentionKind(kind) if kind else None,
+            audio_type=_type_of(state),
+            heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
+            audio=question.audio,
+            method=self.method,
+            tools=self.tools,
+            model=self.spec.info,
+            steps=tuple(Step(**fields) for fields in state["steps"]),
+            warnings=tuple(dict.fromkeys(state["warnings"])),
+            versions=dict(_versions()),
+            failure=Failure(**failure) if failure else None,
+        )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of what is installed. Reading them parses each package's metadata, which takes longer than a forward pass."""
+    return {name: version(name) for name in _VERSIONED}

@@ -1,28 +1,39 @@
-"""Names of tools -> where they are. Literal tables: nothing registers itself on import."""
+"""Names of tools and models -> where they are: built in, of other installed packages, or `module:attribute`.
 
+Literal tables: nothing registers itself on import. `module:attribute` runs code: the module is imported, from what is
+installed, from the working folder or from the folder of `lalm-agent.toml`. These two folders are on the import path for
+that import only, behind everything installed, so that a file named like a library never stands in for it.
+"""
+
+import importlib
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from lalm_agent.errors import UsageError
-from lalm_agent.extras import is_installed
-from lalm_agent.hints import did_you_mean
-from lalm_agent.plugins import TOOL_GROUP, Found, find_plugin, installed_plugins
+from lalm_agent.config import find_settings_file
+from lalm_agent.errors import UsageError, did_you_mean, nearest
 
 NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
 TOOLS: dict[str, dict[str, str]] = {
-    "type": {"lalm": "lalm_agent.tools.type_identifier:LalmTypeIdentifier"},
+    "type": {"lalm": "lalm_agent.tools.lalm:LalmTypeIdentifier"},
     "asr": {
-        "lalm": "lalm_agent.tools.asr:LalmASR",
+        "lalm": "lalm_agent.tools.lalm:LalmASR",
         "openai": "lalm_agent.tools.asr_openai:OpenAITranscription",
         "pocketsphinx": "lalm_agent.tools.asr_pocketsphinx:PocketsphinxASR",
         "whisper": "lalm_agent.tools.asr_whisper:WhisperASR",
     },
-    "caption": {"lalm": "lalm_agent.tools.captioner:LalmCaptioner"},
-    "answer": {"lalm": "lalm_agent.tools.answerer:LalmAnswerer"},
+    "caption": {"lalm": "lalm_agent.tools.lalm:LalmCaptioner"},
+    "answer": {"lalm": "lalm_agent.tools.lalm:LalmAnswerer"},
 }
 BUILT_IN_TOOLS = frozenset(name for tools in TOOLS.values() for name in tools)
+TOOL_GROUP = "lalm_agent.tools"
 
 MODEL_FORMS: dict[str, str] = {
     "mini": "the embedded Qwen2-Audio of a few million parameters",
@@ -34,18 +45,24 @@ MODEL_FORMS: dict[str, str] = {
 }
 """What a model's reference can be (CONTRACT, References)."""
 BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted"})
+MODEL_GROUP = "lalm_agent.models"
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a built-in tool needs beside the package, by import name, and the line that installs it; what it is."""
+    """What a tool is or what an extra is for; the modules that it needs, by import name; the line that installs it."""
 
     note: str
     modules: tuple[str, ...] = ()
     install: str = ""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that are not installed."""
+        return tuple(module for module in self.modules if not is_installed(module))
 
-NEEDS: dict[str, Needs] = {
+
+NEEDS = {
     "lalm": Needs("the model itself"),
     "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]"),
     "pocketsphinx": Needs("offline, American English", ("pocketsphinx",), "pip install pocketsphinx"),
@@ -53,27 +70,58 @@ NEEDS: dict[str, Needs] = {
 }
 
 
-def find_tool(node: str, ref: str) -> Found:
-    """The class or function behind a tool's reference: `NAME[:ARGUMENT]` or `module:attribute[:ARGUMENT]`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What a reference leads to.
 
-    A built-in name wins, and nothing else is then looked at; else an entry point's; else it is `module:attribute`.
+    ref: the reference as it was written; target: a class, a function or an object.
+    argument: what stood behind the name (`small` of `whisper:small`), or None.
+    own: whether it comes from outside this package.
+    """
+
+    ref: str
+    target: Any
+    argument: str | None = None
+    own: bool = True
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module is there; it is not imported, though its parent packages are."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def install_line(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'lalm-agent[{extra}]'"
+
+
+# The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.
+EXTRAS = {
+    name: Needs(note, modules, install_line(name))
+    for name, modules, note in (
+        ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot"),
+        ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
+        ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
+        ("xlsx", ("openpyxl",), "reading .xlsx files"),
+        ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
+        ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
+        ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
+    )
+}
+
+
+def require_extra(extra: str) -> None:
+    """Refuse to go on without an extra.
 
     Raises:
-        UsageError: no such node, or no such tool for it; the message lists the valid ones.
+        UsageError: it is not installed; the hint is its install line.
     """
-    check_node(node)
-    name, colon, argument = ref.partition(":")
-    if name in TOOLS[node]:
-        _require(name)
-        module, _, attribute = TOOLS[node][name].partition(":")
-        return Found(ref, getattr(import_module(module), attribute), argument if colon else None, own=False)
-    found = find_plugin(ref, TOOL_GROUP, BUILT_IN_TOOLS) if name not in BUILT_IN_TOOLS else None
-    if found is None:
-        valid = [*sorted(TOOLS[node]), *installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS)]
-        raise UsageError(
-            f"unknown tool for the node {node}: {ref or '(empty)'}", f"{did_you_mean(name, valid)}, module:attribute"
-        )
-    return found
+    needs = EXTRAS[extra]
+    if needs.missing:
+        raise UsageError(f"{needs.note} needs {', '.join(needs.missing)}", needs.install)
 
 
 def check_node(node: str) -> None:
@@ -86,23 +134,127 @@ def check_node(node: str) -> None:
         raise UsageError(f"unknown node: {node}", f"{did_you_mean(node, NODES)}; write NODE=TOOL")
 
 
-def lacks(name: str) -> tuple[str, ...]:
-    """The modules that a built-in tool needs and that are not installed."""
-    return tuple(module for module in NEEDS[name].modules if not is_installed(module))
-
-
-def _require(name: str) -> None:
-    missing = lacks(name)
-    if missing:
-        raise UsageError(f"the tool {name} needs {', '.join(missing)}", NEEDS[name].install)
-
-
 def best_tools(model: str) -> dict[str, str]:
     """The preset `assist`: the best tool installed for each node.
 
     Beside `mini` that is pocketsphinx for ASR, beside any other model the LALM itself.
     """
     names = dict.fromkeys(NODES, "lalm")
-    if model == "mini" and not lacks("pocketsphinx"):
+    if model == "mini" and not NEEDS["pocketsphinx"].missing:
         names["asr"] = "pocketsphinx"
     return names
+
+
+def find_tool(node: str, ref: str) -> Reference:
+    """The class or function behind a tool's reference: `NAME[:ARGUMENT]` or `module:attribute[:ARGUMENT]`.
+
+    A built-in name wins, and nothing else is then looked at; else an entry point's; else it is `module:attribute`.
+
+    Raises:
+        UsageError: no such node, or no such tool for it; the message lists the valid ones.
+    """
+    check_node(node)
+    name, colon, argument = ref.partition(":")
+    if name in TOOLS[node]:
+        needs = NEEDS[name]
+        if needs.missing:
+            raise UsageError(f"the tool {name} needs {', '.join(needs.missing)}", needs.install)
+        module, _, attribute = TOOLS[node][name].partition(":")
+        target = getattr(importlib.import_module(module), attribute)
+        return Reference(ref, target, argument if colon else None, own=False)
+    plugin = find_plugin(ref, TOOL_GROUP, BUILT_IN_TOOLS) if name not in BUILT_IN_TOOLS else None
+    if plugin is None:
+        valid = [*sorted(TOOLS[node]), *installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS)]
+        raise UsageError(
+            f"unknown tool for the node {node}: {ref or '(empty)'}", f"{did_you_mean(name, valid)}, module:attribute"
+        )
+    return plugin
+
+
+def installed_plugins(group: str, built_in: Collection[str]) -> dict[str, EntryPoint]:
+    """The entry points of a group by name, sorted.
+
+    Raises:
+        UsageError: one has the name of something built in, or two have the same name.
+    """
+    plugins: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        package = _package(entry)
+        if entry.name in built_in:
+            raise UsageError(f"{package} registers {entry.name}, which is built in", f"uninstall {package}")
+        other = plugins.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            both = f"{_package(other)} and {package}"
+            raise UsageError(f"{both} both register {entry.name} under {group}", "uninstall one of them")
+    return plugins
+
+
+def find_plugin(ref: str, group: str, built_in: Collection[str]) -> Reference | None:
+    """Resolve `NAME[:ARGUMENT]` of an entry point, else `module:attribute[:ARGUMENT]`; None where it is neither.
+
+    Raises:
+        UsageError: it names something that cannot be imported.
+    """
+    name, colon, rest = ref.partition(":")
+    installed = installed_plugins(group, built_in)
+    if name in installed:
+        return Reference(ref, _loaded(installed[name]), rest if colon else None)
+    attribute, second, argument = rest.partition(":")
+    if not all(part.isidentifier() for part in [*name.split("."), *attribute.split(".")]):
+        return None
+    target = _attribute(_module(name, [*built_in, *installed]), attribute)
+    return Reference(ref, target, argument if second else None)
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"the package {entry.dist.name}" if entry.dist is not None else "an installed package"
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:
+        package, reason = _package(entry), f"{type(error).__name__}: {error}"
+        message = f"{entry.name} of {package} cannot be loaded: {reason}"
+        raise UsageError(message, f"mend or uninstall {package}") from error
+
+
+def _module(name: str, known: Collection[str]) -> Any:
+    with _own_folders_on_path():
+        importlib.invalidate_caches()
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+                close = nearest(name, known)
+                hint = f"did you mean {close}? else " if close else ""
+                hint += "a module is looked for among the installed ones and in the working folder"
+                raise UsageError(f"there is no module {name}", hint) from error
+            raise UsageError(f"the module {name} cannot be imported: {error}", "install what it needs") from error
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the module {name} cannot be imported: {reason}", "--debug shows where") from error
+
+
+def _attribute(module: Any, path: str) -> Any:
+    target = module
+    for name in path.split("."):
+        if not hasattr(target, name):
+            close = nearest(name, (other for other in dir(target) if not other.startswith("_")))
+            hint = f"did you mean {close}?" if close else "check the name after the colon"
+            raise UsageError(f"the module {module.__name__} has no {path}", hint)
+        target = getattr(target, name)
+    return target
+
+
+@contextmanager
+def _own_folders_on_path() -> Iterator[None]:
+    settings = find_settings_file()
+    folders = dict.fromkeys([str(Path.cwd()), *([str(settings.parent)] if settings else [])])
+    added = [folder for folder in folders if folder not in sys.path]
+    sys.path.extend(added)
+    try:
+        yield
+    finally:
+        for folder in added:
+            sys.path.remove(folder)

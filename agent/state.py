@@ -5,8 +5,9 @@ models and tools live in the run's context.
 """
 
 import operator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 # Before Python 3.12 the one of `typing` gives LangGraph no JSON schema.
 from typing_extensions import TypedDict
@@ -14,6 +15,9 @@ from typing_extensions import TypedDict
 from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError
 from lalm_agent.records import AudioRef, AudioType, Method, Question, Step
+
+OnStep = Callable[[Step], None]
+"""What is called as each node ends."""
 
 
 class Inquiry(TypedDict, total=False):
@@ -50,7 +54,7 @@ class AgentState(Reply, total=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What a tool is given: the question, the decoded clip, and what the nodes before it found."""
+    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote."""
 
     question: Question
     method: Method
@@ -98,26 +102,13 @@ class Tool(Protocol):
         ...
 
 
-def initial_state(question: Question, method: Method) -> AgentState:
-    """The state with which a graph starts; nothing is found yet."""
-    return {"question": asdict(question), "method": method.value, **nothing_found()}
-
-
-def nothing_found() -> AgentState:
-    """What nodes write, unwritten."""
-    return {
-        "audio_type": None,
-        "content": None,
-        "abstention": None,
-        "answer": None,
-        "choice": None,
-        "confidence": None,
-        "reason": None,
-        "heard_s": [],
-        "failure": None,
-        "steps": [],
-        "warnings": [],
-    }
+def initial_state(question: Question | None, method: Method) -> AgentState:
+    """The state with which a graph starts: what nodes write, unwritten. Without a question nothing can be asked."""
+    state: dict[str, Any] = {name: None for name in Reply.__annotations__ if name != "status"}
+    state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
+    if question is not None:
+        state["question"] = asdict(question)
+    return cast(AgentState, state)
 
 
 def check_question(question: str, choices: tuple[str, ...], empty_choices: bool = False) -> None:
@@ -137,17 +128,6 @@ def check_question(question: str, choices: tuple[str, ...], empty_choices: bool 
 
 
 def question_of(state: AgentState) -> Question:
-    """The question of a state, as a record again."""
+    """The question of a state, as a record again; `draw` is missing where an older version wrote the state."""
     fields = dict(state["question"])
-    return Question(
-        text=fields["text"],
-        audio=AudioRef(**fields["audio"]),
-        choices=tuple(fields["choices"]),
-        id=fields["id"],
-        draw=fields.get("draw", 0),
-    )
-
-
-def step_of(fields: dict[str, Any]) -> Step:
-    """A step of a state, as a record again."""
-    return Step(**fields)
+    return Question(**{**fields, "audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"])})

@@ -47,7 +47,7 @@ def cold(clip: str) -> dict[str, float]:
 
 def warm(clip: str) -> list[float]:
     """Seconds of each further question about one clip in one process."""
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent
     from lalm_agent.config import AgentConfig
 
     agent = Agent(AgentConfig(preset="paper"))

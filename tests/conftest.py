@@ -210,6 +210,6 @@ def unheard(monkeypatch: pytest.MonkeyPatch) -> str:
             return Verdict(Status.ABSTAINED, "refusal", kind=AbstentionKind.CANNOT_HEAR)
         return read(text, choices)
 
-    for module in ("lalm_agent.nodes", "lalm_agent.eval.grade", "lalm_agent.eval.scorers.llm"):
+    for module in ("lalm_agent.graph", "lalm_agent.eval.grade", "lalm_agent.eval.scorers.llm"):
         monkeypatch.setattr(f"{module}.parse", parse)
     return reply

@@ -8,14 +8,17 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lalm_agent.cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"lalm_agent": "agent"} | {f"lalm_agent.{name}": name for name in ("eval", "tools", "training")}
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 800, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 800, 60, 20
 HEAVY = ("langgraph", "openai", "torch", "transformers")
 
 # A module of the core, or a sub-package with all that is in it. A new file needs a rank here.
@@ -25,15 +28,15 @@ RANKS = {
         *("artefacts", "audio", "decoding", "jobs"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
         *("config", "prompts", "registry", "state", "terminal"),
-        *("extras", "hints", "plugins", "settings"),
     ),
     2: ("models",),
     3: ("tools",),
-    4: ("graph", "nodes", "policy"),
-    5: ("assemble", "checkpoints", "loading", "runner", "toolbox"),
+    4: ("graph",),
+    5: ("agent",),
     6: ("eval",),
     7: ("training",),
     8: ("cli", "web"),
+    9: ("__main__",),
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
@@ -43,24 +46,26 @@ PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", 
 PROTOCOLS += ("lalm_agent.models.endpoint",)
 # What is put around any model, and the clips that one was pretrained on.
 PROTOCOLS += ("lalm_agent.models.wrappers", "lalm_agent.models.pretrained_clips")
-MAY_NAME_CONCRETE = ("assemble", "loading", "cli", "web", "training")
+MAY_NAME_CONCRETE = ("agent", "cli", "web", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation asks an `Agent`.
-FORBIDDEN = (
-    *(("graph", "tools"), ("nodes", "tools"), ("policy", "tools")),
-    *(("eval", "graph"), ("eval", "nodes"), ("eval", "policy")),
-)
+FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
 # One command starts the web server.
 ACROSS_ONE_RANK = (("cli", "web"),)
 
 
+# To be removed with what they excuse: commands that hold records or go in a circle until their logic has moved.
+NOT_YET_THIN = ("reproducing", "transfer_data", "transfer_study")
+IN_A_CIRCLE = ("transfer_command", "transfer_dry", "reproduce", "reproduce_parts", "reproduce_report", "reproducing")
+
+
 def modules_on_disk() -> dict[str, Path]:
     """Dotted name -> file, for the whole package; a package has the name of its folder."""
-    found = {}
+    files = {}
     for package, folder in FOLDERS.items():
         for file in (ROOT / folder).rglob("*.py"):
             parts = file.relative_to(ROOT / folder).with_suffix("").parts
-            found[".".join([package, *(part for part in parts if part != "__init__")])] = file
-    return found
+            files[".".join([package, *(part for part in parts if part != "__init__")])] = file
+    return files
 
 
 def python_files() -> list[Path]:
@@ -87,7 +92,7 @@ def imported(tree: ast.Module, known: set[str]) -> Iterator[str]:
 
 
 def part_of(module: str) -> str:
-    """The key of the module in RANKS: `lalm_agent.tools.asr` -> `tools`, `lalm_agent.audio` -> `audio`."""
+    """The key of the module in RANKS: `lalm_agent.tools.lalm` -> `tools`, `lalm_agent.audio` -> `audio`."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -117,13 +122,13 @@ def objection(importer: str, target: str) -> str | None:
 
 
 def objections(sources: dict[str, str], known: set[str]) -> list[str]:
-    found = []
+    faults = []
     for module, source in sources.items():
         for target in sorted(set(imported(ast.parse(source), known))):
             reason = objection(module, target)
             if reason:
-                found.append(f"{module} imports {target}: {reason}")
-    return found
+                faults.append(f"{module} imports {target}: {reason}")
+    return faults
 
 
 # --- imports ---------------------------------------------------------------------------------------------------------
@@ -149,10 +154,10 @@ def test_imports_follow_the_ranks() -> None:
         ("lalm_agent.audio", "from lalm_agent import __version__"),
         ("lalm_agent.audio", "from lalm_agent.brand_new import thing"),
         ("lalm_agent.brand_new", "from lalm_agent.audio import Sound"),
-        ("lalm_agent.tools.asr", "from lalm_agent.models.scripted import ScriptedLALM"),
-        ("lalm_agent.graph", "from lalm_agent.tools import asr"),
+        ("lalm_agent.tools.lalm", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.graph", "from lalm_agent.tools import lalm"),
         ("lalm_agent.graph", "import lalm_agent.tools"),
-        ("lalm_agent.runner", "from lalm_agent.tools.asr import Asr"),
+        ("lalm_agent.graph", "from lalm_agent.tools.lalm import LalmASR"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.graph import build"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.models.scripted import ScriptedLALM"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.training.idk import build"),
@@ -160,19 +165,19 @@ def test_imports_follow_the_ranks() -> None:
     ],
 )
 def test_an_import_against_the_rules_is_found(importer: str, source: str) -> None:
-    known = {"lalm_agent.audio", "lalm_agent.tools.asr"}
+    known = {"lalm_agent.audio", "lalm_agent.tools.lalm"}
     assert len(objections({importer: source}, known)) == 1
 
 
 @pytest.mark.parametrize(
     ("importer", "source"),
     [
-        ("lalm_agent", "from lalm_agent.assemble import build"),
+        ("lalm_agent", "from lalm_agent.agent import build"),
         ("lalm_agent.audio", "from lalm_agent.errors import DataError\nfrom lalm_agent.answers import parse"),
         ("lalm_agent.models.hf_engine", "from lalm_agent.models.scripted import ScriptedLALM"),
-        ("lalm_agent.tools.asr", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
-        ("lalm_agent.graph", "from lalm_agent.policy import route\nimport langgraph"),
-        ("lalm_agent.assemble", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.asr"),
+        ("lalm_agent.tools.lalm", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
+        ("lalm_agent.graph", "from lalm_agent.answers import parse\nimport langgraph"),
+        ("lalm_agent.agent", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.lalm"),
         ("lalm_agent.training.mini.train", "from lalm_agent.models.mini import load"),
         ("lalm_agent.cli.serve", "from lalm_agent.web.server import serve"),
     ],
@@ -188,14 +193,42 @@ def importers_of(target: str, within: str) -> set[str]:
 
 
 def test_one_module_of_the_evaluation_makes_an_agent() -> None:
-    assert importers_of("lalm_agent.assemble", "lalm_agent.eval") == {"lalm_agent.eval.runs.evaluate"}
+    assert importers_of("lalm_agent.agent", "lalm_agent.eval") == {"lalm_agent.eval.runs.evaluate"}
 
 
 def test_commands_define_no_record_and_ask_no_question() -> None:
-    for name in ("eval", "eval_flags", "eval_observer", "idk", "train", "score", "rescore", "data"):
-        source = (ROOT / "agent" / "cli" / f"{name}.py").read_text("utf-8")
-        names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-        assert not names & {"dataclass", "Record", "BaseModel", "ask_all", "Journal"}, name
+    records = {"dataclass", "NamedTuple", "Record", "BaseModel", "ask_all", "Journal"}
+    faults = {}
+    for file in (ROOT / "agent" / "cli").glob("*.py"):
+        names = {node.id for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Name)}
+        if names & records and file.stem not in NOT_YET_THIN:
+            faults[file.name] = names & records
+    assert faults == {}
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """The modules that import themselves, over however many others."""
+    reached: dict[str, set[str]] = {}
+    for start in imports:
+        seen, new = set[str](), set(imports[start])
+        while new:
+            seen |= new
+            new = {target for module in new for target in imports.get(module, ())} - seen
+        reached[start] = seen
+    return sorted(module for module, seen in reached.items() if module in seen)
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Lazy imports count, inside packages too, and what `lalm-agent` looks up by the name of a command."""
+    sources = {module: ast.parse(file.read_text("utf-8")) for module, file in MODULES.items()}
+    imports = {module: set(imported(tree, set(MODULES))) - {module} for module, tree in sources.items()}
+    imports["lalm_agent.cli.main"] |= {f"lalm_agent.cli.{home.partition(':')[0]}" for home in COMMANDS.values()}
+    expected = {f"lalm_agent.cli.{name}" for name in (*IN_A_CIRCLE, "main")}
+    assert [module for module in circles(imports) if module not in expected] == []
 
 
 # --- size and docstrings ---------------------------------------------------------------------------------------------
@@ -204,6 +237,13 @@ def test_commands_define_no_record_and_ask_no_question() -> None:
 def test_no_file_is_too_long() -> None:
     lengths = {file: len(file.read_text("utf-8").splitlines()) for file in python_files()}
     assert {str(file.relative_to(ROOT)): n for file, n in lengths.items() if n > MAX_FILE_LINES} == {}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    counts = Counter(file.parent for folder in FOLDERS.values() for file in (ROOT / folder).rglob("*.py"))
+    many = {str(folder.relative_to(ROOT)): n for folder, n in counts.items() if n > MAX_MODULES}
+    many.pop("agent/cli", None)  # 26 until `transfer` and `reproduce` have left it
+    assert many == {}
 
 
 def test_no_function_is_too_long() -> None:

@@ -14,10 +14,10 @@ def segment_confidence(segments: Sequence[Mapping[str, Any]], no_speech_probs: S
     text count. `no_speech_prob_max`, `no_speech_prob_mean`: the probability that nobody speaks.
     """
     details = {}
-    worded = [one for one in segments if str(one.get("text", "")).strip() and is_number(one.get("avg_logprob"))]
+    worded = [part for part in segments if str(part.get("text", "")).strip() and is_number(part.get("avg_logprob"))]
     if worded:
-        seconds = [_seconds(one) for one in worded]
-        total = sum(weight * one["avg_logprob"] for weight, one in zip(seconds, worded, strict=True))
+        seconds = [_seconds(part) for part in worded]
+        total = sum(weight * part["avg_logprob"] for weight, part in zip(seconds, worded, strict=True))
         details["avg_logprob"] = total / sum(seconds)
     silent = [float(prob) for prob in no_speech_probs if is_number(prob)]
     if silent:
@@ -27,7 +27,7 @@ def segment_confidence(segments: Sequence[Mapping[str, Any]], no_speech_probs: S
 
 def token_confidence(logprobs: Sequence[Any]) -> dict[str, float]:
     """`avg_logprob` of tokens in OpenAI's form, {"logprob": …}; empty where there are none."""
-    values = [one["logprob"] for one in logprobs if isinstance(one, Mapping) and is_number(one.get("logprob"))]
+    values = [token["logprob"] for token in logprobs if isinstance(token, Mapping) and is_number(token.get("logprob"))]
     return {"avg_logprob": sum(values) / len(values)} if values else {}
 
 

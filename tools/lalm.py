@@ -1,8 +1,13 @@
 """Asking the LALM one thing about the clip: what the nodes that are the model itself have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
+from lalm_agent import prompts
+from lalm_agent.answers import same_text
+from lalm_agent.config import AnswerMode
+from lalm_agent.errors import PermanentBackendError, UsageError
+from lalm_agent.models.base import LALM, Decoding, OptionScore, Request, Response, Turn, softmax_of_scores
+from lalm_agent.records import AudioType
 from lalm_agent.state import Task, ToolResult
 
 CLOSE_GAP = 1e-3
@@ -59,3 +64,82 @@ def close_call(gap: float | None) -> tuple[str, ...]:
 def heard_by(response: Response) -> tuple[float, float]:
     """(start, end) in seconds of the clip that reached the model; nothing of it for a model that takes text only."""
     return response.heard_s or (0.0, 0.0)
+
+
+class LalmTypeIdentifier(LalmTool):
+    """Asks the LALM for the type of the audio (P1 appendix C, step 1)."""
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The model's words; whether they name one type is the graph's to parse."""
+        prompt = prompts.type_prompt()
+        return result_of(self.ask(task, prompt), prompt)
+
+
+class LalmASR(LalmTool):
+    """Asks the LALM for the speech content (P1 appendix C, step 2)."""
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The model's transcript."""
+        prompt = prompts.content_prompt(AudioType.SPEECH)
+        return result_of(self.ask(task, prompt), prompt)
+
+
+class LalmCaptioner(LalmTool):
+    """Asks the LALM for the sound or music content (P1 appendix C, step 2)."""
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The model's caption."""
+        prompt = prompts.content_prompt(task.audio_type or AudioType.SOUND)
+        return result_of(self.ask(task, prompt), prompt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LalmAnswerer(LalmTool):
+    """Asks the LALM the question (P1 section 3; appendix C, step 3 where content was found).
+
+    In mode `generate` the model writes the answer; in mode `score` the most probable choice is taken, IDK among them
+    where the method's prompt invites it. Either way the choices are scored where the model can, for the confidence.
+    """
+
+    mode: AnswerMode = "generate"
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The reply, and the probabilities of the distinct choices.
+
+        Raises:
+            UsageError: mode `score` for an open question.
+            PermanentBackendError: mode `score` with a model that gives no log-probabilities.
+        """
+        question = task.question
+        prompt = prompts.answer_prompt(task.method, question.text, question.choices, task.audio_type, task.content)
+        choices = tuple(dict.fromkeys(choice for choice in question.choices if choice.strip()))
+        if self.mode == "score":
+            return self._by_score(task, prompt, choices)
+        response = self.ask(task, prompt, options=choices)
+        result = result_of(response, prompt)
+        return _with_probs(result, response.option_scores)
+
+    def _by_score(self, task: Task, prompt: str, choices: tuple[str, ...]) -> ToolResult:
+        if not choices:
+            raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
+        idk_offered = prompts.invites_idk(task.method) and not any(same_text(c, prompts.IDK) for c in choices)
+        response = self.ask(task, prompt, n=0, options=(*choices, prompts.IDK) if idk_offered else choices)
+        scores = response.option_scores
+        if scores is None:
+            raise PermanentBackendError("this model gives no log-probabilities to score", "answer by generating")
+        return _with_probs(_likeliest(scores, prompt, response), scores[: len(choices)])
+
+
+def _likeliest(scores: tuple[OptionScore, ...], prompt: str, response: Response) -> ToolResult:
+    """The first of the most probable options."""
+    best, *others = sorted(scores, key=lambda score: -score.mean_logprob)
+    gap = best.mean_logprob - others[0].mean_logprob if others else None
+    warnings = (*response.warnings, *close_call(gap))
+    return ToolResult(best.text, prompt, heard_s=heard_by(response), warnings=warnings)
+
+
+def _with_probs(result: ToolResult, scores: tuple[OptionScore, ...] | None) -> ToolResult:
+    if not scores:
+        return result
+    pairs = tuple(zip((score.text for score in scores), softmax_of_scores(scores), strict=True))
+    return replace(result, option_probs=pairs)

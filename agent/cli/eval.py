@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lalm_agent.cli import eval_flags, options
+from lalm_agent.cli import eval_flags, flags
+from lalm_agent.cli.flags import settings_from
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
 from lalm_agent.terminal import duration, printable, say
 
@@ -19,23 +20,23 @@ def evaluate(
     out: eval_flags.OutFlag,
     data_file: eval_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
-    model: options.ModelFlag = None,
-    method: options.MethodFlag = None,
-    adapter: options.AdapterFlag = None,
+    model: flags.ModelFlag = None,
+    method: flags.MethodFlag = None,
+    adapter: flags.AdapterFlag = None,
     tools: eval_flags.ToolsFlag = None,
-    tool: options.ToolFlag = None,
-    answer_mode: options.AnswerModeFlag = None,
+    tool: flags.ToolFlag = None,
+    answer_mode: flags.AnswerModeFlag = None,
     limit: eval_flags.LimitFlag = None,
     modality: eval_flags.ModalityFlag = None,
-    max_new_tokens: options.MaxNewTokensFlag = None,
-    temperature: options.TemperatureFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
+    temperature: flags.TemperatureFlag = None,
     draws: eval_flags.DrawsFlag = 1,
-    seed: options.SeedFlag = None,
+    seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
     concurrency: eval_flags.ConcurrencyFlag = None,
     batch_size: eval_flags.BatchFlag = 1,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
     audio: eval_flags.AudioFlag = AudioControl.REAL,
     type_source: eval_flags.TypeFlag = TypeSource.MODEL,
     content_source: eval_flags.ContentFlag = ContentSource.MODEL,
@@ -44,14 +45,14 @@ def evaluate(
     retry_failed: eval_flags.RetryFlag = False,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    max_audio_s: options.MaxAudioFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_env: options.TrustEnvFlag = None,
-    hears_audio: options.HearsAudioFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_env: flags.TrustEnvFlag = None,
+    hears_audio: flags.HearsAudioFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: eval_flags.JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Ask a benchmark's questions and keep every answer; nothing complete is ever asked again.
 
@@ -85,13 +86,12 @@ def _request(given: Mapping[str, Any]) -> "EvaluateRequest":
     Raises:
         UsageError: a setting that is wrong, or two flags for one node.
     """
-    from lalm_agent.config import AgentConfig
+    from lalm_agent.config import AgentConfig, parse_tools
     from lalm_agent.errors import UsageError
     from lalm_agent.eval import EvaluateRequest
-    from lalm_agent.settings import parse_tools
 
     settings = {name: given[name] for name in AgentConfig.model_fields if name in given}
-    config = options.settings_from({**settings, "preset": given["tools"], "tools": given["tool"]})
+    config = settings_from({**settings, "preset": given["tools"], "tools": given["tool"]})
     request = EvaluateRequest(
         config=config, **{name: given[name] for name in EvaluateRequest.model_fields if name in given}
     )

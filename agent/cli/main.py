@@ -6,14 +6,13 @@ Exit codes: 0 done, also when the answer is an abstention; 2 what the user can m
 import os
 import sys
 import traceback
+from collections.abc import Iterable
+from importlib import import_module
 from typing import NoReturn
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from lalm_agent.artefacts import MismatchError
-from lalm_agent.cli import ask, data, doctor, graph, idk, models, reproduce, rescore, score, tools, train, transfer
-from lalm_agent.cli import eval as eval_
 from lalm_agent.errors import Dropped, LalmError
 from lalm_agent.terminal import printable, say
 
@@ -21,38 +20,54 @@ INTERRUPTED = 130
 _NO_ARGUMENTS = "NoArgsIsHelpError"
 """Raised for a bare `lalm-agent`, with the help as its message; typer does not export it."""
 
-app = typer.Typer(
-    name="lalm-agent",
-    help="Ask large audio language models about clips, and hear when they do not know.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("ask")(ask.ask)
-app.command("eval")(eval_.evaluate)
-app.command("score")(score.score)
-app.command("rescore")(rescore.rescore)
-app.command("train")(train.train)
-app.command("transfer")(transfer.transfer)
-app.command("reproduce")(reproduce.reproduce)
-app.command("tools")(tools.tools)
-app.command("models")(models.models)
-app.command("graph")(graph.graph)
-app.command("doctor")(doctor.doctor)
-app.add_typer(data.app, name="data")
-app.add_typer(idk.app, name="idk")
+COMMANDS = {
+    "ask": "ask:ask",
+    "eval": "eval:evaluate",
+    "score": "score:score",
+    "rescore": "rescore:rescore",
+    "train": "train:train",
+    "transfer": "transfer:transfer",
+    "reproduce": "reproduce:reproduce",
+    "tools": "info:tools",
+    "models": "info:models",
+    "graph": "info:graph",
+    "doctor": "info:doctor",
+    "data": "data:app",
+    "idk": "idk:app",
+}
+"""The module of `lalm_agent.cli` and the function or the group of functions of each subcommand."""
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def make_app(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The command line with some of its subcommands: to run one, the modules of the others need not be loaded."""
+    app = typer.Typer(
+        name="lalm-agent",
+        help="Ask large audio language models about clips, and hear when they do not know.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_group)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(import_module(f"lalm_agent.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, short_help=str(command.info.help))
+        else:
+            app.command(name, short_help=command.__doc__.splitlines()[0])(command)
+    return app
+
+
+def _show_version(is_given: bool) -> None:
+    if is_given:
         from importlib.metadata import version
 
         typer.echo(f"lalm-agent {version('lalm-agent')}")
         raise typer.Exit
 
 
-@app.callback()
 def _group(
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -63,15 +78,16 @@ def _group(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. `--debug` among the arguments shows the traceback of any error."""
-    given = sys.argv[1:] if arguments is None else arguments
-    raise SystemExit(run(given))
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line; the exit code."""
     debug = "--debug" in arguments
+    _warn_of_variables()
+    names = [name for name in arguments[:1] if name in COMMANDS] or COMMANDS
     try:
-        result = app(args=arguments, standalone_mode=False, prog_name="lalm-agent")
+        result = make_app(names)(args=arguments, standalone_mode=False, prog_name="lalm-agent")
     except Exit as exit_:
         return exit_.exit_code
     except Dropped:
@@ -80,7 +96,7 @@ def run(arguments: list[str]) -> int:
         typer.echo("interrupted", err=True)
         return INTERRUPTED
     except LalmError as error:
-        for line in error.fields if isinstance(error, MismatchError) else ():
+        for line in error.fields:
             say(f"differs: {line}")
         return _print_error(error, error.message, error.hint, error.exit_code, debug)
     except TyperException as error:
@@ -95,6 +111,14 @@ def run(arguments: list[str]) -> int:
         hint = "this is a bug; --debug shows where"
         return _print_error(error, f"{type(error).__name__}: {error}", hint, 1, debug)
     return result if isinstance(result, int) else 0
+
+
+def _warn_of_variables() -> None:
+    if any(name.startswith("LALM_") for name in os.environ):
+        from lalm_agent.config import ignored_variables
+
+        for name, meant in ignored_variables().items():
+            say(f"warning: {name} is ignored: {f'did you mean {meant}?' if meant else 'there is no such setting'}")
 
 
 def _leave() -> NoReturn:

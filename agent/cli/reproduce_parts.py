@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from lalm_agent.config import FIELDS, PREFIX
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.settings import FIELDS, PREFIX
 from lalm_agent.training.reproduce.design import PaperFolder, Part
 
 PROGRAM = "lalm-agent"

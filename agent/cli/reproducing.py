@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from lalm_agent.artefacts import Folder, Kind, command_line
-from lalm_agent.cli import options
+from lalm_agent.cli.flags import settings_from
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.jobs import run_tasks
@@ -95,7 +95,7 @@ def _run_parts(work: Work) -> None:
 def _work(given: Mapping[str, Any]) -> Work:
     from lalm_agent.training.lora.recipe import preset_of
 
-    config: AgentConfig = options.settings_from({name: given[name] for name in _LOADING})
+    config: AgentConfig = settings_from({name: given[name] for name in _LOADING})
     out: Path = given["out"]
     sources = _sources(given, config, out)
     frozen = for_preset(QUICK if given["quick"] else FULL, preset_of(given["preset"], config.model))
@@ -173,7 +173,7 @@ def _jobs(device: str) -> int:
 
 def _require_installed(work: Work) -> None:
     """Refuse at the start what would be missing in the end."""
-    from lalm_agent.extras import require_extra
+    from lalm_agent.registry import require_extra
 
     require_extra("draw")
     if work.sources.bank is None:

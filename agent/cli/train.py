@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lalm_agent.cli import options, train_flags
+from lalm_agent.cli import flags, train_flags
+from lalm_agent.cli.flags import settings_from
 
 if TYPE_CHECKING:
     from lalm_agent.training.lora.train import TrainedAdapter, TrainingEstimate, TrainRequest
@@ -17,7 +18,7 @@ _RECIPE = "rank alpha dropout learning_rate epochs max_steps batch_size grad_acc
 def train(
     data: train_flags.DataFlag,
     out: train_flags.OutFlag,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     preset: train_flags.PresetFlag = None,
     adapt: train_flags.AdaptFlag = train_flags.Adapt.LANGUAGE_MODEL,
     target_modules: train_flags.TargetsFlag = None,
@@ -36,13 +37,13 @@ def train(
     save_every: train_flags.SaveEveryFlag = None,
     gradient_checkpointing: train_flags.CheckpointingFlag = False,
     dry_run: train_flags.DryRunFlag = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: train_flags.JsonFlag = False,
     show_config: train_flags.ShowConfigFlag = None,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Train a LoRA on the answering model; its loss is on the answer's tokens alone.
 
@@ -73,7 +74,7 @@ def _request(flags: dict[str, Any]) -> "TrainRequest":
     from lalm_agent.training.lora.train import TrainRequest
 
     settings = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
-    config = options.settings_from({name: flags[name] for name in settings})
+    config = settings_from({name: flags[name] for name in settings})
     preset = preset_of(flags["preset"], config.model)
     changes = {name: flags[name] for name in _RECIPE}
     changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.cli import options
+from lalm_agent.cli.flags import settings_from
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import Plan, check_clips, make_plan
-from lalm_agent.hints import did_you_mean
 from lalm_agent.records import Method
 from lalm_agent.training.idk.bank import bank_sha256, is_held_out
 from lalm_agent.training.idk.labels import Rule
@@ -72,7 +71,7 @@ def read_bank_data(given: Mapping[str, Any]) -> BankData:
     for flag, kind in kinds.items():
         if given[flag] not in set(kind):
             raise UsageError(f"--{flag} is not {given[flag]}", did_you_mean(given[flag], [str(one) for one in kind]))
-    config = options.settings_from({name: given[name] for name in _MODEL_SETTINGS})
+    config = settings_from({name: given[name] for name in _MODEL_SETTINGS})
     found = grade_bank(BankRequest(bank=folder, n=given["n"], scorer=given["scorer"], compare=(), config=config))
     if found.failure is not None:
         raise DataError(f"the scorer {found.scorer} could not grade the whole bank", "the same command asks again")

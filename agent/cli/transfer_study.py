@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.artefacts import LOCK, command_line
-from lalm_agent.cli import options
+from lalm_agent.cli.flags import settings_from
 from lalm_agent.cli.transfer_data import (
     BankData,
     Sets,
@@ -140,7 +140,7 @@ def _grown(there: int | None, wanted: int | None) -> int | None:
 
 
 def _config(given: Mapping[str, Any]) -> AgentConfig:
-    config: AgentConfig = options.settings_from({name: given[name] for name in _MODEL})
+    config: AgentConfig = settings_from({name: given[name] for name in _MODEL})
     return config.model_copy(update=_FIXED)
 
 

@@ -63,9 +63,9 @@ def answer_prompt(
     if method is Method.MCOT:
         parts = [mcot_examples(), *parts, MCOT_SENTENCE]
     if audio_type is not None and content and content.strip():
-        given = GIVEN_CONTENT_TEMPLATE.replace("{type}", audio_type.capitalize())
+        opening = GIVEN_CONTENT_TEMPLATE.replace("{type}", audio_type.capitalize())
         # The content is replaced last: what a transcript says must never be read as a placeholder.
-        parts = [given.replace("{content}", content), *parts]
+        parts = [opening.replace("{content}", content), *parts]
     if invites_idk(method):
         parts.append(IDK_SENTENCE)
     return _join(*parts)

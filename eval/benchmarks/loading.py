@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks import mmar, mmau, synth
 from lalm_agent.eval.benchmarks.files import SUFFIXES
 from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import load_rows
 from lalm_agent.eval.benchmarks.sakura import load_sakura
 from lalm_agent.eval.items import Benchmark
-from lalm_agent.hints import did_you_mean
 
 HF = "hf:"
 

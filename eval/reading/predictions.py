@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import SUFFIXES, Row, is_json_lines, parse_json, read_bytes, read_data_file, utf8
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.benchmarks.mmar import MMAR
@@ -29,7 +29,6 @@ from lalm_agent.eval.items import MODALITY, Benchmark, Item
 from lalm_agent.eval.reading.inspect_log import INSPECT_LOG, SUFFIX, inspect_rows, is_inspect_log
 from lalm_agent.eval.reading.logs import LAYOUT, REPLY, ROWS, Keys, Log, completed, log_of, usual_row
 from lalm_agent.eval.reading.prediction_rows import KEYS, has_key, output_of
-from lalm_agent.hints import did_you_mean
 
 _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -56,6 +58,7 @@ def test_every_name_of_the_top_is_there() -> None:
     assert {name: getattr(lalm_agent, name).__name__ for name in lalm_agent.__all__} == {
         name: name for name in lalm_agent.__all__
     }
+    assert lalm_agent.__version__ == version("lalm-agent")
     with pytest.raises(AttributeError, match="no attribute 'Agnet'"):
         _ = lalm_agent.Agnet
 
@@ -84,6 +87,26 @@ def test_choices_are_any_sequence_but_a_text(clip: str) -> None:
         agent_of().ask(clip, "Which?", choices="dog")
 
 
+@pytest.mark.parametrize(
+    "samples", [np.full(1600, 0.5), np.full((1600, 2), 0.5, np.float32), np.full(1600, 16384, np.int16)]
+)
+def test_samples_in_place_of_a_file(samples: Any) -> None:
+    model = ScriptedLALM(["dog"])
+    with Agent(model=model, method="baseline") as agent:
+        answer = agent.ask((samples, 16_000), "Which?", ANIMALS)
+        assert (answer.answer, answer.audio.seconds, answer.audio.rate) == ("dog", 0.1, 16_000)
+    sound = model.asked[0].sound
+    assert sound is not None
+    np.testing.assert_allclose(sound.mono(16_000), 0.5, atol=1e-3)
+    assert not Path(answer.audio.path).exists()
+
+
+@pytest.mark.parametrize("samples", [[], [[[0.1]]], ["a"]])
+def test_what_is_no_array_of_samples(samples: Any) -> None:
+    with pytest.raises(UsageError, match="no audio: an array of"):
+        agent_of().ask((samples, 16_000), "Which?", ANIMALS)
+
+
 def test_a_stream_ends_with_the_answer(clip: str) -> None:
     model = ScriptedLALM(["Sound", "a dog", "dog"])
     items = []
@@ -102,10 +125,10 @@ def test_a_stream_of_a_failed_question_ends_with_an_answer_too(clip: str) -> Non
 
 
 def test_async_questions_leave_the_loop_free(write_clip: Callable[..., Path]) -> None:
-    asked = threading.Event()
+    go_on = threading.Event()
 
     def reply(request: Request) -> str:
-        assert asked.wait(20)
+        assert go_on.wait(20)
         return f"heard {request.key or 'it'}"
 
     async def main() -> list[Answer]:
@@ -113,7 +136,7 @@ def test_async_questions_leave_the_loop_free(write_clip: Callable[..., Path]) ->
         clips = [write_clip(name=f"{number}.wav") for number in range(3)]
         waiting = asyncio.gather(*(agent.aask(clip, "What?") for clip in clips))
         await asyncio.sleep(0)
-        asked.set()
+        go_on.set()
         return await waiting
 
     assert [answer.answer for answer in asyncio.run(main())] == ["heard it"] * 3
@@ -129,7 +152,7 @@ def test_the_model_is_loaded_once_for_many_threads(
         threading.Event().wait(0.05)
         return ScriptedLALM(lambda _: "IDK")
 
-    monkeypatch.setattr("lalm_agent.assemble.load_model", load)
+    monkeypatch.setattr("lalm_agent.agent.load_model", load)
     agent = Agent(model="owner/name", method="baseline")
     clips = [write_clip(name=f"{number}.wav") for number in range(4)]
     threads = [threading.Thread(target=agent.ask, args=(path, "What?")) for path in clips]
@@ -162,9 +185,9 @@ def test_the_graph_is_a_node_of_another(clip: str) -> None:
     outer.add_edge(START, "listener")
     outer.add_edge("listener", "act")
     outer.add_edge("act", END)
-    asked: Outer = {"audio": clip, "question": "Which animal?", "choices": ANIMALS}
-    end = outer.compile().invoke(asked)
-    assert end == {**asked, "status": "answered", "answer": "dog", "action": "feed the dog"}
+    inquiry: Outer = {"audio": clip, "question": "Which animal?", "choices": ANIMALS}
+    end = outer.compile().invoke(inquiry)
+    assert end == {**inquiry, "status": "answered", "answer": "dog", "action": "feed the dog"}
 
 
 def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
@@ -177,7 +200,7 @@ def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("inquiry", "said"),
     [
         ({"question": "Who?"}, "no text under 'audio'"),
         ({"audio": "missing.wav"}, "no text under 'question'"),
@@ -186,8 +209,8 @@ def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
         ({"audio": "missing.wav", "question": "Who?", "choices": ["x"]}, "one choice"),
     ],
 )
-def test_a_wrong_input_is_a_failed_reply(asked: Any, said: str) -> None:
-    reply = build_graph(agent_of()).invoke(asked)
+def test_a_wrong_input_is_a_failed_reply(inquiry: Any, said: str) -> None:
+    reply = build_graph(agent_of()).invoke(inquiry)
     assert reply["status"] == "failed"
     assert said in reply["failure"]["message"]
     assert reply["failure"]["exit_code"] == 2
@@ -240,7 +263,7 @@ def test_a_file_that_another_process_holds(clip: str, tmp_path: Path, monkeypatc
 
 
 def test_without_the_extra_its_line_is_named(clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda _: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda _: False)
     with pytest.raises(UsageError) as error:
         agent_of(checkpoint=str(tmp_path / "x.sqlite")).ask(clip, "Which?")
     assert error.value.hint == "pip install 'lalm-agent[sqlite]'"

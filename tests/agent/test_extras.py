@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.errors import UsageError
-from lalm_agent.extras import EXTRAS, install_line, is_installed, require_extra
+from lalm_agent.registry import EXTRAS, install_line, is_installed, require_extra
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -17,7 +17,7 @@ def test_every_extra_for_users_is_in_the_table() -> None:
 
 
 def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda module: module != "matplotlib")
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "matplotlib")
     require_extra("sqlite")
     with pytest.raises(UsageError, match="needs matplotlib") as error:
         require_extra("draw")
@@ -25,8 +25,8 @@ def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("module", "wanted"),
+    ("module", "expected"),
     [("json", True), ("no_such", False), ("no_such.part", False), ("json.tool.x", False), ("", False)],
 )
-def test_is_installed(module: str, wanted: bool) -> None:
-    assert is_installed(module) is wanted
+def test_is_installed(module: str, expected: bool) -> None:
+    assert is_installed(module) is expected

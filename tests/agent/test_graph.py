@@ -10,15 +10,13 @@ import pytest
 import soundfile
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, PermanentBackendError, RetriesExhausted, TransientBackendError, UsageError
-from lalm_agent.graph import RETRY, build_graph
+from lalm_agent.graph import RETRY, Context, Runner, build_graph
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.nodes import Context
-from lalm_agent.records import AbstentionKind, Answer, Method, ModelInfo, Question, Status, Step
-from lalm_agent.runner import Runner
+from lalm_agent.records import AbstentionKind, Answer, Method, Question, Status, Step
 from lalm_agent.state import Task, ToolResult
 
 ANIMALS = ("dog", "cat")
@@ -151,7 +149,7 @@ def test_debug_raises_the_error(clip: Path) -> None:
 def quick_runner(model: ScriptedLALM, tools: dict[str, Any]) -> Runner:
     retry = RETRY._replace(initial_interval=0.001, jitter=False)
     context = Context(tools, ClipStore())
-    return Runner(build_graph(Method.BASELINE, retry), context, Method.BASELINE, {}, ModelInfo("-"))
+    return Runner(build_graph(Method.BASELINE, context, retry=retry), context, Method.BASELINE, {}, model.spec)
 
 
 class Flaky:
@@ -188,7 +186,8 @@ def test_only_transient_errors_are_tried_again(
     tool = Flaky(failures, error)
     runner = quick_runner(ScriptedLALM([]), {"answer": tool})
     sound = runner.context.clips.open(str(clip))
-    answer = runner.ask(Question("Which?", sound.ref, ANIMALS))
+    *_, answer = runner.stream(Question("Which?", sound.ref, ANIMALS))
+    assert isinstance(answer, Answer)
     assert (tool.calls, answer.status) == (calls, status)
 
 
@@ -207,8 +206,7 @@ def test_state_is_json_and_can_be_checkpointed(clip: Path, tmp_path: Path) -> No
     with SqliteSaver.from_conn_string(str(tmp_path / "states.sqlite")) as saver:
         model = ScriptedLALM(["Speech", "words", "IDK"])
         agent = Agent(AgentConfig(preset="paper"), saver, model)
-        sound = agent.runner.context.clips.open(str(clip))
-        answer = agent.runner.ask(Question("Which?", sound.ref, ANIMALS), thread_id="one")
+        answer = agent.ask(clip, "Which?", ANIMALS, thread_id="one")
         states = list(saver.list({"configurable": {"thread_id": "one"}}))
         values = agent.runner.graph.get_state({"configurable": {"thread_id": "one"}}).values
     assert len(states) >= 4

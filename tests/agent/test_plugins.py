@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent, make_tool, tool_parameters
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, TransientBackendError, UsageError
 from lalm_agent.models.base import Decoding
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.plugins import Found
 from lalm_agent.records import Answer, Status
-from lalm_agent.registry import NEEDS, NODES, TOOLS, find_tool
+from lalm_agent.registry import NEEDS, NODES, TOOLS, Reference, find_tool
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.toolbox import check_tool, make_tool
 
-TOOLBOX = '''
+TOOLBOX = """
 from lalm_agent import ToolResult, LalmError, UsageError
 from lalm_agent.errors import TransientBackendError
 
@@ -72,7 +70,7 @@ class Refuses:
         return ""
 
 a_text = "text"
-'''
+"""
 
 
 @pytest.fixture
@@ -107,9 +105,9 @@ def ask(clip: Path, replies: list[str], tools: dict[str, Any], **settings: Any) 
 
 @pytest.mark.parametrize(("node", "name"), [(node, name) for node in NODES for name in TOOLS[node]])
 def test_every_built_in_tool_is_there(node: str, name: str) -> None:
-    found = find_tool(node, name)
-    check_tool(found)
-    assert not found.own
+    tool = find_tool(node, name)
+    tool_parameters(tool)
+    assert not tool.own
     assert name in NEEDS
 
 
@@ -131,9 +129,9 @@ def test_parameters_are_filled_by_name(own_folder: Path, clip: Path) -> None:
     told = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:told:a:b"})
     assert told.content == "a:b generate"
     assert "a warning" in told.warnings
-    asked = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked:x"}, max_new_tokens=7)
-    assert asked.content == "scripted:- 7 x"
-    assert asked.tools["asr"] == "asked-x"
+    made = ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked:x"}, max_new_tokens=7)
+    assert made.content == "scripted:- 7 x"
+    assert made.tools["asr"] == "asked-x"
     assert ask(clip, ["Speech", "dog"], {"asr": "own_toolbox:Asked"}).content == "scripted:- 256 None"
 
 
@@ -161,12 +159,12 @@ def test_a_file_of_the_working_folder_stands_in_for_no_library(own_folder: Path)
 
 
 def test_from_python_a_tool_can_be_an_object(clip: Path) -> None:
-    def heard(task: Task) -> str:
+    def hear(task: Task) -> str:
         return "a bell"
 
-    answer = ask(clip, ["Sound", "dog"], {"caption": heard, "asr": "lalm"})
+    answer = ask(clip, ["Sound", "dog"], {"caption": hear, "asr": "lalm"})
     assert answer.content == "a bell"
-    assert answer.tools["caption"].endswith("heard")
+    assert answer.tools["caption"].endswith("hear")
 
 
 def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
@@ -176,12 +174,12 @@ def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
         calls.append(task.question.text)
         return "a bell"
 
-    for per_clip, wanted in ((False, ["One?", "Two?"]), (True, ["One?"])):
+    for per_clip, texts in ((False, ["One?", "Two?"]), (True, ["One?"])):
         calls.clear()
         listening.per_clip = per_clip  # type: ignore[attr-defined]
         agent = Agent(model=ScriptedLALM(["Sound", "x", "y"]), preset="paper", tools={"caption": listening})
         assert [agent.ask(clip, text).content for text in ("One?", "Two?")] == ["a bell"] * 2
-        assert calls == wanted
+        assert calls == texts
 
 
 # --- refused before anything is loaded -------------------------------------------------------------------------------
@@ -276,6 +274,6 @@ def test_an_own_tool_may_ask_for_another_try() -> None:
 
     offers = {"model": None, "decoding": Decoding(), "mode": "generate", "argument": None}
     with pytest.raises(TransientBackendError):
-        make_tool(Found("x:busy", busy), offers)(None)  # type: ignore[arg-type]
-    made = make_tool(Found("x:made", lambda task: ToolResult("text")), offers)
+        make_tool(Reference("x:busy", busy), offers)(None)  # type: ignore[arg-type]
+    made = make_tool(Reference("x:made", lambda task: ToolResult("text")), offers)
     assert made(None).text == "text"  # type: ignore[arg-type]

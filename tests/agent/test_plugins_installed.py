@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.errors import UsageError
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.plugins import MODEL_GROUP, TOOL_GROUP, installed_plugins
-from lalm_agent.registry import BUILT_IN_TOOLS, find_tool
+from lalm_agent.registry import BUILT_IN_TOOLS, MODEL_GROUP, TOOL_GROUP, find_tool, installed_plugins
 
 TOOLBOX = """
 def shout(task):
@@ -68,7 +67,7 @@ def test_a_built_in_name_scans_no_entry_points(monkeypatch: pytest.MonkeyPatch) 
     def scan(**_: object) -> None:
         raise AssertionError("scanned")
 
-    monkeypatch.setattr("lalm_agent.plugins.entry_points", scan)
+    monkeypatch.setattr("lalm_agent.registry.entry_points", scan)
     Agent(model="mini", tools={"asr": "whisper:small"})
     with pytest.raises(AssertionError, match="scanned"):
         Agent(model="mini", tools={"asr": "own_ears"})

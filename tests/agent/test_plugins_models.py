@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.assemble import Agent, load_model
+from lalm_agent.agent import Agent, load_model
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.models.base import Completion, ModelSpec, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import Answer, ModelInfo, Status
 
-MODELS = '''
+MODELS = """
 from lalm_agent.models.base import Completion, ModelSpec, Response
 from lalm_agent.records import ModelInfo
 
@@ -66,7 +66,7 @@ def builds_nothing():
     return None
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -168,8 +168,8 @@ def test_other_forms_scan_no_entry_points(ref: str, tmp_path: Path, monkeypatch:
     def scan(**_: object) -> None:
         raise AssertionError("scanned")
 
-    monkeypatch.setattr("lalm_agent.plugins.entry_points", scan)
-    monkeypatch.setattr("lalm_agent.loading._load_checkpoint", lambda *_: None)
+    monkeypatch.setattr("lalm_agent.registry.entry_points", scan)
+    monkeypatch.setattr("lalm_agent.agent._load_checkpoint", lambda *_: None)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     (tmp_path / "script.jsonl").touch()
     load_model(AgentConfig(model=ref))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lalm_agent.policy import Evidence, abstention_reason, content_node, found_type
+from lalm_agent.graph import Evidence, abstention_reason, content_node, named_type
 from lalm_agent.records import AbstentionKind, AudioType
 
 
@@ -29,7 +29,7 @@ from lalm_agent.records import AbstentionKind, AudioType
     ],
 )
 def test_found_type(reply: str, expected: AudioType | None) -> None:
-    assert found_type(reply) is expected
+    assert named_type(reply) is expected
 
 
 def test_content_node() -> None:

@@ -1,6 +1,7 @@
 """Settings: which source wins, how they merge, and every refusal in two lines."""
 
 import os
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.config import AgentConfig
+from lalm_agent.config import (
+    FIELDS,
+    FILE_NAME,
+    AgentConfig,
+    find_settings_file,
+    ignored_variables,
+    load_config,
+    make_config,
+)
 from lalm_agent.errors import UsageError
-from lalm_agent.settings import FIELDS, FILE_NAME, find_settings_file, ignored_variables, load_config, make_config
 
 # For each field: a value as the file has it, as the environment has it, and as a flag gives it; all different.
 VALUES: dict[str, tuple[Any, str, Any]] = {
@@ -69,16 +77,17 @@ def test_the_strongest_source_wins(folder: Path, name: str, sources: int) -> Non
     config = load_config({name: as_flag if sources & 4 else None}, environment, folder)
     default = getattr(AgentConfig(), name)
     ranked = [(4, as_flag), (2, in_environment), (1, in_file)]
-    wanted = next((expected(name, value) for bit, value in ranked if sources & bit), default)
-    assert getattr(config, name) == wanted
+    value = next((expected(name, value) for bit, value in ranked if sources & bit), default)
+    assert getattr(config, name) == value
     assert config.model_dump(exclude={name}) == AgentConfig().model_dump(exclude={name})
 
 
 @given(*(st.dictionaries(st.sampled_from(["type", "asr", "caption"]), st.sampled_from("abc")) for _ in range(3)))
 def test_tools_merge_node_by_node(in_file: dict[str, str], variable: dict[str, str], flag: dict[str, str]) -> None:
-    from lalm_agent.settings import Source, merged
-
-    config = merged([Source({"tools": tools}) for tools in (in_file, variable, flag)])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE_NAME).write_text(as_toml("tools", in_file))
+        environment = {"LALM_TOOLS": ",".join(f"{node}={tool}" for node, tool in variable.items())}
+        config = load_config({"tools": flag}, environment, Path(folder))
     assert config.tools == {**in_file, **variable, **flag}
 
 

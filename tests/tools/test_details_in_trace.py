@@ -1,13 +1,13 @@
 """A tool's own figures on their way into the trace of an answer, first hand and kept from an earlier question."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.audio import Sound
-from lalm_agent.cli.render import answer_json
 from lalm_agent.config import AgentConfig
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.state import Task, ToolResult
@@ -31,7 +31,7 @@ def test_a_tools_figures_are_in_its_step_and_in_no_other(clip: Path) -> None:
     agent = Agent(AgentConfig(model="scripted:-", preset="paper"), model=model, tools={"type": always_speech})
     for again in (False, True):
         answer = agent.ask(clip, "Which animal is heard?", ("dog", "cat"))
-        first, *others = json.loads(json.dumps(answer_json(answer), allow_nan=False))["steps"]
+        first, *others = json.loads(json.dumps(asdict(answer), allow_nan=False))["steps"]
         assert (first["cached"], first["details"]) == (again, {"speech": 1.0})
         assert [step["details"] for step in others] == [None, None]
 

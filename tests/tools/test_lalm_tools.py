@@ -7,17 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from lalm_agent.agent import PerClip
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioType, Method, Question
 from lalm_agent.state import Task, ToolResult
-from lalm_agent.tools.answerer import LalmAnswerer
-from lalm_agent.tools.asr import LalmASR
-from lalm_agent.tools.captioner import LalmCaptioner
-from lalm_agent.tools.per_clip import PerClip
-from lalm_agent.tools.type_identifier import LalmTypeIdentifier
+from lalm_agent.tools.lalm import LalmAnswerer, LalmASR, LalmCaptioner, LalmTypeIdentifier
 
 CHOICES = ("dog", "cat", "dog")
 
@@ -146,7 +143,6 @@ def test_per_clip_finds_a_result_once_for_threads_that_ask_at_the_same_time(task
     assert tool.calls == 2
     assert sorted(result.cached for result in results) == [False] * 2 + [True] * 4
     assert len({result.text for result in results[::2]}) == len({result.text for result in results[1::2]}) == 1
-    assert kept._turns == {}
 
 
 def test_per_clip_goes_on_after_the_failure_of_the_thread_that_all_wait_for(task: Task) -> None:

@@ -33,8 +33,8 @@ from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.grade import Outcome, outcome_of
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.eval.runs.plan import order_key
+from lalm_agent.graph import named_type
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
-from lalm_agent.policy import found_type
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import AudioType, Method
 
@@ -309,7 +309,7 @@ def _question(item: Item, clip: _Clip, response: Response) -> ProbedQuestion:
 
 
 def _clip(clip: _Clip, named: str | None, content: str | None) -> ProbedClip:
-    item, kind = clip.items[0], None if named is None else found_type(named)
+    item, kind = clip.items[0], None if named is None else named_type(named)
     return ProbedClip(
         sha256=clip.sound.ref.sha256,
         modality=item.modality,

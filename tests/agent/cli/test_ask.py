@@ -46,7 +46,38 @@ def test_answer_on_stdout_steps_on_stderr(clip: str, script: Script, capsys: pyt
     assert code == 0
     assert out.splitlines()[0] == "dog"
     assert "caption:     a dog barks" in out
-    assert [line.split()[0] for line in err.splitlines()] == ["type", "caption", "answer"]
+    assert [line.split()[0] for line in err.splitlines()] == ["loading", "type", "caption", "answer"]
+
+
+def test_waiting_for_another_listener_is_said(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own_listener.py").write_text("def listen(task):\n    return 'hello'\n")
+    monkeypatch.chdir(tmp_path)
+    model = script("Speech", "Ann")
+    assert run(["ask", clip, "Who?", "-m", model, "--tool", "asr=own_listener:listen"]) == 0
+    out, err = capsys.readouterr()
+    assert [line for line in err.splitlines() if line.endswith("…")] == [
+        f"  loading {model} …",
+        "  listening with own_listener:listen …",
+    ]
+    assert "caption=" not in out
+
+
+def test_equal_choices_are_one(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    model = script("Sound", "a dog", "dog")
+    assert run(["ask", clip, "Which?", "-c", "dog", "-c", "cat", "-c", "dog", "-m", model]) == 0
+    assert "note: equal choices" in capsys.readouterr().err
+    assert run(["ask", clip, "Which?", "-c", "dog", "-c", "dog", "-m", model]) == 2
+    assert "one choice leaves nothing" in capsys.readouterr().err
+
+
+def test_a_variable_that_sets_nothing_is_named(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LALM_MODLE", "mini")
+    assert run(["ask", clip, "Which?", "--model", script("Sound", "a dog", "dog")]) == 0
+    assert capsys.readouterr().err.startswith("warning: LALM_MODLE is ignored: did you mean LALM_MODEL?\n")
 
 
 def test_abstention_exits_0_with_a_reason(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,9 +122,7 @@ def test_failure_exits_2_and_keeps_the_object(clip: str, script: Script, capsys:
     assert err.splitlines()[-1].startswith("error: the script has no further reply")
 
 
-def test_no_escape_sequence_reaches_the_terminal(
-    clip: str, script: Script, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_escape_sequence_reaches_the_terminal(clip: str, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     hostile = "\x1b[31mdog\x1b]0;title\x07\u202e"
     code = run(["ask", clip, "Which?", "--model", script("Sound", hostile, hostile)])
     out, err = capsys.readouterr()
@@ -135,15 +164,13 @@ def test_no_escape_sequence_reaches_the_terminal(
         (["--timeout-s", "-1"], "--timeout-s"),
     ],
 )
-def test_misuse(
-    clip: str, script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
+def test_misuse(clip: str, script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     model = [] if "--model" in arguments else ["--model", script("Sound", "a dog", "dog")]
     code = run(["ask", clip, "Which?", *model, *arguments])
     out, err = capsys.readouterr()
     assert code == 2
     assert out == ""
-    assert 1 <= len(err.splitlines()) <= 2
+    assert 1 <= len([line for line in err.splitlines() if not line.startswith("  loading")]) <= 2
     assert said in err
 
 
@@ -175,24 +202,20 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_is_130(clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from lalm_agent import assemble
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(assemble.Agent, "ask", interrupted)
+    monkeypatch.setattr("lalm_agent.agent.Agent.ask", interrupted)
     assert run(["ask", clip, "Which?"]) == 130
 
 
 def test_a_bug_is_one_line_and_exit_code_1(
     clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lalm_agent import assemble
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(assemble.Agent, "ask", broken)
+    monkeypatch.setattr("lalm_agent.agent.Agent.ask", broken)
     assert run(["ask", clip, "Which?"]) == 1
     err = capsys.readouterr().err
     assert "ZeroDivisionError: oops" in err

@@ -1,12 +1,12 @@
 """`lalm-agent tools | models | graph | doctor`: what is here, drawn and told on this machine."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lalm_agent import extras
 from lalm_agent.cli.main import run
 from lalm_agent.registry import MODEL_FORMS, NODES, TOOLS
 
@@ -66,23 +66,27 @@ def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| caption |" in capsys.readouterr().out
 
 
-def test_png(tmp_path: Path) -> None:
+def test_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "graph.png"
     assert run(["graph", "--format", "png", "--out", str(file)]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"written: {file}\n"
 
 
 def test_a_long_edge_goes_around_the_nodes_between() -> None:
-    from lalm_agent.cli import drawing
-    from lalm_agent.graph import build_graph
+    from lalm_agent.cli.info import drawable_graph, layout
     from lalm_agent.records import Method
 
-    layout = drawing.layout(drawing.without_handlers(build_graph(Method.AGENT).get_graph()))
-    (skipping,) = (line for line in layout.lines if (line.source, line.target) == ("type", "answer"))
-    assert len(skipping.points) == 3
-    apart = [abs(skipping.points[1][0] - layout.centres[node][0]) for node in ("asr", "caption")]
-    assert min(apart) > 1
-    assert layout.centres["__start__"][1] > layout.centres["type"][1] > layout.centres["answer"][1]
+    graph = drawable_graph(Method.AGENT)
+    centres, paths = layout(graph)
+    (skipping,) = (
+        points
+        for edge, points in zip(graph.edges, paths, strict=True)
+        if (edge.source, edge.target) == ("type", "answer")
+    )
+    assert len(skipping) == 3
+    assert min(abs(skipping[1][0] - centres[node][0]) for node in ("asr", "caption")) > 1
+    assert centres["__start__"][1] > centres["type"][1] > centres["answer"][1]
 
 
 def test_the_method_is_a_setting(
@@ -116,7 +120,7 @@ def test_graph_misuse(capsys: pytest.CaptureFixture[str], arguments: list[str], 
 def test_without_the_extra_its_line_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
-    monkeypatch.setattr(extras, "is_installed", lambda module: module != "grandalf")
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "grandalf")
     assert run(["graph", "--format", drawn_as]) == 2
     err = capsys.readouterr().err
     assert "needs grandalf" in err
@@ -131,12 +135,52 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "LALM_MODLE is ignored" in out
     assert "did you mean LALM_MODEL?" in out
     assert "LALM_DTYPE=float32" in out
-    for part in ("libsndfile", "FFmpeg", "model mini", "tool whisper", "extra sqlite", "torch", "device"):
+    for part in ("libsndfile", "FFmpeg", "ask model", "tool whisper", "extra sqlite", "torch", "device"):
         assert part in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "nobody"], "unknown model: nobody"),
+        (["-m", "openai:some-model"], "OPENAI_API_KEY is not set"),
+        (["-m", "openai:x@http://127.0.0.1:9/v1", "--online"], "cannot be reached"),
+        (["-m", "scripted:no.jsonl"], "cannot read the script"),
+        (["-m", "."], "holds no config.json"),
+        (["-m", "some-owner/some-model"], "is not on this machine"),
+        (["--tool", "asr=nobody"], "unknown tool"),
+        (["--tool", "asr=openai"], "OPENAI_API_KEY is not set"),
+        (["--tool", "asr=whisper:tiny"], "the weights of tiny are not at"),
+        (["--adapter", "nowhere"], "no such adapter folder"),
+    ],
+)
+def test_doctor_refuses_what_ask_cannot_use(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor", *arguments]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if "cannot work" in line]
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_doctor_as_json_names_what_ask_would_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LALM_MODEL", "openai:x@http://127.0.0.1:9/v1")
+    assert run(["doctor", "--json", "--tool", "asr=pocketsphinx"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    notes = {finding["name"]: (finding["state"], finding["note"]) for finding in report["findings"]}
+    assert report["works"]
+    assert "asr=pocketsphinx" in notes["ask tools"][0]
+    assert notes["ask model"][1].startswith("openai:x@http://127.0.0.1:9/v1: --online")
+    monkeypatch.setenv("LALM_METHOD", "guess")
+    assert run(["doctor", "--json"]) == 2
+    assert not json.loads(capsys.readouterr().out)["works"]
+
+
 def test_doctor_says_what_a_lack_costs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "is_installed", lambda module: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     assert run(["doctor"]) == 2
     out = capsys.readouterr().out
     assert "no clip can be read: pip install soundfile" in out

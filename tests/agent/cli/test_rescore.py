@@ -123,9 +123,7 @@ def test_only_the_first_disagreements_are_shown_unless_all_are_asked_for(
     assert "many-24" in capsys.readouterr().out
 
 
-def test_a_reply_cannot_steer_the_terminal(
-    tmp_path: Path, predictions: Path, capsys: Capture
-) -> None:
+def test_a_reply_cannot_steer_the_terminal(tmp_path: Path, predictions: Path, capsys: Capture) -> None:
     (row, *_) = json.loads(predictions.read_text("utf-8"))
     hostile = tmp_path / "hostile.json"
     hostile.write_text(json.dumps([{**row, "model_output": "A\x1b[2J", "id": "q\x1b[31m"}]), encoding="utf-8")
@@ -133,9 +131,7 @@ def test_a_reply_cannot_steer_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_a_model_reads_what_rules_cannot(
-    predictions: Path, script: Write, tmp_path: Path, capsys: Capture
-) -> None:
+def test_a_model_reads_what_rules_cannot(predictions: Path, script: Write, tmp_path: Path, capsys: Capture) -> None:
     entries = ({"match": "neither of them", "reply": "IDK"}, {"match": "It is a cat", "reply": "a cat"})
     path = script(*entries, {"match": "According to", "reply": "dog"})
     found = rescored(capsys, predictions, "--with", f"rule,llm:scripted:{path}", "--cache", tmp_path / "kept.jsonl")
@@ -167,9 +163,7 @@ def test_a_dead_model_is_said_and_the_next_call_asks_only_for_the_rest(
     assert run(arguments) == 0
 
 
-def test_a_dead_model_shows_what_its_figure_can_still_become(
-    predictions: Path, script: Write, capsys: Capture
-) -> None:
+def test_a_dead_model_shows_what_its_figure_can_still_become(predictions: Path, script: Write, capsys: Capture) -> None:
     assert run(["rescore", str(predictions), "--with", f"rule,llm:scripted:{script()}"]) == 2
     printed = capsys.readouterr()
     assert "0.0 to 75.0" in printed.out

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent, load_model, with_adapter
 from lalm_agent.audio import Sound
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
-from lalm_agent.loading import load_model, with_adapter
 from lalm_agent.models.base import DEAF, Decoding, Request, Response, Turn
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.models.wrappers import WithoutClip

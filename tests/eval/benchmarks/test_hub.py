@@ -139,7 +139,7 @@ def test_audio_as_a_name_beside_the_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "test"])
 def test_an_audio_folder_needs_no_datasets(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda module: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     folder = tmp_path / "set" / place
     folder.mkdir(parents=True)
     (folder / "x.wav").write_bytes(wav(1))
@@ -176,7 +176,7 @@ def test_what_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         load_benchmark(f"hf:{saved}", None, tmp_path)
     with pytest.raises(UsageError, match="is itself the data"):
         load_benchmark(f"hf:{saved}", tmp_path)
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda module: False)
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     with pytest.raises(UsageError, match="needs datasets") as error:
         load(saved)
     assert error.value.hint == "pip install 'lalm-agent[hf]'"

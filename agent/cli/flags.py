@@ -13,7 +13,9 @@ from lalm_agent.records import Method
 MethodFlag = Annotated[Method | None, typer.Option(help="How to ask.", show_default="agent")]
 ModelFlag = Annotated[
     str | None,
-    typer.Option(help="A model's reference; `lalm-agent models` lists the forms.", show_default="mini"),
+    typer.Option(
+        "--model", "-m", help="A model's reference; `lalm-agent models` lists the forms.", show_default="mini"
+    ),
 ]
 ToolsFlag = Annotated[
     str | None,
@@ -21,7 +23,7 @@ ToolsFlag = Annotated[
         "--tools",
         "--preset",
         help="paper: every node is the model. assist: the best tool installed.",
-        show_default="assist",
+        show_default="paper",
     ),
 ]
 ToolFlag = Annotated[
@@ -81,7 +83,7 @@ def settings_from(flags: dict[str, Any]) -> Any:
     Raises:
         UsageError: a value that a field does not take, wherever it was set.
     """
-    from lalm_agent.settings import load_config, parse_tools
+    from lalm_agent.config import load_config, parse_tools
 
     pairs = flags.get("tools")
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
@@ -91,7 +93,7 @@ def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:
     """Loads the model of a reference, as flags and weaker sources say. flags: as in `settings_from`."""
 
     def load(ref: str) -> Any:
-        from lalm_agent.assemble import load_model
+        from lalm_agent.agent import load_model
 
         return load_model(settings_from({**flags, "model": ref}))
 

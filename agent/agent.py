@@ -1,0 +1,665 @@
+"""From settings to something that answers: config -> model -> tools -> graph -> agent.
+
+A **tool** is a class or a plain function. A class is called once to make the tool, whose `__call__` takes a `Task`; a
+function is the tool and takes the `Task` first. Beyond that, parameters are filled by their names, and only if they
+are there:
+
+    model      the LALM that answers            decoding   how it chooses tokens
+    mode       `generate` or `score`            argument   what stood behind the tool's name, or its default, or None
+    trust_env  whether to use the environment's proxies
+
+A tool returns a `ToolResult` or just its text. An own tool's result is kept for later questions about the same clip
+only if the class or function has the attribute `per_clip = True`.
+
+A **model** is an object with `.generate` and `.spec`, or a class or function that makes one, with its parameters filled
+in the same way: `argument`, `device`, `dtype`.
+"""
+
+import asyncio
+import hashlib
+import inspect
+import re
+import shutil
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, Self
+
+from lalm_agent.audio import ClipStore
+from lalm_agent.config import AgentConfig, make_config
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
+from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
+from lalm_agent.records import Answer, AudioType, Method, Question, Step
+from lalm_agent.registry import (
+    BUILT_IN_MODELS,
+    MODEL_GROUP,
+    NODES,
+    Reference,
+    best_tools,
+    check_node,
+    find_plugin,
+    find_tool,
+    installed_plugins,
+    require_extra,
+)
+from lalm_agent.state import OnStep, Task, Tool, ToolResult, check_question
+
+if TYPE_CHECKING:
+    from lalm_agent.graph import Runner
+
+TOOL_OFFERS = ("model", "decoding", "mode", "argument", "trust_env")
+MODEL_OFFERS = ("argument", "device", "dtype")
+DEFAULT_ROWS = 8
+"""How many prompts a checkpoint computes at once where nobody says, for callers that ask several things at once."""
+
+Audio = str | Path | tuple[Any, int]
+"""A path, or an array of samples with its rate in Hz."""
+
+_PER_CLIP_NODES = ("type", "asr", "caption")
+_KEPT_CLIPS = 4096
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
+_MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
+_NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
+
+
+class Agent:
+    """An agent over one model, for many questions. The model is loaded at the first question, after its clip.
+
+        Agent(model="mini").ask("clip.wav", "Which animal is heard?", ["dog", "cat"])
+
+    Neither the environment nor `lalm-agent.toml` is looked at, unless the config is that of `load_config()`.
+    Several threads may ask at once: a model that computes here answers them one after the other, or with `batch_rows`
+    several together.
+
+    Args:
+        config: the settings; see `AgentConfig`.
+        checkpointer: any LangGraph checkpointer, to keep each question's states.
+        model: a reference, or a loaded model to use in place of one.
+        tools: single nodes changed: a reference, a class or a function for each.
+        batch_rows: how many prompts of several threads go through a model that computes here at once.
+        on_status: called with a line such as `loading mini` before work that takes seconds.
+        wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
+            cache of responses or a count of requests.
+        **settings: fields of `AgentConfig`, in place of those of `config`.
+
+    Raises:
+        UsageError: an unknown setting, a node or tool that does not exist, or the method lora without an adapter.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig | None = None,
+        checkpointer: Any = None,
+        model: LALM | str | None = None,
+        tools: Mapping[str, Any] | None = None,
+        *,
+        batch_rows: int = 1,
+        wrap: Callable[[LALM], LALM] | None = None,
+        on_status: Callable[[str], None] = lambda text: None,
+        **settings: Any,
+    ) -> None:
+        own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
+        if tools is not None:
+            settings["tools"] = {node: tool for node, tool in tools.items() if isinstance(tool, str)}
+        self._own_model = None if model is None or isinstance(model, str) else _as_ours(model)
+        if model is not None:
+            settings["model"] = model if isinstance(model, str) else model.spec.info.ref
+        self.config = make_config({**(config.model_dump() if config else {}), **settings})
+        if batch_rows < 1:
+            raise UsageError(f"a batch of {batch_rows} rows holds no question", "give 1 or more")
+        if self.config.method is Method.LORA and self.config.adapter is None:
+            raise UsageError("the method lora needs an adapter", "--adapter FOLDER of a PEFT adapter")
+        self._batch_rows = batch_rows
+        self._wrap = wrap
+        self._on_status = on_status
+        references = find_tools(self.config, own_tools)
+        nodes = NODES if self.config.method is Method.AGENT else ("answer",)
+        self._tools = {node: references[node] for node in nodes}
+        self._clips = ClipStore(self.config.max_audio_s)
+        self._checkpointer = checkpointer
+        self._folder: str | None = None
+        self._loading = threading.Lock()
+
+    @cached_property
+    def runner(self) -> "Runner":
+        """The graph with its model and tools, loaded at the first use.
+
+        Raises:
+            UsageError: the model's reference names nothing, or one that takes text only and is to hear.
+            DataError: a checkpoint that cannot be loaded.
+        """
+        if self._own_model is None:
+            self._on_status(f"loading {self.config.model}")
+        from lalm_agent.graph import Context, Runner, build_graph
+
+        config = self.config
+        if self._checkpointer is None and config.checkpoint is not None:
+            self._checkpointer = _open_checkpoints(config.checkpoint)
+        # What is wrong with these should not have to wait for the loading of the model.
+        toolbox = self.tools_without_model()
+        model = self._model()
+        answering = with_adapter(model, config.adapter)
+        lock = threading.Lock()
+        shared: dict[int, LALM] = {}
+        for node in self._tools.keys() - toolbox:
+            lalm = answering if node == "answer" else model
+            if id(lalm) not in shared:
+                shared[id(lalm)] = self._shared(lalm, lock)
+            toolbox[node] = self._tool(node, shared[id(lalm)])
+        context = Context(toolbox, self._clips, config.debug, self._on_status)
+        names = {node: toolbox[node].name for node in self._tools}
+        graph = build_graph(config.method, context, self._checkpointer)
+        return Runner(graph, context, config.method, names, answering.spec)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the answering model, which is loaded for it: weights, adapter, device, dtype. Raises as `runner` does."""
+        return self._ready().spec
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the answering node chooses tokens."""
+        return self._decoding("answer")
+
+    @property
+    def tool_names(self) -> dict[str, str]:
+        """The reference of the tool of each node that the method has; nothing is loaded for it."""
+        return {node: tool.ref for node, tool in self._tools.items()}
+
+    def tools_without_model(self) -> dict[str, Tool]:
+        """The tools that do without the model, made anew. Raises what they raise, such as for a missing key."""
+        nodes = [node for node, tool in self._tools.items() if "model" not in tool_parameters(tool)]
+        return {node: self._tool(node, None) for node in nodes}
+
+    def ask(
+        self,
+        audio: Audio,
+        question: str,
+        choices: Sequence[str] = (),
+        on_step: OnStep | None = None,
+        thread_id: str | None = None,
+    ) -> Answer:
+        """Answer a question about a clip; `on_step` is called as each node ends.
+
+        audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
+            full scale, and Hz.
+        A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
+        thread_id: names the question for the checkpointer; a fresh name by default.
+
+        Raises:
+            UsageError: an empty question, one choice, an empty choice, or an open question to be scored.
+            DataError: a clip or a checkpoint that cannot be used.
+        """
+        for item in self.stream(audio, question, choices, thread_id):
+            if isinstance(item, Answer):
+                return item
+            if on_step is not None:
+                on_step(item)
+        raise AssertionError("a stream ends with its answer")
+
+    def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
+        """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
+
+        Raises:
+            BudgetSpent: a model that `wrap` put a limit on has reached it; the question was not asked.
+            UsageError: an empty question, one choice, or an open question to be scored.
+            DataError: a clip or a checkpoint that cannot be used.
+        """
+        *_, answer = self._stream(self._question(audio, text, choices, id, draw, empty_choices=True))
+        assert isinstance(answer, Answer)
+        return answer
+
+    def stream(
+        self, audio: Audio, question: str, choices: Sequence[str] = (), thread_id: str | None = None
+    ) -> Iterator[Step | Answer]:
+        """Each node's step as it ends, and then the `Answer`, which is the last item. Raises what `ask` raises."""
+        yield from self._stream(self._question(audio, question, choices), thread_id)
+
+    async def aask(
+        self,
+        audio: Audio,
+        question: str,
+        choices: Sequence[str] = (),
+        on_step: OnStep | None = None,
+        thread_id: str | None = None,
+    ) -> Answer:
+        """`ask` in a thread, for an event loop. A cancelled call stops waiting; its node runs to its end."""
+        return await asyncio.to_thread(self.ask, audio, question, choices, on_step, thread_id)
+
+    def close(self) -> None:
+        """Close the SQLite file of `checkpoint`, and remove the files of clips that came as arrays."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        connection = getattr(self._checkpointer, "conn", None)
+        if self.config.checkpoint is not None and connection is not None:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _question(
+        self,
+        audio: Audio,
+        text: str,
+        choices: Sequence[str],
+        id: str = "",
+        draw: int = 0,
+        empty_choices: bool = False,
+    ) -> Question:
+        """The record of what can be asked, its clip opened; no model is loaded."""
+        if isinstance(choices, str):
+            raise UsageError(f"the choices are one text: {choices!r}", "give a list of texts")
+        check_question(text, tuple(choices), empty_choices)
+        if self.config.answer_mode == "score" and not choices:
+            raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
+        path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
+        return Question(text.strip(), self._clips.open(path).ref, tuple(choices), id, draw)
+
+    def _written(self, samples: Any, rate: int) -> str:
+        """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""
+        import numpy as np
+        import soundfile
+
+        array = np.asarray(samples)
+        if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fi":
+            raise UsageError(
+                f"no audio: an array of {array.dtype}, shape {array.shape}", "samples or (samples, channels)"
+            )
+        if array.dtype.kind != "f":
+            array = array / (np.iinfo(array.dtype).max + 1)
+        if self._folder is None:
+            self._folder = mkdtemp(prefix="lalm-agent-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        name = hashlib.sha256(array.tobytes() + repr((array.shape, array.dtype, rate)).encode()).hexdigest()
+        path = Path(self._folder) / f"{name[:16]}.wav"
+        if not path.exists():
+            soundfile.write(path, array.astype(np.float32), rate, subtype="FLOAT")
+        return str(path)
+
+    def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
+        runner, path = self._ready(), self.config.checkpoint
+        with _checkpoint_errors(path) if path else nullcontext():
+            yield from runner.stream(question, thread_id)
+
+    def _ready(self) -> "Runner":
+        with self._loading:
+            return self.runner
+
+    def _model(self) -> LALM:
+        if self._own_model is not None:
+            return _hearing(self._own_model, self.config)
+        model = load_model(self.config, max(DEFAULT_ROWS, self._batch_rows))
+        if self.config.hears_audio and not model.spec.hears_audio:
+            raise UsageError(
+                f"the model {model.spec.info.ref} takes text only and cannot hear the clip",
+                "name a model that hears; --text-only asks this one without the clip",
+            )
+        return model
+
+    def _shared(self, model: LALM, lock: threading.Lock) -> LALM:
+        """The model for several threads; models that share their weights share the lock."""
+        wrapped = model if self._wrap is None else self._wrap(model)
+        if self.config.model.startswith("openai:"):
+            return wrapped
+        alone = OneAtATime(wrapped, lock)
+        if self._batch_rows == 1:
+            return alone
+        from lalm_agent.models.wrappers import MicroBatch
+
+        return MicroBatch(alone, self._batch_rows)
+
+    def _decoding(self, node: str) -> Decoding:
+        """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
+        config = self.config
+        if node != "answer":
+            return Decoding(config.max_new_tokens)
+        return Decoding(config.max_new_tokens, config.temperature, seed=config.seed)
+
+    def _tool(self, node: str, model: LALM | None) -> Tool:
+        reference, config = self._tools[node], self.config
+        offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
+        tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
+        kept = not reference.own or getattr(reference.target, "per_clip", False) is True
+        return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
+
+
+def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:
+    """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
+
+    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.state.Reply`.
+    As a node of another graph it shares the keys of these names with that graph's state.
+
+    Args:
+        agent: whose model and tools to use; a new one of the settings by default.
+        checkpointer: of LangGraph; a subgraph has that of its parent.
+        **settings: what `Agent` takes.
+
+    Raises:
+        UsageError: an unknown setting, or a name that leads nowhere.
+        DataError: a checkpoint that cannot be loaded.
+    """
+    from lalm_agent import graph
+
+    runner = (agent or Agent(**settings)).runner
+    return graph.build_graph(runner.method, runner.context, checkpointer, alone=True)
+
+
+# --- checkpoints of a graph's states ---------------------------------------------------------------------------------
+
+
+def _open_checkpoints(path: str) -> Any:
+    """A `SqliteSaver` over a file, which is made if it does not exist."""
+    require_extra("sqlite")
+    import sqlite3
+
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    if not Path(path).parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist", "make it first")
+    with _checkpoint_errors(path):
+        saver = SqliteSaver(sqlite3.connect(path, check_same_thread=False))
+        try:
+            saver.setup()
+        except sqlite3.Error:
+            saver.conn.close()
+            raise
+    return saver
+
+
+@contextmanager
+def _checkpoint_errors(path: str) -> Iterator[None]:
+    """What SQLite raises about a file, such as a lock, as `DataError`."""
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DataError(f"{path} cannot hold checkpoints: {error}", "name another file") from error
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def load_model(config: AgentConfig, rows: int = DEFAULT_ROWS) -> LALM:
+    """The model that a reference names (CONTRACT, References), without the adapter.
+
+    rows: how many prompts a checkpoint computes at once at most.
+
+    Raises:
+        UsageError: the reference names nothing, or there is no such adapter to put on it later.
+        DataError: what it names cannot be loaded.
+    """
+    return _hearing(_loaded(config, rows), config)
+
+
+def with_adapter(model: LALM, folder: str | None) -> LALM:
+    """The same model with the adapter of a folder on top; itself without a folder.
+
+    Raises:
+        UsageError: a model that takes no adapter, no such folder, or another model's adapter.
+        DataError: damaged files.
+    """
+    if folder is None:
+        return model
+    from lalm_agent.models.wrappers import WithoutClip
+
+    if isinstance(model, WithoutClip):
+        return WithoutClip(with_adapter(model.inner, folder))
+    put_on = getattr(model.inner if isinstance(model, OwnModel) else model, "with_adapter", None)
+    if put_on is None:
+        raise UsageError(f"the model {model.spec.info.ref} takes no adapter", "adapters go on checkpoints only")
+    return _as_ours(put_on(folder))
+
+
+def _hearing(model: LALM, config: AgentConfig) -> LALM:
+    if config.hears_audio:
+        return model
+    from lalm_agent.models.wrappers import WithoutClip
+
+    return WithoutClip(model)
+
+
+def _as_ours(model: LALM) -> LALM:
+    """A model that was handed over; one of another package is watched for what it raises and returns."""
+    name = type(model).__module__
+    return model if name.startswith("lalm_agent.") else OwnModel(model, model.spec.info.ref)
+
+
+def _loaded(config: AgentConfig, rows: int) -> LALM:
+    ref = config.model
+    if ref.startswith("scripted:"):
+        from lalm_agent.models.scripted import load_script
+
+        return load_script(Path(ref.removeprefix("scripted:")), ref)
+    if ref.startswith("openai:"):
+        from lalm_agent.models.endpoint import EndpointOptions
+        from lalm_agent.models.openai_lalm import load
+
+        options = EndpointOptions(config.timeout_s, hears_audio=config.hears_audio, trust_env=config.trust_env)
+        return load(ref, options)
+    if ref == "mini":
+        with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
+            if not (folder / "config.json").is_file():
+                raise PermanentBackendError("the embedded model is missing from this installation", "install it again")
+            return _load_checkpoint(str(folder), config, rows, ref)
+    if Path(ref).expanduser().exists() or _HUB_ID.fullmatch(ref):
+        return _load_checkpoint(ref, config, rows)
+    plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
+    if plugin is None:
+        valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
+        forms = "a folder, a hub id, openai:NAME, scripted:FILE, module:attribute"
+        raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
+    return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
+
+
+def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | None = None) -> LALM:
+    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint, require_adapter
+
+    if config.adapter is not None:
+        require_adapter(Path(config.adapter).expanduser())
+    from lalm_agent.models.hf_engine import TransformersLALM
+
+    options = LoadOptions(config.device, config.dtype, config.trust_remote_code, config.allow_pickle)
+    return TransformersLALM(load_checkpoint(ref, options), rows, shown_as)
+
+
+def make_model(reference: Reference, offers: Mapping[str, Any]) -> LALM:
+    """The model of a reference. `offers` has the names of `MODEL_OFFERS`. UsageError: it is none and makes none."""
+    made, who = reference.target, f"the model {reference.ref}"
+    if inspect.isclass(made) or not hasattr(made, "generate"):
+        if not callable(made):
+            raise UsageError(f"{who} is no class, function or model", _MODEL_HINT)
+        parameters = {name: offers[name] for name in _parameters(reference, MODEL_OFFERS, positional=0)}
+        made = _guarded(made, who)(**parameters)
+    elif reference.argument is not None:
+        raise UsageError(f"{who} takes no argument", "leave out what stands behind the second colon")
+    if not callable(getattr(made, "generate", None)) or not isinstance(getattr(made, "spec", None), ModelSpec):
+        raise UsageError(f"{who} has no .generate or no .spec", _MODEL_HINT)
+    return OwnModel(made, reference.ref)
+
+
+class OwnModel:
+    """A model from outside, kept as `inner`: one response for each request, and its errors are ours."""
+
+    def __init__(self, model: LALM, ref: str) -> None:
+        self.inner = model
+        self.spec = model.spec
+        self._who = f"the model {ref}"
+        self._generate = _guarded(model.generate, self._who)
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request in order; an error that is not ours, or a wrong number of responses, is permanent."""
+        made = self._generate(requests)
+        responses = list(made) if isinstance(made, list | tuple) else [made]
+        if len(responses) != len(requests) or not all(isinstance(response, Response) for response in responses):
+            message = f"{self._who} did not return a Response for each of {len(requests)} requests"
+            raise PermanentBackendError(message, _MODEL_HINT)
+        for request, response in zip(requests, responses, strict=True):
+            if len(response.completions) != request.n:
+                count = f"{len(response.completions)} completions for n={request.n}"
+                raise PermanentBackendError(f"{self._who} returned {count}", _MODEL_HINT)
+        return responses
+
+
+class OneAtATime:
+    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
+
+    def __init__(self, model: LALM, lock: threading.Lock) -> None:
+        self.spec = model.spec
+        self._model = model
+        self._lock = lock
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Wait, then answer."""
+        with self._lock:
+            return self._model.generate(requests)
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+def find_tools(config: AgentConfig, own: Mapping[str, Any]) -> dict[str, Reference]:
+    """What fills each node, checked but not yet made. `own`: classes and functions by node.
+
+    Raises:
+        UsageError: an unknown node or tool, or one that cannot be a tool.
+    """
+    for node in (*config.tools, *own):
+        check_node(node)
+    preset = best_tools(config.model) if config.preset == "assist" else dict.fromkeys(NODES, "lalm")
+    names = {**preset, **config.tools}
+    tools = {node: find_tool(node, name) for node, name in names.items() if node not in own}
+    for node, target in own.items():
+        described = target if hasattr(target, "__qualname__") else type(target)
+        tools[node] = Reference(f"{described.__module__}:{described.__qualname__}", target)
+    for tool in tools.values():
+        tool_parameters(tool)
+    return tools
+
+
+def tool_parameters(tool: Reference) -> list[str]:
+    """The names of `TOOL_OFFERS` that a tool asks for; nothing is made or loaded.
+
+    Raises:
+        UsageError: it cannot be a tool: not callable, asynchronous, or with a parameter that nothing fills.
+    """
+    target = tool.target
+    if not callable(target):
+        raise UsageError(f"the tool {tool.ref} is no class and no function", "see `lalm-agent tools`")
+    if inspect.isclass(target) and not any("__call__" in vars(base) for base in target.__mro__):
+        raise UsageError(f"the tool {tool.ref} has no __call__", "def __call__(self, task): return text")
+    if inspect.iscoroutinefunction(target):
+        raise UsageError(f"the tool {tool.ref} is asynchronous", "write a plain function")
+    return _parameters(tool, TOOL_OFFERS, positional=0 if inspect.isclass(target) else 1)
+
+
+def make_tool(reference: Reference, offers: Mapping[str, Any]) -> Tool:
+    """The tool of a reference. `offers` has the names of `TOOL_OFFERS`.
+
+    Raises:
+        UsageError: it cannot be a tool.
+        LalmError: what its class raises; anything that is none of ours as `PermanentBackendError`.
+    """
+    parameters = {name: offers[name] for name in tool_parameters(reference)}
+    if not reference.own:
+        tool: Tool = reference.target(**parameters)
+        return tool
+    if inspect.isclass(reference.target):
+        work = _guarded(reference.target, f"the tool {reference.ref}")(**parameters)
+        return OwnTool(work, reference.ref, {})
+    return OwnTool(reference.target, reference.ref, parameters)
+
+
+class OwnTool:
+    """A tool from outside: its text becomes a result, and whatever it raises becomes an error that names it."""
+
+    def __init__(self, work: Callable[..., Any], ref: str, parameters: Mapping[str, Any]) -> None:
+        name = getattr(work, "name", None)
+        self.name = name if isinstance(name, str) else ref
+        self._ref = ref
+        self._work = _guarded(work, f"the tool {ref}")
+        self._parameters = parameters
+
+    def __call__(self, task: Task) -> ToolResult:
+        """Do the node's work; an error that is none of ours, or a result of another type, is permanent."""
+        result = self._work(task, **self._parameters)
+        if isinstance(result, str):
+            return ToolResult(result)
+        if isinstance(result, ToolResult) and isinstance(result.text, str):
+            return result
+        kind = type(result).__name__ if not isinstance(result, ToolResult) else "ToolResult without text"
+        message = f"the tool {self._ref} returned a {kind}, not text"
+        raise PermanentBackendError(message, "return a str or a lalm_agent.ToolResult")
+
+
+class PerClip:
+    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
+
+    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
+    """
+
+    def __init__(self, tool: Tool) -> None:
+        self.name = tool.name
+        self._tool = tool
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
+        key = (task.sound.ref.sha256, task.audio_type)
+        with self._lock:
+            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT_CLIPS:
+                self._kept.popitem(last=False)
+        with turn:
+            if results:
+                return replace(results[0], cached=True)
+            results.append(self._tool(task))
+            return results[0]
+
+
+def _parameters(reference: Reference, offers: Sequence[str], positional: int) -> list[str]:
+    """The offers that a target's parameters ask for, beyond the first `positional`, which are passed by position."""
+    try:
+        parameters = list(inspect.signature(reference.target).parameters.values())
+    except ValueError:
+        parameters = []
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if positional and not any(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in parameters[:1]):
+        raise UsageError(f"{reference.ref} takes no task", "def tool(task): return text")
+    rest = [p for p in parameters[positional:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    unknown = [p.name for p in rest if p.default is p.empty and (p.name not in offers or p.kind not in by_name)]
+    if unknown:
+        raise UsageError(f"{reference.ref} asks for {unknown[0]}, which nothing fills", f"known: {', '.join(offers)}")
+    filled = [p for p in rest if p.name in offers and p.kind in by_name]
+    if reference.argument is not None and "argument" not in [p.name for p in filled]:
+        raise UsageError(f"{reference.ref}: it takes no argument", "leave out the last colon and what follows it")
+    # A default of the argument stands where the reference has no argument.
+    return [p.name for p in filled if p.name != "argument" or reference.argument is not None or p.default is p.empty]
+
+
+def _guarded(work: Callable[..., Any], who: str) -> Callable[..., Any]:
+    """The same call, with every foreign exception as a permanent error that says whose it is."""
+
+    def call(*positional: Any, **named: Any) -> Any:
+        try:
+            return work(*positional, **named)
+        except LalmError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip() or "no message").splitlines()[0]
+            raise PermanentBackendError(f"{who} failed: {type(error).__name__}: {reason}", _NOT_OURS) from error
+
+    return call

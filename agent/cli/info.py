@@ -1,0 +1,380 @@
+"""`lalm-agent doctor`, `tools`, `models` and `graph`: what is here, what can be named, and how a method goes."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lalm_agent.cli import flags
+from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.view import row
+from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.terminal import printable
+
+DebugFlag = Annotated[bool, typer.Option(help="Show the traceback of an error.")]
+
+Finding = tuple[str, str, str, bool]
+"""Name, state, what a lack costs, and whether `ask` works nevertheless."""
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def doctor(
+    model: flags.ModelFlag = None,
+    tools: flags.ToolsFlag = None,
+    tool: flags.ToolFlag = None,
+    adapter: flags.AdapterFlag = None,
+    online: Annotated[bool, typer.Option("--online", help="Ask a model's endpoint whether it is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Look at this installation, and at what `ask` would use with the same settings. Exit code 2 if it cannot work."""
+    findings = []
+    settings = {"model": model, "preset": tools, "tools": tool, "adapter": adapter}
+    for finding in chain(_installation(), _of_ask(settings, online)):
+        findings.append(dict(zip(("name", "state", "note", "works"), finding, strict=True)))
+        if not as_json:
+            typer.echo(printable(row(*finding[:3])))
+    works = all(finding["works"] for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"works": works, "findings": findings}, ensure_ascii=False))
+    return 0 if works else 2
+
+
+def _installation() -> Iterator[Finding]:
+    """The quick ones first; torch, which takes seconds to load, comes last."""
+    from lalm_agent.registry import EXTRAS, NEEDS
+
+    yield "python", platform.python_version(), "", True
+    yield "lalm-agent", version("lalm-agent"), "", True
+    yield from _settings()
+    yield from _codecs()
+    for name in sorted(NEEDS.keys() - {"lalm"}):
+        needs = NEEDS[name]
+        yield f"tool {name}", _state(needs.missing), needs.install if needs.missing else needs.note, True
+    for name, needs in EXTRAS.items():
+        yield f"extra {name}", _state(needs.missing), needs.note + (f": {needs.install}" if needs.missing else ""), True
+    for name in ("langgraph", "transformers", "peft", "torch"):
+        try:
+            yield name, version(name), "", True
+        except PackageNotFoundError:
+            cost = "adapters cannot be put on" if name == "peft" else "no question can be answered"
+            yield name, "missing", f"{cost}: pip install {name}", name == "peft"
+    yield _device()
+
+
+def _of_ask(settings: dict[str, Any], online: bool) -> Iterator[Finding]:
+    """Whether a question could be asked with these flags and the weaker settings; nothing large is loaded."""
+    part = "settings"
+    try:
+        config = settings_from(settings)
+
+        from lalm_agent.agent import Agent
+
+        part = "tools"
+        agent = Agent(config)
+        agent.tools_without_model()
+        yield "ask tools", ", ".join(f"{node}={ref}" for node, ref in agent.tool_names.items()), "", True
+        part = "adapter"
+        if config.adapter is not None:
+            from lalm_agent.models.hf_loading import require_adapter
+
+            require_adapter(Path(config.adapter).expanduser())
+            yield "ask adapter", config.adapter, "", True
+        part = "model"
+        state, note = _model_state(config, online)
+        yield "ask model", state, f"{config.model}{f': {note}' if note else ''}", True
+    except (LalmError, ImportError) as error:
+        hint = getattr(error, "hint", None)
+        yield f"ask {part}", "cannot work", f"{error}{f' ({hint})' if hint else ''}", False
+
+
+def _model_state(config: Any, online: bool) -> tuple[str, str]:
+    """State and note of a model that `ask` could use.
+
+    Raises:
+        LalmError: it could not.
+    """
+    ref = config.model
+    if ref.startswith("openai:"):
+        return _endpoint_state(ref, online, config.trust_env)
+    if ref == "mini" or ref.startswith("scripted:") or not (Path(ref).expanduser().exists() or ref.count("/") == 1):
+        # Small, or a class or function that is looked up: made as `ask` makes it, but for the weights of `mini`.
+        return _mini() if ref == "mini" else (_made(config), "")
+    folder = Path(ref).expanduser()
+    if not folder.exists():
+        import huggingface_hub
+
+        name, _, revision = ref.partition("@")
+        try:
+            folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, local_files_only=True))
+        except (OSError, ValueError) as error:
+            if huggingface_hub.constants.HF_HUB_OFFLINE:
+                raise DataError(f"{ref} is not on this machine", "HF_HUB_OFFLINE forbids to download it") from error
+            return "not on this machine", "ask downloads it from the hub"
+    if not (folder / "config.json").is_file() or not any(
+        folder.glob("*.bin" if config.allow_pickle else "*.safetensors")
+    ):
+        raise DataError(f"{folder} holds no config.json or no weights", "give the folder that save_pretrained wrote")
+    return "on this machine", ""
+
+
+def _made(config: Any) -> str:
+    from lalm_agent.agent import load_model
+
+    return f"installed, {load_model(config).spec.info.ref}"
+
+
+def _endpoint_state(ref: str, online: bool, trust_env: bool) -> tuple[str, str]:
+    from lalm_agent.models.endpoint import endpoint_of, tls_context
+
+    endpoint = endpoint_of(ref, os.environ)
+    key = "key set" if endpoint.key else "no key set"
+    if not online:
+        return key, "--online asks whether the endpoint is there"
+    import httpx
+
+    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    try:
+        with httpx.Client(trust_env=trust_env, verify=tls_context(), timeout=10) as client:
+            status = client.get(f"{endpoint.url}/models", headers=headers).status_code
+    except httpx.HTTPError as error:
+        raise UsageError(f"{endpoint.url} cannot be reached: {endpoint.shown(str(error))}", "check the URL") from error
+    if status in (401, 403):
+        raise UsageError(f"{endpoint.url} refuses the key: status {status}", "check the key")
+    return key, f"{endpoint.url} is there"
+
+
+def _state(missing: Iterable[str]) -> str:
+    return f"lacks {', '.join(missing)}" if missing else "installed"
+
+
+def _settings() -> Iterator[Finding]:
+    from lalm_agent.config import VARIABLES, find_settings_file, ignored_variables
+
+    file = find_settings_file()
+    yield "settings", str(file) if file else "no lalm-agent.toml", "", True
+    for variable in VARIABLES.values():
+        if os.environ.get(variable):
+            yield "settings", f"{variable}={os.environ[variable]}", "", True
+    for variable, meant in ignored_variables().items():
+        yield "settings", f"{variable} is ignored", f"did you mean {meant}?" if meant else "no such setting", True
+
+
+def _codecs() -> Iterator[Finding]:
+    from lalm_agent.registry import is_installed
+
+    if not is_installed("soundfile"):
+        yield "codecs", "no libsndfile", "no clip can be read: pip install soundfile", False
+    else:
+        import soundfile
+
+        yield "codecs", f"libsndfile {soundfile.__libsndfile_version__}", "wav, flac, ogg, mp3", True
+    if not is_installed("av"):
+        yield "codecs", "no FFmpeg", "no m4a, aac, webm, mp4: pip install av", True
+    else:
+        yield "codecs", f"FFmpeg in PyAV {version('av')}", "m4a, aac, webm, mp4 and the rest", True
+
+
+def _mini() -> tuple[str, str]:
+    from importlib.resources import files
+
+    weights = files("lalm_agent.models") / "mini" / "model.safetensors"
+    if not weights.is_file():
+        raise DataError("the weights of mini are missing", "install lalm-agent again")
+    return "installed", f"{len(weights.read_bytes()) / 2**20:.1f} MiB of weights"
+
+
+def _device() -> Finding:
+    from lalm_agent.registry import is_installed
+
+    if not is_installed("torch"):
+        return "device", "unknown", "torch is missing", False
+    import torch
+
+    if torch.cuda.is_available():
+        return "device", "cuda", torch.cuda.get_device_name(), True
+    if torch.backends.mps.is_available():
+        return "device", "mps", "", True
+    return "device", "cpu", f"{torch.get_num_threads()} threads; a model of billions of weights takes minutes", True
+
+
+# --- tools and models ------------------------------------------------------------------------------------------------
+
+
+def tools(
+    node: Annotated[str | None, typer.Argument(help="One node only.", show_default=False)] = None,
+    debug: DebugFlag = False,
+) -> None:
+    """List the nodes and what can fill each: --tool NODE=TOOL."""
+    from lalm_agent.registry import BUILT_IN_TOOLS, NEEDS, NODES, TOOL_GROUP, TOOLS, check_node, installed_plugins
+
+    if node is not None:
+        check_node(node)
+    for name in NODES if node is None else (node,):
+        typer.echo(name)
+        for tool in TOOLS[name]:
+            needs = NEEDS[tool]
+            state = _state(needs.missing) + (f": {needs.install}" if needs.missing else "")
+            typer.echo(row(tool, state, needs.note))
+        for tool, entry in installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS).items():
+            typer.echo(row(tool, "installed", f"from {_package(entry)}, for any node"))
+    typer.echo("\nyour own:  --tool NODE=module:attribute[:ARGUMENT], a class or a function of a task")
+
+
+def models(debug: DebugFlag = False) -> None:
+    """List what --model takes: the forms of a reference, the supported architectures, installed plugins."""
+    from lalm_agent.models.hf_families import FAMILIES
+    from lalm_agent.registry import BUILT_IN_MODELS, MODEL_FORMS, MODEL_GROUP, installed_plugins
+
+    plugins = installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)
+    named = {name: f"from {_package(entry)}" for name, entry in plugins.items()}
+    for form, meaning in {**MODEL_FORMS, **named}.items():
+        typer.echo(f"{form:<31}{meaning}")
+    typer.echo("\narchitectures of checkpoints:")
+    for name in sorted(FAMILIES):
+        typer.echo(f"  {name}")
+    typer.echo("  any language model with a chat template, for `rescore --with llm:MODEL` and `ask --text-only`")
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+# --- graph -----------------------------------------------------------------------------------------------------------
+
+
+class Format(StrEnum):
+    """How to draw."""
+
+    MERMAID = "mermaid"
+    ASCII = "ascii"
+    PNG = "png"
+
+
+def graph(
+    method: flags.MethodFlag = None,
+    drawn_as: Annotated[
+        Format, typer.Option("--format", help="mermaid is text; ascii and png need the extra draw.")
+    ] = Format.MERMAID,
+    out: Annotated[Path | None, typer.Option(help="File to write; png needs one.", show_default="stdout")] = None,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """Draw the graph of a method. Nothing is sent anywhere."""
+    from lalm_agent.registry import require_extra
+
+    if drawn_as is not Format.MERMAID:
+        require_extra("draw")
+    if drawn_as is Format.PNG and out is None:
+        raise UsageError("a png needs a file", "--out graph.png")
+    drawable = drawable_graph(settings_from({"method": method}).method)
+    try:
+        if drawn_as is Format.PNG and out is not None:
+            write_png(drawable, out)
+            typer.echo(f"written: {out}")
+            return
+        text = (drawable.draw_mermaid() if drawn_as is Format.MERMAID else drawable.draw_ascii()).rstrip()
+        if out is None:
+            typer.echo(text)
+        else:
+            out.write_text(text + "\n", encoding="utf-8")
+            typer.echo(f"written: {out}")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}", "name another file") from error
+
+
+def drawable_graph(method: Any) -> Any:
+    """The graph of a method without LangGraph's nodes for errors, which no edge leads to."""
+    from lalm_agent.audio import ClipStore
+    from lalm_agent.graph import Context, build_graph
+
+    drawable = build_graph(method, Context({}, ClipStore())).get_graph()
+    for node in [node for name, node in drawable.nodes.items() if "error_handler" in name]:
+        drawable.remove_node(node)
+    return drawable
+
+
+# Pictures are laid out by grandalf and drawn by matplotlib, both local; see the extra `draw`. Sizes are in inches.
+_BOX_W, _BOX_H = 1.5, 0.6
+_MARGIN = 0.4
+
+Point = tuple[float, float]
+
+
+class _Placed:
+    """What grandalf reads and writes: the size `w`, `h` and centre `xy` of a node, the points of an edge."""
+
+    def __init__(self) -> None:
+        self.w, self.h = _BOX_W, _BOX_H
+        self.xy = (0.0, 0.0)
+        self.points: list[Point] = []
+
+    def setpath(self, points: list[Point]) -> None:
+        self.points = list(points)
+
+
+def layout(graph: Any) -> tuple[dict[str, Point], list[list[Point]]]:
+    """Centres of the nodes in inches, y upward from the lower edge, and the points of each edge, from centre to centre.
+
+    Layers from top to bottom (Sugiyama); an edge over several layers goes around the nodes between.
+    """
+    from grandalf.graphs import Edge, Graph, Vertex  # type: ignore[import-untyped]
+    from grandalf.layouts import SugiyamaLayout  # type: ignore[import-untyped]
+
+    vertices = {name: Vertex(name) for name in graph.nodes}
+    edges = [Edge(vertices[edge.source], vertices[edge.target]) for edge in graph.edges]
+    for part in (*vertices.values(), *edges):
+        part.view = _Placed()
+    sugiyama = SugiyamaLayout(Graph(list(vertices.values()), edges).C[0])
+    sugiyama.xspace, sugiyama.yspace, sugiyama.dw = _BOX_W / 4, _BOX_H, _BOX_W
+    sugiyama.init_all(optimize=True)
+    sugiyama.draw()
+    points = [point for edge in edges for point in edge.view.points]
+    left, bottom = min(x for x, _ in points), max(y for _, y in points)
+    centres = {name: (vertex.view.xy[0] - left, bottom - vertex.view.xy[1]) for name, vertex in vertices.items()}
+    return centres, [[(x - left, bottom - y) for x, y in edge.view.points] for edge in edges]
+
+
+def write_png(graph: Any, path: Path) -> None:
+    """Draw a graph; dashed arrows are routes that depend on what a node said.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    centres, paths = layout(graph)
+    width = max(x for points in paths for x, _ in points) + _BOX_W + 2 * _MARGIN
+    height = max(y for points in paths for _, y in points) + _BOX_H + 2 * _MARGIN
+    figure = Figure(figsize=(width, height), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(-_BOX_W / 2 - _MARGIN, width - _BOX_W / 2 - _MARGIN)
+    axes.set_ylim(-_BOX_H / 2 - _MARGIN, height - _BOX_H / 2 - _MARGIN)
+    axes.axis("off")
+    style = {"boxstyle": "round,pad=0.5", "facecolor": "#f2f0ff", "edgecolor": "#5b4fa0"}
+    boxes = {
+        name: axes.text(*centre, name.strip("_"), ha="center", va="center", bbox=style).get_bbox_patch()
+        for name, centre in centres.items()
+    }
+    for edge, points in zip(graph.edges, paths, strict=True):
+        for number, (start, end) in enumerate(pairwise(points)):
+            is_last = number == len(points) - 2
+            arrow = {
+                "linestyle": "--" if edge.conditional else "-",
+                "color": "#333333",
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "arrowstyle": "-|>" if is_last else "-",
+                "patchA": boxes[edge.source] if number == 0 else None,
+                "patchB": boxes[edge.target] if is_last else None,
+            }
+            axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
+    figure.savefig(path, format="png")
