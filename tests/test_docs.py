@@ -43,7 +43,8 @@ def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None
 
 
 def test_every_printed_example_is_its_file() -> None:
-    printed = {match["name"]: match["code"] for path in DOCUMENTS for match in EXAMPLE.finditer(path.read_text("utf-8"))}
+    texts = [path.read_text("utf-8") for path in DOCUMENTS]
+    printed = {match["name"]: match["code"] for text in texts for match in EXAMPLE.finditer(text)}
     assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py"}
     assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
 
