@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lalm_agent.eval.runs.evaluate import Observer, RunSummary, estimate, evaluate, summarise
+    from lalm_agent.eval.runs.evaluate import Observer, RunEstimate, RunSummary, estimate, evaluate, summarise
     from lalm_agent.eval.runs.folder import RunFolder
-    from lalm_agent.eval.runs.plan import EvaluateRequest, RunEstimate
+    from lalm_agent.eval.runs.plan import EvaluateRequest
 
 _HOMES = {
     "EvaluateRequest": "plan",
     "Observer": "evaluate",
-    "RunEstimate": "plan",
+    "RunEstimate": "evaluate",
     "RunFolder": "folder",
     "RunSummary": "evaluate",
     "estimate": "evaluate",

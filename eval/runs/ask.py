@@ -11,19 +11,19 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.errors import BudgetSpent, Dropped, LalmError, PermanentBackendError
+from lalm_agent.errors import BudgetSpent, DataError, Dropped, LalmError, PermanentBackendError
 from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of, kinds_of, missing_clip_warning
-from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.controls import PretrainedError
-from lalm_agent.eval.runs.records import ClipFile, Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
+from lalm_agent.eval.runs.controls import ClipOf, PretrainedError
+from lalm_agent.eval.runs.records import Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
 from lalm_agent.records import AbstentionKind, Answer, Failure
 
 STOP_AT_START, STOP_LATER = 5, 25
@@ -33,18 +33,13 @@ _LOOK_S = 0.5
 LISTEN, ANSWER = "listen", "answer"
 """The nodes that a clip which cannot be read, and an answer which cannot be kept, are put down to."""
 
+Ask = Callable[[str, str, Sequence[str], str, int], Answer]
+"""Asks one question: (clip's path, text, choices, id, draw). `lalm_agent.Agent.ask_item` is one.
 
-class Ask(Protocol):
-    """Asks one question. `lalm_agent.Agent.ask_item` is one."""
-
-    def __call__(self, audio: str, text: str, choices: Sequence[str], id: str, draw: int) -> Answer:
-        """The answer; its status is `failed` where a node failed.
-
-        Raises:
-            BudgetSpent: no further request may be sent; the question was not asked.
-            LalmError: the question or its clip cannot be used.
-        """
-        ...
+Raises BudgetSpent where no further request may be sent, LalmError where the question or its clip cannot be used.
+"""
+Results = SimpleQueue["Future[StoredAnswer] | None"]
+"""Answers and errors as they come; None for a Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +47,15 @@ class Asker:
     """From a question to what is kept of its answer.
 
     clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
-    trained on, over the decoded samples. pretrained: those that the model was pretrained on.
+    trained on, over the decoded samples. pretrained: those that the model was pretrained on. recordings: clip's name ->
+    sha256 of the questions' own clips so far; those of later answers are compared and added.
     """
 
     ask: Ask
-    clip: Callable[[Item], ClipFile]
+    clip: ClipOf
     trained: frozenset[str] = frozenset()
     pretrained: Container[str] = frozenset()
+    recordings: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, question: QuestionDraw) -> StoredAnswer:
         """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.
@@ -67,6 +64,7 @@ class Asker:
             BudgetSpent: as `Ask`.
             StorageError: the clip of a blind control could not be written.
             PretrainedError: the clip is one of the pretraining's; nothing is kept of the answer.
+            DataError: the clip is another recording than earlier answers are about; nothing is kept of the answer.
         """
         run_item, draw, start = question.run_item, question.draw, time.perf_counter()
         item, node = run_item.item, LISTEN
@@ -87,7 +85,17 @@ class Asker:
         # Only now, because hashing a clip takes decoding it, and that has just been done.
         if own in self.pretrained or answer.audio.sha256 in self.pretrained:
             raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
+        refuse_other_recording(item.audio, self.recordings.setdefault(item.audio, own), own)
         return replace(kept, seen=own in self.trained)
+
+
+def refuse_other_recording(name: str, before: str, now: str) -> None:
+    """Raise DataError where the sha256 of a clip's decoded samples is not that of earlier answers."""
+    if before != now:
+        raise DataError(
+            f"the clip {name!r} is another recording than the one that earlier answers of this run are about",
+            "give the --audio-root of before, or another --out",
+        )
 
 
 def ask_all(
@@ -109,57 +117,52 @@ def ask_all(
         StorageError: an answer could not be kept.
         Exception: a bug in `answer`.
     """
-    results: SimpleQueue[StoredAnswer | BaseException | None] = SimpleQueue()
-    tasks: SimpleQueue[QuestionDraw | None] = SimpleQueue()
-    groups = _groups(questions, concurrency)
-    threads = [
-        threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True)
-        for number in range(min(concurrency, len(questions)))
-    ]
-    for thread in threads:
-        thread.start()
-    out, streak = 0, _Streak()
+    results: Results = SimpleQueue()
+    pool = ThreadPoolExecutor(concurrency, "ask")
+    groups, streak, out = _groups(questions, concurrency), _Streak(), 0
     stop: BaseException | None = None
-    with _interrupts(results):
-        out += _hand_out(groups, tasks, concurrency)
-        while out:
-            try:
-                result = results.get(timeout=_LOOK_S)
-            except Empty:
-                continue
-            if result is None:
-                stop = stop or KeyboardInterrupt()
-                on_stop(out)
-                continue
-            out -= 1
-            stop = _handled(result, keep, streak, stop)
-            if stop is None:
-                out += _hand_out(groups, tasks, concurrency - out)
-    for _ in threads:
-        tasks.put(None)
+    try:
+        with _interrupts(results):
+            while True:
+                while stop is None and groups and len(groups[0]) <= concurrency - out:
+                    out += len(groups[0])
+                    for question in groups.popleft():
+                        pool.submit(answer, question).add_done_callback(results.put)
+                if not out:
+                    break
+                try:
+                    result = results.get(timeout=_LOOK_S)
+                except Empty:
+                    continue
+                if result is None:
+                    stop = stop or KeyboardInterrupt()
+                    on_stop(out)
+                else:
+                    out -= 1
+                    stop = _handled(result, keep, streak, stop)
+    finally:
+        # Where nothing is out they end at once. One still in torch's code would abort an interpreter that is ending.
+        pool.shutdown(wait=not out)
     if stop is not None:
         raise stop
-    # Nothing is out: they end at once. One still in torch's code would abort the interpreter that is being taken down.
-    for thread in threads:
-        thread.join()
 
 
 def _handled(
-    result: StoredAnswer | BaseException,
+    result: "Future[StoredAnswer]",
     keep: Callable[[StoredAnswer], None],
     streak: "_Streak",
     stop: BaseException | None,
 ) -> BaseException | None:
     """Keep an answer; the reason to stop, if there is one. The first reason stands, a full disk before all others."""
-    if isinstance(result, BaseException):
-        return stop or result
+    if (error := result.exception()) is not None:
+        return stop or error
     if isinstance(stop, StorageError):
         return stop
     try:
-        keep(result)
-    except StorageError as error:
-        return error
-    return stop or streak.judged(result)
+        keep(result.result())
+    except StorageError as full:
+        return full
+    return stop or streak.judged(result.result())
 
 
 class _Streak:
@@ -188,18 +191,6 @@ class _Streak:
         )
 
 
-def _work(
-    tasks: "SimpleQueue[QuestionDraw | None]",
-    results: "SimpleQueue[StoredAnswer | BaseException | None]",
-    answer: Callable[[QuestionDraw], StoredAnswer],
-) -> None:
-    while (question := tasks.get()) is not None:
-        try:
-            results.put(answer(question))
-        except BaseException as error:  # a thread that dies in silence would leave the writer waiting for ever
-            results.put(error)
-
-
 def _groups(questions: Sequence[QuestionDraw], largest: int) -> deque[list[QuestionDraw]]:
     """The work in order: neighbours about one question together, as far as so many may be out at a time."""
     groups: deque[list[QuestionDraw]] = deque()
@@ -209,19 +200,8 @@ def _groups(questions: Sequence[QuestionDraw], largest: int) -> deque[list[Quest
     return groups
 
 
-def _hand_out(groups: deque[list[QuestionDraw]], tasks: "SimpleQueue[QuestionDraw | None]", room: int) -> int:
-    """Give the threads the next groups that there is room for; how many questions these are."""
-    handed = 0
-    while groups and len(groups[0]) <= room - handed:
-        group = groups.popleft()
-        handed += len(group)
-        for question in group:
-            tasks.put(question)
-    return handed
-
-
 @contextmanager
-def _interrupts(results: "SimpleQueue[StoredAnswer | BaseException | None]") -> Iterator[None]:
+def _interrupts(results: Results) -> Iterator[None]:
     """Turn a first Ctrl-C into a message to the writer, so that it cannot fall into the middle of a line."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -252,7 +232,7 @@ def outcome_words(counts: Mapping[Any, int]) -> str:
 
 
 class Tally:
-    """The grade of each answer of a run so far; a question that was asked again counts once."""
+    """The grade of each answer of a run so far, by the `rule` scorer; a question that was asked again counts once."""
 
     def __init__(self, items: Sequence[RunItem], answers: Mapping[Key, StoredAnswer]) -> None:
         """Grade what is there already. items: the questions of the run."""
@@ -265,7 +245,8 @@ class Tally:
         """Grade one more. An answer to a question that is not in the run is passed over."""
         run_item = self._items.get(answer.id)
         if run_item is not None:
-            self._grades[answer.key] = grade_of_answer(run_item, answer)
+            shown = replace(run_item.item, choices=run_item.shown(answer.draw))
+            (self._grades[answer.key],) = grades_of(RuleScorer(), [shown], [answer.output])
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -290,9 +271,3 @@ class Tally:
 
     def __str__(self) -> str:
         return outcome_words(self.counts)
-
-
-def grade_of_answer(run_item: RunItem, answer: StoredAnswer) -> Grade:
-    """The grade by the `rule` scorer, with the choices as they were shown."""
-    shown = replace(run_item.item, choices=run_item.shown(answer.draw))
-    return grades_of(RuleScorer(), [shown], [answer.output])[0]

@@ -13,41 +13,23 @@ a request would cost. An `Observer` is told how it goes.
 
 import tempfile
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.eval.items import Benchmark, Item, audio_file
-from lalm_agent.eval.runs.ask import Asker, Tally, ask_all
-from lalm_agent.eval.runs.controls import (
-    PretrainedError,
-    Real,
-    Silence,
-    Swap,
-    fixed_tools,
-    refuse_pretrained,
-    trained_clips,
-)
-from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, is_run, read_answers, read_items
-from lalm_agent.eval.runs.plan import (
-    EvaluateRequest,
-    Plan,
-    RunEstimate,
-    audio_seconds,
-    by_trying,
-    check_clips,
-    from_answers,
-    make_plan,
-    requests,
-)
-from lalm_agent.eval.runs.records import ClipFile, DataIdentity, Key, RunIdentity, Session, StoredAnswer
-from lalm_agent.models.base import ModelSpec
+from lalm_agent.eval.items import Benchmark, audio_file
+from lalm_agent.eval.runs import controls
+from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, refuse_other_recording
+from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder
+from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
+from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
@@ -57,6 +39,10 @@ if TYPE_CHECKING:
 
 BANK_TEMPERATURE = 1.0
 """The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
+TRIED = 3
+"""So many questions are asked for real, where nothing else tells how long one takes."""
+_COMPARED = 3
+"""So many clips of a run that goes on are compared with what the run's answers heard, before a question is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,62 +99,31 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
         Dropped: a second Ctrl-C, which does not wait for the questions that are out.
     """
-    observer = observer or Observer()
-    request = _settled(request)
+    observer, request = observer or Observer(), _settled(request)
     benchmark = _benchmark(request)
     with ExitStack() as stack:
         run = stack.enter_context(RunFolder(request.out))
         plan = make_plan(benchmark, request, run.items, run.answers)
         check_clips(plan)
-        ready = _prepare(request, benchmark, plan, run.path / SILENCE, run.path / RESPONSES, stack)
-        identity = _identity(ready, benchmark)
+        ready = _prepare(request, plan, run.path, stack)
+        identity = _identity(ready)
         run.check(identity, loaded=False)
-        if request.loaded_model is None and (plan.left or run.spec is None):
+        asks = bool(plan.left) or run.spec is None
+        recordings = _recordings(run, plan, request.config.max_audio_s) if asks else {}
+        if asks and request.loaded_model is None:
             observer.note("loading the model")
-        # Also for a finished run: weights that changed under the same name make it another run.
-        identity = _with_weights(identity, ready.agent.spec)
-        run.check(identity)
-        there = (answer.audio_sha256 for answer in run.answers.values())
-        refuse_pretrained(pretrained_clips_of(request.config.model), there, request.config.model, str(run.path))
-        if plan.left or run.spec is None:
-            _ask(ready, run, run.grown(identity), observer)
+        # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
+        if asks or request.config.adapter:
+            spec = ready.agent.spec
+            loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
+            identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
+            run.check(identity)
+        model, there = request.config.model, (answer.audio_sha256 for answer in run.answers.values())
+        controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(run.path))
+        if asks:
+            _ask(ready, run, run.grown(identity), recordings, observer)
         observer.finished(run, len(plan.left))
     return run
-
-
-def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunEstimate:
-    """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
-
-    Where no answers tell how long a question takes, up to `plan.TRIED` are asked of a local model.
-
-    Raises:
-        UsageError: the request is wrong.
-        DataError: the data or the folder cannot be used.
-        BackendError: a local model cannot be loaded.
-    """
-    observer = observer or Observer()
-    request = _settled(request)
-    benchmark = _benchmark(request)
-    there = is_run(request.out)
-    items, answers = (read_items(request.out), read_answers(request.out)) if there else ([], {})
-    plan = make_plan(benchmark, request, items, answers)
-    with ExitStack() as stack:
-        # Silent clips of a trial go away again, and its replies are not kept.
-        silence = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
-        ready = _prepare(request, benchmark, plan, silence, None, stack)
-        clips = sorted({question.run_item.item.audio for question in plan.left})
-        audio_s, unread = audio_seconds(benchmark.audio_root or Path(), clips, request.config.max_audio_s)
-        seconds, basis = _seconds(ready, answers, observer)
-    return RunEstimate(
-        questions=len(plan.left),
-        requests=requests(plan.left, ready.tools),
-        audio_s=audio_s,
-        unread=unread,
-        seconds=seconds,
-        basis=basis,
-        missing=len(plan.lacking) + len(plan.selection.missing),
-        lacking=len(plan.lacking),
-    )
 
 
 class RunSummary(Record):
@@ -192,15 +147,10 @@ class RunSummary(Record):
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """The counts of a run that `evaluate` gave, or that was opened.
-
-    Raises:
-        UsageError: the folder holds no run.
-    """
+    """The counts of a run that `evaluate` gave, or that was opened. Raises UsageError where the folder holds no run."""
     if run.spec is None:
         raise UsageError(f"{run.path} is no run", "give the folder of one")
-    tally = Tally(run.items, run.answers)
-    identity, selection = run.spec.identity, run.spec.selection
+    tally, identity, selection = Tally(run.items, run.answers), run.spec.identity, run.spec.selection
     warning = None if identity.without_sound else tally.missing_clip
     return RunSummary(
         run=identity.run_id,
@@ -223,8 +173,7 @@ def summarise(run: RunFolder) -> RunSummary:
 def _settled(request: EvaluateRequest) -> EvaluateRequest:
     """The request with the settings that an evaluation has where nobody set them.
 
-    Raises:
-        UsageError: settings that contradict each other.
+    Raises UsageError for settings that contradict each other.
     """
     config, changes = request.config, dict[str, Any]()
     # A failed node has to end its question, not the run.
@@ -255,132 +204,74 @@ def _benchmark(request: EvaluateRequest) -> Benchmark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """What asks the questions of a plan; its model is not loaded yet. tools: node -> tool, or what stands in for it."""
+    """What asks the questions of a plan; its model is not loaded yet. tools: node -> tool, or what replaces it."""
 
     request: EvaluateRequest
     plan: Plan
     agent: "Agent"
     tools: dict[str, str]
-    clip: Callable[[Item], ClipFile]
+    clip: controls.ClipOf
 
 
-def _prepare(
-    request: EvaluateRequest, benchmark: Benchmark, plan: Plan, silence: Path, replies: Path | None, stack: ExitStack
-) -> _Ready:
-    """Check everything that can be without the model.
+def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStack) -> _Ready:
+    """Check everything that can be without the model. folder: for silent clips and the replies of an endpoint.
 
-    silence: folder for silent clips. replies: the file for the replies of an endpoint; None to keep none.
-
-    Raises:
-        UsageError: a node or tool that does not exist, data that have no content, or a single clip to be swapped.
+    Raises UsageError for a node or tool that does not exist, data that have no content, or a single clip to be swapped.
     """
     from lalm_agent.assemble import Agent
     from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
 
-    config, budget, root = request.config, Budget(request.max_requests), benchmark.audio_root or Path()
-    fixed = fixed_tools(plan.pool, request.type_source, request.content_source, config.seed)
+    config, budget, root = request.config, Budget(request.max_requests), plan.audio_root
+    fixed = controls.fixed_tools(plan.pool, request.type_source, request.content_source, config.seed)
 
     def wrap(model: Any) -> Any:
         counted = WithBudget(model, budget)
-        if replies is None or not request.is_remote:
+        if not request.is_remote:
             return counted
-
-        cached = CachedResponses(counted, replies)
+        cached = CachedResponses(counted, folder / RESPONSES)
         stack.callback(cached.close)
         return cached
 
-    clip: Callable[[Item], ClipFile] = Real(root)
+    clip = controls.own_clips(root)
     if request.audio == "silence":
-        clip = Silence(root, silence, config.max_audio_s)
+        clip = controls.silent_clips(root, folder / SILENCE, config.max_audio_s)
     if request.audio == "swap":
-        clip = Swap(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
+        clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
     agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap)
-    tools = {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}
-    return _Ready(request, plan, agent, tools, clip)
+    return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
 
-def _identity(ready: _Ready, benchmark: Benchmark) -> RunIdentity:
+def _identity(ready: _Ready) -> RunIdentity:
     """All that decides the answers and is known without loading the model."""
-    request, config, decoding = ready.request, ready.agent.config, ready.agent.decoding
+    request, config, benchmark = ready.request, ready.agent.config, ready.plan.benchmark
+    of_request = {"draws", "modality", "shuffle_choices", "audio", "type_source", "content_source"}
+    unknown: dict[str, Any] = {**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"}
     return RunIdentity(
-        model=config.model,
-        revision=None,
-        weights_sha256=None,
-        adapter_sha256=None,
-        dtype="not loaded",
-        hears_audio=config.hears_audio,
-        method=str(config.method),
-        answer_mode=config.answer_mode,
+        **unknown,
+        **config.model_dump(mode="json", include={"model", "method", "hears_audio", "answer_mode", "max_audio_s"}),
+        **asdict(ready.agent.decoding),
+        **request.model_dump(include=of_request),
         tools=ready.tools,
         prompts=prompt_hashes(config.method),
-        max_new_tokens=decoding.max_new_tokens,
-        temperature=decoding.temperature,
-        top_p=decoding.top_p,
-        top_k=decoding.top_k,
-        seed=decoding.seed,
-        draws=request.draws,
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
-        modality=request.modality,
-        shuffle_choices=request.shuffle_choices,
-        audio=request.audio,
-        type_source=request.type_source,
-        content_source=request.content_source,
-        max_audio_s=config.max_audio_s,
     )
 
 
-def _with_weights(identity: RunIdentity, spec: ModelSpec) -> RunIdentity:
-    """The same with what only the loaded model knows."""
-    known = {name: getattr(spec.info, name) for name in ("revision", "weights_sha256", "adapter_sha256")}
-    return identity.model_copy(update={**known, "dtype": spec.dtype})
+def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
+    """Clip's name -> sha256 of what the answers so far heard, nothing for a blind control.
 
-
-# --- asking ----------------------------------------------------------------------------------------------------------
-
-
-def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, observer: Observer) -> None:
-    """Write the spec, and ask what is left. Raises as `evaluate` does."""
-    request, plan, agent = ready.request, ready.plan, ready.agent
-    trained, pretrained = trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
-    tally, device = Tally(plan.items, run.answers), agent.spec.device
-    observer.started(RunStart(identity, plan, len(run.answers), device, request.batch_size, tally))
-    session = Session.starting(
-        device=device,
-        batch_size=request.batch_size,
-        concurrency=request.threads,
-        audio_root=None if plan.audio_root is None else str(plan.audio_root.resolve()),
-    )
-    run.begin(identity, plan, session)
-
-    def keep(answer: StoredAnswer) -> None:
-        run.keep(answer)
-        tally.add(answer)
-        observer.answered(answer)
-
-    asker = Asker(agent.ask_item, ready.clip, trained, pretrained)
-    try:
-        ask_all(plan.left, asker, keep, request.threads, observer.stopping)
-    except PretrainedError:
-        observer.note("a clip of the pretraining was met; counting them")
-        _refuse_all_pretrained(pretrained, plan, agent.config)
-        raise
-    except BaseException:
-        observer.interrupted(run)
-        raise
-
-
-def _refuse_all_pretrained(pretrained: Container[str], plan: Plan, config: AgentConfig) -> None:
-    """Hash every clip of a run that is refused for one of them, to say how many there are.
-
-    Raises:
-        PretrainedError: with that number and the names of the first.
+    Raises DataError where one of the first few files is another recording now.
     """
-    names = sorted({run_item.item.audio for run_item in plan.items})
-    root = plan.audio_root or Path()
-    known = [name for name in names if _sha256(audio_file(root, name), config.max_audio_s) in pretrained]
-    if known:
-        raise PretrainedError(known, len(names), config.model, "the data")
+    if run.spec is None or run.spec.identity.audio != "real":
+        return {}
+    clips = {run_item.item.id: run_item.item.audio for run_item in run.items}
+    answers = ((clips.get(answer.id), answer.audio_sha256) for answer in run.answers.values())
+    recordings = {name: sha256 for name, sha256 in answers if name is not None and sha256 is not None}
+    for name in sorted(recordings)[:_COMPARED]:
+        now = _sha256(audio_file(plan.audio_root, name), max_s)
+        refuse_other_recording(name, recordings[name], now or recordings[name])
+    return recordings
 
 
 def _sha256(path: Path, max_s: float) -> str:
@@ -391,7 +282,151 @@ def _sha256(path: Path, max_s: float) -> str:
         return ""
 
 
-def _seconds(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: Observer) -> tuple[float | None, str]:
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[str, str], observer: Observer) -> None:
+    """Write the spec, and ask what is left. Raises as `evaluate` does."""
+    request, plan, agent = ready.request, ready.plan, ready.agent
+    trained, pretrained = controls.trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
+    tally, device, root = Tally(plan.items, run.answers), agent.spec.device, plan.benchmark.audio_root
+    observer.started(RunStart(identity, plan, len(run.answers), device, request.batch_size, tally))
+    session = Session.starting(
+        device=device,
+        batch_size=request.batch_size,
+        concurrency=request.threads,
+        audio_root=None if root is None else str(root.resolve()),
+    )
+    run.begin(identity, plan, session)
+
+    def keep(answer: StoredAnswer) -> None:
+        run.keep(answer)
+        tally.add(answer)
+        observer.answered(answer)
+
+    asker = Asker(agent.ask_item, ready.clip, trained, pretrained, recordings)
+    try:
+        ask_all(plan.left, asker, keep, request.threads, observer.stopping)
+    except controls.PretrainedError:
+        observer.note("a clip of the pretraining was met; counting them")
+        _refuse_all_pretrained(pretrained, plan, agent.config)
+        raise
+    except BaseException:
+        observer.interrupted(run)
+        raise
+
+
+def _refuse_all_pretrained(pretrained: Container[str], plan: Plan, config: AgentConfig) -> None:
+    """Hash every clip of a run that is refused for one of them, to raise PretrainedError with how many there are."""
+    names = sorted({run_item.item.audio for run_item in plan.items})
+    known = [name for name in names if _sha256(audio_file(plan.audio_root, name), config.max_audio_s) in pretrained]
+    if known:
+        raise controls.PretrainedError(known, len(names), config.model, "the data")
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+class RunEstimate(Record):
+    """What is left of a run to do, and what it costs.
+
+    requests: to the model: an answer for each question and draw; for the agent also the type and the content of each
+        clip, once a process, where these nodes are the model. Neither retries are in it, nor a clip that two
+        threads meet at.
+    audio_s: summed over the distinct clips that could be opened, in seconds. unread: clips that could not.
+    seconds: wall-clock time; None where nothing tells. basis: what it was estimated from, or why it is not known.
+    missing: questions without their clip: `lacking` of these would stop the run, the others are left out.
+    """
+
+    questions: int
+    requests: int
+    audio_s: float
+    unread: int
+    seconds: float | None
+    basis: str
+    missing: int
+    lacking: int
+
+
+def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunEstimate:
+    """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
+
+    Where no answers tell how long a question takes, up to `TRIED` are asked of a local model. Raises UsageError for a
+    wrong request, DataError for data or a folder that cannot be used, BackendError for a model that cannot be loaded.
+    """
+    request = _settled(request)
+    benchmark = _benchmark(request)
+    # Silent clips of a trial go away again, and its replies are not kept.
+    with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
+        plan = make_plan(benchmark, request, run.items, run.answers)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
+        ready = _prepare(request, plan, folder, stack)
+        clips = sorted({question.run_item.item.audio for question in plan.left})
+        audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
+        seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
+    return RunEstimate(
+        questions=len(plan.left),
+        requests=requests(plan.left, ready.tools),
+        audio_s=audio_s,
+        unread=unread,
+        seconds=seconds,
+        basis=basis,
+        missing=len(plan.lacking) + len(plan.selection.missing),
+        lacking=len(plan.lacking),
+    )
+
+
+def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
+    """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
+
+    The type step may find no type, and then no content is asked for.
+    """
+    clips = len({question.run_item.item.audio for question in left})
+    asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
+    return len(left) * (tools.get("answer") == "lalm") + clips * ((tools.get("type") == "lalm") + asks_content)
+
+
+def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:
+    """(seconds of all clips that can be opened, how many cannot). A header is enough where libsndfile reads it."""
+    lengths = [_seconds(root, clip, max_s) for clip in clips]
+    return sum(length or 0.0 for length in lengths), lengths.count(None)
+
+
+def _seconds(root: Path, clip: str, max_s: float) -> float | None:
+    import soundfile
+
+    try:
+        path = audio_file(root, clip)
+        try:
+            return float(soundfile.info(str(path)).duration)
+        except (OSError, RuntimeError):
+            return load(path, max_s).ref.seconds
+    except LalmError:
+        return None
+
+
+def from_answers(answers: Mapping[Key, StoredAnswer], left: int, concurrency: int) -> float | None:
+    """Seconds for the questions left, from the mean of those answered, which waited for each other as these will."""
+    times = [answer.seconds for answer in answers.values() if answer.failure is None]
+    return fmean(times) * left / max(1, min(concurrency, left)) if times else None
+
+
+def by_trying(
+    left: Sequence[QuestionDraw], answer: Callable[[QuestionDraw], StoredAnswer], clock: Callable[[], float]
+) -> tuple[float | None, int]:
+    """(mean seconds for a question, how many were asked) from the first few; nothing is stored.
+
+    The first warms up, and counts only where it is the only one. A failed one does not count.
+    """
+    times, tried = [], left[:TRIED]
+    for question in tried:
+        start = clock()
+        if answer(question).failure is None:
+            times.append(clock() - start)
+    return (fmean(times[1:] or times) if times else None), len(tried)
+
+
+def _seconds_left(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: Observer) -> tuple[float | None, str]:
     """(seconds, what they come from)."""
     left, request = ready.plan.left, ready.request
     if not left:

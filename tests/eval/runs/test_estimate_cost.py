@@ -9,7 +9,7 @@ import pytest
 
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import Asker
-from lalm_agent.eval.runs.plan import audio_seconds, by_trying, from_answers, requests
+from lalm_agent.eval.runs.evaluate import audio_seconds, by_trying, from_answers, requests
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem
 
 AGENT = {"type": "lalm", "asr": "lalm", "caption": "lalm", "answer": "lalm"}
