@@ -139,7 +139,7 @@ def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
     if flags["as_json"]:
         typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(printable(line, one_line=True) for line in lines))
+        typer.echo("\n".join(printable(line) for line in lines))
     return 0
 
 

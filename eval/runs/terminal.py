@@ -109,7 +109,7 @@ def estimate_lines(cost: RunEstimate) -> Iterator[str]:
 
 def run_lines(run: RunFolder, is_bank: bool) -> Iterator[str]:
     """The counts of a run, where its answers are, and what comes next. is_bank: its draws are a bank's samples."""
-    told = summarise(run)
+    told, path = summarise(run), " ".join(str(run.path).split())
     yield f"{told.answers} answers: {outcome_words(told.counts)} (rule scorer)"
     if told.counts["abstained"]:
         kinds = (f"{kind.replace('_', ' ')} {count}" for kind, count in told.abstained_kinds.items() if count)
@@ -120,6 +120,6 @@ def run_lines(run: RunFolder, is_bank: bool) -> Iterator[str]:
         yield "failed questions are asked again with --retry-failed"
     if told.missing or told.faulty:
         yield f"left out: {told.missing} questions without clip, {told.faulty} faulty rows"
-    yield f"run folder: {run.path}"
+    yield f"run folder: {path}"
     before = "" if run.spec is None or run.spec.identity.method == "baseline" else "BASELINE "
-    yield f"next: lalm-agent {f'idk curve {run.path}' if is_bank else f'score {before}{run.path}'}"
+    yield f"next: lalm-agent {f'idk curve {path}' if is_bank else f'score {before}{path}'}"
