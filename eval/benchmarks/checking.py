@@ -185,9 +185,6 @@ def require_usable(benchmark: Benchmark, clips: ClipCheck | None) -> None:
         raise DataError("; ".join(objections), "; ".join(hints))
 
 
-# --- for a person ----------------------------------------------------------------------------------------------------
-
-
 def check_lines(benchmark: Benchmark, questions: QuestionCheck, clips: ClipCheck | None) -> Iterator[str]:
     """What the check says: safe lines, what `eval` will make of missing clips last."""
     for name, text in (*_question_rows(benchmark, questions), *_clip_rows(clips), *_fault_rows(benchmark, clips)):

@@ -21,10 +21,10 @@ from typing import Any
 
 from lalm_agent.artefacts import StorageError
 from lalm_agent.errors import BudgetSpent, DataError, Dropped, LalmError, PermanentBackendError
-from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of, kinds_of, missing_clip_warning
+from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of
 from lalm_agent.eval.runs.controls import ClipOf, PretrainedError
 from lalm_agent.eval.runs.records import Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
-from lalm_agent.records import AbstentionKind, Answer, Failure
+from lalm_agent.records import Answer, Failure
 
 STOP_AT_START, STOP_LATER = 5, 25
 """So many failures in a row with the same words end a run: before its first success, and after it."""
@@ -222,9 +222,6 @@ def _interrupts(results: Results) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-# --- how it is getting on --------------------------------------------------------------------------------------------
-
-
 def outcome_words(counts: Mapping[Any, int]) -> str:
     """Such as `correct 3, wrong 1, IDK 2, unparsed 0, failed 0`."""
     words = {str(Outcome.ABSTAINED): "IDK"}
@@ -237,7 +234,7 @@ class Tally:
     def __init__(self, items: Sequence[RunItem], answers: Mapping[Key, StoredAnswer]) -> None:
         """Grade what is there already. items: the questions of the run."""
         self._items = {run_item.item.id: run_item for run_item in items}
-        self._grades: dict[Key, Grade] = {}
+        self.grades: dict[Key, Grade] = {}
         for answer in answers.values():
             self.add(answer)
 
@@ -246,28 +243,13 @@ class Tally:
         run_item = self._items.get(answer.id)
         if run_item is not None:
             shown = replace(run_item.item, choices=run_item.shown(answer.draw))
-            (self._grades[answer.key],) = grades_of(RuleScorer(), [shown], [answer.output])
+            (self.grades[answer.key],) = grades_of(RuleScorer(), [shown], [answer.output])
 
     @property
     def counts(self) -> dict[Outcome, int]:
         """How often each outcome occurred; all five are there."""
-        counted = Counter(grade.outcome for grade in self._grades.values())
+        counted = Counter(grade.outcome for grade in self.grades.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES}
-
-    @property
-    def kinds(self) -> dict[AbstentionKind, int]:
-        """How often each kind of abstention occurred; all are there."""
-        return kinds_of(self._grades.values())
-
-    @property
-    def missing_clip(self) -> str | None:
-        """A warning where so many replies miss the clip that the audio may not reach the model."""
-        return missing_clip_warning(list(self._grades.values()))
-
-    @property
-    def done(self) -> int:
-        """How many answers there are."""
-        return len(self._grades)
 
     def __str__(self) -> str:
         return outcome_words(self.counts)

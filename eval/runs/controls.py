@@ -91,7 +91,11 @@ def swapped_clips(root: Path, items: Sequence[Item], missing: frozenset[str], se
 
     Raises UsageError where the data set has a single clip.
     """
-    names = sorted({item.audio for item in items} - missing, key=lambda name: _swap_key(seed, name))
+
+    def key(name: str) -> bytes:
+        return hashlib.sha256(f"swap\0{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
+
+    names = sorted({item.audio for item in items} - missing, key=key)
     if len(names) < 2:
         raise UsageError("--audio swap needs at least two clips", "choose --audio silence")
     place = {name: at for at, name in enumerate(names)}
@@ -113,10 +117,6 @@ def swapped_clips(root: Path, items: Sequence[Item], missing: frozenset[str], se
         raise DataError(f"no other recording than {item.audio!r} can be read", "choose --audio silence")
 
     return clip_of
-
-
-def _swap_key(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"swap\0{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 # --- node attribution -------------------------------------------------------------------------------------------------
@@ -156,21 +156,16 @@ def fixed_tools(items: Sequence[Item], type_mode: str, content_mode: str, seed: 
     """
     tools: dict[str, Tool] = {}
     if type_mode == "oracle":
-        tools["type"] = FixedText("oracle", _types(items))
+        if without := Counter(item.modality or "not said" for item in items if item.audio_type is None):
+            kinds = ", ".join(f"{name} {count}" for name, count in sorted(without.items()))
+            raise UsageError(
+                f"oracle type: {without.total()} of {len(items)} questions have no single modality ({kinds})",
+                "choose with --modality sound --modality music --modality speech, or leave the type to the model",
+            )
+        tools["type"] = FixedText("oracle", {item.id: str(item.audio_type).capitalize() for item in items})
     if content_mode != "model":
         tools |= dict.fromkeys(CONTENT_NODES, _content(items, content_mode, seed))
     return tools
-
-
-def _types(items: Sequence[Item]) -> dict[str, str]:
-    without = Counter(item.modality or "not said" for item in items if item.audio_type is None)
-    if without:
-        kinds = ", ".join(f"{name} {count}" for name, count in sorted(without.items()))
-        raise UsageError(
-            f"oracle type: {without.total()} of {len(items)} questions have no single modality ({kinds})",
-            "choose with --modality sound --modality music --modality speech, or leave the type to the model",
-        )
-    return {item.id: str(item.audio_type).capitalize() for item in items}
 
 
 def _content(items: Sequence[Item], mode: str, seed: int) -> Tool:

@@ -13,7 +13,7 @@ a request would cost. An `Observer` is told how it goes.
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
-from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
+from lalm_agent.eval.grade import kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Benchmark, audio_file
 from lalm_agent.eval.runs import controls
 from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, refuse_other_recording
@@ -99,8 +99,8 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
         Dropped: a second Ctrl-C, which does not wait for the questions that are out.
     """
-    observer, request = observer or Observer(), _settled(request)
-    benchmark = _benchmark(request)
+    observer = observer or Observer()
+    request, benchmark = _settled(request)
     with ExitStack() as stack:
         run = stack.enter_context(RunFolder(request.out))
         plan = make_plan(benchmark, request, run.items, run.answers)
@@ -113,7 +113,7 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         if asks and request.loaded_model is None:
             observer.note("loading the model")
         # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
-        if asks or request.config.adapter:
+        if asks or request.config.adapter or request.loaded_model is not None:
             spec = ready.agent.spec
             loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
             identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
@@ -150,16 +150,17 @@ def summarise(run: RunFolder) -> RunSummary:
     """The counts of a run that `evaluate` gave, or that was opened. Raises UsageError where the folder holds no run."""
     if run.spec is None:
         raise UsageError(f"{run.path} is no run", "give the folder of one")
-    tally, identity, selection = Tally(run.items, run.answers), run.spec.identity, run.spec.selection
-    warning = None if identity.without_sound else tally.missing_clip
+    identity, selection, tally = run.spec.identity, run.spec.selection, Tally(run.items, run.answers)
+    grades = list(tally.grades.values())
+    warning = None if identity.without_sound else missing_clip_warning(grades)
     return RunSummary(
         run=identity.run_id,
         folder=str(run.path),
         questions=len(run.items),
         draws=identity.draws,
-        answers=tally.done,
+        answers=len(grades),
         counts={str(outcome): count for outcome, count in tally.counts.items()},
-        abstained_kinds={str(kind): count for kind, count in tally.kinds.items()},
+        abstained_kinds={str(kind): count for kind, count in kinds_of(grades).items()},
         seen=sum(answer.seen for answer in run.answers.values()),
         missing=len(selection.missing),
         faulty=selection.faulty,
@@ -167,13 +168,10 @@ def summarise(run: RunFolder) -> RunSummary:
     )
 
 
-# --- what is settled before a question is asked ----------------------------------------------------------------------
+def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
+    """The request with the settings that an evaluation has where nobody set them, and its data.
 
-
-def _settled(request: EvaluateRequest) -> EvaluateRequest:
-    """The request with the settings that an evaluation has where nobody set them.
-
-    Raises UsageError for settings that contradict each other.
+    Raises UsageError for settings that contradict each other, and what `load_benchmark` raises.
     """
     config, changes = request.config, dict[str, Any]()
     # A failed node has to end its question, not the run.
@@ -191,15 +189,12 @@ def _settled(request: EvaluateRequest) -> EvaluateRequest:
         raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
     if config.method is not Method.AGENT and (request.type_source != "model" or request.content_source != "model"):
         raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
-    return request.model_copy(update={"config": config})
+    benchmark = request.data
+    if not isinstance(benchmark, Benchmark):
+        from lalm_agent.eval.benchmarks import load_benchmark
 
-
-def _benchmark(request: EvaluateRequest) -> Benchmark:
-    if isinstance(request.data, Benchmark):
-        return request.data
-    from lalm_agent.eval.benchmarks import load_benchmark
-
-    return load_benchmark(str(request.data), request.data_file, request.audio_root)
+        benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
+    return request.model_copy(update={"config": config}), benchmark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,9 +277,6 @@ def _sha256(path: Path, max_s: float) -> str:
         return ""
 
 
-# --- asking ----------------------------------------------------------------------------------------------------------
-
-
 def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[str, str], observer: Observer) -> None:
     """Write the spec, and ask what is left. Raises as `evaluate` does."""
     request, plan, agent = ready.request, ready.plan, ready.agent
@@ -307,24 +299,15 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
     asker = Asker(agent.ask_item, ready.clip, trained, pretrained, recordings)
     try:
         ask_all(plan.left, asker, keep, request.threads, observer.stopping)
-    except controls.PretrainedError:
+    except controls.PretrainedError as error:
         observer.note("a clip of the pretraining was met; counting them")
-        _refuse_all_pretrained(pretrained, plan, agent.config)
-        raise
+        names = sorted({run_item.item.audio for run_item in plan.items})
+        max_s = request.config.max_audio_s
+        known = [name for name in names if _sha256(audio_file(plan.audio_root, name), max_s) in pretrained]
+        raise controls.PretrainedError(known, len(names), request.config.model, "the data") from error
     except BaseException:
         observer.interrupted(run)
         raise
-
-
-def _refuse_all_pretrained(pretrained: Container[str], plan: Plan, config: AgentConfig) -> None:
-    """Hash every clip of a run that is refused for one of them, to raise PretrainedError with how many there are."""
-    names = sorted({run_item.item.audio for run_item in plan.items})
-    known = [name for name in names if _sha256(audio_file(plan.audio_root, name), config.max_audio_s) in pretrained]
-    if known:
-        raise controls.PretrainedError(known, len(names), config.model, "the data")
-
-
-# --- what it costs ---------------------------------------------------------------------------------------------------
 
 
 class RunEstimate(Record):
@@ -354,8 +337,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     Where no answers tell how long a question takes, up to `TRIED` are asked of a local model. Raises UsageError for a
     wrong request, DataError for data or a folder that cannot be used, BackendError for a model that cannot be loaded.
     """
-    request = _settled(request)
-    benchmark = _benchmark(request)
+    request, benchmark = _settled(request)
     # Silent clips of a trial go away again, and its replies are not kept.
     with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
         plan = make_plan(benchmark, request, run.items, run.answers)

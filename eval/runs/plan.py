@@ -125,11 +125,8 @@ def make_plan(
 ) -> Plan:
     """Choose the questions. What is in the run already stays in it: a run can only grow.
 
-    there, answers: the questions and answers in the run's folder.
-
-    Raises:
-        UsageError: no such modality, no question left, or a limit below what the run has.
-        DataError: rows that cannot be used, unless they are to be skipped.
+    there, answers: the questions and answers in the run's folder. Raises UsageError for no such modality, no question
+    left, or a limit below what the run has, DataError for rows that cannot be used, unless they are to be skipped.
     """
     if benchmark.faults and not request.skip_faulty:
         raise DataError(
@@ -152,19 +149,18 @@ def make_plan(
     absent = missing_clips(pool, benchmark.audio_root or Path())
     left_out = {id_: why for id_, why in absent.items() if id_ not in settled} if request.skip_missing else {}
     chosen = selected(pool, limit, left_out, settled & {run_item.item.id for run_item in there})
+    if not chosen and left_out:
+        raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
     if not chosen:
-        if left_out:
-            raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
         raise UsageError("there is no question to ask: the data are empty", "give a file with questions")
     # Fewer draws than before must not take away the orders that the others were asked in.
     draws = max([request.draws, *(len(run_item.orders) for run_item in there)])
     items = tuple(with_orders(item, request.shuffle_choices, request.config.seed, draws) for item in chosen)
-    every = (QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items)
-    left = [question for question in every if is_left(*question.key)]
+    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items]
     if request.bank and not request.is_remote:
         # Question by question, so that a model here can share work between the draws; an endpoint shares none.
-        place = {run_item.item.id: number for number, run_item in enumerate(items)}
-        left.sort(key=lambda question: (place[question.run_item.item.id], question.draw))
+        every = [QuestionDraw(run_item, draw) for run_item in items for draw in range(request.draws)]
+    left = [question for question in every if is_left(*question.key)]
     to_hear = {question.run_item.item.id for question in left}
     return Plan(
         benchmark=benchmark,
@@ -203,9 +199,6 @@ def _passed_over(
 
 def _some(reasons: Sequence[object]) -> str:
     return "; ".join([*map(str, reasons[:_SHOWN]), *(["…"] if len(reasons) > _SHOWN else [])])
-
-
-# --- which questions, in which order ---------------------------------------------------------------------------------
 
 
 def order_key(item: Item) -> bytes:

@@ -49,9 +49,6 @@ class ContentSource(StrEnum):
     OTHER = "other"
 
 
-# --- what the run is -------------------------------------------------------------------------------------------------
-
-
 class DataIdentity(Record):
     """Which questions: `sha256` is over the bytes of the data files."""
 
@@ -156,9 +153,6 @@ def read_spec(path: Path) -> RunSpec:
     return read_record(path, RunSpec, "give the folder of a run; its files are not to be changed by hand")
 
 
-# --- questions -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class RunItem:
     """A question of a run with the order in which its choices are shown.
@@ -198,9 +192,6 @@ class ClipFile:
     path: str
     swapped: str | None = None
     own_sha256: str | None = None
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

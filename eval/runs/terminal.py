@@ -34,24 +34,24 @@ class TerminalObserver(Observer):
         identity, plan = start.identity, start.plan
         draws = f", {identity.draws} draws" if identity.draws > 1 else ""
         order = " in the order of a hash of their ids" if plan.selection.limit else ""
-        version = plan.benchmark.version or f"unknown file, sha256 {_short(identity.data.sha256)}"
+        version = plan.benchmark.version or f"unknown file, sha256 {identity.data.sha256[:12]}"
         say(f"data: {identity.data.name} ({version})")
         say(f"run: {identity.run_id}: {len(plan.items)} of {len(plan.pool)} questions{order}{draws}")
         if start.there:
             say(f"resume: {start.there} answers are there, {len(plan.left)} are left")
-        weights = f", weights {_short(identity.weights_sha256)}" if identity.weights_sha256 else ""
-        adapter = f", adapter {_short(identity.adapter_sha256)}" if identity.adapter_sha256 else ""
+        weights = f", weights {identity.weights_sha256[:12]}" if identity.weights_sha256 else ""
+        adapter = f", adapter {identity.adapter_sha256[:12]}" if identity.adapter_sha256 else ""
         say(f"model: {identity.model}{weights}{adapter}, {identity.dtype} on {start.device}, method {identity.method}")
         say(f"tools: {', '.join(f'{node}={name}' for node, name in identity.tools.items())}")
         for note in _notes(start):
             say(f"note: {note}")
         self._start = start
-        self._display = ProgressDisplay(start.tally.done, start.total, str(start.tally))
+        self._display = ProgressDisplay(len(start.tally.grades), start.total, str(start.tally))
 
     def answered(self, answer: StoredAnswer) -> None:
         """How far it has come."""
         if self._start is not None and self._display is not None:
-            self._display.show(self._start.tally.done, str(self._start.tally))
+            self._display.show(len(self._start.tally.grades), str(self._start.tally))
 
     def stopping(self, out: int) -> None:
         """A line."""
@@ -60,7 +60,7 @@ class TerminalObserver(Observer):
     def interrupted(self, run: RunFolder) -> None:
         """What is kept."""
         if self._start is not None:
-            kept = f"{self._start.tally.done} of {self._start.total}"
+            kept = f"{len(self._start.tally.grades)} of {self._start.total}"
             self.note(f"kept {kept} answers in {run.path}; the same command goes on from there")
 
     def finished(self, run: RunFolder, asked: int) -> None:
@@ -68,10 +68,6 @@ class TerminalObserver(Observer):
         self.__exit__()
         if not asked:
             say(f"nothing to do: all {len(run.items)} questions of {run.path} are answered")
-
-
-def _short(sha256: str) -> str:
-    return sha256[:12]
 
 
 def _notes(start: RunStart) -> Iterator[str]:
