@@ -20,11 +20,12 @@ from types import FrameType
 from typing import Any
 
 from lalm_agent.artefacts import StorageError
+from lalm_agent.audio import load
 from lalm_agent.errors import BudgetSpent, DataError, Dropped, LalmError, PermanentBackendError
 from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of
 from lalm_agent.eval.runs.controls import ClipOf, PretrainedError
 from lalm_agent.eval.runs.records import Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
-from lalm_agent.records import Answer, Failure
+from lalm_agent.records import Answer, AudioRef, Failure
 
 STOP_AT_START, STOP_LATER = 5, 25
 """So many failures in a row with the same words end a run: before its first success, and after it."""
@@ -47,7 +48,8 @@ class Asker:
     """From a question to what is kept of its answer.
 
     clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
-    trained on, over the decoded samples. pretrained: those that the model was pretrained on. recordings: clip's name ->
+    trained on, over the decoded samples or of their mono mix. pretrained: those that the model was pretrained on.
+    recordings: clip's name ->
     sha256 of the questions' own clips so far; those of later answers are compared and added.
     """
 
@@ -71,6 +73,7 @@ class Asker:
         try:
             clip = self.clip(item)
             answer = self.ask(clip.path, item.question, run_item.shown(draw), item.id, draw)
+            mix = clip.own_mix_sha256 or self._mix_sha256(answer.audio)
             node = ANSWER
             kept = stored(run_item, draw, answer, clip, time.perf_counter() - start)
         except (BudgetSpent, StorageError):
@@ -83,10 +86,16 @@ class Asker:
             return failed_answer(item, draw, failure, time.perf_counter() - start)
         own = clip.own_sha256 or answer.audio.sha256
         # Only now, because hashing a clip takes decoding it, and that has just been done.
-        if own in self.pretrained or answer.audio.sha256 in self.pretrained:
+        if any(sha256 in self.pretrained for sha256 in (own, mix, answer.audio.sha256)):
             raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
         refuse_other_recording(item.audio, self.recordings.setdefault(item.audio, own), own)
-        return replace(kept, seen=own in self.trained)
+        return replace(kept, seen=own in self.trained or mix in self.trained)
+
+    def _mix_sha256(self, audio: AudioRef) -> str:
+        """A mono clip that was saved as stereo is still that clip. Looked at only where there are clips to be known."""
+        if audio.channels == 1 or not (self.trained or self.pretrained):
+            return audio.sha256
+        return load(audio.path).mixing.sha256
 
 
 def refuse_other_recording(name: str, before: str, now: str) -> None:

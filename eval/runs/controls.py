@@ -58,13 +58,14 @@ def silent_clips(root: Path, folder: Path, max_s: float) -> ClipOf:
     writing = threading.Lock()
 
     def clip_of(item: Item) -> ClipFile:
-        own = load(audio_file(root, item.audio), max_s).ref
+        sound = load(audio_file(root, item.audio), max_s)
+        own = sound.ref
         n = round(own.seconds * own.rate)
         path = folder / f"{n}x{own.channels}-{own.rate}.flac"
         with writing:
             if not path.exists():
                 _write_silence(path, n, own.channels, own.rate)
-        return ClipFile(str(path), None, own.sha256)
+        return ClipFile(str(path), None, own.sha256, sound.mixing.sha256)
 
     return clip_of
 
@@ -101,19 +102,20 @@ def swapped_clips(root: Path, items: Sequence[Item], missing: frozenset[str], se
     place = {name: at for at, name in enumerate(names)}
 
     @lru_cache(_KEPT_REFS)
-    def ref_of(name: str) -> AudioRef:
-        return load(audio_file(root, name), max_s).ref
+    def ref_of(name: str) -> tuple[AudioRef, str]:
+        sound = load(audio_file(root, name), max_s)
+        return sound.ref, sound.mixing.sha256
 
     def clip_of(item: Item) -> ClipFile:
-        own = ref_of(item.audio)
+        own, own_mix = ref_of(item.audio)
         for step in range(1, len(names)):
             name = names[(place[item.audio] + step) % len(names)]
             try:
-                other = ref_of(name)
+                other, _ = ref_of(name)
             except DataError:
                 continue
             if other.sha256 != own.sha256:
-                return ClipFile(other.path, name, own.sha256)
+                return ClipFile(other.path, name, own.sha256, own_mix)
         raise DataError(f"no other recording than {item.audio!r} can be read", "choose --audio silence")
 
     return clip_of

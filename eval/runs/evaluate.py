@@ -264,17 +264,18 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
     answers = ((clips.get(answer.id), answer.audio_sha256) for answer in run.answers.values())
     recordings = {name: sha256 for name, sha256 in answers if name is not None and sha256 is not None}
     for name in sorted(recordings)[:_COMPARED]:
-        now = _sha256(audio_file(plan.audio_root, name), max_s)
-        refuse_other_recording(name, recordings[name], now or recordings[name])
+        now = _hashes(audio_file(plan.audio_root, name), max_s)
+        refuse_other_recording(name, recordings[name], now[0] if now else recordings[name])
     return recordings
 
 
-def _sha256(path: Path, max_s: float) -> str:
-    """Of a clip; empty where it cannot be read."""
+def _hashes(path: Path, max_s: float) -> tuple[str, ...]:
+    """Of a clip and of its mono mix; () where it cannot be read."""
     try:
-        return load(path, max_s).ref.sha256
+        sound = load(path, max_s)
     except LalmError:
-        return ""
+        return ()
+    return sound.ref.sha256, sound.mixing.sha256
 
 
 def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[str, str], observer: Observer) -> None:
@@ -303,7 +304,8 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
         observer.note("a clip of the pretraining was met; counting them")
         names = sorted({run_item.item.audio for run_item in plan.items})
         max_s = request.config.max_audio_s
-        known = [name for name in names if _sha256(audio_file(plan.audio_root, name), max_s) in pretrained]
+        hashes = {name: _hashes(audio_file(plan.audio_root, name), max_s) for name in names}
+        known = [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]
         raise controls.PretrainedError(known, len(names), request.config.model, "the data") from error
     except BaseException:
         observer.interrupted(run)

@@ -185,13 +185,14 @@ class QuestionDraw:
 class ClipFile:
     """The file that the model hears for a question.
 
-    swapped: the clip's name in the data where it is not the question's own. own_sha256: of the question's own clip
-    where that is not this file; None where the two are the same.
+    swapped: the clip's name in the data where it is not the question's own. own_sha256, own_mix_sha256: of the
+    question's own clip, and of its mono mix (see `audio.Mixing`), where that is not this file; None where it is.
     """
 
     path: str
     swapped: str | None = None
     own_sha256: str | None = None
+    own_mix_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lalm_agent.artefacts import StorageError
+from lalm_agent.audio import load
 from lalm_agent.errors import BudgetSpent, DataError, Dropped, PermanentBackendError
 from lalm_agent.eval.runs.ask import STOP_AT_START, STOP_LATER, Asker, ask_all
+from lalm_agent.eval.runs.controls import PretrainedError
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem, StoredAnswer
 from lalm_agent.records import Failure, Status
 
@@ -260,3 +264,19 @@ def test_no_gold_answer_reaches_the_model(works: Any, answer_to: Any) -> None:
     Asker(ask, real)(work)
     item = work.run_item.item
     assert seen == [(item.audio, item.question, item.choices, item.id, 0)]
+
+
+def test_a_mono_clip_that_was_saved_as_stereo_is_still_known(works: Any, answer_to: Any, write_clip: Any) -> None:
+    mono = write_clip("mono.wav")
+    samples, rate = soundfile.read(mono, dtype="int16")
+    stereo = mono.with_name("stereo.wav")
+    soundfile.write(stereo, np.stack([samples, samples], axis=1), rate, subtype="PCM_16")
+    known = frozenset({load(mono).ref.sha256})
+
+    def ask(audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        return replace(answer_to(audio, text, choices, "q0", draw), audio=load(stereo).ref)
+
+    (work,) = works(1)
+    assert Asker(ask, real, trained=known)(work).seen
+    with pytest.raises(PretrainedError):
+        Asker(ask, real, pretrained=known)(work)
