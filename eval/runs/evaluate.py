@@ -84,8 +84,8 @@ class Observer:
     def interrupted(self, run: RunFolder) -> None:
         """The run ends early; an error follows."""
 
-    def finished(self, run: RunFolder, asked: int) -> None:
-        """All is answered. asked: questions of this call; 0 where all were answered before."""
+    def finished(self, run: RunFolder, questions: int) -> None:
+        """All is answered. questions: those of this call; 0 where all were answered before."""
 
 
 def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunFolder:

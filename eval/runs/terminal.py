@@ -63,10 +63,10 @@ class TerminalObserver(Observer):
             kept = f"{len(self._start.tally.grades)} of {self._start.total}"
             self.note(f"kept {kept} answers in {run.path}; the same command goes on from there")
 
-    def finished(self, run: RunFolder, asked: int) -> None:
+    def finished(self, run: RunFolder, questions: int) -> None:
         """That there was nothing to do, where that is so."""
         self.__exit__()
-        if not asked:
+        if not questions:
             say(f"nothing to do: all {len(run.items)} questions of {run.path} are answered")
 
 
