@@ -75,11 +75,11 @@ def benchmark(root: Path, count: int) -> Benchmark:
 
 def session(root: Path, count: int, number: int) -> None:
     """What `lalm-agent eval` does, with a model that sleeps and whose reply is a hash of the question."""
-    asked = os.open(root / "asked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(asked, f"session {number}\n".encode())
+    log = os.open(root / "asked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(log, f"session {number}\n".encode())
 
     def ask(audio: str, text: str, choices: Sequence[str], id: str, draw: int) -> Answer:
-        os.write(asked, f"{id}\n".encode())
+        os.write(log, f"{id}\n".encode())
         time.sleep(ASK_S)
         choice = hashlib.sha256(id.encode()).digest()[0] % len(choices)
         ref = AudioRef(audio, "0" * 64, 1.0, 16000, 1)
@@ -107,7 +107,7 @@ def session(root: Path, count: int, number: int) -> None:
 
 def wait_for_an_ask(log: Path, number: int) -> None:
     """Until the session has asked its first question."""
-    begun, limit = f"session {number}\nq".encode(), time.monotonic() + 20
+    begun, limit = f"session {number}\nq".encode(), time.monotonic() + 100
     while not (log.exists() and begun in log.read_bytes()):
         if time.monotonic() > limit:
             raise TimeoutError(f"session {number} asked nothing")
