@@ -31,13 +31,13 @@ def test_silence_has_the_clips_own_length_rate_and_channels(tmp_path: Path, writ
     write_clip("c.wav", 0.25, 8000)
     silence = silent_clips(tmp_path / "audio", tmp_path / "silence", 60.0)
     for name in ("a.wav", "b.wav", "c.wav"):
-        own, heard = load(tmp_path / "audio" / name), silence(item(name))
-        quiet = load(heard.path)
+        own, clip = load(tmp_path / "audio" / name), silence(item(name))
+        quiet = load(clip.path)
         assert quiet.samples.shape == own.samples.shape
         assert quiet.ref.rate == own.ref.rate
         assert not quiet.samples.any()
-        assert heard.own_sha256 == own.ref.sha256
-        assert heard.swapped is None
+        assert clip.own_sha256 == own.ref.sha256
+        assert clip.swapped is None
     assert len(list((tmp_path / "silence").iterdir())) == 2
 
 
@@ -64,13 +64,13 @@ def test_a_swap_is_a_derangement_that_only_the_seed_decides(tmp_path: Path, writ
 
     def swapped(items: list[Item], seed: int) -> dict[str, str | None]:
         swap = swapped_clips(tmp_path / "audio", items, frozenset(), seed, 60.0)
-        return {one.audio: swap(one).swapped for one in items}
+        return {question.audio: swap(question).swapped for question in items}
 
-    found = swapped(items, 0)
-    assert sorted(name or "" for name in found.values()) == sorted(names), "each clip is heard once"
-    assert all(own != other for own, other in found.items())
-    assert swapped(items[::-1], 0) == found
-    assert swapped(items, 1) != found
+    assignment = swapped(items, 0)
+    assert sorted(name or "" for name in assignment.values()) == sorted(names), "each clip is heard once"
+    assert all(own != other for own, other in assignment.items())
+    assert swapped(items[::-1], 0) == assignment
+    assert swapped(items, 1) != assignment
 
 
 def test_a_swap_never_gives_the_same_recording_under_another_name(tmp_path: Path, write_clip: WriteClip) -> None:
@@ -80,10 +80,10 @@ def test_a_swap_never_gives_the_same_recording_under_another_name(tmp_path: Path
     items = [item(f"{name}.wav") for name in "abcd"]
     for seed in range(5):
         swap = swapped_clips(tmp_path / "audio", items, frozenset(), seed, 60.0)
-        for one in items:
-            heard = swap(one)
-            assert load(heard.path).ref.sha256 != heard.own_sha256
-            assert heard.swapped != one.audio
+        for question in items:
+            clip = swap(question)
+            assert load(clip.path).ref.sha256 != clip.own_sha256
+            assert clip.swapped != question.audio
 
 
 def test_a_swap_passes_over_clips_that_are_missing_or_damaged(tmp_path: Path, write_clip: WriteClip) -> None:
