@@ -43,9 +43,8 @@ class DataFile:
 def read_data_file(path: Path) -> DataFile:
     """Open a file of rows; its suffix says how to read it.
 
-    Raises:
-        UsageError: the suffix is none of `SUFFIXES`, or `.xlsx` without its extra.
-        DataError: the file is missing, empty, or cannot be read as what its name says.
+    Raises UsageError where that is none of `SUFFIXES`, or `.xlsx` without its extra, and DataError where the file is
+    missing, empty, or cannot be read as what its name says.
     """
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()

@@ -22,15 +22,12 @@ NAMES = ("mmau", "mmar", "sakura", "synth")
 def load_benchmark(ref: str, data: Path | None = None, audio_root: Path | None = None) -> Benchmark:
     """Read a benchmark whole. Clips are not opened: see `missing_audio`. A row that cannot be used is a fault.
 
-    Args:
-        ref: `mmau | mmar | sakura | synth`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
-        data: for a benchmark called by name, its file, or the folder that holds it.
-        audio_root: the folder that clips are named from; by default the data file's folder, for `sakura` the folder
-            given. Not for embedded audio, which is written into the cache (see `hub.clip_folder`).
+    ref: `mmau | mmar | sakura | synth`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
+    data: for a benchmark called by name, its file, or the folder that holds it. audio_root: the folder that clips are
+    named from, by default that of the data. Not for embedded audio, which goes into the cache (`hub.clip_folder`).
 
-    Raises:
-        UsageError: an unknown name, `data` missing or given beside a file, an extra that is not installed.
-        DataError: the file is missing or cannot be read at all.
+    Raises UsageError for an unknown name, `data` that is missing or stands beside a file, and an extra that is not
+    installed; DataError where the file is missing or cannot be read at all.
     """
     if audio_root is not None and not audio_root.is_dir():
         raise DataError(f"the audio root {audio_root} is no folder", "check the path")

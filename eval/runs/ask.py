@@ -62,11 +62,9 @@ class Asker:
     def __call__(self, question: QuestionDraw) -> StoredAnswer:
         """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.
 
-        Raises:
-            BudgetSpent: as `Ask`.
-            StorageError: the clip of a blind control could not be written.
-            PretrainedError: the clip is one of the pretraining's; nothing is kept of the answer.
-            DataError: the clip is another recording than earlier answers are about; nothing is kept of the answer.
+        Raises BudgetSpent as `Ask`, StorageError where the clip of a blind control could not be written, and, so that
+        nothing is kept of the answer, PretrainedError for a clip of the pretraining and DataError for another recording
+        than earlier answers are about.
         """
         run_item, draw, start = question.run_item, question.draw, time.perf_counter()
         item, node = run_item.item, LISTEN
@@ -117,14 +115,9 @@ def ask_all(
     """Ask everything; `keep` is called in the calling thread, once for each answer.
 
     A Ctrl-C hands out no more questions, waits for those that are out (`on_stop` is told how many), and keeps them.
-
-    Raises:
-        KeyboardInterrupt: after a Ctrl-C.
-        Dropped: after a second one, with questions still out.
-        BudgetSpent: no further request may be sent; what was answered is kept.
-        PermanentBackendError: question after question failed in the same way; what failed is kept.
-        StorageError: an answer could not be kept.
-        Exception: a bug in `answer`.
+    Raises KeyboardInterrupt after it, Dropped after a second one, which waits for nothing, PermanentBackendError where
+    question after question failed in the same way, StorageError where an answer could not be kept, and what `answer`
+    raises. What was answered, or failed, is kept.
     """
     results: Results = SimpleQueue()
     pool = ThreadPoolExecutor(concurrency, "ask")

@@ -94,7 +94,8 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
     Raises:
         UsageError: the request is wrong; `MismatchError` where the folder is another run's; `PretrainedError` where the
             model was pretrained on some of the clips.
-        DataError: the data or the folder cannot be used; `StorageError` on a full disk.
+        DataError: the data or the folder cannot be used, or a clip is another recording than earlier answers are about;
+            `StorageError` on a full disk.
         BackendError: the model cannot; `BudgetSpent` after `max_requests`. What was answered is kept.
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
         Dropped: a second Ctrl-C, which does not wait for the questions that are out.
