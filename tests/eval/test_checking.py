@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_agent.eval.benchmarks.checking import check_clips, check_json, check_questions, note_counts
+from lalm_agent.eval.benchmarks.checking import check_clips, check_json, check_lines, check_questions, note_counts
 from lalm_agent.eval.items import Benchmark, Fault, Item
 
 
@@ -66,6 +66,8 @@ def test_clips(clips: Benchmark) -> None:
     assert [fault.file for fault in check.broken] == ["broken.wav"]
     assert (check.short, check.silent, check.long) == (("short.wav",), ("silent.wav",), ("long.wav",))
     assert check.copies == (("fine.wav", "copy.wav"),)
+    lines = check_lines(clips, check_questions(clips.items), check)
+    assert any(line.startswith("clips ") and line.endswith(", 4 different recordings") for line in lines)
     assert steps == [(number, 6) for number in range(1, 7)]
     assert check_clips(clips, window_s=31.0).long == ()
 

@@ -35,6 +35,7 @@ def test_a_run_and_the_same_command_again(place: Any, said: Said, method: str, r
     assert place.eval("--method", method) == 0
     out, err = said()
     assert "nothing to do: all 24 questions of out are answered" in err
+    assert "loading" not in err
     assert len(place.asks()) == requests
     assert (place.path / "out" / "answers.jsonl").read_bytes() == lines
     assert place.spec() == spec
