@@ -121,7 +121,7 @@ def ask_all(
     """
     results: Results = SimpleQueue()
     pool = ThreadPoolExecutor(concurrency, "ask")
-    groups, streak, out = _groups(questions, concurrency), _Streak(), 0
+    groups, streak, out = deque(_groups(questions, concurrency)), _Streak(), 0
     stop: BaseException | None = None
     try:
         with _interrupts(results):
@@ -170,10 +170,8 @@ def _handled(
 class _Streak:
     """Counts failures in a row with the same words. A clip that cannot be read is no sign of a broken model."""
 
-    def __init__(self) -> None:
-        self._words: str | None = None
-        self._length = 0
-        self._limit = STOP_AT_START
+    _words: str | None = None
+    _length, _limit = 0, STOP_AT_START
 
     def judged(self, answer: StoredAnswer) -> PermanentBackendError | None:
         failure = answer.failure
@@ -193,13 +191,11 @@ class _Streak:
         )
 
 
-def _groups(questions: Sequence[QuestionDraw], largest: int) -> deque[list[QuestionDraw]]:
+def _groups(questions: Sequence[QuestionDraw], largest: int) -> Iterator[list[QuestionDraw]]:
     """The work in order: neighbours about one question together, as far as so many may be out at a time."""
-    groups: deque[list[QuestionDraw]] = deque()
     for _, members in groupby(questions, key=lambda question: question.run_item.item.id):
         same = list(members)
-        groups.extend(same[start : start + largest] for start in range(0, len(same), largest))
-    return groups
+        yield from (same[start : start + largest] for start in range(0, len(same), largest))
 
 
 @contextmanager

@@ -373,21 +373,19 @@ def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
 
 def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:
     """(seconds of all clips that can be opened, how many cannot). A header is enough where libsndfile reads it."""
-    lengths = [_seconds(root, clip, max_s) for clip in clips]
-    return sum(length or 0.0 for length in lengths), lengths.count(None)
-
-
-def _seconds(root: Path, clip: str, max_s: float) -> float | None:
     import soundfile
 
-    try:
-        path = audio_file(root, clip)
+    total, unread = 0.0, 0
+    for clip in clips:
         try:
-            return float(soundfile.info(str(path)).duration)
-        except (OSError, RuntimeError):
-            return load(path, max_s).ref.seconds
-    except LalmError:
-        return None
+            path = audio_file(root, clip)
+            try:
+                total += float(soundfile.info(str(path)).duration)
+            except (OSError, RuntimeError):
+                total += load(path, max_s).ref.seconds
+        except LalmError:
+            unread += 1
+    return total, unread
 
 
 def from_answers(answers: Mapping[Key, StoredAnswer], left: int, concurrency: int) -> float | None:

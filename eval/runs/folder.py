@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from lalm_agent.artefacts import (
     SPEC,
@@ -80,14 +80,12 @@ class RunFolder(Folder):
             self.items = read_items(self.path, self.spec)
             self.answers = read_answers(self.path)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Make the disk keep the answers, and let go (see `Folder`)."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
     def check(self, identity: RunIdentity, loaded: bool = True) -> None:
         """Raise MismatchError, with all differences, where the folder is another run's.
