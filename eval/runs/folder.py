@@ -33,20 +33,9 @@ from lalm_agent.artefacts import (
 from lalm_agent.errors import DataError
 from lalm_agent.eval.grade import Outputs
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.runs import records
 from lalm_agent.eval.runs.plan import Plan
-from lalm_agent.eval.runs.records import (
-    SCHEMA,
-    Key,
-    RunIdentity,
-    RunItem,
-    RunSpec,
-    Session,
-    StoredAnswer,
-    answer_fields,
-    answer_of,
-    item_of,
-    read_spec,
-)
+from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, RunSpec, Session, StoredAnswer, read_spec
 from lalm_agent.records import Method, Status
 
 ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
@@ -118,7 +107,7 @@ class RunFolder(Folder):
             write_items(self.path, plan.items)
             self.items = list(plan.items)
         self.spec = RunSpec(
-            schema=SCHEMA,
+            schema=records.SCHEMA,
             run_id=identity.run_id,
             created=self.spec.created if self.spec else session.started,
             identity=identity,
@@ -134,7 +123,7 @@ class RunFolder(Folder):
     def keep(self, answer: StoredAnswer) -> None:
         """Append an answer; one thread at a time. Raises StorageError on a full disk; nothing of it is kept then."""
         self._journal = self._journal or Journal(self.path / ANSWERS)
-        self._journal.append(answer_fields(answer))
+        self._journal.append(records.answer_fields(answer))
         self.answers[answer.key] = answer
 
 
@@ -149,7 +138,7 @@ def read_items(folder: Path, spec: RunSpec | None = None) -> list[RunItem]:
     Raises DataError where the file is damaged, or holds other or fewer questions than the spec says.
     """
     path = folder / ITEMS
-    items = [item_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1)]
+    items = [records.item_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1)]
     if spec is not None and len(items) < spec.selection.asked:
         raise DataError(
             f"{path} holds {len(items)} of the run's {spec.selection.asked} questions",
@@ -168,7 +157,7 @@ def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
     Raises DataError where the file is damaged before its last line.
     """
     path = folder / ANSWERS
-    answers = (answer_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1))
+    answers = (records.answer_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1))
     return {answer.key: answer for answer in answers}
 
 
