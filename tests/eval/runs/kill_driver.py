@@ -1,8 +1,8 @@
 """One run of `evaluate`, killed again and again: a program for `test_run_killed`.
 
-Arguments: folder, kills, questions, seed. Each session is a fork of this process, so that what it imports is paid for once. Each request to the model appends one
-line to `asked.log` before it is answered; each session begins with a line of its own. `kept.log` has, for each session,
-the ids that were complete before it.
+Arguments: folder, kills, questions, seed. Each session is a fork of this process, so that what it imports is paid for
+once. Each request to the model appends one line to `asked.log` before it is answered; each session begins with a line
+of its own. `kept.log` has, for each session, the ids that were complete before it.
 """
 
 import hashlib
