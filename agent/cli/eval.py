@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lalm_agent.cli import options
+from lalm_agent.cli import flags
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
 from lalm_agent.terminal import printable, say
 
@@ -76,23 +77,23 @@ def evaluate(
     out: OutFlag,
     data_file: DataFileFlag = None,
     audio_root: AudioRootFlag = None,
-    model: options.ModelFlag = None,
-    method: options.MethodFlag = None,
-    adapter: options.AdapterFlag = None,
+    model: flags.ModelFlag = None,
+    method: flags.MethodFlag = None,
+    adapter: flags.AdapterFlag = None,
     tools: ToolsFlag = None,
-    tool: options.ToolFlag = None,
-    answer_mode: options.AnswerModeFlag = None,
+    tool: flags.ToolFlag = None,
+    answer_mode: flags.AnswerModeFlag = None,
     limit: LimitFlag = None,
     modality: ModalityFlag = None,
-    max_new_tokens: options.MaxNewTokensFlag = None,
-    temperature: options.TemperatureFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
+    temperature: flags.TemperatureFlag = None,
     draws: DrawsFlag = 1,
-    seed: options.SeedFlag = None,
+    seed: flags.SeedFlag = None,
     shuffle_choices: ShuffleFlag = False,
     concurrency: ConcurrencyFlag = None,
     batch_size: BatchFlag = 1,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
     audio: AudioFlag = AudioControl.REAL,
     type_source: TypeFlag = TypeSource.MODEL,
     content_source: ContentFlag = ContentSource.MODEL,
@@ -101,14 +102,14 @@ def evaluate(
     retry_failed: RetryFlag = False,
     skip_missing: SkipMissingFlag = False,
     skip_faulty: SkipFaultyFlag = False,
-    max_audio_s: options.MaxAudioFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_env: options.TrustEnvFlag = None,
-    hears_audio: options.HearsAudioFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_env: flags.TrustEnvFlag = None,
+    hears_audio: flags.HearsAudioFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Ask a benchmark's questions and keep every answer; nothing complete is ever asked again.
 
@@ -145,13 +146,12 @@ def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
 
 def _request(flags: Mapping[str, Any]) -> "EvaluateRequest":
     """The request of a command. Raises UsageError for a setting that is wrong, or two flags for one node."""
-    from lalm_agent.config import AgentConfig
+    from lalm_agent.config import AgentConfig, parse_tools
     from lalm_agent.errors import UsageError
     from lalm_agent.eval import EvaluateRequest
-    from lalm_agent.settings import parse_tools
 
     settings = {name: flags[name] for name in AgentConfig.model_fields if name in flags}
-    config = options.settings_from({**settings, "preset": flags["tools"], "tools": flags["tool"]})
+    config = settings_from({**settings, "preset": flags["tools"], "tools": flags["tool"]})
     fields = {name: flags[name] for name in EvaluateRequest.model_fields if name in flags}
     request = EvaluateRequest(config=config, **fields)
     content = ("--content", str(request.content_source))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lalm_agent.cli import eval as eval_flags
-from lalm_agent.cli import options
+from lalm_agent.cli import flags
 from lalm_agent.cli.eval import run_request
-from lalm_agent.errors import UsageError
+from lalm_agent.cli.flags import loader_from, settings_from
+from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.runs.records import AudioControl
-from lalm_agent.hints import did_you_mean
 from lalm_agent.terminal import printable
 
 if TYPE_CHECKING:
@@ -80,35 +80,35 @@ def sample(
     out: eval_flags.OutFlag,
     data_file: eval_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     method: MethodFlag = BankMethod.BASELINE,
     n: DrawsFlag = 5,
     temperature: TemperatureFlag = None,
-    seed: options.SeedFlag = None,
+    seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
-    adapter: options.AdapterFlag = None,
+    adapter: flags.AdapterFlag = None,
     tools: eval_flags.ToolsFlag = None,
-    tool: options.ToolFlag = None,
+    tool: flags.ToolFlag = None,
     limit: eval_flags.LimitFlag = None,
     modality: eval_flags.ModalityFlag = None,
-    max_new_tokens: options.MaxNewTokensFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
     concurrency: eval_flags.ConcurrencyFlag = None,
     batch_size: BatchFlag = None,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
     audio: eval_flags.AudioFlag = AudioControl.REAL,
     dry_run: eval_flags.DryRunFlag = False,
     max_requests: eval_flags.MaxRequestsFlag = None,
     retry_failed: eval_flags.RetryFlag = False,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    max_audio_s: options.MaxAudioFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    hears_audio: options.HearsAudioFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    hears_audio: flags.HearsAudioFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: eval_flags.JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Ask each question N times and keep every sample; the same command resumes, and a larger --n adds to it.
 
@@ -127,14 +127,14 @@ def curve(
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the curve: FILE.png or FILE.svg.")] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap over clips.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Show how many questions K@N makes IDK, for K = 1 to N and each modality. Nothing is asked of the model.
 
@@ -207,13 +207,13 @@ def build(
         Path | None, typer.Option(help="Folder of the clips.", show_default="where the bank was sampled")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there and differs.")] = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on stdout.")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Label the questions of a bank by K@N or another rule, and write prompts with targets. Nothing is asked.
 
@@ -256,7 +256,7 @@ def _bank_settings(flags: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: flags[name] for name in ("bank", "n", "scorer")},
         "compare": () if others == "none" else compare and tuple(compare),
-        "config": options.settings_from({name: flags[name] for name in _MODEL_SETTINGS}),
+        "config": settings_from({name: flags[name] for name in _MODEL_SETTINGS}),
     }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.extras import require_extra
+from lalm_agent.registry import require_extra
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".xlsx")
 Row = dict[str, object]

@@ -18,13 +18,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import Row, parse_json
 from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import ClipFolder, gather_rows, load_rows
 from lalm_agent.eval.items import Benchmark, Item, audio_file
-from lalm_agent.extras import require_extra
-from lalm_agent.hints import did_you_mean
+from lalm_agent.registry import require_extra
 
 _METADATA = ("metadata.jsonl", "metadata.csv")
 AUDIO_COLUMNS = ("audio", "context")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import SUFFIXES
 from lalm_agent.eval.benchmarks.mmar import MMAR
 from lalm_agent.eval.benchmarks.mmau import MMAU
@@ -11,7 +11,6 @@ from lalm_agent.eval.benchmarks.rows import load_rows
 from lalm_agent.eval.benchmarks.sakura import load_sakura
 from lalm_agent.eval.benchmarks.synth import SYNTH
 from lalm_agent.eval.items import Benchmark
-from lalm_agent.hints import did_you_mean
 
 HF = "hf:"
 _LAYOUTS = {"mmau": MMAU, "mmar": MMAR, "synth": SYNTH}

@@ -35,7 +35,7 @@ from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 
 if TYPE_CHECKING:
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent
 
 BANK_TEMPERATURE = 1.0
 """The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
@@ -214,7 +214,7 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
 
     Raises UsageError for a node or tool that does not exist, data that have no content, or a single clip to be swapped.
     """
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent
     from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
 
     config, budget, root = request.config, Budget(request.max_requests), plan.audio_root

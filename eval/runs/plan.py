@@ -16,7 +16,7 @@ from pydantic import Field, InstanceOf, field_validator
 
 from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.eval.runs.records import (
     AudioControl,
@@ -28,7 +28,6 @@ from lalm_agent.eval.runs.records import (
     StoredAnswer,
     TypeSource,
 )
-from lalm_agent.hints import did_you_mean
 from lalm_agent.records import Status
 
 ENDPOINT = "openai:"

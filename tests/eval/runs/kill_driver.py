@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-import lalm_agent.assemble  # noqa: F401 - before the forks
+import lalm_agent.agent  # noqa: F401 - before the forks
 from lalm_agent import AgentConfig
 from lalm_agent.eval import EvaluateRequest, evaluate
 from lalm_agent.eval.items import Benchmark, Item

@@ -139,7 +139,7 @@ def test_a_value_that_no_file_can_hold_fails_its_question_and_the_run_stays_read
 ) -> None:
     from dataclasses import replace
 
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent
 
     def ask_item(self: Any, audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
         answer = replace(answer_to("x", text, choices, "q0", draw), failure=None, status=Status.ANSWERED)
@@ -157,7 +157,7 @@ def test_a_value_that_no_file_can_hold_fails_its_question_and_the_run_stays_read
 def test_a_tool_that_ends_the_process_fails_its_question(
     data: Path, tmp_path: Path, answer_to: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent
 
     def ask_item(self: Any, audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
         if id == "q1":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.audio import Sound
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
