@@ -10,20 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lalm_agent.eval.runs.evaluate import Observer, RunSummary, estimate, evaluate, summarise
+    from lalm_agent.eval.runs.evaluate import Observer, RunEstimate, RunSummary, estimate, evaluate, summarise
     from lalm_agent.eval.runs.folder import RunFolder
-    from lalm_agent.eval.runs.plan import EvaluateRequest, RunEstimate
+    from lalm_agent.eval.runs.plan import EvaluateRequest
 
-_HOMES = {
-    "EvaluateRequest": "plan",
-    "Observer": "evaluate",
-    "RunEstimate": "plan",
-    "RunFolder": "folder",
-    "RunSummary": "evaluate",
-    "estimate": "evaluate",
-    "evaluate": "evaluate",
-    "summarise": "evaluate",
-}
+_HOMES = {"EvaluateRequest": "plan", "RunFolder": "folder"}
+"""The others are in `evaluate`."""
 
 __all__ = [
     "EvaluateRequest",
@@ -38,6 +30,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"lalm_agent.eval.runs.{_HOMES[name]}"), name)
+    return getattr(import_module(f"lalm_agent.eval.runs.{_HOMES.get(name, 'evaluate')}"), name)

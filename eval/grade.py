@@ -23,7 +23,7 @@ class Output:
 
     text: the reply as the model wrote it; None where there is none (the request failed, or the file has no such key).
     confidence: probability of the answer given, in [0, 1]; None where it is not known.
-    audio_type: what the type step found; None where there was no such step or it found none.
+    audio_type: what the type step said; None where there was no such step or it named none.
     audio_sha256: the clip's content, to know two names of one recording; None where nobody looked.
     withheld: a policy held the answer in `text` back: an abstention, whatever the text says.
     """
@@ -40,12 +40,10 @@ class Output:
 class Outputs:
     """All replies of one method over its questions.
 
-    name: what tables call it: the folder's or the file's name.
-    items: every question that counts, answered or not.
+    name: what tables call it: the folder's or the file's name. items: every question that counts, answered or not.
     by_id: replies by the question's id; a question without one is `failed`.
     excluded: ids of questions on clips that the model or its adapter was trained on: outside N, and counted.
-    method: baseline, idk, mcot, agent or lora where it is known, for the diagnosis.
-    has_types: whether there was a type step at all.
+    method: baseline, idk, mcot, agent or lora where it is known, for the diagnosis. has_types: it has a type step.
     fixed_items: the questions were selected for this run on purpose (`--limit`), so that one of another run that is
         not among them is no missing reply.
     without_sound: the model was asked with silence or without the clip on purpose: replies that miss it are right.
@@ -94,9 +92,8 @@ SCORER_FAILED = frozenset({NORMALISER_FAILED, JUDGE_FAILED})
 class Grade:
     """An outcome with what it was read from.
 
-    chosen: the text taken as the answer; None where there is none.
-    rule: the rule of the scorer that decided, for whoever audits a row.
-    abstention: why it abstains; None unless it does.
+    chosen: the text taken as the answer; None where there is none. rule: the rule of the scorer that decided, for
+    whoever audits a row. abstention: why it abstains; None unless it does.
     """
 
     outcome: Outcome
@@ -146,11 +143,9 @@ def grade(item: Item, text: str | None) -> Grade:
 
 def grades_of(scorer: Scorer, items: Sequence[Item], outputs: Sequence[Output | None]) -> list[Grade]:
     """One grade for each item from what a method gave for it, None being nothing: the one way from output to grade."""
-    asked = [n for n, output in enumerate(outputs) if output is None or not output.withheld]
-    replies = ((items[n], outputs[n]) for n in asked)
-    pairs = [(item, None if output is None else output.text) for item, output in replies]
-    graded = dict(zip(asked, scorer([item for item, _ in pairs], [text for _, text in pairs]), strict=True))
-    return [graded.get(n, WITHHELD) for n in range(len(items))]
+    pairs = [(item, out) for item, out in zip(items, outputs, strict=True) if out is None or not out.withheld]
+    grades = iter(scorer([item for item, _ in pairs], [None if out is None else out.text for _, out in pairs]))
+    return [WITHHELD if out is not None and out.withheld else next(grades) for out in outputs]
 
 
 def kind_of(grade: Grade) -> AbstentionKind | None:
@@ -202,16 +197,15 @@ def outcome_of(item: Item, chosen: str) -> Outcome:
 class GuessRate:
     """Accuracies, as fractions of n; None where n is 0.
 
-    n: questions that count.
-    chance: mean over the questions of P(the text of a choice drawn evenly = the gold text).
+    n: questions that count. chance: mean over the questions of P(the text of a choice drawn evenly = the gold text).
     always_first: share whose first choice is right.
     most_frequent: share whose choice at the file's most frequent gold position is right.
     """
 
     n: int
-    chance: float | None
-    always_first: float | None
-    most_frequent: float | None
+    chance: float | None = None
+    always_first: float | None = None
+    most_frequent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +231,7 @@ def guess_rates(items: Iterable[Item]) -> GuessRates:
     it: 20.35 % for music, below one in four, is not what a position chosen for music alone would give.
     """
     counted = [item for item in items if item.choices and item.gold is not None]
-    places = Counter(_matches(item)[0] for item in counted)
+    places = Counter(_gold_places(item)[0] for item in counted)
     position = min(places, key=lambda place: (-places[place], place)) if places else None
     groups: dict[tuple[str, str], list[Item]] = {}
     for item in counted:
@@ -251,7 +245,7 @@ def guess_rates(items: Iterable[Item]) -> GuessRates:
     )
 
 
-def _matches(item: Item) -> list[int]:
+def _gold_places(item: Item) -> list[int]:
     """The positions whose text is the gold text; never empty for an item that a loader made."""
     gold = (item.gold or "").strip()
     return [place for place, choice in enumerate(item.choices) if choice.strip() == gold]
@@ -259,12 +253,8 @@ def _matches(item: Item) -> list[int]:
 
 def _rate(items: Sequence[Item], position: int | None) -> GuessRate:
     if not items:
-        return GuessRate(0, None, None, None)
-    matches = [_matches(item) for item in items]
-    n = len(items)
-    return GuessRate(
-        n=n,
-        chance=sum(len(found) / len(item.choices) for found, item in zip(matches, items, strict=True)) / n,
-        always_first=sum(0 in found for found in matches) / n,
-        most_frequent=sum(position in found for found in matches) / n,
-    )
+        return GuessRate(0)
+    places = [_gold_places(item) for item in items]
+    chances = [len(right) / len(item.choices) for right, item in zip(places, items, strict=True)]
+    hits = [sum(place in right for right in places) / len(items) for place in (0, position)]
+    return GuessRate(len(items), sum(chances) / len(items), *hits)

@@ -3,27 +3,20 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 app = typer.Typer(help="Questions about audio, made or checked.", no_args_is_help=True, rich_markup_mode=None)
-
-
-class SplitName(StrEnum):
-    """The splits, which share no voice, program, sentence or wording beyond what is marked as seen."""
-
-    TRAIN = "train"
-    DEV = "dev"
-    TEST = "test"
+SplitName = Literal["train", "dev", "test"]
+"""The splits share no voice, program, sentence or wording beyond what is marked as seen."""
 
 
 @app.command("synth")
 def synth(
     out: Annotated[Path, typer.Option(help="Folder to write: questions.json and audio/.", show_default=False)],
-    split: Annotated[SplitName, typer.Option(help="Which part of the benchmark.")] = SplitName.DEV,
+    split: Annotated[SplitName, typer.Option(help="Which part of the benchmark.")] = "dev",
     n: Annotated[int, typer.Option(help="How many questions.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="The same seed makes the same questions.", min=0)] = 0,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
@@ -39,7 +32,7 @@ def synth(
     from lalm_agent.training.synth.records import Split
 
     with _bar("questions") as progress:
-        write_benchmark(out, Split(split.value), n, seed, lambda done, _: progress(done, n))
+        write_benchmark(out, Split(split), n, seed, lambda done, _: progress(done, n))
     typer.echo(f"{out / 'questions.json'}: {n} questions")
 
 
@@ -47,14 +40,9 @@ def synth(
 def check(
     ref: Annotated[
         str,
-        typer.Argument(
-            help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT].",
-            show_default=False,
-        ),
+        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
     ],
-    data: Annotated[
-        Path | None, typer.Option(help="File or folder of a benchmark that is called by name.", show_default=False)
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="File or folder of a benchmark that is called by name.")] = None,
     audio_root: Annotated[
         Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's own folder")
     ] = None,
@@ -76,8 +64,8 @@ def check(
         with _bar("clips") as progress:
             clips = checking.check_clips(benchmark, window_s, progress)
     if as_json:
-        found = checking.check_json(benchmark, questions, clips)
-        typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
+        record = checking.check_json(benchmark, questions, clips)
+        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo("\n".join(checking.check_lines(benchmark, questions, clips)))
     checking.require_usable(benchmark, clips)

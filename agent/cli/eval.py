@@ -2,56 +2,113 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lalm_agent.cli import eval_flags, flags
+from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
-from lalm_agent.terminal import duration, printable, say
+from lalm_agent.terminal import printable, say
 
 if TYPE_CHECKING:
-    from lalm_agent.eval import EvaluateRequest, RunEstimate, RunFolder
+    from lalm_agent.eval import EvaluateRequest
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."),
+]
+OutFlag = Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes.", show_default=False)]
+DataFileFlag = Annotated[Path | None, typer.Option("--data", help="The file or folder of a benchmark called by name.")]
+AudioRootFlag = Annotated[
+    Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's folder")
+]
+ToolsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        "--preset",
+        help="paper: every node is the model. assist: the best tool installed.",
+        show_default="paper",
+    ),
+]
+LimitFlag = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="The first so many questions in the order of a hash of their ids: a fair sample of the file, the same "
+        "for every run, and a larger limit adds to a smaller one.",
+    ),
+]
+ModalityFlag = Annotated[
+    list[str] | None, typer.Option(help="Only questions of this modality; may be given several times.")
+]
+DrawsFlag = Annotated[int, typer.Option(min=1, help="How often each question is asked; needs a temperature.")]
+ShuffleFlag = Annotated[
+    bool, typer.Option("--shuffle-choices", help="Show the choices in a seeded order, each draw in its own.")
+]
+ConcurrencyFlag = Annotated[
+    int | None, typer.Option(min=1, help="Questions out at a time.", show_default="the batch size; endpoints 8")
+]
+BatchFlag = Annotated[int, typer.Option(min=1, help="Prompts that a local model computes at once.")]
+AudioFlag = Annotated[
+    AudioControl, typer.Option(help="Blind controls: silence, or the clip of any other question of the data.")
+]
+TypeFlag = Annotated[
+    TypeSource, typer.Option("--type", help="For method agent: the data's modality in place of the type step.")
+]
+ContentFlag = Annotated[
+    ContentSource, typer.Option("--content", help="For method agent: the data's content, none, or another clip's.")
+]
+DryRunFlag = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what it will cost: ask up to 3 questions of a local model, keep nothing."),
+]
+MaxRequestsFlag = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests to the model.")]
+RetryFlag = Annotated[bool, typer.Option("--retry-failed", help="Ask failed questions again.")]
+SkipMissingFlag = Annotated[bool, typer.Option("--skip-missing", help="Leave out questions without their clip.")]
+SkipFaultyFlag = Annotated[bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be used.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout at the end.")]
 
 
 def evaluate(
-    data: eval_flags.DataArgument,
-    out: eval_flags.OutFlag,
-    data_file: eval_flags.DataFileFlag = None,
-    audio_root: eval_flags.AudioRootFlag = None,
+    data: DataArgument,
+    out: OutFlag,
+    data_file: DataFileFlag = None,
+    audio_root: AudioRootFlag = None,
     model: flags.ModelFlag = None,
     method: flags.MethodFlag = None,
     adapter: flags.AdapterFlag = None,
-    tools: eval_flags.ToolsFlag = None,
+    tools: ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
-    limit: eval_flags.LimitFlag = None,
-    modality: eval_flags.ModalityFlag = None,
+    limit: LimitFlag = None,
+    modality: ModalityFlag = None,
     max_new_tokens: flags.MaxNewTokensFlag = None,
     temperature: flags.TemperatureFlag = None,
-    draws: eval_flags.DrawsFlag = 1,
+    draws: DrawsFlag = 1,
     seed: flags.SeedFlag = None,
-    shuffle_choices: eval_flags.ShuffleFlag = False,
-    concurrency: eval_flags.ConcurrencyFlag = None,
-    batch_size: eval_flags.BatchFlag = 1,
+    shuffle_choices: ShuffleFlag = False,
+    concurrency: ConcurrencyFlag = None,
+    batch_size: BatchFlag = 1,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
-    audio: eval_flags.AudioFlag = AudioControl.REAL,
-    type_source: eval_flags.TypeFlag = TypeSource.MODEL,
-    content_source: eval_flags.ContentFlag = ContentSource.MODEL,
-    dry_run: eval_flags.DryRunFlag = False,
-    max_requests: eval_flags.MaxRequestsFlag = None,
-    retry_failed: eval_flags.RetryFlag = False,
-    skip_missing: eval_flags.SkipMissingFlag = False,
-    skip_faulty: eval_flags.SkipFaultyFlag = False,
+    audio: AudioFlag = AudioControl.REAL,
+    type_source: TypeFlag = TypeSource.MODEL,
+    content_source: ContentFlag = ContentSource.MODEL,
+    dry_run: DryRunFlag = False,
+    max_requests: MaxRequestsFlag = None,
+    retry_failed: RetryFlag = False,
+    skip_missing: SkipMissingFlag = False,
+    skip_faulty: SkipFaultyFlag = False,
     max_audio_s: flags.MaxAudioFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_env: flags.TrustEnvFlag = None,
     hears_audio: flags.HearsAudioFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: eval_flags.JsonFlag = False,
+    as_json: JsonFlag = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Ask a benchmark's questions and keep every answer; nothing complete is ever asked again.
@@ -62,87 +119,45 @@ def evaluate(
     return run_request(dict(locals()))
 
 
-def run_request(given: Mapping[str, Any], **fields: Any) -> int:
-    """Do what `eval` or `idk sample` was called for; the exit code. given: the command's parameters.
+def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
+    """Do what `eval` or `idk sample` was called for; the exit code. Raises as `lalm_agent.eval.evaluate`.
 
-    Raises:
-        As `lalm_agent.eval.evaluate`.
+    flags: the command's parameters. fields: of the request, in place of these.
     """
-    from lalm_agent.cli.eval_observer import TerminalObserver
-    from lalm_agent.eval import estimate, evaluate
+    from lalm_agent.eval import estimate, evaluate, summarise
+    from lalm_agent.eval.runs.terminal import TerminalObserver, estimate_lines, run_lines
 
-    request = _request({**given, **fields})
+    request = _request({**flags, **fields})
     with TerminalObserver() as observer:
-        if given["dry_run"]:
-            _print_estimate(estimate(request, observer), given["as_json"])
+        if flags["dry_run"]:
+            cost = estimate(request, observer)
+            record, lines = cost.model_dump(mode="json", exclude={"lacking"}), estimate_lines(cost)
         else:
-            _print_run(evaluate(request, observer), request.bank, given["as_json"])
+            run = evaluate(request, observer)
+            record, lines = summarise(run).model_dump(mode="json"), run_lines(run, request.bank)
+    for warning in record.get("warnings", ()):
+        say(f"warning: {warning}")
+    if flags["as_json"]:
+        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo("\n".join(printable(line) for line in lines))
     return 0
 
 
-def _request(given: Mapping[str, Any]) -> "EvaluateRequest":
-    """The request of a command.
-
-    Raises:
-        UsageError: a setting that is wrong, or two flags for one node.
-    """
+def _request(flags: Mapping[str, Any]) -> "EvaluateRequest":
+    """The request of a command. Raises UsageError for a setting that is wrong, or two flags for one node."""
     from lalm_agent.config import AgentConfig, parse_tools
     from lalm_agent.errors import UsageError
     from lalm_agent.eval import EvaluateRequest
 
-    settings = {name: given[name] for name in AgentConfig.model_fields if name in given}
-    config = settings_from({**settings, "preset": given["tools"], "tools": given["tool"]})
-    request = EvaluateRequest(
-        config=config, **{name: given[name] for name in EvaluateRequest.model_fields if name in given}
-    )
+    settings = {name: flags[name] for name in AgentConfig.model_fields if name in flags}
+    config = settings_from({**settings, "preset": flags["tools"], "tools": flags["tool"]})
+    fields = {name: flags[name] for name in EvaluateRequest.model_fields if name in flags}
+    request = EvaluateRequest(config=config, **fields)
     content = ("--content", str(request.content_source))
     sources = {"type": ("--type", str(request.type_source)), "asr": content, "caption": content}
-    for node in parse_tools(given["tool"] or (), "--tool"):
+    for node in parse_tools(flags["tool"] or (), "--tool"):
         flag, source = sources.get(node, ("", "model"))
         if source != "model":
             raise UsageError(f"{flag} {source} and --tool {node}=… both fill the node {node}", "give one of the two")
     return request
-
-
-def _print_estimate(cost: "RunEstimate", as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(cost.model_dump(mode="json", exclude={"lacking"}), ensure_ascii=False, allow_nan=False))
-        return
-    seconds = cost.basis
-    if cost.seconds is not None:
-        seconds = f"{cost.seconds:.0f} ({duration(cost.seconds)}; from {cost.basis})"
-    typer.echo(f"questions left:    {cost.questions}")
-    typer.echo(f"requests:          {cost.requests}")
-    typer.echo(f"audio minutes:     {cost.audio_s / 60:.1f}{f', {cost.unread} clips unread' if cost.unread else ''}")
-    typer.echo(f"estimated seconds: {seconds}")
-    if cost.lacking:
-        typer.echo(f"missing clips:     {cost.lacking} questions; the run would refuse without --skip-missing")
-    if left_out := cost.missing - cost.lacking:
-        typer.echo(f"missing clips:     {left_out} questions left out")
-
-
-def _print_run(run: "RunFolder", is_bank: bool, as_json: bool) -> None:
-    """The counts, where the answers are, and what comes next."""
-    from lalm_agent.eval import summarise
-    from lalm_agent.eval.runs.ask import outcome_words
-
-    told = summarise(run)
-    for warning in told.warnings:
-        say(f"warning: {warning}")
-    if as_json:
-        typer.echo(json.dumps(told.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
-        return
-    typer.echo(f"{told.answers} answers: {outcome_words(told.counts)} (rule scorer)")
-    if told.counts["abstained"]:
-        kinds = (f"{kind.replace('_', ' ')} {count}" for kind, count in told.abstained_kinds.items() if count)
-        typer.echo(f"IDK by kind: {', '.join(kinds)}")
-    if told.seen:
-        typer.echo(f"{told.seen} of them are about clips that the adapter was trained on; scores leave them out")
-    if told.counts["failed"]:
-        typer.echo("failed questions are asked again with --retry-failed")
-    if told.missing or told.faulty:
-        typer.echo(f"left out: {told.missing} questions without clip, {told.faulty} faulty rows")
-    typer.echo(printable(f"run folder: {run.path}", one_line=True))
-    before = "" if run.spec is None or run.spec.identity.method == "baseline" else "BASELINE "
-    following = f"idk curve {run.path}" if is_bank else f"score {before}{run.path}"
-    typer.echo(printable(f"next: lalm-agent {following}", one_line=True))

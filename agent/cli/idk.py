@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from lalm_agent.cli import eval_flags, flags
+from lalm_agent.cli import eval as eval_flags
+from lalm_agent.cli import flags
 from lalm_agent.cli.eval import run_request
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError, did_you_mean

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lalm_agent.answers import parse
-from lalm_agent.audio import Sound, load
+from lalm_agent.audio import load
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.rows import missing_audio
 from lalm_agent.eval.grade import GuessRate, GuessRates, guess_rates
@@ -17,16 +16,13 @@ from lalm_agent.eval.items import Benchmark, Fault, Item, in_any_form
 from lalm_agent.records import Status
 from lalm_agent.terminal import printable
 
-_SHOWN = 5
-_MAX_VALUES = 40
+_SHOWN, _FAULTS_SHOWN, _MAX_VALUES = 5, 20, 40
 SHORT_S = 0.5
 """Shorter clips are less than a word or a bar: an answer about them is a guess more often than not."""
 SILENT_PEAK = 1e-3
 """-60 dBFS. Below it pocketsphinx is not asked either: it hears words in silence."""
 DEFAULT_WINDOW_S = 30.0
 """What Qwen2-Audio hears of a clip, from its start."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +32,8 @@ class ClipCheck:
     named: different clips that questions are about. opened: those that were decoded.
     minutes: of the opened clips; asked_minutes: the same with each clip once for each question about it.
     missing: no such file. broken: a file that cannot be decoded, with the reason.
-    short: below 0.5 s. silent: no sample above -60 dBFS. long: longer than the window of `window_s` seconds.
-    copies: names of one recording, by the decoded samples.
+    short: below 0.5 s. silent: what a model gets of it, one channel, has no sample above -60 dBFS.
+    long: longer than the window of `window_s` seconds. copies: names of one recording, by the decoded samples.
     """
 
     named: int
@@ -54,18 +50,15 @@ class ClipCheck:
 
 
 def check_clips(
-    benchmark: Benchmark, window_s: float = DEFAULT_WINDOW_S, progress: Progress | None = None
+    benchmark: Benchmark, window_s: float = DEFAULT_WINDOW_S, progress: Callable[[int, int], None] | None = None
 ) -> ClipCheck:
     """Decode every clip that is there.
 
-    Args:
-        benchmark: as a loader gives it.
-        window_s: what the model hears, in seconds.
-        progress: called with (done, total) after every clip that was there.
+    window_s: what the model hears, in seconds. progress: called with (done, total) after every clip that was there.
     """
     missing = missing_audio(benchmark)
-    absent = {fault.file for fault in missing}
     questions = Counter(item.audio for item in benchmark.items)
+    absent = {fault.file for fault in missing}
     present = [audio for audio in questions if audio not in absent]
     seconds: dict[str, float] = {}
     broken, silent, names = list[Fault](), list[str](), dict[str, list[str]]()
@@ -77,7 +70,7 @@ def check_clips(
         else:
             seconds[audio] = sound.ref.seconds
             names.setdefault(sound.ref.sha256, []).append(audio)
-            silent += [audio] if is_silent(sound) else []
+            silent += [audio] if sound.mixing.peak < SILENT_PEAK else []
         if progress is not None:
             progress(done, len(present))
     return ClipCheck(
@@ -93,11 +86,6 @@ def check_clips(
         long=tuple(audio for audio, length in seconds.items() if length > window_s),
         copies=tuple(tuple(same) for same in names.values() if len(same) > 1),
     )
-
-
-def is_silent(sound: Sound) -> bool:
-    """Whether nothing that a model gets of it, which is one channel, reaches -60 dBFS."""
-    return sound.mixing.peak < SILENT_PEAK
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,39 +115,28 @@ class QuestionCheck:
 
 def check_questions(items: tuple[Item, ...]) -> QuestionCheck:
     """Look at every question; no clip is opened."""
-    groups: dict[str, dict[str, int]] = {}
+    groups: dict[str, Counter[str]] = {}
     same: dict[tuple[object, ...], list[str]] = {}
     for item in items:
         for dimension, value in item.groups:
-            counts = groups.setdefault(dimension, {})
-            counts[value] = counts.get(value, 0) + 1
+            groups.setdefault(dimension, Counter())[value] += 1
         key = (item.audio, " ".join(item.question.casefold().split()), frozenset(item.choices))
         same.setdefault(key, []).append(item.id)
+    texts = [(item, [choice.strip() for choice in item.choices]) for item in items]
+    doubled = [(item, choices) for item, choices in texts if len(set(choices)) < len(choices)]
     return QuestionCheck(
         n=len(items),
         open=sum(not item.choices for item in items),
         unanswerable=sum(not item.answerable for item in items),
-        groups=groups,
+        groups={dimension: dict(counts) for dimension, counts in groups.items()},
         choices=dict(sorted(Counter(len(item.choices) for item in items if item.choices).items())),
         guesses=guess_rates(items),
-        doubled=_ids(items, _is_doubled),
-        doubled_gold=_ids(items, _gold_is_doubled),
-        refusals=_ids(items, lambda item: any(_is_refusal(choice) for choice in item.choices)),
-        empty=_ids(items, lambda item: not all(choice.strip() for choice in item.choices)),
+        doubled=tuple(item.id for item, _ in doubled),
+        doubled_gold=tuple(item.id for item, choices in doubled if choices.count((item.gold or "").strip()) > 1),
+        refusals=tuple(item.id for item in items if any(map(_is_refusal, item.choices))),
+        empty=tuple(item.id for item, choices in texts if "" in choices),
         duplicates=tuple(tuple(ids) for ids in same.values() if len(ids) > 1),
     )
-
-
-def _ids(items: Iterable[Item], wanted: Callable[[Item], bool]) -> tuple[str, ...]:
-    return tuple(item.id for item in items if wanted(item))
-
-
-def _is_doubled(item: Item) -> bool:
-    return len({choice.strip() for choice in item.choices}) < len(item.choices)
-
-
-def _gold_is_doubled(item: Item) -> bool:
-    return item.gold is not None and [choice.strip() for choice in item.choices].count(item.gold.strip()) > 1
 
 
 @lru_cache(maxsize=100_000)
@@ -195,53 +172,42 @@ def note_counts(notes: Iterable[Fault]) -> dict[str, int]:
     return dict(Counter(note.reason for note in notes).most_common())
 
 
-def check_lines(benchmark: Benchmark, questions: QuestionCheck, clips: ClipCheck | None) -> Iterator[str]:
-    """What the check says, for a person: safe lines, what `eval` will make of missing clips last."""
-    parts = (_head(benchmark), _question_lines(questions), _clip_lines(clips), _fault_lines(benchmark))
-    for line in chain(*parts, _eval_lines(benchmark, clips)):
-        yield printable(line, one_line=False)
-
-
 def require_usable(benchmark: Benchmark, clips: ClipCheck | None) -> None:
-    """Say what has to be mended before a run.
-
-    Raises:
-        DataError: rows that cannot be used, or clips that cannot be decoded.
-    """
+    """Raise DataError, which says what to mend, for rows that cannot be used and clips that cannot be decoded."""
     faults, broken = benchmark.faults, clips.broken if clips else ()
-    objections = [f"{len(faults)} rows cannot be used, first {_named(faults[0])}"] if faults else []
-    objections += [f"{len(broken)} clips cannot be decoded, first {_named(broken[0])}"] if broken else []
-    if not objections:
-        return
+    objections = [f"{len(faults)} rows cannot be used, first {faults[0]}"] if faults else []
     hints = ["mend the rows, or leave them out with `eval --skip-faulty`"] if faults else []
-    hints += ["mend the clips: the questions about them would end as failed"] if broken else []
-    raise DataError("; ".join(objections), "; ".join(hints))
+    if broken:
+        first = broken[0].reason if broken[0].file in broken[0].reason else broken[0]
+        objections.append(f"{len(broken)} clips cannot be decoded, first {first}")
+        hints.append("mend the clips: the questions about them would end as failed")
+    if objections:
+        raise DataError("; ".join(objections), "; ".join(hints))
 
 
-def _named(fault: Fault) -> str:
-    """The place and the reason; a clip's reason begins with its path already."""
-    return fault.reason if fault.file in fault.reason else str(fault)
+def check_lines(benchmark: Benchmark, questions: QuestionCheck, clips: ClipCheck | None) -> Iterator[str]:
+    """What the check says: safe lines, what `eval` will make of missing clips last."""
+    for name, text in (*_question_rows(benchmark, questions), *_clip_rows(clips), *_fault_rows(benchmark, clips)):
+        yield printable(f"{name:<19} {' '.join(text.split())}" if name else text)
 
 
-def _head(benchmark: Benchmark) -> Iterator[str]:
-    yield _row("benchmark", benchmark.name)
-    yield _row("version", benchmark.version or "not a file that is known here")
-    yield _row("sha256", benchmark.sha256)
-
-
-def _question_lines(check: QuestionCheck) -> Iterator[str]:
+def _question_rows(benchmark: Benchmark, check: QuestionCheck) -> Iterator[tuple[str, str]]:
+    yield "benchmark", benchmark.name
+    yield "version", benchmark.version or "not a file that is known here"
+    yield "sha256", benchmark.sha256
     extra = [f"{n} {name}" for name, n in (("open", check.open), ("unanswerable", check.unanswerable)) if n]
-    yield _row("questions", f"{check.n}{' (' + ', '.join(extra) + ')' if extra else ''}")
+    yield "questions", f"{check.n} ({', '.join(extra)})" if extra else str(check.n)
     for dimension, counts in check.groups.items():
-        yield _row(dimension, _counts(counts))
-    yield _row("choices", ", ".join(f"{number}: {count}" for number, count in check.choices.items()) or "none")
-    guesses = check.guesses
-    positions = ", ".join(f"{place}: {count}" for place, count in enumerate(guesses.positions, start=1))
-    yield _row("gold at", positions or "none")
-    yield from _guess_lines("guessing", guesses.total)
-    for (dimension, value), rate in guesses.groups.items():
+        shown = [f"{value} {count}" for value, count in counts.items()]
+        more = [f"… and {len(shown) - _MAX_VALUES} more"] if len(shown) > _MAX_VALUES else []
+        yield dimension, ", ".join(shown[:_MAX_VALUES] + more)
+    yield "choices", ", ".join(f"{number}: {count}" for number, count in check.choices.items()) or "none"
+    positions = enumerate(check.guesses.positions, start=1)
+    yield "gold at", ", ".join(f"{place}: {count}" for place, count in positions) or "none"
+    yield "guessing", _guess_words(check.guesses.total)
+    for (dimension, value), rate in check.guesses.groups.items():
         if dimension in ("modality", "track"):
-            yield from _guess_lines(f"  {value}", rate)
+            yield f"  {value}", _guess_words(rate)
     yield from _listed("choice given twice", check.doubled)
     yield from _listed("  and it is gold", check.doubled_gold)
     yield from _listed("refusal as choice", check.refusals)
@@ -249,20 +215,21 @@ def _question_lines(check: QuestionCheck) -> Iterator[str]:
     yield from _listed("asked twice", [" = ".join(ids) for ids in check.duplicates])
 
 
-def _guess_lines(name: str, rate: GuessRate) -> Iterator[str]:
+def _guess_words(rate: GuessRate) -> str:
     if rate.chance is None or rate.always_first is None or rate.most_frequent is None:
-        yield _row(name, "no question with choices and an answer")
-        return
+        return "no question with choices and an answer"
     parts = (("chance", rate.chance), ("always first", rate.always_first), ("most frequent", rate.most_frequent))
-    yield _row(name, ", ".join(f"{label} {100 * value:.1f} %" for label, value in parts) + f" (n = {rate.n})")
+    return ", ".join(f"{label} {100 * value:.1f} %" for label, value in parts) + f" (n = {rate.n})"
 
 
-def _clip_lines(check: ClipCheck | None) -> Iterator[str]:
+def _clip_rows(check: ClipCheck | None) -> Iterator[tuple[str, str]]:
     if check is None:
-        yield _row("clips", "not looked at (--no-audio)")
+        yield "clips", "not looked at (--no-audio)"
         return
-    yield _row("clips", f"{check.named}, of which {check.opened} can be heard: {check.minutes:.1f} minutes")
-    yield _row("asked", f"{check.asked_minutes:.1f} minutes, each clip once for each question about it")
+    again = sum(len(names) - 1 for names in check.copies)
+    distinct = f", {check.opened - again} different recordings" if again else ""
+    yield "clips", f"{check.named}, of which {check.opened} can be heard: {check.minutes:.1f} minutes{distinct}"
+    yield "asked", f"{check.asked_minutes:.1f} minutes, each clip once for each question about it"
     yield from _listed("missing", [fault.file for fault in check.missing])
     yield from _listed("cannot be decoded", [f"{fault.file}: {fault.reason}" for fault in check.broken])
     yield from _listed("below 0.5 s", check.short)
@@ -271,45 +238,27 @@ def _clip_lines(check: ClipCheck | None) -> Iterator[str]:
     yield from _listed("same recording", [" = ".join(names) for names in check.copies])
 
 
-def _eval_lines(benchmark: Benchmark, check: ClipCheck | None) -> Iterator[str]:
-    """What `eval` will make of missing clips."""
-    if check is None or not check.missing:
-        return
-    absent = {fault.file for fault in check.missing}
-    questions = sum(item.audio in absent for item in benchmark.items)
-    about = f"the clips of {questions} of {len(benchmark.items)} questions are missing"
-    if questions == len(benchmark.items):
-        yield _row("eval", f"refuses to start: {about}; fetch them or give --audio-root")
-    else:
-        yield _row("eval", f"refuses to start: {about}; --skip-missing leaves them out")
-
-
-def _fault_lines(benchmark: Benchmark) -> Iterator[str]:
+def _fault_rows(benchmark: Benchmark, check: ClipCheck | None) -> Iterator[tuple[str, str]]:
+    faults = benchmark.faults
     for reason, count in note_counts(benchmark.notes).items():
-        yield _row("note", f"{reason}: {count}, first {_place(benchmark.notes, reason)}")
-    yield _row("faults", f"{len(benchmark.faults)} rows cannot be used" if benchmark.faults else "none")
-    yield from ("  " + " ".join(str(fault).split()) for fault in benchmark.faults[: 4 * _SHOWN])
-    if len(benchmark.faults) > 4 * _SHOWN:
-        yield f"  … and {len(benchmark.faults) - 4 * _SHOWN} more; --json has all"
+        first = next(note for note in benchmark.notes if note.reason == reason)
+        place = first.file if first.line is None else f"{first.file}:{first.line}"
+        yield "note", f"{reason}: {count}, first {place}"
+    yield "faults", f"{len(faults)} rows cannot be used" if faults else "none"
+    for fault in faults[:_FAULTS_SHOWN]:
+        yield "", "  " + " ".join(str(fault).split())
+    if len(faults) > _FAULTS_SHOWN:
+        yield "", f"  … and {len(faults) - _FAULTS_SHOWN} more; --json has all"
+    absent = {fault.file for fault in check.missing} if check else set()
+    if questions := sum(item.audio in absent for item in benchmark.items):
+        what = "--skip-missing leaves them out"
+        if questions == len(benchmark.items):
+            what = "fetch them or give --audio-root"
+        about = f"the clips of {questions} of {len(benchmark.items)} questions are missing"
+        yield "eval", f"refuses to start: {about}; {what}"
 
 
-def _place(notes: Sequence[Fault], reason: str) -> str:
-    first = next(note for note in notes if note.reason == reason)
-    return first.file if first.line is None else f"{first.file}:{first.line}"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    shown = [f"{value} {count}" for value, count in counts.items()]
-    more = [f"… and {len(shown) - _MAX_VALUES} more"] if len(shown) > _MAX_VALUES else []
-    return ", ".join(shown[:_MAX_VALUES] + more)
-
-
-def _listed(name: str, found: Sequence[str]) -> Iterator[str]:
+def _listed(name: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
     """A count with the first few; nothing where there is none."""
-    if found:
-        more = ", …" if len(found) > _SHOWN else ""
-        yield _row(name, f"{len(found)}: {', '.join(found[:_SHOWN])}{more}")
-
-
-def _row(name: str, text: str) -> str:
-    return f"{name:<19} {' '.join(text.split())}"
+    if values:
+        yield name, f"{len(values)}: {', '.join(values[:_SHOWN])}{', …' if len(values) > _SHOWN else ''}"

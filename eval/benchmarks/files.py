@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.registry import require_extra
@@ -24,27 +24,16 @@ NumberedRow = tuple[int, Row | DataError]
 _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 10_000_000
 """Characters of a CSV cell; the standard library's limit is too low for a transcript."""
-
-
 _ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
 """Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-
-
-class _Reader(Protocol):
-    """What `csv.reader` returns."""
-
-    line_num: int
-
-    def __next__(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
     """A file's rows in order, each with its line (for a JSON array its element), counted from 1.
 
-    sha256: over the file's bytes.
-    rows: read while they are iterated over, once.
+    sha256: over the file's bytes. rows: read while they are iterated over, once.
     """
 
     sha256: str
@@ -54,30 +43,23 @@ class DataFile:
 def read_data_file(path: Path) -> DataFile:
     """Open a file of rows; its suffix says how to read it.
 
-    Raises:
-        UsageError: the suffix is none of `SUFFIXES`, or `.xlsx` without its extra.
-        DataError: the file is missing, empty, or cannot be read as what its name says.
+    Raises UsageError where that is none of `SUFFIXES`, or `.xlsx` without its extra, and DataError where the file is
+    missing, empty, or cannot be read as what its name says.
     """
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()
-    if suffix not in readers:
-        if not path.exists():
-            raise _absent(path)
+    if suffix not in readers and path.exists():
         raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
     data = read_bytes(path)
     return DataFile(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a data file.
-
-    Raises:
-        DataError: there is no such file, it may not be read, or it is empty.
-    """
+    """The bytes of a data file. Raises DataError where there is none, it may not be read, or it is empty."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _absent(path) from None
+        raise DataError(f"{path} does not exist", "check the path") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "give a file that can be read") from error
     if not data.strip():
@@ -85,23 +67,22 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _absent(path: Path) -> DataError:
-    return DataError(f"{path} does not exist", "check the path")
-
-
-def parse_json(text: str) -> object:
+def parse_json(text: str, path: Path | None = None) -> object:
     """A JSON text in which no object has a key twice.
 
-    Raises:
-        DataError: one has, or the text is not JSON; the message says where, without the file.
+    Raises DataError where one has, or the text is not JSON; the message says where, and names the file if it is given.
     """
+    place = "" if path is None else f"{path}: "
     try:
         value: object = json.loads(text, object_pairs_hook=_unique)
+        return value
     except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}", "mend it") from None
+        reason, hint = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}", "mend it"
     except (RecursionError, ValueError) as error:  # Nested too deep, or a number of thousands of digits.
-        raise DataError(f"not JSON that can be read: {error}", "mend it") from None
-    return value
+        reason, hint = f"not JSON that can be read: {error}", "mend it"
+    except DataError as error:
+        reason, hint = error.message, error.hint or ""
+    raise DataError(place + reason, hint)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> Row:
@@ -128,37 +109,25 @@ def _json_lines(data: bytes) -> Iterator[NumberedRow]:
 
 def _json_row(line: bytes) -> Row | DataError:
     try:
-        value = parse_json(line.decode("utf-8"))
+        return _as_row(parse_json(line.decode("utf-8")))
     except UnicodeDecodeError:
         return DataError("not UTF-8", "save the file as UTF-8")
     except DataError as error:
         return DataError(error.message.replace("line 1, ", ""), error.hint)
-    return _as_row(value)
 
 
 def _as_row(value: object) -> Row | DataError:
     if isinstance(value, dict):
         return value
-    return DataError(f"a question is a JSON object, and this is a {_kind(value)}", "write {…} with the question's keys")
-
-
-def _kind(value: object) -> str:
     names = {list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
-    return names.get(type(value), "null")
-
-
-def _is_row(line: bytes) -> bool:
-    return isinstance(_json_row(line), dict)
+    kind = names.get(type(value), "null")
+    return DataError(f"a question is a JSON object, and this is a {kind}", "write {…} with the question's keys")
 
 
 def _json_array(data: bytes, path: Path) -> Iterator[NumberedRow]:
     if is_json_lines(data):
         return _json_lines(data)
-    text = utf8(data, path)
-    try:
-        value = parse_json(text)
-    except DataError as error:
-        raise DataError(f"{path}: {error.message}", error.hint) from None
+    value = parse_json(utf8(data, path), path)
     if isinstance(value, dict):
         value = next((value[key] for key in _ROWS_UNDER if isinstance(value.get(key), list)), value)
     if not isinstance(value, list):
@@ -169,15 +138,11 @@ def _json_array(data: bytes, path: Path) -> Iterator[NumberedRow]:
 def is_json_lines(data: bytes) -> bool:
     """Whether bytes are JSON objects of a line each, two at least, whatever the file is called."""
     lines = data.strip().split(b"\n", 2)
-    return len(lines) > 1 and lines[0].startswith(b"{") and _is_row(lines[0])
+    return len(lines) > 1 and lines[0].startswith(b"{") and isinstance(_json_row(lines[0]), dict)
 
 
 def utf8(data: bytes, path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        DataError: it is not UTF-8; the message names the line.
-    """
+    """The text of a file. Raises DataError, which names the line, where it is not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -189,45 +154,39 @@ def csv_rows(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of a CSV file with a header, each with the line on which it begins.
 
     Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal mark)
-    or tabs.
-
-    Raises:
-        DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
+    or tabs. Raises DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
     """
     csv.field_size_limit(_MAX_CELL)
     text = utf8(data, path)
-    first = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(_DELIMITERS, key=text.split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    header = _next_row(reader, path) or []
-    if len(set(header)) < len(header) or "" in header:
-        raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
-    return _csv_body(reader, header, (path, _DELIMITERS[delimiter]))
+    header = _checked_header(_next_row(reader, path) or [], path)
+    return _csv_body(reader, header, path, f"quote cells that hold {_DELIMITERS[delimiter]}")
 
 
-def _csv_body(reader: _Reader, header: list[str], of: tuple[Path, str]) -> Iterator[NumberedRow]:
-    path, delimiters = of
+def _csv_body(reader: Any, header: list[str], path: Path, hint: str) -> Iterator[NumberedRow]:
     while True:
         begin = reader.line_num + 1
         cells = _next_row(reader, path)
         if cells is None:
             return
-        if not cells:
-            continue
         if len(cells) == len(header):
             yield begin, dict(zip(header, cells, strict=True))
-        else:
-            reason = f"{len(cells)} cells, and the header has {len(header)}"
-            yield begin, DataError(reason, f"quote cells that hold {delimiters}")
+        elif cells:
+            yield begin, DataError(f"{len(cells)} cells, and the header has {len(header)}", hint)
 
 
-def _next_row(reader: _Reader, path: Path) -> list[str] | None:
+def _next_row(reader: Any, path: Path) -> list[str] | None:
     try:
-        return next(reader)
-    except StopIteration:
-        return None
+        return next(reader, None)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}", "mend the quotes of this row") from None
+
+
+def _checked_header(header: list[str], path: Path) -> list[str]:
+    if len(set(header)) < len(header) or "" in header:
+        raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
+    return header
 
 
 def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
@@ -240,8 +199,6 @@ def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
         cells = [["" if cell is None else cell for cell in row] for row in sheet.iter_rows(values_only=True)]
     except Exception as error:  # openpyxl raises what zipfile, the XML parser and its own descriptors raise.
         raise DataError(f"{path} cannot be read as XLSX: {error}", "save it as CSV, or write it again") from None
-    header = [str(cell) for cell in cells[0]] if cells else []
-    if len(set(header)) < len(header) or "" in header:
-        raise DataError(f"{path}:1: the header {','.join(header)} has a column twice or without a name", "mend it")
+    header = _checked_header([str(cell) for cell in cells[0]] if cells else [], path)
     rows = enumerate(cells[1:], start=2)
     return ((line, dict(zip(header, row, strict=False))) for line, row in rows if any(cell != "" for cell in row))

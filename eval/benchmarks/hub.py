@@ -14,45 +14,39 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.benchmarks.files import parse_json
+from lalm_agent.eval.benchmarks.files import Row, parse_json
 from lalm_agent.eval.benchmarks.own import OWN
-from lalm_agent.eval.benchmarks.rows import (
-    ClipFolder,
-    Entry,
-    entries,
-    gather,
-    item_of,
-    load_rows,
-    oddities_of_row,
-    require_rows,
-    unread_notes,
-)
+from lalm_agent.eval.benchmarks.rows import ClipFolder, gather_rows, load_rows
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.registry import require_extra
 
 _METADATA = ("metadata.jsonl", "metadata.csv")
+AUDIO_COLUMNS = ("audio", "context")
+ATTRIBUTES = "other_attributes"
+HOME_VARIABLE = "LALM_HOME"
+_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".aac")
 
 
 def load_hf(ref: str, audio_root: Path | None = None) -> Benchmark:
     """Read one split.
 
-    The SHA-256 is over the items as JSON, the hash of each clip's bytes among them, because the same rows come as
-    parquet, as arrow and from the hub.
+    ref: a folder or a name on the hub, with `@SPLIT` behind it where there are several splits. audio_root: the folder
+    that clips are named from, where the data set holds names and not audio. The SHA-256 is over the items as JSON, the
+    hash of each clip's bytes among them, because the same rows come as parquet, as arrow and from the hub.
 
-    Args:
-        ref: a folder or a name on the hub, with `@SPLIT` behind it where there are several splits.
-        audio_root: the folder that clips are named from, where the data set holds names and not audio.
-
-    Raises:
-        UsageError: `datasets` is not installed, or a split must be named.
-        DataError: there is no such data set, or it cannot be reached or read.
+    Raises UsageError where `datasets` is not installed or a split must be named, DataError where there is no such data
+    set, or it cannot be reached or read.
     """
-    name, split = _parts(ref)
+    if not ref:
+        raise UsageError("hf: names no data set", "hf:NAME_OR_FOLDER or hf:NAME_OR_FOLDER@SPLIT")
+    name, _, split = ref.rpartition("@")
+    if Path(ref).exists() or not name:
+        name, split = ref, ""
     folder = Path(name)
     metadata = _audio_folder(folder, split) if folder.is_dir() else None
     if metadata is not None:
@@ -62,85 +56,66 @@ def load_hf(ref: str, audio_root: Path | None = None) -> Benchmark:
         return _benchmark(f"hf:{ref}", folder, rows, audio_root)
 
 
-def _parts(ref: str) -> tuple[str, str | None]:
-    if not ref:
-        raise UsageError("hf: names no data set", "hf:NAME_OR_FOLDER or hf:NAME_OR_FOLDER@SPLIT")
-    name, _, split = ref.rpartition("@")
-    return (ref, None) if Path(ref).exists() or not name else (name, split)
-
-
-def _audio_folder(folder: Path, split: str | None) -> Path | None:
+def _audio_folder(folder: Path, split: str) -> Path | None:
     """The metadata file of an audio folder, or None where the folder is of another layout."""
-    found = {
+    places = (*sorted(path for path in folder.iterdir() if path.is_dir()), folder)
+    files = {
         place.name if place != folder else "": place / name
-        for place in (*sorted(path for path in folder.iterdir() if path.is_dir()), folder)
+        for place in places
         for name in _METADATA
         if (place / name).is_file()
     }
-    if not found:
-        return None
-    return found[""] if split is None and "" in found else found[_choose(split, list(found), str(folder))]
+    if not files or (not split and "" in files):
+        return files.get("")
+    return files[_choose(split, list(files), str(folder))]
 
 
-def _choose(split: str | None, splits: list[str], name: str) -> str:
-    """The split asked for, or the only one."""
-    if split in splits:
-        return str(split)
-    if split is not None:
+def _choose(split: str, splits: list[str], name: str) -> str:
+    """The split that is named, or the only one."""
+    if split and split not in splits:
         raise UsageError(f"{name} has no split {split!r}", did_you_mean(split, splits))
-    if len(splits) > 1:
+    if not split and len(splits) > 1:
         raise UsageError(f"{name} has several splits", f"hf:{name}@{splits[0]}; one of: {', '.join(splits)}")
-    return splits[0]
+    return split or splits[0]
 
 
 @contextmanager
-def _opened(name: str, split: str | None) -> Iterator[Any]:
+def _opened(name: str, split: str) -> Iterator[Any]:
     """The `datasets.Dataset` of a split, its audio as stored. What a folder's parquet is converted to is not kept."""
     import datasets
 
     with tempfile.TemporaryDirectory(prefix="lalm-agent-") as scratch:
         try:
-            found = _read(name, scratch)
+            rows = _read(name, scratch)
         except Exception as error:
             raise _unreadable(name, error) from error
-        if isinstance(found, datasets.DatasetDict):
-            found = found[_choose(split, list(found), name)]
-        elif split is not None:
+        if isinstance(rows, datasets.DatasetDict):
+            rows = rows[_choose(split, list(rows), name)]
+        elif split:
             raise UsageError(f"{name} has no splits", f"hf:{name}")
-        for column, feature in found.features.items():
+        for column, feature in rows.features.items():
             if isinstance(feature, datasets.Audio):
-                found = found.cast_column(column, datasets.Audio(decode=False))
-        yield found
+                rows = rows.cast_column(column, datasets.Audio(decode=False))
+        yield rows
 
 
 def _read(name: str, scratch: str) -> Any:
     import datasets
 
     folder = Path(name)
-    if not folder.is_dir():
-        with _without_retries_shown():
-            return datasets.load_dataset(name)
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+    if any((folder / file).is_file() for file in ("dataset_dict.json", "state.json")):
         return datasets.load_from_disk(name)
-    had_bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
+    with ExitStack() as after:
+        # The hub's client warns of each of its attempts; what came of them is one line of ours.
+        logger = logging.getLogger("huggingface_hub")
+        after.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        if not folder.is_dir():
+            return datasets.load_dataset(name)
+        if not datasets.are_progress_bars_disabled():
+            after.callback(datasets.enable_progress_bars)
+            datasets.disable_progress_bars()
         return datasets.load_dataset(name, cache_dir=scratch)
-    finally:
-        if not had_bars:
-            datasets.enable_progress_bars()
-
-
-@contextmanager
-def _without_retries_shown() -> Iterator[None]:
-    """The hub's client warns of each of its attempts; what came of them is one line of ours."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _unreadable(name: str, error: BaseException) -> DataError:
@@ -158,25 +133,19 @@ def _unreadable(name: str, error: BaseException) -> DataError:
 
 
 def _benchmark(ref: str, folder: Path, rows: Any, audio_root: Path | None) -> Benchmark:
-    embedded = has_embedded_audio(rows.features)
+    local = folder if folder.is_dir() else None
+    embedded = any(_is_audio(rows.features.get(column)) for column in AUDIO_COLUMNS)
     if embedded and audio_root is not None:
         raise UsageError(f"the audio of {ref} is embedded", "leave out --audio-root")
-    unread: dict[str, int] = {}
-    allowed = folder if folder.is_dir() else None
 
-    def entry(line: int, row: dict[str, object]) -> Entry:
-        for key in row.keys() - OWN.keys:
-            unread.setdefault(key, line)
-        flat = flattened(row)
-        item = item_of(flat, line, OWN, kept_audio(row, allowed))
-        return Entry(ref, line, item, oddities_of_row(flat, item, OWN))
+    def prepared(row: Row) -> tuple[Row, str | None]:
+        own = {key: value for key, value in row.items() if value is not None and not isinstance(value, Mapping)}
+        return {**_attributes(row.get(ATTRIBUTES)), **own}, kept_audio(row, local)
 
-    root = clip_folder() if embedded else audio_root or (folder if folder.is_dir() else Path())
-    gathered = gather(entries(ref, enumerate(rows, start=1), entry), None if embedded else ClipFolder(root))
-    require_rows(ref, len(gathered.items) + len(gathered.faults))
-    name = folder.name or ref
-    notes = (*unread_notes(ref, unread), *gathered.notes)
-    return Benchmark(name, None, _sha256(gathered.items), gathered.items, root, gathered.faults, notes)
+    root = clip_folder() if embedded else audio_root or local or Path()
+    clips = None if embedded else ClipFolder(root)
+    items, faults, notes = gather_rows(ref, enumerate(rows, start=1), OWN, clips, prepared)
+    return Benchmark(folder.name or ref, None, _sha256(items), items, root, faults, notes)
 
 
 def _sha256(items: tuple[Item, ...]) -> str:
@@ -187,16 +156,8 @@ def _sha256(items: tuple[Item, ...]) -> str:
     return digest.hexdigest()
 
 
-AUDIO_COLUMNS = ("audio", "context")
-ATTRIBUTES = "other_attributes"
-
-
-def has_embedded_audio(features: Mapping[str, Any]) -> bool:
-    """Whether a column holds clips: of the Audio type, or a struct with `bytes`, as the hub's MMAU has it."""
-    return any(_is_audio(features.get(column)) for column in AUDIO_COLUMNS)
-
-
 def _is_audio(feature: Any) -> bool:
+    """Whether a column holds clips: of the Audio type, or a struct with `bytes`, as the hub's MMAU has it."""
     return type(feature).__name__ == "Audio" or (isinstance(feature, Mapping) and "bytes" in feature)
 
 
@@ -204,9 +165,7 @@ def kept_audio(row: Mapping[str, object], folder: Path | None) -> str | None:
     """Keep the row's clip; its path in the cache, or None where the row holds no audio but at most a name.
 
     folder: where a clip without bytes may lie: the local data set's folder, or None for one from the hub.
-
-    Raises:
-        DataError: there are no bytes, and no file inside the folder in their place.
+    Raises DataError where there are no bytes, and no file inside the folder in their place.
     """
     stored = next((row[column] for column in AUDIO_COLUMNS if isinstance(row.get(column), Mapping)), None)
     if not isinstance(stored, Mapping):
@@ -216,26 +175,14 @@ def kept_audio(row: Mapping[str, object], folder: Path | None) -> str | None:
         return keep_clip(data, path)
     if not path:
         raise DataError("the row holds no audio", "add it, or take the question out")
+    if folder is None:
+        import datasets
+
+        folder = Path(datasets.config.HF_CACHE_HOME)
     try:
-        return keep_clip(audio_file(folder or _hub_cache(), path).read_bytes(), path)
+        return keep_clip(audio_file(folder, path).read_bytes(), path)
     except OSError as error:
         raise DataError(f"the clip {path} cannot be read: {error.strerror}", "save the data set again") from None
-
-
-def _hub_cache() -> Path:
-    import datasets
-
-    return Path(datasets.config.HF_CACHE_HOME)
-
-
-def flattened(row: Mapping[str, object]) -> dict[str, object]:
-    """The row without its audio, with the attributes as keys of its own.
-
-    Raises:
-        DataError: the attributes are a text that is no JSON object.
-    """
-    own = {key: value for key, value in row.items() if value is not None and not isinstance(value, Mapping)}
-    return {**_attributes(row.get(ATTRIBUTES)), **own}
 
 
 def _attributes(value: object) -> Mapping[str, object]:
@@ -251,33 +198,19 @@ def _attributes(value: object) -> Mapping[str, object]:
     return value
 
 
-HOME_VARIABLE = "LALM_HOME"
-_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".aac")
-
-
 def clip_folder() -> Path:
     """Where such clips lie: `clips` in LALM_HOME, by default in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get(HOME_VARIABLE) or Path(cache) / "lalm-agent"
-    return Path(home).expanduser() / "clips"
+    return Path(os.environ.get(HOME_VARIABLE) or Path(cache) / "lalm-agent").expanduser() / "clips"
 
 
 def keep_clip(data: bytes, name: str | None) -> str:
-    """Write a clip's bytes unless they are there.
+    """Write a clip's bytes, which are not decoded, unless they are there; its path relative to `clip_folder()`.
 
-    Args:
-        data: the file as the data set has it; not decoded.
-        name: what the data set calls it; only its suffix is used, for people who look into the folder.
-
-    Returns:
-        Its path relative to `clip_folder()`: the SHA-256 of the bytes with the suffix, in a folder of its first two
-        digits.
-
-    Raises:
-        DataError: the folder cannot be written to.
+    The path is the SHA-256 of the bytes in a folder of its first two digits, with the suffix of `name`, which the data
+    set calls it, for people who look into the folder. Raises DataError where the folder cannot be written to.
     """
-    digest = hashlib.sha256(data).hexdigest()
-    suffix = PurePath(name or "").suffix.lower()
+    digest, suffix = hashlib.sha256(data).hexdigest(), PurePath(name or "").suffix.lower()
     relative = f"{digest[:2]}/{digest}{suffix if suffix in _SUFFIXES else ''}"
     path = clip_folder() / relative
     try:

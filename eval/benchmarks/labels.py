@@ -10,6 +10,7 @@ labels: "1. Construction work" is how MMAU spells a choice.
 import re
 import unicodedata
 from collections.abc import Sequence
+from string import ascii_lowercase, ascii_uppercase
 
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)\s*|([A-Za-z])(?:([)）、．：])\s*|([.:])\s+))(.*)", re.DOTALL)
 _ALONE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
@@ -22,17 +23,15 @@ def unlabelled(choices: Sequence[str]) -> tuple[str, ...] | None:
     if len(parts) < 2 or None in parts:
         return None
     styles, labels, contents = zip(*(part for part in parts if part), strict=True)
-    in_order = any(labels == tuple(series(n) for n in range(len(labels))) for series in (_upper, _lower))
+    in_order = any(series.startswith("".join(labels)) for series in (ascii_uppercase, ascii_lowercase))
     return contents if in_order and len(set(styles)) == 1 else None
 
 
 def right_choice(answer: str, choices: Sequence[str], by_label: bool) -> str | None:
     """The choice that an answer means: by its text, outer spaces and Unicode form aside, or by its label.
 
-    Args:
-        answer: `dog`, and with `by_label` also `A`, `(A)`, `A.`, `(A) dog`, and `DOG` where only one choice is that.
-        choices: without labels.
-        by_label: whether a letter stands for a choice. Never where a choice is itself a letter.
+    answer: `dog`, and with `by_label` also `A`, `(A)`, `A.`, `(A) dog`, and `DOG` where only one choice is that.
+    choices: without labels. by_label: whether a letter stands for a choice. Never where a choice is itself a letter.
     """
     for same in (str, _plain, str.casefold) if by_label else (str, _plain):
         alike = [choice for choice in choices if same(choice) == same(answer)]
@@ -63,26 +62,29 @@ def split_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
     run: list[tuple[str, str, str]] = []
     for at, line in enumerate(lines):
         part = _parted(line)
-        if part and run and part[0] == run[0][0] and _follows(part[1], run[-1][1]):
+        if part and run and part[0] == run[0][0] and ord(part[1]) == ord(run[-1][1]) + 1:
             run.append(part)
         elif line.strip():
             run = [part] if part and part[1] in ("A", "a") else []
             start = at
         if len(run) > 1:
             first, contents = start, tuple(content.strip() for _, _, content in run)
-    return ("\n".join(lines[:first]).strip(), contents) if contents else _split_line(prompt)
+    return ("\n".join(lines[:first]).strip(), contents) if contents else split_line(prompt)
 
 
-def _split_line(prompt: str) -> tuple[str, tuple[str, ...]]:
-    for series in (_upper, _lower):
+def split_line(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """`stem (a) dog (b) cat` as the stem and the contents of the choices, without outer spaces; () where none are."""
+    for series in (ascii_uppercase, ascii_lowercase):
         marks: list[int] = []
-        while (at := prompt.find(f"({series(len(marks))})", marks[-1] if marks else 0)) >= 0 and len(marks) < 26:
+        for letter in series:
+            at = prompt.find(f"({letter})", marks[-1] if marks else 0)
+            if at < 0:
+                break
             marks.append(at)
         if len(marks) > 1:
-            pieces = [prompt[start + 3 : end] for start, end in zip(marks, [*marks[1:], None], strict=True)]
+            pieces = [prompt[start + 3 : end].strip() for start, end in zip(marks, [*marks[1:], None], strict=True)]
             # What follows the last choice on lines of its own is an instruction.
-            pieces[-1] = pieces[-1].strip().split("\n")[0]
-            return prompt[: marks[0]].strip(), tuple(piece.strip() for piece in pieces)
+            return prompt[: marks[0]].strip(), (*pieces[:-1], pieces[-1].split("\n")[0].strip())
     return prompt.strip(), ()
 
 
@@ -91,20 +93,7 @@ def _parted(text: str) -> tuple[str, str, str] | None:
     match = _LABELLED.fullmatch(text)
     if match is None:
         return None
-    label = match.group(1) or match.group(2)
-    return match.group(3) or match.group(4) or "()", label, match.group(5)
-
-
-def _follows(label: str, before: str) -> bool:
-    return ord(label) == ord(before) + 1
-
-
-def _upper(n: int) -> str:
-    return chr(ord("A") + n)
-
-
-def _lower(n: int) -> str:
-    return chr(ord("a") + n)
+    return match.group(3) or match.group(4) or "()", match.group(1) or match.group(2), match.group(5)
 
 
 def _plain(text: str) -> str:

@@ -3,71 +3,57 @@
 from pathlib import Path
 
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.benchmarks import mmar, mmau, synth
 from lalm_agent.eval.benchmarks.files import SUFFIXES
+from lalm_agent.eval.benchmarks.mmar import MMAR
+from lalm_agent.eval.benchmarks.mmau import MMAU
 from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import load_rows
 from lalm_agent.eval.benchmarks.sakura import load_sakura
+from lalm_agent.eval.benchmarks.synth import SYNTH
 from lalm_agent.eval.items import Benchmark
 
 HF = "hf:"
-
-
-_ONE_FILE = {"mmau": (mmau.MMAU, mmau), "mmar": (mmar.MMAR, mmar), "synth": (synth.SYNTH, synth)}
+_LAYOUTS = {"mmau": MMAU, "mmar": MMAR, "synth": SYNTH}
 NAMES = ("mmau", "mmar", "sakura", "synth")
 """The benchmarks that are called by name."""
 
 
 def load_benchmark(ref: str, data: Path | None = None, audio_root: Path | None = None) -> Benchmark:
-    """Read a benchmark whole. Clips are not opened: see `missing_audio`.
+    """Read a benchmark whole. Clips are not opened: see `missing_audio`. A row that cannot be used is a fault.
 
-    Args:
-        ref: `mmau | mmar | sakura | synth`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
-        data: for a benchmark called by name, its file, or the folder that holds it.
-        audio_root: the folder that clips are named from; by default the data file's folder, for `sakura` the folder
-            given. Not for embedded audio, which is written into the cache (see `home`).
+    ref: `mmau | mmar | sakura | synth`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
+    data: for a benchmark called by name, its file, or the folder that holds it. audio_root: the folder that clips are
+    named from, by default that of the data. Not for embedded audio, which goes into the cache (`hub.clip_folder`).
 
-    Returns:
-        The benchmark. A row that cannot be used is a fault, not an error.
-
-    Raises:
-        UsageError: an unknown name, `data` missing or given beside a file, an extra that is not installed.
-        DataError: the file is missing or cannot be read at all.
+    Raises UsageError for an unknown name, `data` that is missing or stands beside a file, and an extra that is not
+    installed; DataError where the file is missing or cannot be read at all.
     """
     if audio_root is not None and not audio_root.is_dir():
         raise DataError(f"the audio root {audio_root} is no folder", "check the path")
-    if ref.startswith(HF):
-        _require_no_data(ref, data)
-        from lalm_agent.eval.benchmarks.hub import load_hf
-
-        return load_hf(ref.removeprefix(HF), audio_root)
     if ref in NAMES:
         return _named(ref, data, audio_root)
     path = Path(ref)
-    if path.suffix.lower() not in SUFFIXES and not path.exists():
+    if not ref.startswith(HF) and path.suffix.lower() not in SUFFIXES and not path.exists():
         hint = did_you_mean(ref, (*NAMES, "FILE.jsonl", "FILE.json", "FILE.csv", "hf:NAME_OR_FOLDER"))
         raise UsageError(f"no benchmark is called {ref!r}", hint)
-    _require_no_data(ref, data)
+    if data is not None:
+        raise UsageError(f"{ref} is itself the data", "leave out --data, or name a benchmark before it")
+    if ref.startswith(HF):
+        from lalm_agent.eval.benchmarks.hub import load_hf
+
+        return load_hf(ref.removeprefix(HF), audio_root)
     return load_rows(path.name, path, OWN, audio_root)
 
 
-def _require_no_data(ref: str, data: Path | None) -> None:
-    if data is not None:
-        raise UsageError(f"{ref} is itself the data", "leave out --data, or name a benchmark before it")
-
-
 def _named(name: str, data: Path | None, root: Path | None) -> Benchmark:
-    if name == "sakura":
-        wanted = "--data DIR, the folder that holds data/Animal and the other tracks of github.com/ckyang1124/SAKURA"
-        return load_sakura(_require_data(name, data, wanted), root)
-    layout, module = _ONE_FILE[name]
-    path = _require_data(name, data, f"--data {module.FILE}, from {module.SOURCE}")
-    return load_rows(name, path / module.FILE if path.is_dir() else path, layout, root)
-
-
-def _require_data(name: str, data: Path | None, wanted: str) -> Path:
+    layout = _LAYOUTS.get(name)
+    hint = "--data DIR, the folder that holds data/Animal and the other tracks of github.com/ckyang1124/SAKURA"
+    if layout is not None:
+        hint = f"--data {layout.file}, from {layout.source}"
     if data is None:
-        raise UsageError(f"{name} needs its data, which is not part of this package", wanted)
+        raise UsageError(f"{name} needs its data, which is not part of this package", hint)
     if not data.exists():
-        raise DataError(f"{data} does not exist", wanted)
-    return data
+        raise DataError(f"{data} does not exist", hint)
+    if layout is None:
+        return load_sakura(data, root)
+    return load_rows(name, data / layout.file if data.is_dir() else data, layout, root)

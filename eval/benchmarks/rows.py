@@ -9,21 +9,31 @@ import contextlib
 import json
 import os
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks.files import NumberedRow, parse_json, read_data_file
+from lalm_agent.eval.benchmarks.files import NumberedRow, Row, parse_json, read_data_file
 from lalm_agent.eval.benchmarks.labels import right_choice, unlabelled
 from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item, audio_file, in_any_form
 
-_TRUE = frozenset({"true", "1", "yes"})
-_FALSE = frozenset({"false", "0", "no"})
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ANSWERABLE = "answerable"
 CATEGORIES = (("category", ("category",)), ("sub-category", ("sub-category",)))
 DIFFICULTY = ("difficulty", ("difficulty",))
+_QUESTION_WORDS = 6
+"""A choice of so many words that ends with a question mark reads like a question."""
+ItemAndNotes = tuple[Item, tuple[str, ...]]
+Gathered = tuple[tuple[Item, ...], tuple[Fault, ...], tuple[Fault, ...]]
+"""The items, faults and notes of a `Benchmark`."""
+
+
+# --- a row -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +41,11 @@ class Layout:
     """The keys of a row; where several mean the same, the first that has a value counts.
 
     groups: (dimension, keys). required: dimensions without which a row is at fault.
-    numbered: whether a row without an id is called by its line.
-    open_questions: whether a row may do without choices.
+    numbered: whether a row without an id is called by its line. open_questions: whether a row may do without choices.
     has_answerable: whether a row may say `answerable: false`.
     id_names_clip: whether the clip's name without its suffix should be the id.
     ignored: further keys that the data set is known to have.
-    known: SHA-256 of a published file -> what it is; figures of two versions of a file are not comparable.
+    file, source: the usual name of the data file, and where it comes from.
     """
 
     id: tuple[str, ...] = ("id",)
@@ -52,79 +61,65 @@ class Layout:
     has_answerable: bool = False
     id_names_clip: bool = False
     ignored: tuple[str, ...] = ()
-    known: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    source: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
         """Every key that means something here."""
         named = (self.id, self.audio, self.question, self.choices, self.answer, self.content, self.ignored)
-        grouped = (keys for _, keys in self.groups)
-        known = {key for keys in (*named, *grouped) for key in keys}
+        known = {key for keys in (*named, *(keys for _, keys in self.groups)) for key in keys}
         return frozenset(known | {ANSWERABLE} if self.has_answerable else known)
 
 
 def item_of(row: Mapping[str, object], line: int, layout: Layout, audio: str | None = None) -> Item:
     """The item of a row. Labels before all choices, such as `(A) dog`, are left out, and so is that of the answer.
 
-    Args:
-        row: key -> value, as JSON or CSV has them; an empty CSV cell is the same as null.
-        line: the row's number, an id for rows that have none.
-        layout: what the keys mean.
-        audio: the clip, where the row holds its bytes and not its name.
+    row: key -> value, as JSON or CSV has them; an empty CSV cell is the same as null. line: the row's number, an id for
+    rows that have none. audio: the clip, where the row holds its bytes and not its name.
 
-    Raises:
-        DataError: a key is missing or of the wrong type, the answer is none of the choices, …; what to do is said.
+    Raises DataError, which says what to do: a key is missing or of the wrong type, the answer is none of the choices, …
     """
     choices = _choices(row, layout)
+    id_ = _first(row, layout.id)
+    if layout.numbered and id_ in (None, ""):
+        id_ = line
+    content = _first(row, layout.content)
     return Item(
-        id=_id(row, line, layout),
-        audio=audio if audio is not None else _text(row, layout.audio),
-        question=_text(row, layout.question),
+        id=str(id_) if isinstance(id_, int) and not isinstance(id_, bool) else text_of(row, layout.id),
+        audio=audio if audio is not None else text_of(row, layout.audio),
+        question=text_of(row, layout.question),
         choices=unlabelled(choices) or choices,
         gold=_gold(row, choices, layout),
-        groups=_groups(row, layout),
-        content=_optional_text(row, layout.content),
+        groups=tuple(_groups(row, layout)),
+        content=None if content in (None, "") else _require_text(content, f"`{layout.content[0]}`"),
     )
 
 
-def oddities_of_row(row: Mapping[str, object], item: Item, layout: Layout) -> tuple[str, ...]:
+def oddities_of_row(row: Mapping[str, object], item: Item, layout: Layout) -> Iterator[str]:
     """What was changed between the row and its item."""
-    found = [f"`{keys[0]}` is a list" for _, keys in layout.groups if isinstance(_first(row, keys), list)]
-    answer = _first(row, layout.answer)
+    for _, keys in layout.groups:
+        if isinstance(_first(row, keys), list):
+            yield f"`{keys[0]}` is a list"
     if unlabelled(_choices(row, layout)):
-        found.append("the choices carry labels, which are left out")
-    elif item.gold is not None and answer != item.gold:
-        found.append("the answer equals its choice only without outer spaces")
+        yield "the choices carry labels, which are left out"
+    elif item.gold is not None and _first(row, layout.answer) != item.gold:
+        yield "the answer equals its choice only without outer spaces"
     if layout.id_names_clip and PurePosixPath(item.audio).stem != item.id:
-        found.append("the id is not the clip's name")
-    return tuple(found)
+        yield "the id is not the clip's name"
 
 
-def _first(row: Mapping[str, object], keys: tuple[str, ...]) -> object:
-    """The first value that is not null, or None."""
-    for key in keys:
-        value = row.get(key)
-        if value is not None:
-            return value
-    return None
-
-
-def _id(row: Mapping[str, object], line: int, layout: Layout) -> str:
-    value = _first(row, layout.id)
-    if layout.numbered and value in (None, ""):
-        return str(line)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text(row, layout.id)
-
-
-def _text(row: Mapping[str, object], keys: tuple[str, ...]) -> str:
+def text_of(row: Mapping[str, object], keys: tuple[str, ...]) -> str:
+    """The text at the first of the keys that has a value. Raises DataError where there is none."""
     value = _first(row, keys)
     names = " or ".join(f"`{key}`" for key in keys)
     if value is None:
-        has = ", ".join(row)
-        raise DataError(f"no {names}", f"add it; the keys here are {has}")
+        raise DataError(f"no {names}", f"add it; the keys here are {', '.join(row)}")
     return _require_text(value, names)
+
+
+def _first(row: Mapping[str, object], keys: tuple[str, ...]) -> object:
+    return next((row[key] for key in keys if row.get(key) is not None), None)
 
 
 def _require_text(value: object, name: str) -> str:
@@ -142,13 +137,6 @@ def _encodable(value: str, name: str) -> str:
     except UnicodeEncodeError:
         raise DataError(f"{name} holds half of a surrogate pair", "mend the escape in it") from None
     return value
-
-
-def _optional_text(row: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
-    value = _first(row, keys)
-    if value is None or value == "":
-        return None
-    return _require_text(value, f"`{keys[0]}`")
 
 
 def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
@@ -171,14 +159,15 @@ def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
 
 
 def listed(text: str) -> object:
-    """The list that a cell holds as text: JSON, or as Python prints a list.
+    """The list that a cell holds as text: JSON, as Python prints a list, or texts with semicolons between them.
 
-    Raises:
-        DataError: it is neither.
+    Raises DataError where it is none of these.
     """
     for read in (parse_json, ast.literal_eval):
         with contextlib.suppress(DataError, ValueError, SyntaxError, MemoryError, RecursionError):
             return read(text)
+    if ";" in text and not text.lstrip().startswith(("[", "{")):
+        return [choice.strip() for choice in text.split(";")]
     raise DataError("`choices` is no JSON list", 'write a list such as ["dog", "cat"]')
 
 
@@ -196,133 +185,124 @@ def _gold(row: Mapping[str, object], choices: tuple[str, ...], layout: Layout) -
     if not choices:
         return text
     contents = unlabelled(choices)
-    found = right_choice(text, contents or choices, by_label=contents is not None)
-    if found is None:
+    choice = right_choice(text, contents or choices, by_label=contents is not None)
+    if choice is None:
         raise DataError(f"the answer {text[:60]!r} is none of the choices", "give a choice's text, not its letter")
-    return found
+    return choice
 
 
 def _is_false(value: object) -> bool:
     folded = str(value).strip().casefold()
-    if value in (None, "") or folded in _TRUE:
-        return False
-    if folded in _FALSE:
-        return True
-    raise DataError(f"`answerable` is {str(value)[:40]!r}", "write true or false")
+    if value not in (None, "") and folded not in (*_TRUE, *_FALSE):
+        raise DataError(f"`answerable` is {str(value)[:40]!r}", "write true or false")
+    return folded in _FALSE
 
 
-def _groups(row: Mapping[str, object], layout: Layout) -> tuple[tuple[str, str], ...]:
-    found = []
+def _groups(row: Mapping[str, object], layout: Layout) -> Iterator[tuple[str, str]]:
     for dimension, keys in layout.groups:
         value = _group_value(_first(row, keys), keys[0])
         if value:
-            found.append((dimension, value.casefold() if dimension == MODALITY else value))
+            yield dimension, value.casefold() if dimension == MODALITY else value
         elif dimension in layout.required:
             raise DataError(f"no `{keys[0]}`", "add it")
-    return tuple(found)
 
 
 def _group_value(value: object, key: str) -> str:
     """A value as one text: the parts of a list joined by `|`, as MMAR writes several languages."""
     if value is None or isinstance(value, str):
         return (value or "").strip()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "|".join(value)
     raise DataError(f"`{key}` is neither a text nor a list of texts", "mend it")
 
 
-_QUESTION_WORDS = 6
+# --- a file ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row as it was read.
-
-    result: the item, or why there is none.
-    notes: oddities of the row that change nothing.
-    """
+    """One question as a file has it. read: its item and its oddities; raises DataError where it cannot be used."""
 
     file: str
-    line: int | None
-    result: Item | DataError
-    notes: tuple[str, ...] = ()
+    line: int
+    read: Callable[[], ItemAndNotes]
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """The three lists of a `Benchmark`."""
-
-    items: tuple[Item, ...]
-    faults: tuple[Fault, ...]
-    notes: tuple[Fault, ...]
-
-
-class ClipFolder:
-    """The audio root, asked whether a clip's path stays inside it. Folders are resolved once, not for every clip."""
-
-    def __init__(self, root: Path) -> None:
-        """Nothing is looked at before the first question."""
-        self._root = root
-        self._base = root.resolve()
-        self._inside: dict[str, bool] = {}
-
-    def require(self, audio: str) -> None:
-        """Refuse a path that leads out.
-
-        Raises:
-            DataError: it does, by `..`, as an absolute path or through a link, or it is no path at all.
-        """
-        if "\0" in audio:
-            raise DataError(f"the clip's name {audio!r} is not a path", "mend the path")
-        folder, name = os.path.split(audio)
-        if folder not in self._inside:
-            self._inside[folder] = (self._base / folder).resolve().is_relative_to(self._base)
-        plain = name not in ("", ".", "..") and not os.path.islink(os.path.join(self._base, audio))
-        if not (plain and self._inside[folder]):
-            audio_file(self._root, audio)
-
-
-def gather(entries: Iterable[Entry], clips: ClipFolder | None) -> Gathered:
+def gather(name: str, entries: Iterable[Entry], clips: "ClipFolder | None") -> Gathered:
     """Sort entries out: an id that was given before and a clip outside the root are faults as well.
 
-    clips: None where the loader itself wrote the clips.
+    name: of the data, for the error. clips: None where the loader itself wrote the clips.
+
+    Raises DataError where there is no entry at all.
     """
-    items: list[Item] = []
-    faults: list[Fault] = []
-    notes: list[Fault] = []
-    seen: dict[str, str] = {}
+    items, faults, notes, lines = list[Item](), list[Fault](), list[Fault](), dict[str, int]()
     for entry in entries:
-        error = _objection(entry, clips, seen)
-        if error is not None:
+        try:
+            item, odd = entry.read()
+            if item.id in lines:
+                line = lines[item.id]
+                raise DataError(f"the id {item.id!r} was given before, in line {line}", "give each question its own")
+            lines[item.id] = entry.line
+            if clips is not None:
+                clips.require(item.audio)
+        except DataError as error:
             reason = f"{error.message}; {error.hint}" if error.hint else error.message
             faults.append(Fault(entry.file, entry.line, reason))
-            continue
-        assert isinstance(entry.result, Item)
-        items.append(entry.result)
-        odd = (*entry.notes, *oddities(entry.result))
-        notes.extend(Fault(entry.file, entry.line, reason) for reason in odd)
-    return Gathered(tuple(items), tuple(faults), tuple(notes))
+        else:
+            items.append(item)
+            notes += [Fault(entry.file, entry.line, reason) for reason in (*odd, *oddities(item))]
+    if not items and not faults:
+        raise DataError(f"{name} holds no questions", "write at least one")
+    return tuple(items), tuple(faults), tuple(notes)
 
 
-def _objection(entry: Entry, clips: ClipFolder | None, seen: dict[str, str]) -> DataError | None:
-    """Why the entry cannot be used; an id is remembered with its place."""
-    if isinstance(entry.result, DataError):
-        return entry.result
-    item = entry.result
-    place = str(entry.line) if entry.line is not None else "an earlier place"
-    if item.id in seen:
-        return DataError(f"the id {item.id!r} was given before, in line {seen[item.id]}", "give each question its own")
-    seen[item.id] = place
-    if clips is not None:
-        try:
-            clips.require(item.audio)
-        except DataError as error:
-            return error
-    return None
+def gather_rows(
+    file: str,
+    rows: Iterable[NumberedRow],
+    layout: Layout,
+    clips: "ClipFolder | None",
+    prepared: Callable[[Row], tuple[Row, str | None]] = lambda row: (row, None),
+) -> Gathered:
+    """`gather` of one question a row, with a note of the keys that mean nothing: one may be a misspelt one.
+
+    prepared: the row as the layout has it, and its clip where the row holds the clip's bytes and not its name.
+    """
+    known, unread = layout.keys, dict[str, int]()
+
+    def read(line: int, row: Row | DataError) -> ItemAndNotes:
+        if isinstance(row, DataError):
+            raise row
+        for key in row.keys() - known:
+            unread.setdefault(key, line)
+        row, audio = prepared(row)
+        item = item_of(row, line, layout, audio)
+        return item, tuple(oddities_of_row(row, item, layout))
+
+    entries = (Entry(file, line, partial(read, line, row)) for line, row in rows)
+    items, faults, notes = gather(file, entries, clips)
+    if unread:
+        reason = f"keys that mean nothing here: {', '.join(sorted(unread))}"
+        notes = (Fault(file, min(unread.values()), reason), *notes)
+    return items, faults, notes
+
+
+def load_rows(name: str, file: Path, layout: Layout, root: Path | None = None) -> Benchmark:
+    """Read a file of one question a row. name: the benchmark's. root: the audio root, by default the file's folder.
+
+    Raises UsageError where its suffix says nothing, DataError where it is missing, cannot be read as what its name
+    says, or holds no question.
+    """
+    table, root = read_data_file(file), root or file.parent
+    items, faults, notes = gather_rows(str(file), table.rows, layout, ClipFolder(root))
+    return Benchmark(name, version_of(table.sha256), table.sha256, items, root, faults, notes)
+
+
+def version_of(sha256: str) -> str | None:
+    """What a published file is known as by the SHA-256 of its bytes; None for any other."""
+    text = resources.files("lalm_agent.eval.benchmarks").joinpath("versions.toml").read_text("utf-8")
+    return tomllib.loads(text).get(sha256)
 
 
 def oddities(item: Item) -> Iterator[str]:
@@ -335,75 +315,33 @@ def oddities(item: Item) -> Iterator[str]:
         yield "spaces around a choice"
     if "" in texts:
         yield "a choice is empty"
-    if any(_reads_like_a_question(text) for text in texts) and not all(text.endswith("?") for text in texts):
+    # MMAU has a choice that swallowed the next question.
+    odd = [text for text in texts if text.endswith("?") and len(re.findall(r"\S+", text)) >= _QUESTION_WORDS]
+    if odd and not all(text.endswith("?") for text in texts):
         yield "a choice reads like a question"
 
 
-def _reads_like_a_question(text: str) -> bool:
-    """A long text with a question mark at its end: MMAU has a choice that swallowed the next question."""
-    return text.endswith("?") and len(re.findall(r"\S+", text)) >= _QUESTION_WORDS
+# --- clips -----------------------------------------------------------------------------------------------------------
 
 
-MakeEntry = Callable[[int, dict[str, object]], Entry]
+class ClipFolder:
+    """The audio root, asked whether a clip's path stays inside it. Folders are resolved once, not for every clip."""
 
+    def __init__(self, root: Path) -> None:
+        """Nothing is looked at before the first question."""
+        self._root, self._base = root, root.resolve()
+        self._inside: dict[str, bool] = {}
 
-def load_rows(name: str, file: Path, layout: Layout, root: Path | None = None) -> Benchmark:
-    """Read a file of one question a row. name: the benchmark's. root: the audio root, by default the file's folder.
-
-    Raises:
-        UsageError: its suffix says nothing.
-        DataError: it is missing, cannot be read as what its name says, or holds no question.
-    """
-    table = read_data_file(file)
-    root = root or file.parent
-    known, unread = layout.keys, dict[str, int]()
-
-    def entry(line: int, row: dict[str, object]) -> Entry:
-        for key in row.keys() - known:
-            unread.setdefault(key, line)
-        item = item_of(row, line, layout)
-        return Entry(str(file), line, item, oddities_of_row(row, item, layout))
-
-    gathered = gather(entries(str(file), table.rows, entry), ClipFolder(root))
-    require_rows(str(file), len(gathered.items) + len(gathered.faults))
-    return Benchmark(
-        name=name,
-        version=layout.known.get(table.sha256),
-        sha256=table.sha256,
-        items=gathered.items,
-        audio_root=root,
-        faults=gathered.faults,
-        notes=(*unread_notes(str(file), unread), *gathered.notes),
-    )
-
-
-def entries(file: str, rows: Iterable[NumberedRow], make: MakeEntry) -> Iterator[Entry]:
-    """Entries of rows; what `make` refuses becomes an entry as well."""
-    for line, row in rows:
-        if isinstance(row, DataError):
-            yield Entry(file, line, row)
-            continue
-        try:
-            yield make(line, row)
-        except DataError as error:
-            yield Entry(file, line, error)
-
-
-def require_rows(file: str, n: int) -> None:
-    """Refuse a file without a single row.
-
-    Raises:
-        DataError: n is 0.
-    """
-    if n == 0:
-        raise DataError(f"{file} holds no questions", "write at least one")
-
-
-def unread_notes(file: str, unread: dict[str, int]) -> tuple[Fault, ...]:
-    """A note that names the keys that no layout knows: one of them may be a misspelt one."""
-    if not unread:
-        return ()
-    return (Fault(file, min(unread.values()), f"keys that mean nothing here: {', '.join(sorted(unread))}"),)
+    def require(self, audio: str) -> None:
+        """Raise DataError for a path that leads out, by `..`, as an absolute path or through a link, or is no path."""
+        if "\0" in audio:
+            raise DataError(f"the clip's name {audio!r} is not a path", "mend the path")
+        folder, name = os.path.split(audio)
+        if folder not in self._inside:
+            self._inside[folder] = (self._base / folder).resolve().is_relative_to(self._base)
+        plain = name not in ("", ".", "..") and not os.path.islink(os.path.join(self._base, audio))
+        if not (plain and self._inside[folder]):
+            audio_file(self._root, audio)
 
 
 def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
@@ -411,17 +349,15 @@ def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
 
     `file` is the clip as the data names it; the reason says how many questions are about it.
     """
-    questions = Counter(item.audio for item in benchmark.items)
     root = "" if benchmark.audio_root is None else os.fspath(benchmark.audio_root)
     where = f"under {root}" if root else "in the current folder"
+
+    def is_file(audio: str) -> bool:
+        there = os.path.isfile(os.path.join(root, audio))
+        return there or (not audio.isascii() and in_any_form(Path(root), audio).is_file())
+
     return tuple(
         Fault(audio, None, f"no such file {where}, and {count} question{'s' if count > 1 else ''} about it")
-        for audio, count in questions.items()
-        if not _is_file(root, audio)
+        for audio, count in Counter(item.audio for item in benchmark.items).items()
+        if not is_file(audio)
     )
-
-
-def _is_file(root: str, audio: str) -> bool:
-    """Whether there is such a file, its name in any Unicode form."""
-    there = os.path.isfile(os.path.join(root, audio))
-    return there or (not audio.isascii() and in_any_form(Path(root), audio).is_file())

@@ -7,16 +7,12 @@ from lalm_agent.eval.benchmarks.mmau import MMAU
 from lalm_agent.eval.benchmarks.rows import ANSWERABLE, Layout
 from lalm_agent.eval.items import MODALITY
 
-FILE = "questions.json"
-SOURCE = "`lalm-agent data synth --out DIR`"
-
 SYNTH = Layout(
     content=("content",),
-    groups=(
-        *MMAU.groups,
-        *((name, (name,)) for name in (ANSWERABLE, "seen", "skill", "level", "family")),
-    ),
+    groups=(*MMAU.groups, *((name, (name,)) for name in (ANSWERABLE, "seen", "skill", "level", "family"))),
     required=(MODALITY, ANSWERABLE),
     has_answerable=True,
     ignored=("split", "seed"),
+    file="questions.json",
+    source="`lalm-agent data synth --out DIR`",
 )

@@ -11,20 +11,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.errors import BudgetSpent, Dropped, LalmError, PermanentBackendError
-from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of, kinds_of, missing_clip_warning
-from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.controls import PretrainedError
-from lalm_agent.eval.runs.records import ClipFile, Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
-from lalm_agent.records import AbstentionKind, Answer, Failure
+from lalm_agent.audio import load
+from lalm_agent.errors import BudgetSpent, DataError, Dropped, LalmError, PermanentBackendError
+from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of
+from lalm_agent.eval.runs.controls import ClipOf, PretrainedError
+from lalm_agent.eval.runs.records import Key, QuestionDraw, RunItem, StoredAnswer, failed_answer, stored
+from lalm_agent.records import Answer, AudioRef, Failure
 
 STOP_AT_START, STOP_LATER = 5, 25
 """So many failures in a row with the same words end a run: before its first success, and after it."""
@@ -33,18 +34,13 @@ _LOOK_S = 0.5
 LISTEN, ANSWER = "listen", "answer"
 """The nodes that a clip which cannot be read, and an answer which cannot be kept, are put down to."""
 
+Ask = Callable[[str, str, Sequence[str], str, int], Answer]
+"""Asks one question: (clip's path, text, choices, id, draw). `lalm_agent.Agent.ask_item` is one.
 
-class Ask(Protocol):
-    """Asks one question. `lalm_agent.Agent.ask_item` is one."""
-
-    def __call__(self, audio: str, text: str, choices: Sequence[str], id: str, draw: int) -> Answer:
-        """The answer; its status is `failed` where a node failed.
-
-        Raises:
-            BudgetSpent: no further request may be sent; the question was not asked.
-            LalmError: the question or its clip cannot be used.
-        """
-        ...
+Raises BudgetSpent where no further request may be sent, LalmError where the question or its clip cannot be used.
+"""
+Results = SimpleQueue["Future[StoredAnswer] | None"]
+"""Answers and errors as they come; None for a Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +48,30 @@ class Asker:
     """From a question to what is kept of its answer.
 
     clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
-    trained on, over the decoded samples. pretrained: those that the model was pretrained on.
+    trained on, over the decoded samples or of their mono mix. pretrained: those that the model was pretrained on.
+    recordings: clip's name ->
+    sha256 of the questions' own clips so far; those of later answers are compared and added.
     """
 
     ask: Ask
-    clip: Callable[[Item], ClipFile]
+    clip: ClipOf
     trained: frozenset[str] = frozenset()
     pretrained: Container[str] = frozenset()
+    recordings: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, question: QuestionDraw) -> StoredAnswer:
         """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.
 
-        Raises:
-            BudgetSpent: as `Ask`.
-            StorageError: the clip of a blind control could not be written.
-            PretrainedError: the clip is one of the pretraining's; nothing is kept of the answer.
+        Raises BudgetSpent as `Ask`, StorageError where the clip of a blind control could not be written, and, so that
+        nothing is kept of the answer, PretrainedError for a clip of the pretraining and DataError for another recording
+        than earlier answers are about.
         """
         run_item, draw, start = question.run_item, question.draw, time.perf_counter()
         item, node = run_item.item, LISTEN
         try:
             clip = self.clip(item)
             answer = self.ask(clip.path, item.question, run_item.shown(draw), item.id, draw)
+            mix = clip.own_mix_sha256 or self._mix_sha256(answer.audio)
             node = ANSWER
             kept = stored(run_item, draw, answer, clip, time.perf_counter() - start)
         except (BudgetSpent, StorageError):
@@ -85,9 +84,25 @@ class Asker:
             return failed_answer(item, draw, failure, time.perf_counter() - start)
         own = clip.own_sha256 or answer.audio.sha256
         # Only now, because hashing a clip takes decoding it, and that has just been done.
-        if own in self.pretrained or answer.audio.sha256 in self.pretrained:
+        if any(sha256 in self.pretrained for sha256 in (own, mix, answer.audio.sha256)):
             raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
-        return replace(kept, seen=own in self.trained)
+        refuse_other_recording(item.audio, self.recordings.setdefault(item.audio, own), own)
+        return replace(kept, seen=own in self.trained or mix in self.trained)
+
+    def _mix_sha256(self, audio: AudioRef) -> str:
+        """A mono clip that was saved as stereo is still that clip. Looked at only where there are clips to be known."""
+        if audio.channels == 1 or not (self.trained or self.pretrained):
+            return audio.sha256
+        return load(audio.path).mixing.sha256
+
+
+def refuse_other_recording(name: str, before: str, now: str) -> None:
+    """Raise DataError where the sha256 of a clip's decoded samples is not that of earlier answers."""
+    if before != now:
+        raise DataError(
+            f"the clip {name!r} is another recording than the one that earlier answers of this run are about",
+            "give the --audio-root of before, or another --out",
+        )
 
 
 def ask_all(
@@ -100,75 +115,63 @@ def ask_all(
     """Ask everything; `keep` is called in the calling thread, once for each answer.
 
     A Ctrl-C hands out no more questions, waits for those that are out (`on_stop` is told how many), and keeps them.
-
-    Raises:
-        KeyboardInterrupt: after a Ctrl-C.
-        Dropped: after a second one, with questions still out.
-        BudgetSpent: no further request may be sent; what was answered is kept.
-        PermanentBackendError: question after question failed in the same way; what failed is kept.
-        StorageError: an answer could not be kept.
-        Exception: a bug in `answer`.
+    Raises KeyboardInterrupt after it, Dropped after a second one, which waits for nothing, PermanentBackendError where
+    question after question failed in the same way, StorageError where an answer could not be kept, and what `answer`
+    raises. What was answered, or failed, is kept.
     """
-    results: SimpleQueue[StoredAnswer | BaseException | None] = SimpleQueue()
-    tasks: SimpleQueue[QuestionDraw | None] = SimpleQueue()
-    groups = _groups(questions, concurrency)
-    threads = [
-        threading.Thread(target=_work, args=(tasks, results, answer), name=f"ask-{number}", daemon=True)
-        for number in range(min(concurrency, len(questions)))
-    ]
-    for thread in threads:
-        thread.start()
-    out, streak = 0, _Streak()
+    results: Results = SimpleQueue()
+    pool = ThreadPoolExecutor(concurrency, "ask")
+    groups, streak, out = deque(_groups(questions, concurrency)), _Streak(), 0
     stop: BaseException | None = None
-    with _interrupts(results):
-        out += _hand_out(groups, tasks, concurrency)
-        while out:
-            try:
-                result = results.get(timeout=_LOOK_S)
-            except Empty:
-                continue
-            if result is None:
-                stop = stop or KeyboardInterrupt()
-                on_stop(out)
-                continue
-            out -= 1
-            stop = _handled(result, keep, streak, stop)
-            if stop is None:
-                out += _hand_out(groups, tasks, concurrency - out)
-    for _ in threads:
-        tasks.put(None)
+    try:
+        with _interrupts(results):
+            while True:
+                while stop is None and groups and len(groups[0]) <= concurrency - out:
+                    out += len(groups[0])
+                    for question in groups.popleft():
+                        pool.submit(answer, question).add_done_callback(results.put)
+                if not out:
+                    break
+                try:
+                    result = results.get(timeout=_LOOK_S)
+                except Empty:
+                    continue
+                if result is None:
+                    stop = stop or KeyboardInterrupt()
+                    on_stop(out)
+                else:
+                    out -= 1
+                    stop = _handled(result, keep, streak, stop)
+    finally:
+        # Where nothing is out they end at once. One still in torch's code would abort an interpreter that is ending.
+        pool.shutdown(wait=not out)
     if stop is not None:
         raise stop
-    # Nothing is out: they end at once. One still in torch's code would abort the interpreter that is being taken down.
-    for thread in threads:
-        thread.join()
 
 
 def _handled(
-    result: StoredAnswer | BaseException,
+    result: "Future[StoredAnswer]",
     keep: Callable[[StoredAnswer], None],
     streak: "_Streak",
     stop: BaseException | None,
 ) -> BaseException | None:
     """Keep an answer; the reason to stop, if there is one. The first reason stands, a full disk before all others."""
-    if isinstance(result, BaseException):
-        return stop or result
+    if (error := result.exception()) is not None:
+        return stop or error
     if isinstance(stop, StorageError):
         return stop
     try:
-        keep(result)
-    except StorageError as error:
-        return error
-    return stop or streak.judged(result)
+        keep(result.result())
+    except StorageError as full:
+        return full
+    return stop or streak.judged(result.result())
 
 
 class _Streak:
     """Counts failures in a row with the same words. A clip that cannot be read is no sign of a broken model."""
 
-    def __init__(self) -> None:
-        self._words: str | None = None
-        self._length = 0
-        self._limit = STOP_AT_START
+    _words: str | None = None
+    _length, _limit = 0, STOP_AT_START
 
     def judged(self, answer: StoredAnswer) -> PermanentBackendError | None:
         failure = answer.failure
@@ -188,40 +191,15 @@ class _Streak:
         )
 
 
-def _work(
-    tasks: "SimpleQueue[QuestionDraw | None]",
-    results: "SimpleQueue[StoredAnswer | BaseException | None]",
-    answer: Callable[[QuestionDraw], StoredAnswer],
-) -> None:
-    while (question := tasks.get()) is not None:
-        try:
-            results.put(answer(question))
-        except BaseException as error:  # a thread that dies in silence would leave the writer waiting for ever
-            results.put(error)
-
-
-def _groups(questions: Sequence[QuestionDraw], largest: int) -> deque[list[QuestionDraw]]:
+def _groups(questions: Sequence[QuestionDraw], largest: int) -> Iterator[list[QuestionDraw]]:
     """The work in order: neighbours about one question together, as far as so many may be out at a time."""
-    groups: deque[list[QuestionDraw]] = deque()
     for _, members in groupby(questions, key=lambda question: question.run_item.item.id):
         same = list(members)
-        groups.extend(same[start : start + largest] for start in range(0, len(same), largest))
-    return groups
-
-
-def _hand_out(groups: deque[list[QuestionDraw]], tasks: "SimpleQueue[QuestionDraw | None]", room: int) -> int:
-    """Give the threads the next groups that there is room for; how many questions these are."""
-    handed = 0
-    while groups and len(groups[0]) <= room - handed:
-        group = groups.popleft()
-        handed += len(group)
-        for question in group:
-            tasks.put(question)
-    return handed
+        yield from (same[start : start + largest] for start in range(0, len(same), largest))
 
 
 @contextmanager
-def _interrupts(results: "SimpleQueue[StoredAnswer | BaseException | None]") -> Iterator[None]:
+def _interrupts(results: Results) -> Iterator[None]:
     """Turn a first Ctrl-C into a message to the writer, so that it cannot fall into the middle of a line."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -242,9 +220,6 @@ def _interrupts(results: "SimpleQueue[StoredAnswer | BaseException | None]") -> 
         signal.signal(signal.SIGINT, before)
 
 
-# --- how it is getting on --------------------------------------------------------------------------------------------
-
-
 def outcome_words(counts: Mapping[Any, int]) -> str:
     """Such as `correct 3, wrong 1, IDK 2, unparsed 0, failed 0`."""
     words = {str(Outcome.ABSTAINED): "IDK"}
@@ -252,12 +227,12 @@ def outcome_words(counts: Mapping[Any, int]) -> str:
 
 
 class Tally:
-    """The grade of each answer of a run so far; a question that was asked again counts once."""
+    """The grade of each answer of a run so far, by the `rule` scorer; a question that was asked again counts once."""
 
     def __init__(self, items: Sequence[RunItem], answers: Mapping[Key, StoredAnswer]) -> None:
         """Grade what is there already. items: the questions of the run."""
         self._items = {run_item.item.id: run_item for run_item in items}
-        self._grades: dict[Key, Grade] = {}
+        self.grades: dict[Key, Grade] = {}
         for answer in answers.values():
             self.add(answer)
 
@@ -265,34 +240,14 @@ class Tally:
         """Grade one more. An answer to a question that is not in the run is passed over."""
         run_item = self._items.get(answer.id)
         if run_item is not None:
-            self._grades[answer.key] = grade_of_answer(run_item, answer)
+            shown = replace(run_item.item, choices=run_item.shown(answer.draw))
+            (self.grades[answer.key],) = grades_of(RuleScorer(), [shown], [answer.output])
 
     @property
     def counts(self) -> dict[Outcome, int]:
         """How often each outcome occurred; all five are there."""
-        counted = Counter(grade.outcome for grade in self._grades.values())
+        counted = Counter(grade.outcome for grade in self.grades.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES}
-
-    @property
-    def kinds(self) -> dict[AbstentionKind, int]:
-        """How often each kind of abstention occurred; all are there."""
-        return kinds_of(self._grades.values())
-
-    @property
-    def missing_clip(self) -> str | None:
-        """A warning where so many replies miss the clip that the audio may not reach the model."""
-        return missing_clip_warning(list(self._grades.values()))
-
-    @property
-    def done(self) -> int:
-        """How many answers there are."""
-        return len(self._grades)
 
     def __str__(self) -> str:
         return outcome_words(self.counts)
-
-
-def grade_of_answer(run_item: RunItem, answer: StoredAnswer) -> Grade:
-    """The grade by the `rule` scorer, with the choices as they were shown."""
-    shown = replace(run_item.item, choices=run_item.shown(answer.draw))
-    return grades_of(RuleScorer(), [shown], [answer.output])[0]

@@ -1,4 +1,4 @@
-"""What stands in for a clip, for a node's own work, and which clips a run may not ask about.
+"""What replaces a clip, what replaces a node's own work, and which clips a run may not ask about.
 
 Blind controls show what a model scores when it cannot hear the clip that it is asked about. `silence`: digital silence
 of the clip's own length, rate and channels. `swap`: the clip of another question, any other of the data set and of any
@@ -6,9 +6,8 @@ modality; the assignment is a cycle over the clips in a seeded order, so each cl
 content under another name is passed over.
 
 Node attribution puts what the data say in the place of what a node says: replace one node, keep the others, and the
-difference between two runs is that node's share. What another tool would have said needs nothing from here: that is
-`--tool asr=…`. It cannot show what a better node would do: an oracle is perfect, and its wording is the data's, not a
-model's.
+difference between two runs is that node's share. What another tool would have said is `--tool asr=…`. It cannot show
+what a better node would do: an oracle is perfect, and its wording is the data's, not a model's.
 
 Questions about clips that a model knows from its training are no test of it. Those of an adapter are asked and left
 out of the figures; those of the pretraining are refused.
@@ -18,7 +17,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,92 +38,36 @@ CONTENT_NODES = ("asr", "caption")
 FILE_NAME = "trained_clips.json"
 """In an adapter's folder: `{"audio_sha256": [...]}`, over the decoded samples (`lalm_agent.audio.sha256`)."""
 _SHOWN, _SHA256_DIGITS = 3, 64
+ClipOf = Callable[[Item], ClipFile]
+"""The file that a question is asked about. Raises DataError where the question's own clip cannot be used."""
 
 
 # --- blind controls --------------------------------------------------------------------------------------------------
 
 
-class Real:
-    """No control: each question is asked about its own clip. `root` is the audio root."""
-
-    def __init__(self, root: Path) -> None:
-        """Keep the root."""
-        self._root = root
-
-    def __call__(self, item: Item) -> ClipFile:
-        """The question's own clip.
-
-        Raises:
-            DataError: the path leads out of the root.
-        """
-        return ClipFile(str(audio_file(self._root, item.audio)))
+def own_clips(root: Path) -> ClipOf:
+    """No control: each question is asked about its own clip under the audio root."""
+    return lambda item: ClipFile(str(audio_file(root, item.audio)))
 
 
-class Silence:
-    """Digital silence in place of each clip; one file in `folder` for each distinct length, rate and channels."""
+def silent_clips(root: Path, folder: Path, max_s: float) -> ClipOf:
+    """Digital silence as long as the question's own clip; one file in `folder` for each length, rate and channels.
 
-    def __init__(self, root: Path, folder: Path, max_s: float) -> None:
-        """Write nothing yet. `max_s`: longest clip that is accepted, in seconds."""
-        self._root, self._folder, self._max_s = root, folder, max_s
-        self._writing = threading.Lock()
-
-    def __call__(self, item: Item) -> ClipFile:
-        """A silent clip as long as the question's own.
-
-        Raises:
-            DataError: the question's clip cannot be read.
-            StorageError: the silence cannot be written.
-        """
-        sound = load(audio_file(self._root, item.audio), self._max_s)
-        n, channels = round(sound.ref.seconds * sound.ref.rate), sound.ref.channels
-        path = self._folder / f"{n}x{channels}-{sound.ref.rate}.flac"
-        with self._writing:
-            if not path.exists():
-                _write_silence(path, n, channels, sound.ref.rate)
-        return ClipFile(str(path), None, sound.ref.sha256)
-
-
-class Swap:
-    """Another question's clip in place of each.
-
-    items: all questions of the data set, so that the assignment does not depend on a limit.
-    missing: clips that are not there, by name; they take no part.
+    max_s: longest clip that is accepted, in seconds. The function raises StorageError where it cannot write.
     """
+    writing = threading.Lock()
 
-    def __init__(self, root: Path, items: Sequence[Item], missing: frozenset[str], seed: int, max_s: float) -> None:
-        """Put the clips in their seeded order.
+    def clip_of(item: Item) -> ClipFile:
+        sound = load(audio_file(root, item.audio), max_s)
+        own = sound.ref
+        n = round(own.seconds * own.rate)
+        path = folder / f"{n}x{own.channels}-{own.rate}.flac"
+        with writing:
+            if not path.exists():
+                _write_silence(path, n, own.channels, own.rate)
+        return ClipFile(str(path), None, own.sha256, sound.mixing.sha256)
 
-        Raises:
-            UsageError: the data set has a single clip.
-        """
-        names = sorted({item.audio for item in items} - missing, key=lambda name: _swap_key(seed, name))
-        if len(names) < 2:
-            raise UsageError("--audio swap needs at least two clips", "choose --audio silence")
-        self._root, self._names = root, names
-        self._place = {name: place for place, name in enumerate(names)}
-        self._ref = lru_cache(_KEPT_REFS)(lambda name: load(audio_file(root, name), max_s).ref)
-
-    def __call__(self, item: Item) -> ClipFile:
-        """The next clip of the cycle that is another recording and can be read.
-
-        Raises:
-            DataError: the question's own clip cannot be read, or there is no other.
-        """
-        own: AudioRef = self._ref(item.audio)
-        start = self._place[item.audio]
-        for step in range(1, len(self._names)):
-            name = self._names[(start + step) % len(self._names)]
-            try:
-                other = self._ref(name)
-            except DataError:
-                continue
-            if other.sha256 != own.sha256:
-                return ClipFile(other.path, name, own.sha256)
-        raise DataError(f"no other recording than {item.audio!r} can be read", "choose --audio silence")
-
-
-def _swap_key(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"swap\0{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
+    return clip_of
 
 
 def _write_silence(path: Path, n: int, channels: int, rate: int) -> None:
@@ -133,11 +76,49 @@ def _write_silence(path: Path, n: int, channels: int, rate: int) -> None:
     beside = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(exist_ok=True)
+        beside.unlink(missing_ok=True)
         soundfile.write(beside, np.zeros((n, channels), np.int16), rate, format="FLAC", subtype="PCM_16")
         beside.replace(path)
     except (OSError, soundfile.LibsndfileError) as error:
         beside.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written: {error}", "free space, or choose --audio swap") from error
+
+
+def swapped_clips(root: Path, items: Sequence[Item], missing: frozenset[str], seed: int, max_s: float) -> ClipOf:
+    """Another question's clip: the next one of the cycle that is another recording and can be read.
+
+    items: all questions of the data set, so that the assignment does not depend on a limit.
+    missing: clips that are not there, by name; they take no part.
+
+    Raises UsageError where the data set has a single clip.
+    """
+
+    def key(name: str) -> bytes:
+        return hashlib.sha256(f"swap\0{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
+
+    names = sorted({item.audio for item in items} - missing, key=key)
+    if len(names) < 2:
+        raise UsageError("--audio swap needs at least two clips", "choose --audio silence")
+    place = {name: at for at, name in enumerate(names)}
+
+    @lru_cache(_KEPT_REFS)
+    def ref_of(name: str) -> tuple[AudioRef, str]:
+        sound = load(audio_file(root, name), max_s)
+        return sound.ref, sound.mixing.sha256
+
+    def clip_of(item: Item) -> ClipFile:
+        own, own_mix = ref_of(item.audio)
+        for step in range(1, len(names)):
+            name = names[(place[item.audio] + step) % len(names)]
+            try:
+                other, _ = ref_of(name)
+            except DataError:
+                continue
+            if other.sha256 != own.sha256:
+                return ClipFile(other.path, name, own.sha256, own_mix)
+        raise DataError(f"no other recording than {item.audio!r} can be read", "choose --audio silence")
+
+    return clip_of
 
 
 # --- node attribution -------------------------------------------------------------------------------------------------
@@ -154,11 +135,7 @@ class FixedText:
     texts: Mapping[str, str]
 
     def __call__(self, task: Task) -> ToolResult:
-        """The text for the task's question.
-
-        Raises:
-            DataError: a question that was not among the items.
-        """
+        """The text for the task's question. Raises DataError for a question that was not among the items."""
         text = self.texts.get(task.question.id)
         if text is None:
             raise DataError(f"nothing is given for question {task.question.id!r}", "ask the questions of the data only")
@@ -166,7 +143,7 @@ class FixedText:
 
 
 def fixed_tools(items: Sequence[Item], type_mode: str, content_mode: str, seed: int) -> dict[str, Tool]:
-    """The tools that stand in for a model's, by node; no entry for a node that is left to its model.
+    """The tools that replace a model's, by node; no entry for a node that is left to its model.
 
     Args:
         items: every question that the run may ask, so that a larger `--limit` changes no other clip's content.
@@ -176,53 +153,38 @@ def fixed_tools(items: Sequence[Item], type_mode: str, content_mode: str, seed: 
             modality, the same one for all questions about a clip, and each used once.
         seed: of the draw of other clips; the same items and seed give the same content, in whatever order they come.
 
-    Raises:
-        UsageError: questions without a single modality or without content where the oracle needs
-            them; a modality without enough different contents to give each clip another's.
+    Raises UsageError where the oracle needs a single modality or a content that questions lack, and where a modality
+    has too few different contents to give each clip another's.
     """
     tools: dict[str, Tool] = {}
     if type_mode == "oracle":
-        tools["type"] = FixedText("oracle", _types(items))
+        if without := Counter(item.modality or "not said" for item in items if item.audio_type is None):
+            kinds = ", ".join(f"{name} {count}" for name, count in sorted(without.items()))
+            raise UsageError(
+                f"oracle type: {without.total()} of {len(items)} questions have no single modality ({kinds})",
+                "choose with --modality sound --modality music --modality speech, or leave the type to the model",
+            )
+        tools["type"] = FixedText("oracle", {item.id: str(item.audio_type).capitalize() for item in items})
     if content_mode != "model":
         tools |= dict.fromkeys(CONTENT_NODES, _content(items, content_mode, seed))
     return tools
 
 
-def _types(items: Sequence[Item]) -> dict[str, str]:
-    without = Counter(item.modality or "not said" for item in items if item.audio_type is None)
-    if without:
-        kinds = ", ".join(f"{name} {count}" for name, count in sorted(without.items()))
-        raise UsageError(
-            f"oracle type: {without.total()} of {len(items)} questions have no single modality ({kinds})",
-            "choose with --modality sound --modality music --modality speech, or leave the type to the model",
-        )
-    return {item.id: str(item.audio_type).capitalize() for item in items}
-
-
 def _content(items: Sequence[Item], mode: str, seed: int) -> Tool:
     if mode == "none":
         return FixedText("none", {item.id: "" for item in items})
-    if lacking := sum(not _has_content(item) for item in items):
+    if lacking := sum(not (item.content or "").strip() for item in items):
         raise UsageError(
             f"{mode} content: {lacking} of {len(items)} questions have no reference content",
             "give each row of the data a `content` (its transcript or caption), or use --content none",
         )
     if mode == "oracle":
         return FixedText("oracle", {item.id: item.content or "" for item in items})
-    return FixedText("other clip", _of_other_clips(items, seed))
-
-
-def _has_content(item: Item) -> bool:
-    return bool(item.content and item.content.strip())
-
-
-def _of_other_clips(items: Sequence[Item], seed: int) -> dict[str, str]:
-    """For each question the content of another clip of its modality, never the same words."""
     clips: dict[str, dict[str, str]] = {}
     for item in sorted(items, key=lambda item: item.id):
         clips.setdefault(item.modality or "", {}).setdefault(item.audio, item.content or "")
     other = {modality: _deranged(own, modality, seed) for modality, own in clips.items()}
-    return {item.id: other[item.modality or ""][item.audio] for item in items}
+    return FixedText("other clip", {item.id: other[item.modality or ""][item.audio] for item in items})
 
 
 def _deranged(own: Mapping[str, str], modality: str, seed: int) -> dict[str, str]:
@@ -257,13 +219,10 @@ class PretrainedError(UsageError):
 
 
 def refuse_pretrained(pretrained: Container[str], sha256: Iterable[str | None], model: str, what: str) -> None:
-    """Refuse clips that a model was pretrained on.
+    """Raise PretrainedError, with their number, where a model was pretrained on some of the clips.
 
     pretrained: `lalm_agent.models.pretrained_clips.pretrained_clips_of(model)`. sha256: of the clips that are to be
     used, over the decoded samples; None where one is not known. what: holds them, for the message.
-
-    Raises:
-        PretrainedError: with the number of such clips.
     """
     used = {clip for clip in sha256 if clip is not None}
     if clips := sorted(clip for clip in used if clip in pretrained):
@@ -271,10 +230,9 @@ def refuse_pretrained(pretrained: Container[str], sha256: Iterable[str | None], 
 
 
 def trained_clips(adapter: str | None) -> frozenset[str]:
-    """The sha256 of the clips; none for an adapter that does not say, or without one.
+    """The sha256 of the clips that an adapter was trained on; none for one that does not say, or without one.
 
-    Raises:
-        DataError: the file is not of that form.
+    Raises DataError where its list is not of that form.
     """
     path = Path(adapter or "") / FILE_NAME
     if adapter is None or not path.is_file():

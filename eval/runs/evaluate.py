@@ -13,41 +13,23 @@ a request would cost. An `Observer` is told how it goes.
 
 import tempfile
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
-from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.eval.items import Benchmark, Item, audio_file
-from lalm_agent.eval.runs.ask import Asker, Tally, ask_all
-from lalm_agent.eval.runs.controls import (
-    PretrainedError,
-    Real,
-    Silence,
-    Swap,
-    fixed_tools,
-    refuse_pretrained,
-    trained_clips,
-)
-from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, is_run, read_answers, read_items
-from lalm_agent.eval.runs.plan import (
-    EvaluateRequest,
-    Plan,
-    RunEstimate,
-    audio_seconds,
-    by_trying,
-    check_clips,
-    from_answers,
-    make_plan,
-    requests,
-)
-from lalm_agent.eval.runs.records import ClipFile, DataIdentity, Key, RunIdentity, Session, StoredAnswer
-from lalm_agent.models.base import ModelSpec
+from lalm_agent.eval.grade import kinds_of, missing_clip_warning
+from lalm_agent.eval.items import Benchmark, audio_file
+from lalm_agent.eval.runs import controls
+from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, refuse_other_recording
+from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder
+from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
+from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
@@ -57,6 +39,10 @@ if TYPE_CHECKING:
 
 BANK_TEMPERATURE = 1.0
 """The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
+TRIED = 3
+"""So many questions are asked for real, where nothing else tells how long one takes."""
+_COMPARED = 3
+"""So many clips of a run that goes on are compared with what the run's answers heard, before a question is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +84,8 @@ class Observer:
     def interrupted(self, run: RunFolder) -> None:
         """The run ends early; an error follows."""
 
-    def finished(self, run: RunFolder, asked: int) -> None:
-        """All is answered. asked: questions of this call; 0 where all were answered before."""
+    def finished(self, run: RunFolder, questions: int) -> None:
+        """All is answered. questions: those of this call; 0 where all were answered before."""
 
 
 def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunFolder:
@@ -108,67 +94,37 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
     Raises:
         UsageError: the request is wrong; `MismatchError` where the folder is another run's; `PretrainedError` where the
             model was pretrained on some of the clips.
-        DataError: the data or the folder cannot be used; `StorageError` on a full disk.
+        DataError: the data or the folder cannot be used, or a clip is another recording than earlier answers are about;
+            `StorageError` on a full disk.
         BackendError: the model cannot; `BudgetSpent` after `max_requests`. What was answered is kept.
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
         Dropped: a second Ctrl-C, which does not wait for the questions that are out.
     """
     observer = observer or Observer()
-    request = _settled(request)
-    benchmark = _benchmark(request)
+    request, benchmark = _settled(request)
     with ExitStack() as stack:
         run = stack.enter_context(RunFolder(request.out))
         plan = make_plan(benchmark, request, run.items, run.answers)
         check_clips(plan)
-        ready = _prepare(request, benchmark, plan, run.path / SILENCE, run.path / RESPONSES, stack)
-        identity = _identity(ready, benchmark)
+        ready = _prepare(request, plan, run.path, stack)
+        identity = _identity(ready)
         run.check(identity, loaded=False)
-        if request.loaded_model is None and (plan.left or run.spec is None):
+        asks = bool(plan.left) or run.spec is None
+        recordings = _recordings(run, plan, request.config.max_audio_s) if asks else {}
+        if asks and request.loaded_model is None:
             observer.note("loading the model")
-        # Also for a finished run: weights that changed under the same name make it another run.
-        identity = _with_weights(identity, ready.agent.spec)
-        run.check(identity)
-        there = (answer.audio_sha256 for answer in run.answers.values())
-        refuse_pretrained(pretrained_clips_of(request.config.model), there, request.config.model, str(run.path))
-        if plan.left or run.spec is None:
-            _ask(ready, run, run.grown(identity), observer)
+        # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
+        if asks or request.config.adapter or request.loaded_model is not None:
+            spec = ready.agent.spec
+            loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
+            identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
+            run.check(identity)
+        model, there = request.config.model, (answer.audio_sha256 for answer in run.answers.values())
+        controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(run.path))
+        if asks:
+            _ask(ready, run, run.grown(identity), recordings, observer)
         observer.finished(run, len(plan.left))
     return run
-
-
-def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunEstimate:
-    """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
-
-    Where no answers tell how long a question takes, up to `plan.TRIED` are asked of a local model.
-
-    Raises:
-        UsageError: the request is wrong.
-        DataError: the data or the folder cannot be used.
-        BackendError: a local model cannot be loaded.
-    """
-    observer = observer or Observer()
-    request = _settled(request)
-    benchmark = _benchmark(request)
-    there = is_run(request.out)
-    items, answers = (read_items(request.out), read_answers(request.out)) if there else ([], {})
-    plan = make_plan(benchmark, request, items, answers)
-    with ExitStack() as stack:
-        # Silent clips of a trial go away again, and its replies are not kept.
-        silence = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
-        ready = _prepare(request, benchmark, plan, silence, None, stack)
-        clips = sorted({question.run_item.item.audio for question in plan.left})
-        audio_s, unread = audio_seconds(benchmark.audio_root or Path(), clips, request.config.max_audio_s)
-        seconds, basis = _seconds(ready, answers, observer)
-    return RunEstimate(
-        questions=len(plan.left),
-        requests=requests(plan.left, ready.tools),
-        audio_s=audio_s,
-        unread=unread,
-        seconds=seconds,
-        basis=basis,
-        missing=len(plan.lacking) + len(plan.selection.missing),
-        lacking=len(plan.lacking),
-    )
 
 
 class RunSummary(Record):
@@ -192,24 +148,20 @@ class RunSummary(Record):
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """The counts of a run that `evaluate` gave, or that was opened.
-
-    Raises:
-        UsageError: the folder holds no run.
-    """
+    """The counts of a run that `evaluate` gave, or that was opened. Raises UsageError where the folder holds no run."""
     if run.spec is None:
         raise UsageError(f"{run.path} is no run", "give the folder of one")
-    tally = Tally(run.items, run.answers)
-    identity, selection = run.spec.identity, run.spec.selection
-    warning = None if identity.without_sound else tally.missing_clip
+    identity, selection, tally = run.spec.identity, run.spec.selection, Tally(run.items, run.answers)
+    grades = list(tally.grades.values())
+    warning = None if identity.without_sound else missing_clip_warning(grades)
     return RunSummary(
         run=identity.run_id,
         folder=str(run.path),
         questions=len(run.items),
         draws=identity.draws,
-        answers=tally.done,
+        answers=len(grades),
         counts={str(outcome): count for outcome, count in tally.counts.items()},
-        abstained_kinds={str(kind): count for kind, count in tally.kinds.items()},
+        abstained_kinds={str(kind): count for kind, count in kinds_of(grades).items()},
         seen=sum(answer.seen for answer in run.answers.values()),
         missing=len(selection.missing),
         faulty=selection.faulty,
@@ -217,14 +169,10 @@ def summarise(run: RunFolder) -> RunSummary:
     )
 
 
-# --- what is settled before a question is asked ----------------------------------------------------------------------
+def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
+    """The request with the settings that an evaluation has where nobody set them, and its data.
 
-
-def _settled(request: EvaluateRequest) -> EvaluateRequest:
-    """The request with the settings that an evaluation has where nobody set them.
-
-    Raises:
-        UsageError: settings that contradict each other.
+    Raises UsageError for settings that contradict each other, and what `load_benchmark` raises.
     """
     config, changes = request.config, dict[str, Any]()
     # A failed node has to end its question, not the run.
@@ -242,114 +190,106 @@ def _settled(request: EvaluateRequest) -> EvaluateRequest:
         raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
     if config.method is not Method.AGENT and (request.type_source != "model" or request.content_source != "model"):
         raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
-    return request.model_copy(update={"config": config})
+    benchmark = request.data
+    if not isinstance(benchmark, Benchmark):
+        from lalm_agent.eval.benchmarks import load_benchmark
 
-
-def _benchmark(request: EvaluateRequest) -> Benchmark:
-    if isinstance(request.data, Benchmark):
-        return request.data
-    from lalm_agent.eval.benchmarks import load_benchmark
-
-    return load_benchmark(str(request.data), request.data_file, request.audio_root)
+        benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
+    return request.model_copy(update={"config": config}), benchmark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """What asks the questions of a plan; its model is not loaded yet. tools: node -> tool, or what stands in for it."""
+    """What asks the questions of a plan; its model is not loaded yet. tools: node -> tool, or what replaces it."""
 
     request: EvaluateRequest
     plan: Plan
     agent: "Agent"
     tools: dict[str, str]
-    clip: Callable[[Item], ClipFile]
+    clip: controls.ClipOf
 
 
-def _prepare(
-    request: EvaluateRequest, benchmark: Benchmark, plan: Plan, silence: Path, replies: Path | None, stack: ExitStack
-) -> _Ready:
-    """Check everything that can be without the model.
+def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStack) -> _Ready:
+    """Check everything that can be without the model. folder: for silent clips and the replies of an endpoint.
 
-    silence: folder for silent clips. replies: the file for the replies of an endpoint; None to keep none.
-
-    Raises:
-        UsageError: a node or tool that does not exist, data that have no content, or a single clip to be swapped.
+    Raises UsageError for a node or tool that does not exist, data that have no content, or a single clip to be swapped.
     """
     from lalm_agent.agent import Agent
     from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
 
-    config, budget, root = request.config, Budget(request.max_requests), benchmark.audio_root or Path()
-    fixed = fixed_tools(plan.pool, request.type_source, request.content_source, config.seed)
+    config, budget, root = request.config, Budget(request.max_requests), plan.audio_root
+    fixed = controls.fixed_tools(plan.pool, request.type_source, request.content_source, config.seed)
 
     def wrap(model: Any) -> Any:
         counted = WithBudget(model, budget)
-        if replies is None or not request.is_remote:
+        if not request.is_remote:
             return counted
-
-        cached = CachedResponses(counted, replies)
+        cached = CachedResponses(counted, folder / RESPONSES)
         stack.callback(cached.close)
         return cached
 
-    clip: Callable[[Item], ClipFile] = Real(root)
+    clip = controls.own_clips(root)
     if request.audio == "silence":
-        clip = Silence(root, silence, config.max_audio_s)
+        clip = controls.silent_clips(root, folder / SILENCE, config.max_audio_s)
     if request.audio == "swap":
-        clip = Swap(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
+        clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
     agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap)
-    tools = {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}
-    return _Ready(request, plan, agent, tools, clip)
+    return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
 
-def _identity(ready: _Ready, benchmark: Benchmark) -> RunIdentity:
+def _identity(ready: _Ready) -> RunIdentity:
     """All that decides the answers and is known without loading the model."""
-    request, config, decoding = ready.request, ready.agent.config, ready.agent.decoding
+    request, config, benchmark = ready.request, ready.agent.config, ready.plan.benchmark
+    of_request = {"draws", "modality", "shuffle_choices", "audio", "type_source", "content_source"}
+    unknown: dict[str, Any] = {**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"}
     return RunIdentity(
-        model=config.model,
-        revision=None,
-        weights_sha256=None,
-        adapter_sha256=None,
-        dtype="not loaded",
-        hears_audio=config.hears_audio,
-        method=str(config.method),
-        answer_mode=config.answer_mode,
+        **unknown,
+        **config.model_dump(mode="json", include={"model", "method", "hears_audio", "answer_mode", "max_audio_s"}),
+        **asdict(ready.agent.decoding),
+        **request.model_dump(include=of_request),
         tools=ready.tools,
         prompts=prompt_hashes(config.method),
-        max_new_tokens=decoding.max_new_tokens,
-        temperature=decoding.temperature,
-        top_p=decoding.top_p,
-        top_k=decoding.top_k,
-        seed=decoding.seed,
-        draws=request.draws,
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
-        modality=request.modality,
-        shuffle_choices=request.shuffle_choices,
-        audio=request.audio,
-        type_source=request.type_source,
-        content_source=request.content_source,
-        max_audio_s=config.max_audio_s,
     )
 
 
-def _with_weights(identity: RunIdentity, spec: ModelSpec) -> RunIdentity:
-    """The same with what only the loaded model knows."""
-    known = {name: getattr(spec.info, name) for name in ("revision", "weights_sha256", "adapter_sha256")}
-    return identity.model_copy(update={**known, "dtype": spec.dtype})
+def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
+    """Clip's name -> sha256 of what the answers so far heard, nothing for a blind control.
+
+    Raises DataError where one of the first few files is another recording now.
+    """
+    if run.spec is None or run.spec.identity.audio != "real":
+        return {}
+    clips = {run_item.item.id: run_item.item.audio for run_item in run.items}
+    answers = ((clips.get(answer.id), answer.audio_sha256) for answer in run.answers.values())
+    recordings = {name: sha256 for name, sha256 in answers if name is not None and sha256 is not None}
+    for name in sorted(recordings)[:_COMPARED]:
+        now = _hashes(audio_file(plan.audio_root, name), max_s)
+        refuse_other_recording(name, recordings[name], now[0] if now else recordings[name])
+    return recordings
 
 
-# --- asking ----------------------------------------------------------------------------------------------------------
+def _hashes(path: Path, max_s: float) -> tuple[str, ...]:
+    """Of a clip and of its mono mix; () where it cannot be read."""
+    try:
+        sound = load(path, max_s)
+    except LalmError:
+        return ()
+    return sound.ref.sha256, sound.mixing.sha256
 
 
-def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, observer: Observer) -> None:
+def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[str, str], observer: Observer) -> None:
     """Write the spec, and ask what is left. Raises as `evaluate` does."""
     request, plan, agent = ready.request, ready.plan, ready.agent
-    trained, pretrained = trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
-    tally, device = Tally(plan.items, run.answers), agent.spec.device
+    trained, pretrained = controls.trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
+    tally, device, root = Tally(plan.items, run.answers), agent.spec.device, plan.benchmark.audio_root
     observer.started(RunStart(identity, plan, len(run.answers), device, request.batch_size, tally))
     session = Session.starting(
         device=device,
         batch_size=request.batch_size,
         concurrency=request.threads,
-        audio_root=None if plan.audio_root is None else str(plan.audio_root.resolve()),
+        audio_root=None if root is None else str(root.resolve()),
     )
     run.begin(identity, plan, session)
 
@@ -358,40 +298,118 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, observer: Observe
         tally.add(answer)
         observer.answered(answer)
 
-    asker = Asker(agent.ask_item, ready.clip, trained, pretrained)
+    asker = Asker(agent.ask_item, ready.clip, trained, pretrained, recordings)
     try:
         ask_all(plan.left, asker, keep, request.threads, observer.stopping)
-    except PretrainedError:
+    except controls.PretrainedError as error:
         observer.note("a clip of the pretraining was met; counting them")
-        _refuse_all_pretrained(pretrained, plan, agent.config)
-        raise
+        names = sorted({run_item.item.audio for run_item in plan.items})
+        max_s = request.config.max_audio_s
+        hashes = {name: _hashes(audio_file(plan.audio_root, name), max_s) for name in names}
+        known = [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]
+        raise controls.PretrainedError(known, len(names), request.config.model, "the data") from error
     except BaseException:
         observer.interrupted(run)
         raise
 
 
-def _refuse_all_pretrained(pretrained: Container[str], plan: Plan, config: AgentConfig) -> None:
-    """Hash every clip of a run that is refused for one of them, to say how many there are.
+class RunEstimate(Record):
+    """What is left of a run to do, and what it costs.
 
-    Raises:
-        PretrainedError: with that number and the names of the first.
+    requests: to the model: an answer for each question and draw; for the agent also the type and the content of each
+        clip, once a process, where these nodes are the model. Neither retries are in it, nor a clip that two
+        threads meet at.
+    audio_s: summed over the distinct clips that could be opened, in seconds. unread: clips that could not.
+    seconds: wall-clock time; None where nothing tells. basis: what it was estimated from, or why it is not known.
+    missing: questions without their clip: `lacking` of these would stop the run, the others are left out.
     """
-    names = sorted({run_item.item.audio for run_item in plan.items})
-    root = plan.audio_root or Path()
-    known = [name for name in names if _sha256(audio_file(root, name), config.max_audio_s) in pretrained]
-    if known:
-        raise PretrainedError(known, len(names), config.model, "the data")
+
+    questions: int
+    requests: int
+    audio_s: float
+    unread: int
+    seconds: float | None
+    basis: str
+    missing: int
+    lacking: int
 
 
-def _sha256(path: Path, max_s: float) -> str:
-    """Of a clip; empty where it cannot be read."""
-    try:
-        return load(path, max_s).ref.sha256
-    except LalmError:
-        return ""
+def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunEstimate:
+    """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
+
+    Where no answers tell how long a question takes, up to `TRIED` are asked of a local model. Raises UsageError for a
+    wrong request, DataError for data or a folder that cannot be used, BackendError for a model that cannot be loaded.
+    """
+    request, benchmark = _settled(request)
+    # Silent clips of a trial go away again, and its replies are not kept.
+    with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
+        plan = make_plan(benchmark, request, run.items, run.answers)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
+        ready = _prepare(request, plan, folder, stack)
+        clips = sorted({question.run_item.item.audio for question in plan.left})
+        audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
+        seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
+    return RunEstimate(
+        questions=len(plan.left),
+        requests=requests(plan.left, ready.tools),
+        audio_s=audio_s,
+        unread=unread,
+        seconds=seconds,
+        basis=basis,
+        missing=len(plan.lacking) + len(plan.selection.missing),
+        lacking=len(plan.lacking),
+    )
 
 
-def _seconds(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: Observer) -> tuple[float | None, str]:
+def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
+    """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
+
+    The type step may find no type, and then no content is asked for.
+    """
+    clips = len({question.run_item.item.audio for question in left})
+    asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
+    return len(left) * (tools.get("answer") == "lalm") + clips * ((tools.get("type") == "lalm") + asks_content)
+
+
+def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:
+    """(seconds of all clips that can be opened, how many cannot). A header is enough where libsndfile reads it."""
+    import soundfile
+
+    total, unread = 0.0, 0
+    for clip in clips:
+        try:
+            path = audio_file(root, clip)
+            try:
+                total += float(soundfile.info(str(path)).duration)
+            except (OSError, RuntimeError):
+                total += load(path, max_s).ref.seconds
+        except LalmError:
+            unread += 1
+    return total, unread
+
+
+def from_answers(answers: Mapping[Key, StoredAnswer], left: int, concurrency: int) -> float | None:
+    """Seconds for the questions left, from the mean of those answered, which waited for each other as these will."""
+    times = [answer.seconds for answer in answers.values() if answer.failure is None]
+    return fmean(times) * left / max(1, min(concurrency, left)) if times else None
+
+
+def by_trying(
+    left: Sequence[QuestionDraw], answer: Callable[[QuestionDraw], StoredAnswer], clock: Callable[[], float]
+) -> tuple[float | None, int]:
+    """(mean seconds for a question, how many were asked) from the first few; nothing is stored.
+
+    The first warms up, and counts only where it is the only one. A failed one does not count.
+    """
+    times, tried = [], left[:TRIED]
+    for question in tried:
+        start = clock()
+        if answer(question).failure is None:
+            times.append(clock() - start)
+    return (fmean(times[1:] or times) if times else None), len(tried)
+
+
+def _seconds_left(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: Observer) -> tuple[float | None, str]:
     """(seconds, what they come from)."""
     left, request = ready.plan.left, ready.request
     if not left:

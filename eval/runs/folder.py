@@ -13,10 +13,11 @@
 Readers ignore a torn last line, so that a run can be scored while it goes on.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from lalm_agent.artefacts import (
     SPEC,
@@ -30,23 +31,11 @@ from lalm_agent.artefacts import (
     write_whole,
 )
 from lalm_agent.errors import DataError
-from lalm_agent.eval.grade import Output, Outputs
+from lalm_agent.eval.grade import Outputs
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.runs import records
 from lalm_agent.eval.runs.plan import Plan
-from lalm_agent.eval.runs.records import (
-    SCHEMA,
-    Key,
-    RunIdentity,
-    RunItem,
-    RunSpec,
-    Session,
-    StoredAnswer,
-    answer_fields,
-    answer_of,
-    item_fields,
-    item_of,
-    read_spec,
-)
+from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, RunSpec, Session, StoredAnswer, read_spec
 from lalm_agent.records import Method, Status
 
 ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
@@ -77,25 +66,20 @@ class RunFolder(Folder):
         """Read the run that is there. Raises DataError where its files are damaged."""
         if self.has_begun:
             self.spec = read_spec(self.path / SPEC)
-            self.items = items_of(self.path, self.spec)
+            self.items = read_items(self.path, self.spec)
             self.answers = read_answers(self.path)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Make the disk keep the answers, and let go (see `Folder`)."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
     def check(self, identity: RunIdentity, loaded: bool = True) -> None:
-        """Refuse a run whose identity is not that of the folder's.
+        """Raise MismatchError, with all differences, where the folder is another run's.
 
         loaded: whether the fields that only a loaded model knows are known; without, they are not compared.
-
-        Raises:
-            MismatchError: with all differences.
         """
         changes = self.spec.identity.changes(identity, loaded) if self.spec else []
         if changes:
@@ -109,37 +93,37 @@ class RunFolder(Folder):
     def begin(self, identity: RunIdentity, plan: Plan, session: Session) -> RunSpec:
         """Write what the run is before its first question, or that it goes on, perhaps with more questions.
 
-        Raises:
-            MismatchError: see `check`.
-            StorageError: nothing can be written.
+        Raises MismatchError as `check`, and StorageError where nothing can be written.
         """
         self.check(identity)
         identity = self.grown(identity)
+        digest = hashlib.sha256(items_bytes(plan.items)).hexdigest()
         # The items first: with a spec but without all of its items a folder would look complete too early.
         if list(plan.items) != self.items:
+            if self.spec and self.spec.items_sha256:
+                # A kill between the items and the spec must leave neither of them unknown to the other.
+                both = {"items_sha256": (*self.spec.items_sha256, digest)}
+                write_record(self.path / SPEC, self.spec.model_copy(update=both))
             write_items(self.path, plan.items)
             self.items = list(plan.items)
         self.spec = RunSpec(
-            schema=SCHEMA,
+            schema=records.SCHEMA,
             run_id=identity.run_id,
             created=self.spec.created if self.spec else session.started,
             identity=identity,
-            data_version=plan.data_version,
+            data_version=plan.benchmark.version,
             selection=plan.selection,
             sessions=(*(self.spec.sessions if self.spec else ()), session),
+            items_sha256=(digest,),
         )
         write_record(self.path / SPEC, self.spec)
         self._journal = self._journal or Journal(self.path / ANSWERS)
         return self.spec
 
     def keep(self, answer: StoredAnswer) -> None:
-        """Append an answer; one thread at a time.
-
-        Raises:
-            StorageError: a full disk; nothing of the answer is kept then.
-        """
+        """Append an answer; one thread at a time. Raises StorageError on a full disk; nothing of it is kept then."""
         self._journal = self._journal or Journal(self.path / ANSWERS)
-        self._journal.append(answer_fields(answer))
+        self._journal.append(records.answer_fields(answer))
         self.answers[answer.key] = answer
 
 
@@ -148,63 +132,59 @@ def is_run(folder: Path) -> bool:
     return RUN.has_begun(folder)
 
 
-def read_items(folder: Path) -> list[RunItem]:
-    """The questions of a run in the order of asking.
+def read_items(folder: Path, spec: RunSpec | None = None) -> list[RunItem]:
+    """The questions of a run in the order of asking; with a spec, a call that was killed may have added to them.
 
-    Raises:
-        DataError: the file is damaged.
+    Raises DataError where the file is damaged, or holds other or fewer questions than the spec says.
     """
     path = folder / ITEMS
-    return [item_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1)]
-
-
-def items_of(folder: Path, spec: RunSpec) -> list[RunItem]:
-    """The questions of a run, all that its spec counts; a call that was killed may have added to them already.
-
-    Raises:
-        DataError: the file is damaged, or was cut off as by a copy that ended early.
-    """
-    items = read_items(folder)
-    if len(items) < spec.selection.asked:
+    items = [records.item_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1)]
+    if spec is not None and len(items) < spec.selection.asked:
         raise DataError(
-            f"{folder / ITEMS} holds {len(items)} of the run's {spec.selection.asked} questions",
+            f"{path} holds {len(items)} of the run's {spec.selection.asked} questions",
             "the file is damaged: copy the run's folder again",
         )
+    known = spec.items_sha256 if spec is not None else ()
+    if known and hashlib.sha256(path.read_bytes()).hexdigest() not in known:
+        hint = "its files are not to be changed by hand: copy the run's folder again"
+        raise DataError(f"{path} was changed after it was written", hint)
     return items
 
 
 def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
     """The answers of a run so far; of several about one question and draw the last.
 
-    Raises:
-        DataError: the file is damaged before its last line.
+    Raises DataError where the file is damaged before its last line.
     """
     path = folder / ANSWERS
-    lines = enumerate(read_lines(path), 1)
-    return {answer.key: answer for answer in (answer_of(fields, f"{path}:{number}") for number, fields in lines)}
+    answers = (records.answer_of(fields, f"{path}:{number}") for number, fields in enumerate(read_lines(path), 1))
+    return {answer.key: answer for answer in answers}
+
+
+def items_bytes(items: Iterable[RunItem]) -> bytes:
+    """What `items.jsonl` holds."""
+    return b"".join(json_line({**asdict(run_item.item), "orders": run_item.orders}) for run_item in items)
 
 
 def write_items(folder: Path, items: Iterable[RunItem]) -> None:
     """Write `items.jsonl`. Raises StorageError where that fails."""
-    write_whole(folder / ITEMS, b"".join(json_line(item_fields(run_item)) for run_item in items))
+    write_whole(folder / ITEMS, items_bytes(items))
 
 
 def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     """What a run gave in one draw, for scoring: nothing but the folder is read.
 
     The items have their choices in the order in which they were shown, because a reply such as "(B)" means that order.
-
-    Raises:
-        DataError: no run, a damaged one, or one without such a draw.
+    Raises DataError for no run, a damaged one, or one without such a draw.
     """
     spec = read_spec(folder / SPEC)
     identity = spec.identity
     if not 0 <= draw < identity.draws:
         raise DataError(f"{folder} has no draw {draw}", f"it has {identity.draws}, counted from 0")
-    run_items = items_of(folder, spec)
     answers = {id_: answer for (id_, of), answer in read_answers(folder).items() if of == draw}
+    run_items = read_items(folder, spec)
     items = tuple(replace(run_item.item, choices=run_item.shown(draw)) for run_item in run_items)
-    by_id: dict[str, Output] = {item.id: answers[item.id].output for item in items if item.id in answers}
+    by_id = {item.id: answers[item.id].output for item in items if item.id in answers}
     if identity.audio != "real":
         # Silence or another's clip is no name for the question's own.
         by_id = {id_: replace(output, audio_sha256=None) for id_, output in by_id.items()}
@@ -219,16 +199,15 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         fixed_items=spec.selection.limit is not None or bool(identity.modality or spec.selection.missing),
         without_sound=identity.without_sound,
         facts=_facts(spec),
-        warnings=tuple(_warnings(spec, items, answers)),
+        warnings=tuple(_warnings(spec, items, [answers[id_] for id_ in by_id])),
     )
 
 
 def _facts(spec: RunSpec) -> dict[str, str]:
     identity = spec.identity
-    revision = f"@{identity.revision}" if identity.revision else ""
     return {
         "run": spec.run_id,
-        "model": f"{identity.model}{revision}",
+        "model": f"{identity.model}@{identity.revision}" if identity.revision else identity.model,
         "weights": identity.weights_sha256 or "unknown",
         **({"adapter": identity.adapter_sha256} if identity.adapter_sha256 else {}),
         "method": identity.method,
@@ -241,13 +220,11 @@ def _facts(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def _warnings(spec: RunSpec, items: tuple[Item, ...], answers: dict[str, StoredAnswer]) -> Iterable[str]:
-    unanswered = sum(item.id not in answers for item in items)
-    failed = sum(answers[item.id].status is Status.FAILED for item in items if item.id in answers)
+def _warnings(spec: RunSpec, items: Sequence[Item], answers: Sequence[StoredAnswer]) -> Iterable[str]:
     identity, selection = spec.identity, spec.selection
-    if unanswered:
+    if unanswered := len(items) - len(answers):
         yield f"unfinished run: {unanswered} of {len(items)} questions have no answer yet and count as failed"
-    if failed:
+    if failed := sum(answer.status is Status.FAILED for answer in answers):
         yield f"{failed} questions failed; eval --retry-failed asks them again"
     if selection.missing:
         yield f"{len(selection.missing)} questions were left out because their clip is missing"

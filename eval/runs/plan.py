@@ -1,4 +1,4 @@
-"""What a run asks: from a benchmark, what is requested and what is answered to the questions left, and what they cost.
+"""What a run asks: from a benchmark, what is requested and what is answered to the questions that are left.
 
 Questions are asked in the order of a hash of their id, which is the same for every run over the data: the first n are
 a fair sample of the file, whatever its own order, a larger `--limit` only adds to a smaller one, and two methods with
@@ -6,17 +6,15 @@ the same limit are asked the same questions.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from pydantic import Field, InstanceOf, field_validator
 
 from lalm_agent.artefacts import Record
-from lalm_agent.audio import load
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.items import Benchmark, Item, audio_file
@@ -32,11 +30,8 @@ from lalm_agent.eval.runs.records import (
 )
 from lalm_agent.records import Status
 
-TRIED = 3
-"""So many questions are asked for real, where nothing else tells how long one takes."""
 ENDPOINT = "openai:"
 _ENDPOINT_THREADS, _SHOWN = 8, 3
-_BY_THE_MODEL = "lalm"
 
 
 class EvaluateRequest(Record):
@@ -105,17 +100,20 @@ class Plan:
 
     pool: all questions of the modalities asked. items: those of the run. left: what is left to ask.
     absent: names of clips that are not there. lacking: questions left to ask whose clip is not there, with the reason.
-    audio_root: the folder that clips are named from.
     """
 
+    benchmark: Benchmark
     pool: tuple[Item, ...]
     items: tuple[RunItem, ...]
     left: tuple[QuestionDraw, ...]
     selection: Selection
     absent: frozenset[str]
     lacking: Mapping[str, str]
-    data_version: str | None = None
-    audio_root: Path | None = None
+
+    @property
+    def audio_root(self) -> Path:
+        """The folder that clips are named from."""
+        return self.benchmark.audio_root or Path()
 
 
 def make_plan(
@@ -126,34 +124,45 @@ def make_plan(
 ) -> Plan:
     """Choose the questions. What is in the run already stays in it: a run can only grow.
 
-    there, answers: the questions and answers in the run's folder.
-
-    Raises:
-        UsageError: no such modality, no question left, or a limit below what the run has.
-        DataError: rows that cannot be used, unless they are to be skipped.
+    there, answers: the questions and answers in the run's folder. Raises UsageError for no such modality, no question
+    left, or a limit below what the run has, DataError for rows that cannot be used, unless they are to be skipped.
     """
-    _check_faults(benchmark, request.skip_faulty)
-    pool = of_modality(benchmark.items, request.modality)
-    limit, known = request.limit, dict(answers or {})
+    if benchmark.faults and not request.skip_faulty:
+        raise DataError(
+            f"{len(benchmark.faults)} rows of {benchmark.name} cannot be used: {_some(benchmark.faults)}",
+            "mend them, or leave them out with --skip-faulty",
+        )
+    pool, limit, known = of_modality(benchmark.items, request.modality), request.limit, answers or {}
     if limit is not None and limit < len(there):
         raise UsageError(
             f"the run has {len(there)} questions, and --limit {limit} asks for fewer",
             f"a run only grows: give --limit {len(there)} or more, or another --out",
         )
+
+    def is_left(id_: str, draw: int) -> bool:
+        answer = known.get((id_, draw))
+        return answer is None or (request.retry_failed and answer.status is Status.FAILED)
+
+    # The clip of a question about which nothing is left to ask is not needed any more.
+    settled = {item.id for item in pool if not any(is_left(item.id, draw) for draw in range(request.draws))}
     absent = missing_clips(pool, benchmark.audio_root or Path())
-    settled = {item.id for item in pool if _is_settled(item, request, known)}
     left_out = {id_: why for id_, why in absent.items() if id_ not in settled} if request.skip_missing else {}
     chosen = selected(pool, limit, left_out, settled & {run_item.item.id for run_item in there})
+    if not chosen and left_out:
+        raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
     if not chosen:
-        if left_out:
-            raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
         raise UsageError("there is no question to ask: the data are empty", "give a file with questions")
     # Fewer draws than before must not take away the orders that the others were asked in.
     draws = max([request.draws, *(len(run_item.orders) for run_item in there)])
     items = tuple(with_orders(item, request.shuffle_choices, request.config.seed, draws) for item in chosen)
-    left = _left(items, request, known)
+    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items]
+    if request.bank and not request.is_remote:
+        # Question by question, so that a model here can share work between the draws; an endpoint shares none.
+        every = [QuestionDraw(run_item, draw) for run_item in items for draw in range(request.draws)]
+    left = [question for question in every if is_left(*question.key)]
     to_hear = {question.run_item.item.id for question in left}
     return Plan(
+        benchmark=benchmark,
         pool=tuple(pool),
         items=items,
         left=tuple(left),
@@ -165,56 +174,17 @@ def make_plan(
         ),
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
-        data_version=benchmark.version,
-        audio_root=benchmark.audio_root,
     )
 
 
 def check_clips(plan: Plan) -> None:
-    """Refuse to start with clips missing.
-
-    Raises:
-        DataError: how many questions that is, and the first few reasons.
-    """
+    """Raise DataError where clips are missing: of how many questions, and the first few reasons."""
     if plan.lacking:
         reasons = list(dict.fromkeys(plan.lacking.values()))
         raise DataError(
             f"the clips of {len(plan.lacking)} of {len(plan.items)} questions are missing: {_some(reasons)}",
             "give --audio-root, fetch the clips, or leave these questions out with --skip-missing",
         )
-
-
-def _check_faults(benchmark: Benchmark, skip: bool) -> None:
-    if benchmark.faults and not skip:
-        raise DataError(
-            f"{len(benchmark.faults)} rows of {benchmark.name} cannot be used: {_some(benchmark.faults)}",
-            "mend them, or leave them out with --skip-faulty",
-        )
-
-
-def _left(
-    items: Sequence[RunItem], request: EvaluateRequest, answers: Mapping[Key, StoredAnswer]
-) -> list[QuestionDraw]:
-    """What is left to ask, draw by draw in the order of the items.
-
-    The draws of a bank come question by question, so that a model here can share work between them; an endpoint
-    shares none.
-    """
-    every = (QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items)
-    left = [question for question in every if _is_left(answers.get(question.key), request.retry_failed)]
-    if request.bank and not request.is_remote:
-        place = {run_item.item.id: number for number, run_item in enumerate(items)}
-        left.sort(key=lambda question: (place[question.run_item.item.id], question.draw))
-    return left
-
-
-def _is_left(answer: StoredAnswer | None, retry_failed: bool) -> bool:
-    return answer is None or (retry_failed and answer.status is Status.FAILED)
-
-
-def _is_settled(item: Item, request: EvaluateRequest, answers: Mapping[Key, StoredAnswer]) -> bool:
-    """Whether nothing is left to ask about it, so that its clip is not needed any more."""
-    return not any(_is_left(answers.get((item.id, draw)), request.retry_failed) for draw in range(request.draws))
 
 
 def _passed_over(
@@ -227,11 +197,7 @@ def _passed_over(
 
 
 def _some(reasons: Sequence[object]) -> str:
-    shown = "; ".join(map(str, reasons[:_SHOWN]))
-    return f"{shown}; …" if len(reasons) > _SHOWN else shown
-
-
-# --- which questions, in which order ---------------------------------------------------------------------------------
+    return "; ".join([*map(str, reasons[:_SHOWN]), *(["…"] if len(reasons) > _SHOWN else [])])
 
 
 def order_key(item: Item) -> bytes:
@@ -252,11 +218,7 @@ def with_orders(item: Item, shuffle: bool, seed: int, draws: int) -> RunItem:
 
 
 def of_modality(items: Sequence[Item], modality: Collection[str]) -> list[Item]:
-    """The items of these modalities, all of them where none is named.
-
-    Raises:
-        UsageError: a modality that no item has.
-    """
+    """The items of these modalities, all where none is named. Raises UsageError for a modality that no item has."""
     known = sorted({item.modality for item in items if item.modality is not None})
     for name in modality:
         if name not in known:
@@ -266,11 +228,18 @@ def of_modality(items: Sequence[Item], modality: Collection[str]) -> list[Item]:
 
 def missing_clips(items: Sequence[Item], root: Path) -> dict[str, str]:
     """Id -> reason for the items whose clip is no file under the audio root; each distinct clip is looked at once."""
-    reasons: dict[str, str | None] = {}
-    for item in items:
-        if item.audio not in reasons:
-            reasons[item.audio] = _why_missing(root, item.audio)
+    reasons = {audio: _why_missing(root, audio) for audio in dict.fromkeys(item.audio for item in items)}
     return {item.id: reason for item in items if (reason := reasons[item.audio]) is not None}
+
+
+def _why_missing(root: Path, audio: str) -> str | None:
+    try:
+        path = audio_file(root, audio)
+        return None if path.is_file() else f"{path} does not exist"
+    except DataError as error:
+        return error.message
+    except (OSError, ValueError):
+        return f"{audio!r} is not a path"
 
 
 def selected(items: Sequence[Item], limit: int | None, missing: Mapping[str, str], kept: Collection[str]) -> list[Item]:
@@ -279,99 +248,6 @@ def selected(items: Sequence[Item], limit: int | None, missing: Mapping[str, str
     limit: so many of those whose clip is there. missing: ids left out, see `missing_clips`. kept: ids that stay in the
         run in any case, because they have been answered.
     """
-    ordered = sorted(items, key=order_key)
-    there = [item for item in ordered if item.id not in missing or item.id in kept]
+    there = [item for item in sorted(items, key=order_key) if item.id not in missing or item.id in kept]
     chosen = {item.id for item in there[:limit]} | set(kept)
     return [item for item in there if item.id in chosen]
-
-
-def _why_missing(root: Path, audio: str) -> str | None:
-    try:
-        path = audio_file(root, audio)
-    except DataError as error:
-        return error.message
-    try:
-        return None if path.is_file() else f"{path} does not exist"
-    except (OSError, ValueError):
-        return f"{audio!r} is not a path"
-
-
-# --- what it costs ---------------------------------------------------------------------------------------------------
-
-
-class RunEstimate(Record):
-    """What is left of a run to do, and what it costs.
-
-    requests: to the model: an answer for each question and draw; for the agent also the type and the content of each
-        clip, once a process, where these nodes are the model. Neither retries are in it, nor a clip that two
-        threads meet at.
-    audio_s: summed over the distinct clips that could be opened, in seconds. unread: clips that could not.
-    seconds: wall-clock time; None where nothing tells.
-    basis: what `seconds` was estimated from, or why it is not known.
-    missing: questions without their clip: `lacking` of these would stop the run, the others are left out.
-    """
-
-    questions: int
-    requests: int
-    audio_s: float
-    unread: int
-    seconds: float | None
-    basis: str
-    missing: int
-    lacking: int
-
-
-def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
-    """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
-
-    The type step may find no type, and then no content is asked for.
-    """
-    clips = len({question.run_item.item.audio for question in left})
-    asks_type = tools.get("type") == _BY_THE_MODEL
-    asks_content = _BY_THE_MODEL in (tools.get("asr"), tools.get("caption"))
-    answers = len(left) if tools.get("answer") == _BY_THE_MODEL else 0
-    return answers + clips * (asks_type + asks_content)
-
-
-def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:
-    """(seconds of all clips that can be opened, how many cannot). A header is enough where libsndfile reads it."""
-    total, unread = 0.0, 0
-    for clip in clips:
-        seconds = _seconds(root, clip, max_s)
-        total += seconds or 0.0
-        unread += seconds is None
-    return total, unread
-
-
-def from_answers(answers: Mapping[Key, StoredAnswer], left: int, concurrency: int) -> float | None:
-    """Seconds for the questions left, from the mean of those answered, which waited for each other as these will."""
-    times = [answer.seconds for answer in answers.values() if answer.failure is None]
-    return fmean(times) * left / max(1, min(concurrency, left)) if times else None
-
-
-def by_trying(
-    left: Sequence[QuestionDraw], answer: Callable[[QuestionDraw], StoredAnswer], clock: Callable[[], float]
-) -> tuple[float | None, int]:
-    """(mean seconds for a question, how many were asked) from the first few; nothing is stored.
-
-    The first warms up, and counts only where it is the only one. A failed one does not count.
-    """
-    times, tried = [], left[:TRIED]
-    for question in tried:
-        start = clock()
-        if answer(question).failure is None:
-            times.append(clock() - start)
-    return (fmean(times[1:] or times) if times else None), len(tried)
-
-
-def _seconds(root: Path, clip: str, max_s: float) -> float | None:
-    import soundfile
-
-    try:
-        path = audio_file(root, clip)
-        try:
-            return float(soundfile.info(str(path)).duration)
-        except (OSError, RuntimeError):
-            return load(path, max_s).ref.seconds
-    except DataError:
-        return None

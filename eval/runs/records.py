@@ -6,7 +6,7 @@ number of draws is the exception: like the limit it says how much is asked, not 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -26,7 +26,7 @@ Key = tuple[str, int]
 
 
 class AudioControl(StrEnum):
-    """What is heard: the questions' own clips, silence, or the clips of other questions."""
+    """What the model hears: the questions' own clips, silence, or the clips of other questions."""
 
     REAL = "real"
     SILENCE = "silence"
@@ -49,9 +49,6 @@ class ContentSource(StrEnum):
     OTHER = "other"
 
 
-# --- what the run is -------------------------------------------------------------------------------------------------
-
-
 class DataIdentity(Record):
     """Which questions: `sha256` is over the bytes of the data files."""
 
@@ -63,10 +60,9 @@ class RunIdentity(Identity):
     """What decides the answers of a run.
 
     dtype: as loaded, because it changes answers; `auto` differs between a CPU and a GPU.
-    tools: node -> tool, the nodes that the method uses.
-    prompts: sha256 of each prompt with its slots open.
+    tools: node -> tool, the nodes that the method uses. prompts: sha256 of each prompt with its slots open.
     modality: the values of the groups `modality` that are asked, sorted; empty for all.
-    type_source, content_source: `model`, or what stands in the place of the node's own work.
+    type_source, content_source: `model`, or what replaces the node's own work.
     draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
     """
 
@@ -123,9 +119,8 @@ class Session(Invocation):
 class Selection(Record):
     """Which of the data's questions are in the run.
 
-    limit: the first so many by `plan.order_key`; None for all.
-    missing: ids of questions left out because their clip is not there.
-    faulty: rows of the data files that could not be used.
+    limit: the first so many by `plan.order_key`; None for all. missing: ids of questions left out because their clip
+    is not there. faulty: rows of the data files that could not be used.
     """
 
     limit: int | None
@@ -139,6 +134,8 @@ class RunSpec(Record):
 
     data_version: what the data files are known as by their sha256, in words; None for files that nobody knows.
     sessions: one entry for each call that asked something, the first being the run's making.
+    items_sha256: of `items.jsonl`, so that a changed question or gold answer shows; two while a run grows, none in runs
+        that older versions made.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -148,18 +145,12 @@ class RunSpec(Record):
     data_version: str | None
     selection: Selection
     sessions: tuple[Session, ...]
+    items_sha256: tuple[str, ...] = ()
 
 
 def read_spec(path: Path) -> RunSpec:
-    """Read `spec.json`.
-
-    Raises:
-        DataError: it is not there, not of this form, or of a newer version.
-    """
+    """Read `spec.json`. Raises DataError where it is not there, not of this form, or of a newer version."""
     return read_record(path, RunSpec, "give the folder of a run; its files are not to be changed by hand")
-
-
-# --- questions -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +165,7 @@ class RunItem:
 
     def shown(self, draw: int) -> tuple[str, ...]:
         """The choices in the order in which a draw shows them."""
-        if not self.orders:
-            return self.item.choices
-        return tuple(self.item.choices[place] for place in self.orders[draw])
+        return tuple(self.item.choices[place] for place in self.orders[draw]) if self.orders else self.item.choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +183,16 @@ class QuestionDraw:
 
 @dataclass(frozen=True, slots=True)
 class ClipFile:
-    """The file that a question is asked about, and what it stands in for.
+    """The file that the model hears for a question.
 
-    swapped: the clip's name in the data where it is not the question's own. own_sha256: of the question's own clip
-    where that is not this file; None where the two are the same.
+    swapped: the clip's name in the data where it is not the question's own. own_sha256, own_mix_sha256: of the
+    question's own clip, and of its mono mix (see `audio.Mixing`), where that is not this file; None where it is.
     """
 
     path: str
     swapped: str | None = None
     own_sha256: str | None = None
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
+    own_mix_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +218,7 @@ class StoredAnswer:
         first of equals.
     reply, prompt: what the answering node's model wrote and was asked; None where it was not reached.
     confidence: length-normalised probability of the answer, in [0, 1] or None.
-    audio_sha256: of the clip that was heard (see `heard_clip`); None where it could not be read.
+    audio_sha256: of the clip that the model heard (see `heard_clip`); None where it could not be read.
     heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
     seen: the question's own clip is among those that the adapter was trained on.
@@ -278,37 +265,40 @@ class StoredAnswer:
         return Output(self.id, reply, self.confidence, self.audio_type, self.audio_sha256, withheld)
 
 
+_ANSWER, _ITEM = TypeAdapter(StoredAnswer), TypeAdapter(Item)
+_ORDERS = TypeAdapter(tuple[tuple[int, ...], ...])
+_AS_ANSWERED = "status abstention answer audio_type content confidence reason warnings failure".split()
+Parsed = TypeVar("Parsed")
+
+
 def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds: float) -> StoredAnswer:
     """What to keep of an answer. `seen` is left to whoever knows the training clips.
 
-    Raises:
-        DataError: a value could not be read again from the file, such as a NaN among a tool's details.
+    Raises DataError where a value could not be read again from the file, such as a NaN among a tool's details.
     """
-    last = next((step for step in reversed(answer.steps) if step.node == "answer"), None)
+    unreached = Step("answer", "", None, None, 0.0)
+    last = next((step for step in reversed(answer.steps) if step.node == "answer"), unreached)
+    step_fields = [field.name for field in fields(StoredStep)]
     kept = StoredAnswer(
+        **{name: getattr(answer, name) for name in _AS_ANSWERED},
         id=run_item.item.id,
         draw=draw,
-        status=answer.status,
-        abstention=answer.abstention,
-        answer=answer.answer,
         choice=None if answer.choice is None else run_item.item.choices.index(run_item.shown(draw)[answer.choice]),
-        reply=last.output if last else None,
-        prompt=last.prompt if last else None,
-        audio_type=answer.audio_type,
-        content=answer.content,
-        confidence=answer.confidence,
-        reason=answer.reason,
+        reply=last.output,
+        prompt=last.prompt,
+        raw=last.raw,
+        responder=last.responder,
         audio_sha256=answer.audio.sha256,
         audio_s=answer.audio.seconds,
-        heard_s=answer.heard_s if last else None,
+        heard_s=None if last is unreached else answer.heard_s,
         heard_clip=clip.swapped,
         seen=False,
-        steps=tuple(_stored_step(step) for step in answer.steps if step.node != "answer"),
-        warnings=answer.warnings,
+        steps=tuple(
+            StoredStep(**{name: getattr(step, name) for name in step_fields})
+            for step in answer.steps
+            if step.node != "answer"
+        ),
         seconds=round(seconds, 6),
-        failure=answer.failure,
-        raw=last.raw if last else None,
-        responder=last.responder if last else None,
     )
     _parsed(_ANSWER, answer_fields(kept), f"what came of question {kept.id!r} cannot be kept", "mend the tool or model")
     return kept
@@ -316,36 +306,9 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
 
 def failed_answer(item: Item, draw: int, failure: Failure, seconds: float) -> StoredAnswer:
     """What is kept of a question of whose answer there is nothing else to keep."""
-    nothing = dict.fromkeys(
-        ("answer", "choice", "reply", "prompt", "audio_type", "content", "confidence", "reason", "audio_sha256")
-    )
-    return StoredAnswer(
-        id=item.id,
-        draw=draw,
-        status=Status.FAILED,
-        **nothing,
-        audio_s=None,
-        heard_s=None,
-        heard_clip=None,
-        seen=False,
-        steps=(),
-        warnings=(),
-        seconds=round(seconds, 6),
-        failure=failure,
-    )
-
-
-def _stored_step(step: Step) -> StoredStep:
-    return StoredStep(
-        step.node, step.prompt, step.output, step.seconds, step.cached, step.details, step.raw, step.responder
-    )
-
-
-# --- as JSON ---------------------------------------------------------------------------------------------------------
-
-_ANSWER, _ITEM = TypeAdapter(StoredAnswer), TypeAdapter(Item)
-_ORDERS = TypeAdapter(tuple[tuple[int, ...], ...])
-Parsed = TypeVar("Parsed")
+    values: dict[str, Any] = {field.name: None for field in fields(StoredAnswer)}
+    values |= {"id": item.id, "draw": draw, "status": Status.FAILED, "failure": failure, "seconds": round(seconds, 6)}
+    return StoredAnswer(**{**values, "seen": False, "steps": (), "warnings": ()})
 
 
 def answer_fields(answer: StoredAnswer) -> dict[str, Any]:
@@ -354,25 +317,15 @@ def answer_fields(answer: StoredAnswer) -> dict[str, Any]:
 
 
 def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
-    """An answer from its JSON object. Keys that are not known are passed over.
+    """An answer from its JSON object; keys that are not known are passed over.
 
-    Raises:
-        DataError: a key is missing or has a value of another kind; `where` names the line.
+    Raises DataError where a key is missing or has a value of another kind; `where` names the line.
     """
     return _parsed(_ANSWER, fields, f"{where} is no answer")
 
 
-def item_fields(run_item: RunItem) -> dict[str, Any]:
-    """A question of a run as a JSON object, with the orders in which its choices are shown."""
-    return {**asdict(run_item.item), "orders": run_item.orders}
-
-
 def item_of(fields: Mapping[str, Any], where: str) -> RunItem:
-    """A question of a run from its JSON object.
-
-    Raises:
-        DataError: a key is missing or has a value of another kind; `where` names the line.
-    """
+    """A question of a run from its JSON object. Raises as `answer_of`."""
     what = f"{where} is no item"
     return RunItem(_parsed(_ITEM, fields, what), _parsed(_ORDERS, fields.get("orders"), f"{what}: orders"))
 

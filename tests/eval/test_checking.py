@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_agent.eval.benchmarks.checking import check_clips, check_json, check_questions, note_counts
+from lalm_agent.eval.benchmarks.checking import check_clips, check_json, check_lines, check_questions, note_counts
 from lalm_agent.eval.items import Benchmark, Fault, Item
 
 
@@ -66,18 +66,20 @@ def test_clips(clips: Benchmark) -> None:
     assert [fault.file for fault in check.broken] == ["broken.wav"]
     assert (check.short, check.silent, check.long) == (("short.wav",), ("silent.wav",), ("long.wav",))
     assert check.copies == (("fine.wav", "copy.wav"),)
+    lines = check_lines(clips, check_questions(clips.items), check)
+    assert any(line.startswith("clips ") and line.endswith(", 4 different recordings") for line in lines)
     assert steps == [(number, 6) for number in range(1, 7)]
     assert check_clips(clips, window_s=31.0).long == ()
 
 
 def test_json_is_json(clips: Benchmark) -> None:
     questions = check_questions(clips.items)
-    found = json.loads(json.dumps(check_json(clips, questions, check_clips(clips)), allow_nan=False))
-    assert found["choices"] == {"2": 8}
-    assert found["gold_positions"] == [8]
-    assert found["guess_rates"]["total"] == {"n": 8, "chance": 0.5, "always_first": 1.0, "most_frequent": 1.0}
-    assert found["guess_rates"]["groups"]["level"]["s"]["n"] == 2
-    assert found["faults"] == [{"file": "f", "line": 3, "reason": "bad"}]
-    assert found["clips"]["missing"][0]["file"] == "missing.wav"
+    record = json.loads(json.dumps(check_json(clips, questions, check_clips(clips)), allow_nan=False))
+    assert record["choices"] == {"2": 8}
+    assert record["gold_positions"] == [8]
+    assert record["guess_rates"]["total"] == {"n": 8, "chance": 0.5, "always_first": 1.0, "most_frequent": 1.0}
+    assert record["guess_rates"]["groups"]["level"]["s"]["n"] == 2
+    assert record["faults"] == [{"file": "f", "line": 3, "reason": "bad"}]
+    assert record["clips"]["missing"][0]["file"] == "missing.wav"
     assert check_json(clips, questions, None)["clips"] is None
     assert note_counts(clips.notes) == {"odd": 2}

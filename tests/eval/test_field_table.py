@@ -62,10 +62,10 @@ def test_au_harness_scores_a_dead_judge_zero() -> None:
     for kind in ("llm", "sakura"):
         dead = make_scorer(kind, ScriptedLALM(lambda request: TransientBackendError("no reply")))
         alive = make_scorer("rule")
-        found = rescore(outputs, [alive, dead])
-        assert found.scorers[1].counts == {C: 0, W: 0, A: 0, U: 0, F: N}
-        assert found.scorers[1].acc is None
-        assert found.lowest == found.scorers[0].acc
+        scores = rescore(outputs, [alive, dead])
+        assert scores.scorers[1].counts == {C: 0, W: 0, A: 0, U: 0, F: N}
+        assert scores.scorers[1].acc is None
+        assert scores.lowest == scores.scorers[0].acc
 
 
 def test_au_harness_shows_its_judge_neither_question_nor_choices() -> None:
@@ -85,10 +85,10 @@ def test_inspect_ai_gives_a_regex_miss_and_a_refusal_one_value() -> None:
 
 def test_lm_polygraph_makes_a_nan_uncertainty_the_most_confident() -> None:
     codes, confidence = np.array([0, 1, 0], np.int8), np.array([0.9, math.nan, 0.1])
-    found = selective.ranked(codes, confidence)
-    assert found.confidence.tolist() == [0.9, 0.1]
-    assert found.right.tolist() == [True, True]
-    assert found.n_unknown == 1
+    scores = selective.ranked(codes, confidence)
+    assert scores.confidence.tolist() == [0.9, 0.1]
+    assert scores.right.tolist() == [True, True]
+    assert scores.n_unknown == 1
     nothing = selective.ranked(codes, np.full(3, math.nan))
     assert math.isnan(selective.aurc(nothing))
 

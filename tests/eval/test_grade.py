@@ -72,9 +72,9 @@ def test_the_order_of_outcomes_is_that_of_every_array() -> None:
 def test_a_reply_gets_one_outcome(
     choices: tuple[str, ...], gold: str | None, text: str | None, outcome: Outcome, rule: str
 ) -> None:
-    found = grade(item(choices, gold), text)
-    assert (found.outcome, found.rule) == (outcome, rule)
-    assert (found.chosen is None) == (outcome not in (C, W))
+    result = grade(item(choices, gold), text)
+    assert (result.outcome, result.rule) == (outcome, rule)
+    assert (result.chosen is None) == (outcome not in (C, W))
 
 
 def test_choices_are_compared_as_they_are_but_for_outer_spaces() -> None:
@@ -92,9 +92,9 @@ def test_the_scorer_grades_each_reply_and_wants_one_for_each_question() -> None:
 
 @pytest.mark.parametrize(("text", "outcome"), [("IDK", A), ("dog or cat", U), ("", U), (None, F)])
 def test_a_reply_without_an_answer_is_told_from_the_others(text: str | None, outcome: Outcome) -> None:
-    found = unanswered(item(), text)
-    assert found is not None
-    assert found.outcome is outcome
+    result = unanswered(item(), text)
+    assert result is not None
+    assert result.outcome is outcome
 
 
 @pytest.mark.parametrize("text", ["dog", "cat"])
@@ -138,9 +138,9 @@ def test_an_answer_that_was_held_back_is_an_abstention_and_no_scorer_reads_it() 
 
     scorer = Asked()
     outputs = [Output("a", "dog"), Output("b", "dog", withheld=True), None, Output("d", None), Output("e", "cat")]
-    found = grades_of(scorer, [item()] * 5, outputs)
-    assert [one.outcome for one in found] == [C, A, F, F, W]
-    assert (found[1], kind_of(found[1])) == (WITHHELD, AbstentionKind.NOT_CONFIDENT)
+    result = grades_of(scorer, [item()] * 5, outputs)
+    assert [one.outcome for one in result] == [C, A, F, F, W]
+    assert (result[1], kind_of(result[1])) == (WITHHELD, AbstentionKind.NOT_CONFIDENT)
     assert scorer.texts == ["dog", None, None, "cat"]
 
 
@@ -161,6 +161,6 @@ def test_many_replies_that_miss_the_clip_are_a_warning(
 ) -> None:
     kinds = [Grade(A, None, ""), Grade(W, "cat", ""), Grade(A, None, "", AbstentionKind.DECLINES)]
     grades = [UNHEARD] * missing + [kinds[n % 3] for n in range(others)] + [Grade(F, None, "")] * failed
-    found = missing_clip_warning(grades)
-    assert (found is None) == (said is None)
-    assert found is None or (found.startswith(said or "") and "may not reach the model" in found)
+    result = missing_clip_warning(grades)
+    assert (result is None) == (said is None)
+    assert result is None or (result.startswith(said or "") and "may not reach the model" in result)

@@ -70,9 +70,9 @@ def test_clips_that_cannot_be_decoded_end_in_exit_code_2(
 
 def test_json_is_alone_on_stdout(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "check", str(own), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["n"] == 2
-    assert [clip["file"] for clip in found["clips"]["missing"]] == ["gone.wav"]
+    record = json.loads(capsys.readouterr().out)
+    assert record["n"] == 2
+    assert [clip["file"] for clip in record["clips"]["missing"]] == ["gone.wav"]
     assert run(["data", "check", str(own), "--json", "--no-audio"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"] is None
 
@@ -126,8 +126,8 @@ def test_no_model_library_is_loaded(own: Path) -> None:
 
 def test_mmau(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "check", "mmau", "--data", str(shared_data / "mmau"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["version"].startswith("MMAU test-mini v05.15.25")
-    assert (len(found["doubled"]), len(found["doubled_gold"])) == (27, 16)
-    assert (found["clips"]["named"], found["clips"]["opened"], len(found["clips"]["missing"])) == (1000, 1, 999)
-    assert found["gold_positions"] == [395, 271, 208, 126]
+    record = json.loads(capsys.readouterr().out)
+    assert record["version"].startswith("MMAU test-mini v05.15.25")
+    assert (len(record["doubled"]), len(record["doubled_gold"])) == (27, 16)
+    assert (record["clips"]["named"], record["clips"]["opened"], len(record["clips"]["missing"])) == (1000, 1, 999)
+    assert record["gold_positions"] == [395, 271, 208, 126]

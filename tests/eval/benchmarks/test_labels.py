@@ -1,7 +1,7 @@
 """Labels before choices, in lists and in prompts, and right answers that are labels."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lalm_agent.eval.benchmarks.labels import right_choice, split_prompt, unlabelled
@@ -38,6 +38,7 @@ def test_what_only_looks_like_labels_stays(choices: tuple[str, ...]) -> None:
     assert unlabelled(choices) is None
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=2, max_size=20))
 def test_any_contents_come_back(texts: list[str]) -> None:
     labelled = [f"({chr(ord('A') + n)}) {text}" for n, text in enumerate(texts)]

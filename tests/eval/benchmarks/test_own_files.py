@@ -15,7 +15,7 @@ from lalm_agent.eval.benchmarks.rows import missing_audio
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 
 ROW = {"audio": "a.wav", "question": "What is it?", "choices": ["cat", "dog"], "answer": "dog"}
-TABS = 'audio\tquestion\tchoices\tanswer\n' + 'a.wav\tIs it 1,5 s?\t["cat", "dog"]\tdog\n' * 2
+TABS = "audio\tquestion\tchoices\tanswer\n" + 'a.wav\tIs it 1,5 s?\t["cat", "dog"]\tdog\n' * 2
 SYNTH = {
     "id": "dev-0-000001",
     "audio_id": "./audio/dev-0-000001.wav",
@@ -184,6 +184,8 @@ def test_csv(tmp_path: Path) -> None:
         ("own.csv", TABS.replace("\t", ";").replace('"', "'")),
         ("own.csv", TABS),
         ("own.tsv", TABS),
+        ("own.csv", TABS.replace('["cat", "dog"]', "cat; dog")),
+        ("own.csv", TABS.replace("\t", ",").replace("1,5", "1.5").replace('["cat", "dog"]', "(A) cat;(B) dog")),
     ],
 )
 def test_the_bytes_decide_where_the_suffix_is_at_odds_with_them(tmp_path: Path, name: str, text: str) -> None:

@@ -83,8 +83,8 @@ def test_one_file_name_in_two_tracks(tmp_path: Path) -> None:
         (3, "dog", "single-hop: the answer 'dog' does not begin with its letter"),
         (5, "(a) “Woof”", "multi-hop: the answer '(a) “Woof”' is not the choice of its letter"),
         (5, "(z) “Woof”", "is not the choice of its letter"),
-        (5, "", "multi-hop: no `multi_answer`"),
-        (1, "", "no `attribute_label`"),
+        (5, "", "multi-hop: `multi_answer` is empty"),
+        (1, "", "`attribute_label` is empty"),
         (0, "../../../../x.wav", "outside the audio root"),
     ],
 )

@@ -1,8 +1,8 @@
-"""One eval, killed again and again: a program for `test_run_killed`. Arguments: folder, kills, questions, seed.
+"""One run of `evaluate`, killed again and again: a program for `test_run_killed`.
 
-Each session is a fork of this process, so that what it imports is paid for once. Each ask appends one line to
-`asked.log` before it is answered; each session begins with a line of its own. `kept.log` has, for each session, the
-keys that were complete before it.
+Arguments: folder, kills, questions, seed. Each session is a fork of this process, so that what it imports is paid for
+once. Each request to the model appends one line to `asked.log` before it is answered; each session begins with a line
+of its own. `kept.log` has, for each session, the ids that were complete before it.
 """
 
 import hashlib
@@ -12,102 +12,54 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+
+import lalm_agent.agent  # noqa: F401 - before the forks
+from lalm_agent import AgentConfig
+from lalm_agent.eval import EvaluateRequest, evaluate
 from lalm_agent.eval.items import Benchmark, Item
-from lalm_agent.eval.runs.ask import Asker, ask_all
-from lalm_agent.eval.runs.folder import RunFolder, read_answers
-from lalm_agent.eval.runs.plan import EvaluateRequest, make_plan
-from lalm_agent.eval.runs.records import ClipFile, DataIdentity, RunIdentity, Session
-from lalm_agent.records import Answer, AudioRef, Method, ModelInfo, Status, Step
-
-
-def request_of(**fields: Any) -> EvaluateRequest:
-    return EvaluateRequest(data="made", out=Path("out"), **fields)
-
+from lalm_agent.eval.runs.folder import read_answers
+from lalm_agent.models.base import Completion, ModelSpec, Response
+from lalm_agent.records import ModelInfo
 
 THREADS = 3
 ASK_S = 0.006
-IDENTITY = RunIdentity(
-    model="scripted:-",
-    revision=None,
-    weights_sha256=None,
-    adapter_sha256=None,
-    dtype="none",
-    hears_audio=True,
-    method="baseline",
-    answer_mode="generate",
-    tools={"answer": "lalm"},
-    prompts={},
-    max_new_tokens=256,
-    temperature=0.0,
-    top_p=1.0,
-    top_k=0,
-    seed=0,
-    draws=1,
-    data=DataIdentity(name="made", sha256="c" * 64),
-    modality=(),
-    shuffle_choices=True,
-    audio="real",
-    type_source="model",
-    content_source="model",
-    max_audio_s=60.0,
-)
-SESSION = Session(
-    started="2026-01-01T00:00:00+00:00",
-    command=(),
-    versions={},
-    commit=None,
-    dirty=None,
-    device="cpu",
-    batch_size=1,
-    concurrency=THREADS,
-)
+CHOICES = ("dog", "cat", "cow", "frog")
 
 
-def benchmark(root: Path, count: int) -> Benchmark:
-    (root / "a.wav").touch()
-    items = tuple(Item(f"q{n}", "a.wav", "?", ("dog", "cat", "cow", "frog"), "cow") for n in range(count))
-    return Benchmark("made", None, "c" * 64, items, root)
+class Sleeps:
+    """A model whose reply is a hash of the question."""
+
+    spec = ModelSpec(ModelInfo("own:Sleeps", None, "a" * 64), None, "cpu", "float32")
+
+    def __init__(self, log: int) -> None:
+        self._log = log
+
+    def generate(self, requests: Any) -> list[Response]:
+        replies = []
+        for request in requests:
+            os.write(self._log, f"{request.key}\n".encode())
+            time.sleep(ASK_S)
+            choice = CHOICES[hashlib.sha256(request.key.encode()).digest()[0] % len(CHOICES)]
+            replies.append(Response((Completion(choice, None, "stop"),), None, (0.0, 0.1), None))
+        return replies
 
 
-def session(root: Path, count: int, number: int) -> None:
-    """What `lalm-agent eval` does, with a model that sleeps and whose reply is a hash of the question."""
-    asked = os.open(root / "asked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(asked, f"session {number}\n".encode())
-
-    def ask(audio: str, text: str, choices: Sequence[str], id: str, draw: int) -> Answer:
-        os.write(asked, f"{id}\n".encode())
-        time.sleep(ASK_S)
-        choice = hashlib.sha256(id.encode()).digest()[0] % len(choices)
-        ref = AudioRef(audio, "0" * 64, 1.0, 16000, 1)
-        return Answer(
-            status=Status.ANSWERED,
-            answer=choices[choice],
-            choice=choice,
-            audio_type=None,
-            content=None,
-            confidence=None,
-            reason=None,
-            heard_s=(0.0, 1.0),
-            audio=ref,
-            method=Method.BASELINE,
-            tools={},
-            model=ModelInfo("scripted:-"),
-            steps=(Step("answer", "lalm", "a long prompt " * 40, choices[choice], 0.0),),
-        )
-
-    with RunFolder(root / "run") as folder:
-        plan = make_plan(benchmark(root, count), request_of(shuffle_choices=True), folder.items, folder.answers)
-        folder.begin(IDENTITY, plan, SESSION)
-        ask_all(plan.left, Asker(ask, lambda item: ClipFile(item.audio)), folder.keep, THREADS)
+def session(root: Path, benchmark: Benchmark, number: int) -> None:
+    log = os.open(root / "asked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(log, f"session {number}\n".encode())
+    config = AgentConfig(method="baseline")
+    choices = {"shuffle_choices": True, "concurrency": THREADS}
+    evaluate(EvaluateRequest(data=benchmark, out=root / "run", config=config, loaded_model=Sleeps(log), **choices))
 
 
 def wait_for_an_ask(log: Path, number: int) -> None:
     """Until the session has asked its first question."""
-    begun, limit = f"session {number}\nq".encode(), time.monotonic() + 20
+    begun, limit = f"session {number}\nq".encode(), time.monotonic() + 100
     while not (log.exists() and begun in log.read_bytes()):
         if time.monotonic() > limit:
             raise TimeoutError(f"session {number} asked nothing")
@@ -117,12 +69,15 @@ def wait_for_an_ask(log: Path, number: int) -> None:
 def main() -> None:
     root, kills, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     moments = random.Random(int(sys.argv[4]))
+    soundfile.write(root / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 1600), 16000)
+    items = tuple(Item(f"q{n}", "a.wav", "Which?", CHOICES, "cow") for n in range(count))
+    benchmark = Benchmark("made", None, "c" * 64, items, root)
     with (root / "kept.log").open("w", encoding="utf-8") as kept:
         for number in range(kills + 1):
             print(json.dumps([id_ for id_, _ in read_answers(root / "run")]), file=kept, flush=True)
             child = os.fork()
             if child == 0:
-                session(root, count, number)
+                session(root, benchmark, number)
                 os._exit(0)
             if number < kills:
                 # Every fifth may fall into the start, the others into the asking.

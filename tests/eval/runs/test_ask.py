@@ -8,11 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lalm_agent.artefacts import StorageError
+from lalm_agent.audio import load
 from lalm_agent.errors import BudgetSpent, DataError, Dropped, PermanentBackendError
 from lalm_agent.eval.runs.ask import STOP_AT_START, STOP_LATER, Asker, ask_all
+from lalm_agent.eval.runs.controls import PretrainedError
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem, StoredAnswer
 from lalm_agent.records import Failure, Status
 
@@ -45,13 +49,13 @@ def test_answers_are_the_same_with_one_thread_and_with_eight(works: Any, answer_
         time.sleep(0.003 if int(id[1:]) % 3 else 0)
         return answer_to(audio, text, choices, id, draw)
 
-    def asked_by(threads: int) -> list[StoredAnswer]:
+    def answers_of(threads: int) -> list[StoredAnswer]:
         kept: list[StoredAnswer] = []
         ask_all(works(60), Asker(slow, real), kept.append, threads)
         return sorted((replace(answer, seconds=0.0) for answer in kept), key=lambda answer: answer.key)
 
-    assert asked_by(1) == asked_by(8)
-    assert len(asked_by(8)) == 60
+    assert answers_of(1) == answers_of(8)
+    assert len(answers_of(8)) == 60
 
 
 @pytest.mark.parametrize(("draws", "threads", "questions_out"), [(3, 3, 1), (3, 5, 3), (3, 6, 4), (5, 3, 1), (1, 4, 4)])
@@ -59,7 +63,7 @@ def test_draws_of_a_question_are_out_together(
     works: Any, answer_to: Any, draws: int, threads: int, questions_out: int
 ) -> None:
     """Handed out when there is room for all of them: with one draw of every other question still out, so many."""
-    asked = [QuestionDraw(work.run_item, draw) for work in works(8) for draw in range(draws)]
+    questions = [QuestionDraw(work.run_item, draw) for work in works(8) for draw in range(draws)]
     out: list[str] = []
     most: list[int] = []
     lock = threading.Lock()
@@ -74,8 +78,8 @@ def test_draws_of_a_question_are_out_together(
         return answer_to(audio, text, choices, id, draw)
 
     kept: list[StoredAnswer] = []
-    ask_all(asked, Asker(ask, real), kept.append, threads)
-    assert {answer.key for answer in kept} == {work.key for work in asked}
+    ask_all(questions, Asker(ask, real), kept.append, threads)
+    assert {answer.key for answer in kept} == {work.key for work in questions}
     assert max(most) <= questions_out
 
 
@@ -260,3 +264,19 @@ def test_no_gold_answer_reaches_the_model(works: Any, answer_to: Any) -> None:
     Asker(ask, real)(work)
     item = work.run_item.item
     assert seen == [(item.audio, item.question, item.choices, item.id, 0)]
+
+
+def test_a_mono_clip_that_was_saved_as_stereo_is_still_known(works: Any, answer_to: Any, write_clip: Any) -> None:
+    mono = write_clip("mono.wav")
+    samples, rate = soundfile.read(mono, dtype="int16")
+    stereo = mono.with_name("stereo.wav")
+    soundfile.write(stereo, np.stack([samples, samples], axis=1), rate, subtype="PCM_16")
+    known = frozenset({load(mono).ref.sha256})
+
+    def ask(audio: str, text: str, choices: Any, id: str, draw: int) -> Any:
+        return replace(answer_to(audio, text, choices, "q0", draw), audio=load(stereo).ref)
+
+    (work,) = works(1)
+    assert Asker(ask, real, trained=known)(work).seen
+    with pytest.raises(PretrainedError):
+        Asker(ask, real, pretrained=known)(work)

@@ -10,7 +10,7 @@ from lalm_agent.artefacts import StorageError
 from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.controls import Real, Silence, Swap
+from lalm_agent.eval.runs.controls import own_clips, silent_clips, swapped_clips
 
 WriteClip = Callable[..., Path]
 
@@ -20,24 +20,24 @@ def item(audio: str) -> Item:
 
 
 def test_without_a_control_the_own_clip_is_heard(tmp_path: Path) -> None:
-    assert Path(Real(tmp_path)(item("x.wav")).path) == tmp_path.resolve() / "x.wav"
+    assert Path(own_clips(tmp_path)(item("x.wav")).path) == tmp_path.resolve() / "x.wav"
     with pytest.raises(DataError, match="outside the audio root"):
-        Real(tmp_path)(item("../x.wav"))
+        own_clips(tmp_path)(item("../x.wav"))
 
 
 def test_silence_has_the_clips_own_length_rate_and_channels(tmp_path: Path, write_clip: WriteClip) -> None:
     write_clip("a.wav", 0.25, 8000)
     write_clip("b.wav", 0.5, 44100, channels=2)
     write_clip("c.wav", 0.25, 8000)
-    silence = Silence(tmp_path / "audio", tmp_path / "silence", 60.0)
+    silence = silent_clips(tmp_path / "audio", tmp_path / "silence", 60.0)
     for name in ("a.wav", "b.wav", "c.wav"):
-        own, heard = load(tmp_path / "audio" / name), silence(item(name))
-        quiet = load(heard.path)
+        own, clip = load(tmp_path / "audio" / name), silence(item(name))
+        quiet = load(clip.path)
         assert quiet.samples.shape == own.samples.shape
         assert quiet.ref.rate == own.ref.rate
         assert not quiet.samples.any()
-        assert heard.own_sha256 == own.ref.sha256
-        assert heard.swapped is None
+        assert clip.own_sha256 == own.ref.sha256
+        assert clip.swapped is None
     assert len(list((tmp_path / "silence").iterdir())) == 2
 
 
@@ -51,9 +51,9 @@ def test_silence_on_a_full_disk_stops_the_run(
 
     monkeypatch.setattr("soundfile.write", full)
     with pytest.raises(StorageError, match="No space left"):
-        Silence(tmp_path / "audio", tmp_path / "silence", 60.0)(item("a.wav"))
+        silent_clips(tmp_path / "audio", tmp_path / "silence", 60.0)(item("a.wav"))
     with pytest.raises(DataError, match="does not exist"):
-        Silence(tmp_path / "audio", tmp_path / "silence", 60.0)(item("gone.wav"))
+        silent_clips(tmp_path / "audio", tmp_path / "silence", 60.0)(item("gone.wav"))
 
 
 def test_a_swap_is_a_derangement_that_only_the_seed_decides(tmp_path: Path, write_clip: WriteClip) -> None:
@@ -63,14 +63,14 @@ def test_a_swap_is_a_derangement_that_only_the_seed_decides(tmp_path: Path, writ
     items = [item(name) for name in names]
 
     def swapped(items: list[Item], seed: int) -> dict[str, str | None]:
-        swap = Swap(tmp_path / "audio", items, frozenset(), seed, 60.0)
-        return {one.audio: swap(one).swapped for one in items}
+        swap = swapped_clips(tmp_path / "audio", items, frozenset(), seed, 60.0)
+        return {question.audio: swap(question).swapped for question in items}
 
-    found = swapped(items, 0)
-    assert sorted(name or "" for name in found.values()) == sorted(names), "each clip is heard once"
-    assert all(own != other for own, other in found.items())
-    assert swapped(items[::-1], 0) == found
-    assert swapped(items, 1) != found
+    assignment = swapped(items, 0)
+    assert sorted(name or "" for name in assignment.values()) == sorted(names), "each clip is heard once"
+    assert all(own != other for own, other in assignment.items())
+    assert swapped(items[::-1], 0) == assignment
+    assert swapped(items, 1) != assignment
 
 
 def test_a_swap_never_gives_the_same_recording_under_another_name(tmp_path: Path, write_clip: WriteClip) -> None:
@@ -79,11 +79,11 @@ def test_a_swap_never_gives_the_same_recording_under_another_name(tmp_path: Path
     write_clip("d.wav")
     items = [item(f"{name}.wav") for name in "abcd"]
     for seed in range(5):
-        swap = Swap(tmp_path / "audio", items, frozenset(), seed, 60.0)
-        for one in items:
-            heard = swap(one)
-            assert load(heard.path).ref.sha256 != heard.own_sha256
-            assert heard.swapped != one.audio
+        swap = swapped_clips(tmp_path / "audio", items, frozenset(), seed, 60.0)
+        for question in items:
+            clip = swap(question)
+            assert load(clip.path).ref.sha256 != clip.own_sha256
+            assert clip.swapped != question.audio
 
 
 def test_a_swap_passes_over_clips_that_are_missing_or_damaged(tmp_path: Path, write_clip: WriteClip) -> None:
@@ -91,7 +91,7 @@ def test_a_swap_passes_over_clips_that_are_missing_or_damaged(tmp_path: Path, wr
     write_clip("b.wav")
     (tmp_path / "audio" / "bad.wav").write_bytes(b"no audio")
     items = [item(name) for name in ("a.wav", "b.wav", "bad.wav", "gone.wav")]
-    swap = Swap(tmp_path / "audio", items, frozenset({"gone.wav"}), 0, 60.0)
+    swap = swapped_clips(tmp_path / "audio", items, frozenset({"gone.wav"}), 0, 60.0)
     assert swap(items[0]).swapped == "b.wav"
     assert swap(items[1]).swapped == "a.wav"
     with pytest.raises(DataError):
@@ -102,7 +102,7 @@ def test_a_swap_needs_two_recordings(tmp_path: Path, write_clip: WriteClip) -> N
     write_clip("a.wav", like="same")
     write_clip("b.wav", like="same")
     with pytest.raises(UsageError, match="at least two clips"):
-        Swap(tmp_path / "audio", [item("a.wav")], frozenset(), 0, 60.0)
-    swap = Swap(tmp_path / "audio", [item("a.wav"), item("b.wav")], frozenset(), 0, 60.0)
+        swapped_clips(tmp_path / "audio", [item("a.wav")], frozenset(), 0, 60.0)
+    swap = swapped_clips(tmp_path / "audio", [item("a.wav"), item("b.wav")], frozenset(), 0, 60.0)
     with pytest.raises(DataError, match="no other recording"):
         swap(item("a.wav"))

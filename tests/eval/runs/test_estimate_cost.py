@@ -9,7 +9,7 @@ import pytest
 
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import Asker
-from lalm_agent.eval.runs.plan import audio_seconds, by_trying, from_answers, requests
+from lalm_agent.eval.runs.evaluate import audio_seconds, by_trying, from_answers, requests
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunItem
 
 AGENT = {"type": "lalm", "asr": "lalm", "caption": "lalm", "answer": "lalm"}
@@ -55,14 +55,14 @@ def test_seconds_from_answers(works: list[QuestionDraw], answer_to: Any) -> None
 
 def test_seconds_by_trying_leave_out_the_first(works: list[QuestionDraw], answer_to: Any) -> None:
     asker = Asker(answer_to, lambda item: ClipFile(item.audio))
-    asked: list[QuestionDraw] = []
+    tried: list[QuestionDraw] = []
 
     def answer(work: QuestionDraw) -> Any:
-        asked.append(work)
+        tried.append(work)
         return replace(asker(work), failure=None)
 
     times = iter([0.0, 9.0, 10.0, 11.0, 20.0, 23.0])
     assert by_trying(works, answer, lambda: next(times)) == (2.0, 3)
-    assert asked == works[:3]
+    assert tried == works[:3]
     times = iter([0.0, 9.0])
     assert by_trying(works[:1], answer, lambda: next(times)) == (9.0, 1)

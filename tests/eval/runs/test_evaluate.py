@@ -1,6 +1,8 @@
 """`evaluate` as a Python user calls it: answers, an observer, a loaded model, values that cannot be kept."""
 
+import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +13,9 @@ import pytest
 
 from lalm_agent import AgentConfig
 from lalm_agent.artefacts import MismatchError
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval import EvaluateRequest, Observer, RunFolder, estimate, evaluate, summarise
+from lalm_agent.eval.runs.folder import run_outputs
 from lalm_agent.models.base import Completion, ModelSpec, Response
 from lalm_agent.records import ModelInfo, Status
 
@@ -167,17 +170,96 @@ def test_a_tool_that_ends_the_process_fails_its_question(
     assert run.answers["q1", 0].status is Status.FAILED
 
 
-def test_a_damaged_run_is_refused_and_stays(data: Path, tmp_path: Path) -> None:
-    from lalm_agent.errors import DataError
+def without_the_middle(data: bytes) -> bytes:
+    return data[: len(data) // 2 - 40] + data[len(data) // 2 + 40 :]
 
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "UTF-16": lambda data: data.decode().encode("utf-16"),
+    "gzip": gzip.compress,
+    "pointer": lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4" * 64 + b"\nsize 9\n",
+    "middle": without_the_middle,
+    "NUL": lambda data: data[:200] + bytes(80) + data[280:],
+    "a last line of something else": lambda data: data + b"not JSON at all",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [*(("answers.jsonl", damage) for damage in DAMAGES), ("items.jsonl", "middle"), ("spec.json", "UTF-16")],
+)
+def test_a_damaged_run_is_refused_in_one_line_and_stays(data: Path, tmp_path: Path, file: str, damage: str) -> None:
+    run = tmp_path / "run"
+    request = EvaluateRequest(data=data, out=run, loaded_model=Says())
+    evaluate(request)
+    damaged = DAMAGES[damage]((run / file).read_bytes())
+    (run / file).write_bytes(damaged)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for read in (lambda: evaluate(request), lambda: run_outputs(run), lambda: estimate(request)):
+        with pytest.raises(DataError) as refused:
+            read()
+        assert file in refused.value.message
+        assert "\n" not in refused.value.message
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_torn_last_line_is_asked_again(data: Path, tmp_path: Path) -> None:
+    request = EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says())
+    before = evaluate(request).answers
+    answers = tmp_path / "run" / "answers.jsonl"
+    answers.write_bytes(answers.read_bytes()[:-30])
+    assert len(run_outputs(tmp_path / "run").by_id) == 2
+    assert evaluate(request).answers.keys() == before.keys()
+
+
+@pytest.mark.parametrize("field", ["question", "gold", "choices"])
+def test_a_question_that_was_changed_in_the_folder_is_noticed(data: Path, tmp_path: Path, field: str) -> None:
     request = EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says())
     evaluate(request)
-    answers = tmp_path / "run" / "answers.jsonl"
-    damaged = answers.read_text("utf-8").encode("utf-16")
-    answers.write_bytes(damaged)
-    with pytest.raises(DataError, match="is not a JSON object"):
-        evaluate(request)
-    assert answers.read_bytes() == damaged
+    rows = [json.loads(line) for line in (tmp_path / "run" / "items.jsonl").read_text("utf-8").splitlines()]
+    rows[1][field] = ["dog", "cat"] if field == "choices" else "cat"
+    (tmp_path / "run" / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for read in (lambda: evaluate(request), lambda: run_outputs(tmp_path / "run")):
+        with pytest.raises(DataError, match=r"items\.jsonl was changed"):
+            read()
+
+
+def test_a_run_of_a_version_without_the_hash_of_its_questions_still_opens(data: Path, tmp_path: Path) -> None:
+    request = EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says(), limit=2)
+    evaluate(request)
+    spec = json.loads((tmp_path / "run" / "spec.json").read_text("utf-8"))
+    del spec["items_sha256"]
+    (tmp_path / "run" / "spec.json").write_text(json.dumps(spec), "utf-8")
+    assert len(evaluate(request.model_copy(update={"limit": 3})).answers) == 3
+
+
+def test_other_recordings_under_the_same_names_are_refused(
+    data: Path, tmp_path: Path, write_clip: Callable[..., Path]
+) -> None:
+    """By another audio root, by another draw, and while the run goes on."""
+    config = AgentConfig(method="baseline", temperature=0.5)
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, loaded_model=Says(), limit=2)
+    evaluate(request)
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "audio", other)
+    for n in range(3):
+        write_clip(f"{n}.wav", like=f"other {n}").rename(other / f"{n}.wav")
+    lines = (tmp_path / "run" / "answers.jsonl").read_bytes()
+    for changes in ({"limit": 3}, {"draws": 2}):
+        with pytest.raises(DataError, match="is another recording"):
+            evaluate(request.model_copy(update={**changes, "audio_root": other}))
+    assert (tmp_path / "run" / "answers.jsonl").read_bytes() == lines
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "silence"])
+def test_nothing_is_written_through_a_link(data: Path, tmp_path: Path, name: str) -> None:
+    request = EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=Says(), limit=2)
+    evaluate(request)
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        evaluate(request.model_copy(update={"limit": 3}))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -41,7 +41,7 @@ def task(identity: str) -> Task:
 
 
 def says(tools: dict[str, Tool], node: str) -> dict[str, str]:
-    return {one.id: tools[node](task(one.id)).text for one in ITEMS}
+    return {question.id: tools[node](task(question.id)).text for question in ITEMS}
 
 
 def test_nothing_stands_in_for_the_model_s_own_nodes() -> None:
@@ -52,14 +52,14 @@ def test_the_type_s_oracle_names_the_data_s_modality() -> None:
     tools = fixed_tools(ITEMS, "oracle", "model", 0)
     assert list(tools) == ["type"]
     assert tools["type"].name == "oracle"
-    assert says(tools, "type") == {one.id: str(one.modality).capitalize() for one in ITEMS}
+    assert says(tools, "type") == {question.id: str(question.modality).capitalize() for question in ITEMS}
 
 
 def test_the_content_s_oracle_says_the_item_s_content_at_both_nodes() -> None:
     tools = fixed_tools(ITEMS, "model", "oracle", 0)
     assert sorted(tools) == ["asr", "caption"]
     assert tools["asr"].name == tools["caption"].name == "oracle"
-    assert says(tools, "asr") == says(tools, "caption") == {one.id: one.content for one in ITEMS}
+    assert says(tools, "asr") == says(tools, "caption") == {question.id: question.content for question in ITEMS}
 
 
 def test_none_says_nothing_and_needs_no_reference() -> None:
@@ -73,9 +73,9 @@ def test_other_content_is_that_of_another_clip_of_the_same_modality(seed: int) -
     tools = fixed_tools(ITEMS, "model", "other", seed)
     assert tools["asr"].name == "other clip"
     said = says(tools, "caption")
-    for one in ITEMS:
-        assert said[one.id] != one.content
-        assert said[one.id] in {other.content for other in ITEMS if other.modality == one.modality}
+    for question in ITEMS:
+        assert said[question.id] != question.content
+        assert said[question.id] in {other.content for other in ITEMS if other.modality == question.modality}
     assert said["q2"] == said["q7"], "one clip, one content"
     assert {said["q2"], said["q3"], said["q4"]} == {"a dog barks", "rain", "a bell"}, "each is used once"
 
@@ -85,7 +85,7 @@ def test_other_content_depends_on_the_seed_and_on_no_order() -> None:
 
     def draw(these: list[Item], seed: int) -> list[str]:
         tool = fixed_tools(these, "model", "other", seed)["caption"]
-        return [tool(task(one.id)).text for one in items]
+        return [tool(task(question.id)).text for question in items]
 
     assert draw(items, 1) == draw(items[::-1], 1)
     assert draw(items, 1) != draw(items, 2)
@@ -99,7 +99,7 @@ def test_equal_contents_are_never_exchanged_for_each_other(contents: list[str], 
             fixed_tools(items, "model", "other", seed)
         return
     tool = fixed_tools(items, "model", "other", seed)["caption"]
-    said = [tool(task(one.id)).text for one in items]
+    said = [tool(task(question.id)).text for question in items]
     assert all(text != content for text, content in zip(said, contents, strict=True))
     assert sorted(said) == sorted(contents)
 
@@ -159,8 +159,11 @@ def test_two_questions_about_one_clip_each_get_their_own(tmp_path: Path) -> None
     model = ScriptedLALM(["dog", "dog"])
     agent = Agent(model=model, preset="paper", method="agent", tools=fixed_tools(items, "oracle", "oracle", 0))
     clip = noise(tmp_path / "one.wav")
-    found = [agent.ask_item(clip, "What?", ("dog", "cat"), identity) for identity in ("q0", "q1")]
-    assert [(answer.audio_type, answer.content) for answer in found] == [("sound", "a dog barks"), ("speech", "hello")]
+    answers = [agent.ask_item(clip, "What?", ("dog", "cat"), identity) for identity in ("q0", "q1")]
+    assert [(answer.audio_type, answer.content) for answer in answers] == [
+        ("sound", "a dog barks"),
+        ("speech", "hello"),
+    ]
 
 
 def noise(path: Path) -> Path:

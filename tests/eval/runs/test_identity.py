@@ -1,15 +1,13 @@
 """The identity of a run: what changes its id, and how a difference is said."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lalm_agent.artefacts import record_text
 from lalm_agent.errors import DataError
-from lalm_agent.eval.runs.records import SCHEMA, DataIdentity, RunIdentity, RunSpec, Selection, read_spec
+from lalm_agent.eval.runs.records import DataIdentity, RunIdentity, read_spec
 
 CHANGES: dict[str, Any] = {
     "model": "other",
@@ -53,37 +51,6 @@ def test_each_field_changes_the_id_and_is_named(identity: Callable[..., RunIdent
     (line,) = old.changes(new)
     assert line.startswith(field)
     assert " in the run, " in line
-
-
-def test_the_same_identity_has_the_same_id_and_no_difference(identity: Callable[..., RunIdentity]) -> None:
-    assert identity().run_id == identity().run_id
-    assert identity().changes(identity()) == []
-
-
-def test_differences_are_said_field_by_field(identity: Callable[..., RunIdentity]) -> None:
-    old = identity()
-    new = identity(method="agent", seed=3, tools={"type": "lalm", "answer": "lalm"}, weights_sha256=None)
-    assert old.changes(new) == [
-        f"weights_sha256: {'a' * 64} in the run, none now",
-        "method: baseline in the run, agent now",
-        "seed: 0 in the run, 3 now",
-        "tools.type: none in the run, lalm now",
-    ]
-
-
-def test_a_spec_comes_back_from_its_text(identity: Callable[..., RunIdentity], session: Any, tmp_path: Path) -> None:
-    spec = RunSpec(
-        schema=SCHEMA,
-        run_id=identity().run_id,
-        created="2026-01-01T00:00:00+00:00",
-        identity=identity(modality=("music", "sound")),
-        data_version="known",
-        selection=Selection(limit=3, asked=3, missing=("q1",)),
-        sessions=(session,),
-    )
-    (tmp_path / "spec.json").write_text(record_text(spec), "utf-8")
-    assert read_spec(tmp_path / "spec.json") == spec
-    assert json.loads(record_text(spec))["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(

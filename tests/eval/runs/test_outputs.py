@@ -12,7 +12,7 @@ from lalm_agent.errors import DataError
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import Asker, ask_all
-from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, is_run, read_answers, read_items, run_outputs
+from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, read_answers, read_items, run_outputs
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunIdentity, StoredAnswer
 from lalm_agent.records import AbstentionKind, Status
@@ -41,11 +41,6 @@ def run(tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, answ
         return path
 
     return make
-
-
-def test_a_folder_is_a_run_once_it_has_its_spec(tmp_path: Path, run: Any, plan_of: Any, make_items: Any) -> None:
-    assert not is_run(tmp_path)
-    assert is_run(run(plan_of(make_items(3))))
 
 
 def test_items_and_answers_come_back_as_they_were(run: Any, plan_of: Any, make_items: Any) -> None:
@@ -99,10 +94,10 @@ def test_no_line_repeats_what_the_spec_says(run: Any, plan_of: Any, make_items: 
 def test_the_stored_choice_counts_in_the_files_order(run: Any, plan_of: Any, make_items: Any) -> None:
     path = run(plan_of(make_items(40), request_of(shuffle_choices=True)), shuffle_choices=True)
     answers = [answer for answer in read_answers(path).values() if answer.status is Status.ANSWERED]
-    asked = {one.item.id: one for one in read_items(path)}
+    items = {run_item.item.id: run_item for run_item in read_items(path)}
     assert len(answers) > 10
-    assert all(asked[answer.id].item.choices[answer.choice] == answer.answer for answer in answers)
-    assert any(asked[answer.id].shown(0)[answer.choice] != answer.answer for answer in answers)
+    assert all(items[answer.id].item.choices[answer.choice] == answer.answer for answer in answers)
+    assert any(items[answer.id].shown(0)[answer.choice] != answer.answer for answer in answers)
 
 
 def test_scoring_sees_the_choices_as_they_were_shown(run: Any, plan_of: Any, answer_to: Any) -> None:

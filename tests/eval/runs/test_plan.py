@@ -86,7 +86,7 @@ def test_under_a_limit_only_the_clips_that_were_due_are_missing(
     ordered = sorted(items, key=order_key)
     benchmark = benchmark_of(items, missing=(ordered[1].audio, ordered[9].audio))
     plan = make_plan(benchmark, request_of(limit=3, skip_missing=True))
-    assert [asked.item for asked in plan.items] == [ordered[0], ordered[2], ordered[3]]
+    assert [run_item.item for run_item in plan.items] == [ordered[0], ordered[2], ordered[3]]
     assert plan.selection.missing == (ordered[1].id,)
     check_clips(make_plan(benchmark, request_of(limit=1)))
 
@@ -96,7 +96,7 @@ def test_an_answered_question_needs_its_clip_no_more(
 ) -> None:
     items = make_items(4)
     there = tuple(RunItem(item) for item in sorted(items, key=order_key))
-    answers = answers_to([QuestionDraw(asked, 0) for asked in there], answer_to)
+    answers = answers_to([QuestionDraw(run_item, 0) for run_item in there], answer_to)
     check_clips(make_plan(benchmark_of(items, missing=("0.wav",)), request_of(), there, answers))
 
 

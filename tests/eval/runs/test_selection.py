@@ -40,10 +40,10 @@ def test_missing_clips_are_named_with_their_reason(tmp_path: Path, make_items: I
     items = make_items(2)
     (tmp_path / "0.wav").touch()
     outside = Item("out", "../x.wav", "?", ("a", "b"), "a")
-    found = missing_clips([*items, outside], tmp_path)
-    assert set(found) == {"q1", "out"}
-    assert "does not exist" in found["q1"]
-    assert "outside the audio root" in found["out"]
+    reasons = missing_clips([*items, outside], tmp_path)
+    assert set(reasons) == {"q1", "out"}
+    assert "does not exist" in reasons["q1"]
+    assert "outside the audio root" in reasons["out"]
 
 
 def test_modalities(make_items: Items) -> None:
@@ -56,9 +56,9 @@ def test_modalities(make_items: Items) -> None:
 
 
 def test_the_order_of_choices_depends_on_seed_item_and_draw_alone(make_items: Items) -> None:
-    one, two = make_items(2)
-    assert shuffled(one, 0, 0) == shuffled(one, 0, 0)
-    orders = {shuffled(item, seed, draw) for item in (one, two) for seed in range(5) for draw in range(5)}
+    first, second = make_items(2)
+    assert shuffled(first, 0, 0) == shuffled(first, 0, 0)
+    orders = {shuffled(item, seed, draw) for item in (first, second) for seed in range(5) for draw in range(5)}
     assert len(orders) > 15
     assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
 
@@ -73,8 +73,8 @@ def test_every_order_is_equally_likely() -> None:
 
 def test_choices_are_shown_in_the_stored_order(make_items: Items) -> None:
     (item,) = make_items(1)
-    asked = with_orders(item, shuffle=True, seed=0, draws=2)
-    assert asked.shown(1) == tuple(item.choices[place] for place in asked.orders[1])
+    run_item = with_orders(item, shuffle=True, seed=0, draws=2)
+    assert run_item.shown(1) == tuple(item.choices[place] for place in run_item.orders[1])
     assert with_orders(item, shuffle=False, seed=0, draws=2).shown(1) == item.choices
     open_question = Item("o", "a.wav", "?", (), "x")
     assert with_orders(open_question, shuffle=True, seed=0, draws=2).shown(1) == ()

@@ -81,14 +81,14 @@ class Place:
     def answers(self, out: str = "out") -> dict[tuple[str, int], dict[str, Any]]:
         """The last line of each question and draw, without its times."""
         lines = map(json.loads, (self.path / out / "answers.jsonl").read_text("utf-8").splitlines())
-        found = {(line["id"], line["draw"]): line for line in lines}
-        for line in found.values():
+        last = {(line["id"], line["draw"]): line for line in lines}
+        for line in last.values():
             line.pop("seconds")
             for step in line["steps"]:
                 # Which of two questions about a clip came first is a matter of time.
                 step.pop("seconds")
                 step.pop("cached")
-        return found
+        return last
 
     def rows(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / "bench.jsonl").read_text("utf-8").splitlines()]

@@ -35,6 +35,7 @@ def test_a_run_and_the_same_command_again(place: Any, said: Said, method: str, r
     assert place.eval("--method", method) == 0
     out, err = said()
     assert "nothing to do: all 24 questions of out are answered" in err
+    assert "loading" not in err
     assert len(place.asks()) == requests
     assert (place.path / "out" / "answers.jsonl").read_bytes() == lines
     assert place.spec() == spec
@@ -77,7 +78,8 @@ def test_another_run_is_refused_field_by_field(place: Any, said: Said) -> None:
 def test_new_weights_under_the_old_name_are_another_run(place: Any, said: Said) -> None:
     assert place.eval("--limit", "2") == 0
     (place.path / "weights").write_text("e", "utf-8")
-    assert place.eval("--limit", "2") == 2
+    assert place.eval("--limit", "2") == 0, "a finished run loads no model"
+    assert place.eval("--limit", "4") == 2
     assert f"differs: weights_sha256: {'f' * 64} in the run, {'e' * 64} now" in said()[1]
 
 

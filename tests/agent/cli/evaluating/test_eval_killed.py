@@ -37,32 +37,17 @@ def started(place: Any) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-def test_two_kills_change_no_answer_and_nothing_complete_is_asked_again(place: Any, started: Any, said: Any) -> None:
-    assert place.eval("--method", "baseline", out="calm", model=SLOW) == 0
-    (place.path / "asks.log").unlink()
-    complete: list[tuple[int, set[tuple[str, int]]]] = []
-    for _ in range(2):
-        with started() as process:
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
-        complete.append((len(place.asks()), set(place.answers())))
-    assert complete[-1][1]
-    said()
-    assert place.eval("--method", "baseline", model=SLOW) == 0
-    assert f"resume: {len(complete[-1][1])} answers are there" in said()[1]
-    assert place.answers() == place.answers("calm")
-    asks = [(key, draw) for key, draw, *_ in place.asks()]
-    for count, keys in complete:
-        assert not keys & set(asks[count:]), "a complete answer was asked for again"
-    assert sum(Counter(asks).values()) - 24 <= 2 * 2
-    assert len(place.spec()["sessions"]) == 3
-    assert place.spec()["run_id"] == place.spec("calm")["run_id"]
-
-
-def test_ctrl_c_keeps_what_was_asked_and_a_second_process_is_refused_meanwhile(
+def test_a_kill_and_a_ctrl_c_change_no_answer_and_nothing_complete_is_asked_again(
     place: Any, started: Any, said: Any
 ) -> None:
+    assert place.eval("--method", "baseline", out="calm", model=SLOW) == 0
+    (place.path / "asks.log").unlink()
+    with started() as process:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    killed = len(place.asks()), set(place.answers())
     process = started(3)
+    said()
     assert place.eval("--method", "baseline", model=SLOW) == 2
     refused = [line for line in said()[1].splitlines() if line.startswith(("error", "try"))]
     assert refused == [
@@ -70,15 +55,22 @@ def test_ctrl_c_keeps_what_was_asked_and_a_second_process_is_refused_meanwhile(
         "try: wait for it, or give another --out",
     ]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert out == ""
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith(f"kept {len(place.answers())} of 24 answers in out; the same command goes")
-    asked = {(key, draw) for key, draw, *_ in place.asks()}
-    assert asked == set(place.answers()), "what was out was waited for"
+    interrupted = len(place.asks()), set(place.answers())
+    asks = [(key, draw) for key, draw, *_ in place.asks()]
+    assert set(asks[killed[0] :]) <= interrupted[1], "what was out was waited for"
     assert place.eval("--method", "baseline", model=SLOW) == 0
-    assert len(place.asks()) == 24
+    assert f"resume: {len(interrupted[1])} answers are there" in said()[1]
+    assert place.answers() == place.answers("calm")
+    asks = [(key, draw) for key, draw, *_ in place.asks()]
+    for count, complete in (killed, interrupted):
+        assert not complete & set(asks[count:]), "a complete answer was asked for again"
+    assert sum(Counter(asks).values()) - 24 <= 2
+    assert len(place.spec()["sessions"]) == 3
+    assert place.spec()["run_id"] == place.spec("calm")["run_id"]
 
 
 def test_a_second_ctrl_c_ends_at_once(place: Any, started: Any) -> None:
@@ -89,7 +81,7 @@ def test_a_second_ctrl_c_ends_at_once(place: Any, started: Any) -> None:
         line = process.stderr.readline()
         assert line, "it ended before the second Ctrl-C"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=50)
+    _, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert err.splitlines()[0].startswith("kept 0 of 24 answers in out")
     assert err.splitlines()[-1] == "interrupted"

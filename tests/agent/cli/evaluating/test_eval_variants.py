@@ -19,8 +19,8 @@ def test_choices_are_shuffled_and_the_index_is_the_files(place: Any) -> None:
     assert answered
     assert all(("dog", "cat", "cow", "frog")[line["choice"]] == line["answer"] for line in answered)
     assert place.eval("--method", "baseline", "--shuffle-choices", "--seed", "1", out="other") == 0
-    assert {one["id"]: one["prompt"] for one in place.answers().values()} != {
-        one["id"]: one["prompt"] for one in place.answers("other").values()
+    assert {line["id"]: line["prompt"] for line in place.answers().values()} != {
+        line["id"]: line["prompt"] for line in place.answers("other").values()
     }
 
 
@@ -39,13 +39,13 @@ def test_silence_and_swap_are_heard_and_recorded(place: Any, said: Said) -> None
         (place.path / "asks.log").unlink()
         assert place.eval("--method", "baseline", "--audio", control, out=control) == 0
         assert "note: blind control" in said()[1]
-        heard = {key: sha256 for key, _, _, sha256 in place.asks()}
-        assert all(heard[key] != own[key] for key in own)
+        clips = {key: sha256 for key, _, _, sha256 in place.asks()}
+        assert all(clips[key] != own[key] for key in own)
         if control == "swap":
-            assert set(heard.values()) <= set(own.values())
-            assert all(heard[f"{n}a"] == heard[f"{n}b"] for n in range(12)), "by clip, not by question"
+            assert set(clips.values()) <= set(own.values())
+            assert all(clips[f"{n}a"] == clips[f"{n}b"] for n in range(12)), "by clip, not by question"
         else:
-            assert not set(heard.values()) & set(own.values())
+            assert not set(clips.values()) & set(own.values())
             assert len(list((place.path / "silence" / "silence").iterdir())) == 12
 
 
@@ -77,8 +77,8 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(place: Any, said: Said)
     assert cost["requests"] == 24 + 12 + 12
     assert cost["audio_s"] == pytest.approx(sum(800 + 100 * n for n in range(12)) / 8000)
     assert cost["seconds"] > 0
-    asked = {key for key, *_ in place.asks()}
-    assert len(asked) == 3
+    questions = {key for key, *_ in place.asks()}
+    assert len(questions) == 3
     assert {entry.name for entry in set(place.path.iterdir()) - before} <= {"asks.log", "__pycache__"}
 
 

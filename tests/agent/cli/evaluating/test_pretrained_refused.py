@@ -27,9 +27,9 @@ def name_clips(place: Any, monkeypatch: pytest.MonkeyPatch) -> NameClips:
 
     def name(*clips: str) -> None:
         (place.path / FILE_NAME).write_bytes(hashes_of(*clips))
-        found = read_pretrained_clips(place.path / FILE_NAME)
+        clips = read_pretrained_clips(place.path / FILE_NAME)
         for user in USERS:
-            monkeypatch.setattr(f"{user}.pretrained_clips_of", {MODEL: found}.__getitem__)
+            monkeypatch.setattr(f"{user}.pretrained_clips_of", {MODEL: clips}.__getitem__)
 
     return name
 

@@ -1,34 +1,32 @@
-"""What a terminal shows while `lalm-agent eval` runs, all of it on stderr."""
+"""What a terminal shows of a run: while it goes on, on stderr, and the lines of its summary and of an estimate."""
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from lalm_agent.eval.runs.evaluate import Observer, RunStart
+from lalm_agent.eval.runs.ask import outcome_words
+from lalm_agent.eval.runs.evaluate import Observer, RunEstimate, RunStart, summarise
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.records import StoredAnswer
-from lalm_agent.terminal import ProgressDisplay, say
+from lalm_agent.terminal import ProgressDisplay, duration, say
 
 
 class TerminalObserver(Observer):
     """Says what is about to be asked, shows how far it has come, and says how it ended. A context manager."""
 
-    def __init__(self) -> None:
-        """Nothing is shown yet."""
-        self._start: RunStart | None = None
-        self._display: ProgressDisplay | None = None
+    _start: RunStart | None = None
+    _display: ProgressDisplay | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
+    def __exit__(self, *error: Any) -> None:
+        if self._display is not None:
+            self._display.close()
+            self._display = None
 
     def note(self, text: str) -> None:
         """A line."""
-        self._close()
+        self.__exit__()
         say(text)
 
     def started(self, start: RunStart) -> None:
@@ -36,7 +34,7 @@ class TerminalObserver(Observer):
         identity, plan = start.identity, start.plan
         draws = f", {identity.draws} draws" if identity.draws > 1 else ""
         order = " in the order of a hash of their ids" if plan.selection.limit else ""
-        version = plan.data_version or f"unknown file, sha256 {identity.data.sha256[:12]}"
+        version = plan.benchmark.version or f"unknown file, sha256 {identity.data.sha256[:12]}"
         say(f"data: {identity.data.name} ({version})")
         say(f"run: {identity.run_id}: {len(plan.items)} of {len(plan.pool)} questions{order}{draws}")
         if start.there:
@@ -48,12 +46,12 @@ class TerminalObserver(Observer):
         for note in _notes(start):
             say(f"note: {note}")
         self._start = start
-        self._display = ProgressDisplay(start.tally.done, start.total, str(start.tally))
+        self._display = ProgressDisplay(len(start.tally.grades), start.total, str(start.tally))
 
     def answered(self, answer: StoredAnswer) -> None:
         """How far it has come."""
         if self._start is not None and self._display is not None:
-            self._display.show(self._start.tally.done, str(self._start.tally))
+            self._display.show(len(self._start.tally.grades), str(self._start.tally))
 
     def stopping(self, out: int) -> None:
         """A line."""
@@ -61,21 +59,15 @@ class TerminalObserver(Observer):
 
     def interrupted(self, run: RunFolder) -> None:
         """What is kept."""
-        self._close()
         if self._start is not None:
-            kept = f"{self._start.tally.done} of {self._start.total}"
-            say(f"kept {kept} answers in {run.path}; the same command goes on from there")
+            kept = f"{len(self._start.tally.grades)} of {self._start.total}"
+            self.note(f"kept {kept} answers in {run.path}; the same command goes on from there")
 
-    def finished(self, run: RunFolder, asked: int) -> None:
+    def finished(self, run: RunFolder, questions: int) -> None:
         """That there was nothing to do, where that is so."""
-        self._close()
-        if not asked:
+        self.__exit__()
+        if not questions:
             say(f"nothing to do: all {len(run.items)} questions of {run.path} are answered")
-
-    def _close(self) -> None:
-        if self._display is not None:
-            self._display.close()
-            self._display = None
 
 
 def _notes(start: RunStart) -> Iterator[str]:
@@ -94,3 +86,36 @@ def _notes(start: RunStart) -> Iterator[str]:
         yield f"{len(selection.missing)} questions are left out because their clip is missing"
     if selection.faulty:
         yield f"{selection.faulty} faulty rows are left out"
+
+
+def estimate_lines(cost: RunEstimate) -> Iterator[str]:
+    """What `eval --dry-run` says."""
+    seconds = cost.basis
+    if cost.seconds is not None:
+        seconds = f"{cost.seconds:.0f} ({duration(cost.seconds)}; from {cost.basis})"
+    yield f"questions left:    {cost.questions}"
+    yield f"requests:          {cost.requests}"
+    yield f"audio minutes:     {cost.audio_s / 60:.1f}{f', {cost.unread} clips unread' if cost.unread else ''}"
+    yield f"estimated seconds: {seconds}"
+    if cost.lacking:
+        yield f"missing clips:     {cost.lacking} questions; the run would refuse without --skip-missing"
+    if left_out := cost.missing - cost.lacking:
+        yield f"missing clips:     {left_out} questions left out"
+
+
+def run_lines(run: RunFolder, is_bank: bool) -> Iterator[str]:
+    """The counts of a run, where its answers are, and what comes next. is_bank: its draws are a bank's samples."""
+    told, path = summarise(run), " ".join(str(run.path).split())
+    yield f"{told.answers} answers: {outcome_words(told.counts)} (rule scorer)"
+    if told.counts["abstained"]:
+        kinds = (f"{kind.replace('_', ' ')} {count}" for kind, count in told.abstained_kinds.items() if count)
+        yield f"IDK by kind: {', '.join(kinds)}"
+    if told.seen:
+        yield f"{told.seen} of them are about clips that the adapter was trained on; scores leave them out"
+    if told.counts["failed"]:
+        yield "failed questions are asked again with --retry-failed"
+    if told.missing or told.faulty:
+        yield f"left out: {told.missing} questions without clip, {told.faulty} faulty rows"
+    yield f"run folder: {path}"
+    before = "" if run.spec is None or run.spec.identity.method == "baseline" else "BASELINE "
+    yield f"next: lalm-agent {f'idk curve {path}' if is_bank else f'score {before}{path}'}"
