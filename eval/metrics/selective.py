@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, Bools, Codes, Floats
 
 ECE_BINS = 10
@@ -23,13 +23,11 @@ class Ranked:
 
     right: (m,) bool. confidence: (m,) float64 in [0, 1], falling.
     n_unknown: replies without a confidence, left out.
-    n_without: questions without an answer to rank: abstained and failed.
     """
 
     right: Bools
     confidence: Floats
     n_unknown: int
-    n_without: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +35,11 @@ class Curve:
     """Risk over coverage, both (m,): keeping the i + 1 most confident of m answers.
 
     coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct.
-    threshold: the lowest confidence kept. Inside a tie, where no threshold can lie, risk is the mean over the orders.
+    Inside a tie, where no threshold can lie, risk is the mean over the orders.
     """
 
     coverage: Floats
     risk: Floats
-    threshold: Floats
 
 
 def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
@@ -68,7 +65,6 @@ def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
         right=(codes[used] == CORRECT)[order],
         confidence=confidence[used][order].astype(np.float64),
         n_unknown=int((replied & ~known).sum()),
-        n_without=int((~replied).sum()),
     )
 
 
@@ -80,7 +76,7 @@ def risk_coverage(answers: Ranked) -> Curve:
     errors = np.cumsum(~answers.right)[last]
     # Over all orders of a tie, errors come in evenly.
     expected = np.interp(kept, np.append(0, last + 1), np.append(0, errors))
-    return Curve(kept / max(n, 1), expected / kept, answers.confidence)
+    return Curve(kept / max(n, 1), expected / kept)
 
 
 def aurc(answers: Ranked) -> float:
@@ -93,19 +89,6 @@ def excess_aurc(answers: Ranked) -> float:
     kept = np.arange(1, len(answers.right) + 1)
     oracle = np.maximum(0, kept - answers.right.sum()) / kept
     return aurc(answers) - _mean(oracle)
-
-
-def risk_at_coverage(answers: Ranked, coverage: float) -> float:
-    """Error rate among the most confident answers that make up at least this share, in (0, 1]. NaN without answers.
-
-    Raises:
-        UsageError: the coverage is not in (0, 1].
-    """
-    if not 0 < coverage <= 1:
-        raise UsageError(f"coverage lies above 0 and up to 1, not at {coverage}", "give a share such as 0.8")
-    n = len(answers.right)
-    # 1e-9: 0.7 * 10 must be 7 answers and not 8.
-    return float(risk_coverage(answers).risk[math.ceil(coverage * n - 1e-9) - 1]) if n else math.nan
 
 
 def auroc(answers: Ranked) -> float:

@@ -12,7 +12,7 @@ from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
-from lalm_agent.eval.scoring.diagnosis import FOUND, share_text
+from lalm_agent.eval.scoring.diagnosis import TYPES, share_text
 from lalm_agent.eval.scoring.schema import Group, Guess, MeanRow, Method, Report, RgiFigure
 from lalm_agent.hints import did_you_mean
 
@@ -298,7 +298,7 @@ def _types(report: Report) -> Iterator[Table]:
     """The matrix of each method that has a type step of its own."""
     for method in report.methods:
         if (found := method.type_confusion) is not None and found.rows:
-            header = ("modality", *FOUND, "n", "right")
+            header = ("modality", *TYPES, "n", "right")
             rows = [(name, *map(str, row.values()), *_type_share(name, row)) for name, row in found.rows.items()]
             share = "undefined" if found.accuracy is None else share_text(found.accuracy)
             title = f"Type step of {method.name}: modality of the data against the type found; accuracy {share}"
@@ -313,7 +313,7 @@ def _grouped(header: Row) -> str:
 def _type_share(modality: str, row: Mapping[str, int]) -> Row:
     """Questions, and the share that is right; a mix has no single right type."""
     n = sum(row.values())
-    return str(n), share_text(row[modality] / n) if modality in FOUND[:-1] else NOTHING
+    return str(n), share_text(row[modality] / n) if modality in TYPES[:-1] else NOTHING
 
 
 def labelled(method: Method) -> str:
