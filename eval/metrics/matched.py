@@ -60,7 +60,9 @@ def matched_coverage(before: Codes, after: Codes, confidence: NDArray[np.floatin
         reason += f"; answers of unknown confidence: {n_unknown}"
     if reason is not None:
         return Matched(None, n_rejected, 0, n_unknown, 0, reason)
-    ties = np.array([hashlib.blake2b(ids[at].encode(), digest_size=16).hexdigest() for at in candidates], np.str_)
+    ties = np.array(
+        [hashlib.blake2b(ids[at].encode(), digest_size=16).hexdigest() for at in candidates.tolist()], np.str_
+    )
     order = candidates[np.lexsort((ties, level[candidates]))]
     rejected, kept = order[:n_rejected], order[n_rejected:]
     cut_through = n_rejected and len(kept) and level[rejected[-1]] == level[kept[0]]

@@ -8,14 +8,7 @@ from pydantic import TypeAdapter
 
 from lalm_agent.eval.grade import OUTCOMES, Outputs
 from lalm_agent.eval.report.table import NOTHING, Table, as_terminal, percent, plain, wrapped
-from lalm_agent.eval.scoring.rescoring import (
-    OFF_LIST,
-    PUBLISHED,
-    Agreement,
-    Rescoring,
-    ScorerFigures,
-    Share,
-)
+from lalm_agent.eval.scoring.rescoring import OFF_LIST, PUBLISHED, Agreement, Rescoring, ScorerFigures, Share
 from lalm_agent.terminal import shortened
 
 FIRST = 20
@@ -30,7 +23,8 @@ def rescoring_lines(
     result: Rescoring, facts: Mapping[str, str], show_all: bool, width: int | None = None
 ) -> Iterator[str]:
     """The tables, within `width` columns. Of the facts the model and the data are shown."""
-    left_out = [f"{n:,} {what}" for n, what in _left_out(result) if n]
+    outside = ((result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded"))
+    left_out = [f"{n:,} {what}" for n, what in outside if n]
     yield wrapped(f"{result.name}: {', '.join([f'{result.n:,} questions', *left_out])}", width)
     yield from (wrapped(f"{label}: {facts[label]}", width) for label in ("model", "data") if label in facts)
     yield f"\n{as_terminal(scorer_table(result), width)}"
@@ -84,8 +78,8 @@ def pair_table(result: Rescoring) -> Table:
     """How far each two scorers agree."""
     rows = tuple(
         (
-            f"{pair.one} | {pair.other}",
-            percent(pair.share, 1),
+            " | ".join(pair.scorers),
+            percent(pair.agreement, 1),
             NOTHING if pair.kappa is None else f"{pair.kappa:.3f}",
             _most_often(pair),
         )
@@ -98,14 +92,7 @@ def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
     """JSON types only; fractions; undefined is null; all disagreements. outputs: what was rescored."""
     fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
-    for pair in fields["pairs"]:
-        pair["scorers"] = [pair.pop("one"), pair.pop("other")]
-        pair["agreement"] = pair.pop("share")
     return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
-
-
-def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
-    return (result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded")
 
 
 def _share(share: Share) -> str:
