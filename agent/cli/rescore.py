@@ -54,7 +54,7 @@ def rescore(
     from lalm_agent.eval.scorers import making
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
-    refs = making.model_refs(making.scorer_names(scorers)) if scorers is not None else {}
+    refs = making.model_refs(name.strip() for name in scorers.split(",")) if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, making.published_match(outputs.facts.get("benchmark")): None}
     if "layout" in outputs.facts:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import Row
-from lalm_agent.eval.reading.logs import REPLY, Log, asked, base
+from lalm_agent.eval.reading.logs import REPLY, Log, base, with_question
 from lalm_agent.extras import require_extra
 
 SUFFIX = ".eval"
@@ -56,7 +56,7 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
         clips = [part.audio for part in _parts(sample.input) if part.type == "audio" and len(part.audio) < _MAX_NAME]
         row = base({"audio": clips[0], **document} if clips else document, f"sample {sample.id}")
         own = {**row, "id": name, REPLY: reply}
-        yield place, asked(own, document, _text(sample.input), target[0] if target else None)
+        yield place, with_question(own, document, _text(sample.input), target[0] if target else None)
 
 
 _MAX_NAME = 1000

@@ -100,7 +100,7 @@ class TextAsker:
     def _chunk(self, prompts: list[str]) -> Iterator[str | BackendError]:
         """All at once; where that fails one by one, because one refused prompt fails all that go with it."""
         try:
-            responses = self._model.generate([self._request(prompt) for prompt in prompts])
+            responses = self._model.generate([Request((Turn("user", p),), None, self._decoding) for p in prompts])
         except BackendError as error:
             if len(prompts) == 1:
                 yield error
@@ -118,9 +118,6 @@ class TextAsker:
                     "a model that reasons at length may need another one, or its reasoning switched off",
                 )
             )
-
-    def _request(self, prompt: str) -> Request:
-        return Request((Turn("user", prompt),), None, self._decoding)
 
 
 def _said(reply: str) -> str:

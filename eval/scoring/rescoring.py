@@ -26,7 +26,7 @@ from lalm_agent.eval.grade import (
 )
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.estimate import share_intervals
-from lalm_agent.eval.scorers.letters import READS_LETTERS, WITHOUT_LETTER
+from lalm_agent.eval.scorers.published import READS_LETTERS, WITHOUT_LETTER
 from lalm_agent.eval.scoring.compare import clip_numbers
 from lalm_agent.records import AbstentionKind
 

@@ -1,9 +1,9 @@
 """Logs of other harnesses as their writers lay them out; every row here is made up.
 
-    lmms-eval    `EvaluationTracker.save_results_samples`: `resps` where the filter changed them, no `doc`
-    evalscope    `CacheManager`: `ModelResult` under predictions/, `ReviewResult` under reviews/
-    VLMEvalKit   `infer_data_job`: the data set's table with a `prediction`
-    inspect      its own `write_eval_log`
+lmms-eval    `EvaluationTracker.save_results_samples`: `resps` where the filter changed them, no `doc`
+evalscope    `CacheManager`: `ModelResult` under predictions/, `ReviewResult` under reviews/
+VLMEvalKit   `infer_data_job`: the data set's table with a `prediction`
+inspect      its own `write_eval_log`
 """
 
 import csv
