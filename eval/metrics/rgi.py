@@ -24,7 +24,17 @@ from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics import reliability
-from lalm_agent.eval.metrics.counts import Counts, Floats, after_counts, ratio, three_way
+from lalm_agent.eval.metrics.counts import (
+    ABSTAINED,
+    CORRECT,
+    Codes,
+    Counts,
+    Floats,
+    after_counts,
+    ratio,
+    three_way,
+    transitions,
+)
 
 
 class Convention(StrEnum):
@@ -99,7 +109,7 @@ def null_p(t: Counts) -> float | None:
 
     t: transitions (5, 5) of one method. X ~ Hypergeometric(A + B, A, R) as in `reliability.rel_null`, exact and
     one-sided. In every convention more refusals of right answers mean a lower RGI, so this one p-value belongs to all
-    three. None where nothing was refused. Questions are taken as exchangeable: two about one clip count as two.
+    three. None where nothing was refused. Questions are taken as exchangeable; see `clip_null_p` where they are not.
     """
     from scipy.stats import hypergeom
 
@@ -107,6 +117,39 @@ def null_p(t: Counts) -> float | None:
     if refused == 0:
         return None
     return float(hypergeom.cdf(int(three_way(t)[0, 1]), from_right + from_wrong, from_right, refused))
+
+
+def clip_null_p(before: Codes, after: Codes, clips: NDArray[Any], permutations: int, seed: int) -> float | None:
+    """`null_p` where questions about one clip go together: refusals change places between clips, not questions.
+
+    before, after: outcomes (n,) of the baseline and of the method. clips: (n,) the clip of each question.
+
+    The refusals of a clip move as a whole to another clip with as many questions that can be refused (neither flipped
+    nor refused by the baseline). p = (1 + permutations with at most Ncr) / (1 + permutations). Where every clip has one
+    such question this is the exact test, which is then computed.
+    """
+    from scipy.stats import random_table
+
+    right = before == CORRECT
+    pool = np.flatnonzero((before != ABSTAINED) & ((after == ABSTAINED) | (right == (after == CORRECT))))
+    order = pool[np.argsort(clips[pool], kind="stable")]
+    _, first, sizes = np.unique(clips[order], return_index=True, return_counts=True)
+    refused = after == ABSTAINED
+    if sizes.max(initial=0) < 2 or not refused[pool].any():
+        return null_p(transitions(before, after))
+    rng = np.random.default_rng(seed)
+    n_right = np.zeros(permutations, np.int64)
+    for size in np.unique(sizes):
+        places = order[first[sizes == size][:, None] + np.arange(size)]
+        (rights, n_rights), (refusals, n_refusals) = (
+            np.unique(of[places].astype(np.int64), axis=0, return_counts=True) for of in (right, refused)
+        )
+        # How often each pattern of right answers meets each pattern of refusals is all that a permutation decides.
+        # Not by "patefield", scipy's other method: of one row or one column it makes tables with other sums.
+        tables = random_table(n_rights, n_refusals).rvs(permutations, random_state=rng, method="boyett")
+        n_right += np.einsum("brf,rf->b", tables, rights @ refusals.T).astype(np.int64)
+    observed = int((right & refused).sum())
+    return float((1 + (n_right <= observed).sum()) / (1 + permutations))
 
 
 def _numerators(t: Counts, convention: Convention) -> tuple[Counts, Counts]:
@@ -153,8 +196,9 @@ def lora_cell(t: Counts, convention: Convention) -> dict[str, Floats]:
     """The figures of one adapter on one test modality, each (...), from transitions (..., 5, 5)."""
     after = after_counts(t)
     d_con, d_hum = deltas(t, convention)
-    rates = {"acc": reliability.acc(after), "tru": reliability.tru(after), "rel": reliability.rel(after)}
-    return rates | {"d_con": d_con, "d_hum": d_hum, "rgi": rgi(t, convention)}
+    rates = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej, "rel": reliability.rel}
+    figures = {name: rate(after) for name, rate in rates.items()} | {"rel_minus_null": reliability.rel_minus_null(t)}
+    return figures | {"d_con": d_con, "d_hum": d_hum, "rgi": rgi(t, convention)}
 
 
 def _mean(figures: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

@@ -12,7 +12,7 @@ from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
-from lalm_agent.eval.scoring.diagnosis import TYPES, share_text
+from lalm_agent.eval.scoring.diagnosis import TYPES, few_refusals, share_text
 from lalm_agent.eval.scoring.schema import Group, Method, Report, RgiFigure
 from lalm_agent.hints import did_you_mean
 
@@ -194,11 +194,12 @@ def _reliability(report: Report, groups: Sequence[str]) -> Table:
             counts = _counts(group, Outcome.UNPARSED, Outcome.FAILED)
             yield (labelled(method), str(group.n), *map(_cell, figures), *counts)
         for name, means in _means(report, key):
-            yield (name, NOTHING, *(percent(means[rate]) for rate in ("acc", "tru", "rel")), *(NOTHING,) * 5)
+            shown = (percent(means[rate]) for rate in ("acc", "tru", "rel", "rej", "rel_minus_null"))
+            yield (name, f"{means['n']:.0f}", *shown, *(NOTHING,) * 3)
         for method, group in members:
             if (control := group.matched) is not None and control.reason is None:
-                figures = (control.acc, control.tru, control.rel, control.rej)
-                shown = (NOTHING if figure is None else _cell(figure) for figure in figures)
+                rates = (control.acc, control.tru, control.rel, control.rej)
+                shown = (NOTHING if figure is None else _cell(figure) for figure in rates)
                 yield (_control_of(method), str(group.n_paired), *shown, *(NOTHING,) * 4)
         for method, group in members:
             if group.published is not None:
@@ -216,18 +217,22 @@ _REFERENCES = {"chance": "random guess", "always_first": "always first", "most_f
 
 
 def _gain(report: Report, groups: Sequence[str]) -> Table:
-    header = ("Method", "dCon", "dHum", "RGI", "flips only", "null", "null p", "McNemar p")
+    header = ("Method", "dCon", "dHum", "RGI", "flips only", "null", "null p", "McNemar p", "refused clips")
 
     def rows_of(key: str) -> Iterator[Row]:
         others = [(method, group) for method, group in _members(report, key) if method is not report.methods[0]]
         for method, group in others:
-            yield (labelled(method), *_rgi(group.rgi[report.rgi]), _p(group.mcnemar.p if group.mcnemar else None))
+            p = _p(group.mcnemar.p if group.mcnemar else None)
+            yield (labelled(method), *_rgi(group.rgi[report.rgi]), p, _refused_clips(group))
+            if (without := group.rgi_without_unparsed) is not None:
+                name = f"{method.name} without the baseline's unparsed (strict)"
+                yield (name, NOTHING, NOTHING, _gain_text(without), *(NOTHING,) * 5)
         for name, means in _means(report, key):
             value = NOTHING if means["rgi"] is None else f"{means['rgi']:z.2f}"
-            yield (name, percent(means["d_con"]), percent(means["d_hum"]), value, *(NOTHING,) * 4)
+            yield (name, percent(means["d_con"]), percent(means["d_hum"]), value, *(NOTHING,) * 5)
         for method, group in others:
             if group.matched is not None and group.matched.rgi is not None:
-                yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING)
+                yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING, NOTHING)
 
     return _by_group(f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)", header, groups, rows_of)
 
@@ -319,6 +324,12 @@ def _cell(figure: Figure, digits: int = 2) -> str:
         return percent(figure.value, digits)
     low, high = percent(figure.low, digits), percent(figure.high, digits)
     return f"{percent(figure.value, digits)} [{low}, {high}]"
+
+
+def _refused_clips(group: Group) -> str:
+    """Clips with a refusal of a right answer and of a wrong one; few of either make a rough RGI."""
+    shown = " + ".join(str(group.refused_clips.get(side, 0)) for side in ("right", "wrong"))
+    return f"{shown} (few)" if few_refusals(group) else shown
 
 
 def _gain_text(rgi: Figure) -> str:

@@ -208,7 +208,12 @@ def _mean_rows(rows: Sequence[CountsRow]) -> list[MeanRow]:
     result = []
     for name, pairs in cells.items():
         for convention in Convention:
+            sizes = {modality: float(t.sum()) for (source, modality), t in pairs.items() if source != modality}
+            sizes[TOTAL] = sum(sizes.values())
             means = lora_row(pairs, convention).items()
-            groups = {key: {name: finite(float(v)) for name, v in figures.items()} for key, figures in means}
+            groups = {
+                key: {"n": sizes[key], **{name: finite(float(value)) for name, value in figures.items()}}
+                for key, figures in means
+            }
             result.append(MeanRow(name=f"{name} (mean of cells)", convention=str(convention), groups=groups))
     return result

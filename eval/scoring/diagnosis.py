@@ -252,6 +252,14 @@ def _number(value: float | None, kind: str) -> float | None:
 SIGNIFICANT = 0.05
 
 
+def few_refusals(group: Group) -> str | None:
+    """The label of a group with fewer than ten clips with a refusal on either side: its RGI and interval are rough."""
+    right, wrong = (group.refused_clips.get(side, 0) for side in ("right", "wrong"))
+    if group.counts[Outcome.ABSTAINED] == 0 or min(right, wrong) >= FEW_REFUSALS:
+        return None
+    return f"few refusals: clips {right} right, {wrong} wrong"
+
+
 def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
     """What stands beside a method's name in every table."""
     if total is None or is_baseline:
@@ -259,8 +267,8 @@ def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
     refused = total.counts[Outcome.ABSTAINED]
     if refused == 0:
         yield NO_REFUSALS
-    elif refused < FEW_REFUSALS:
-        yield f"few refusals: {refused}"
+    elif label := few_refusals(total):
+        yield label
     if total.rgi[Convention.STRICT].kind in (Kind.PLUS_INF, Kind.MINUS_INF):
         yield "strict RGI is infinite: every refusal fell on one side"
 
@@ -268,9 +276,9 @@ def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
 def claim_of(total: Group | None) -> Claim | None:
     """Whether a method refuses selectively: a claim holds only where all three of these do.
 
-    It refuses at all; the interval of its strict RGI lies above 0; refusing at random spares right answers as well in
-    fewer than 5 % of cases (`metrics.rgi.null_p`). Whether it also beats the baseline's own confidence at equal
-    coverage is said beside it, where that confidence is known.
+    It refuses on at least ten clips; the interval of its strict RGI lies above 0; refusing at random spares right
+    answers as well in fewer than 5 % of cases (`metrics.rgi.null_p`). Whether it also beats the baseline's own
+    confidence at equal coverage is said beside it, where that confidence is known.
     """
     if total is None:
         return None
@@ -283,11 +291,17 @@ def claim_of(total: Group | None) -> Claim | None:
         text = f"no claim: {NO_REFUSALS}"
     elif strict.kind == Kind.UNDEFINED:
         text = "no claim: strict RGI is undefined"
+    elif (clips := sum(total.refused_clips.values())) < FEW_REFUSALS:
+        text = f"no claim: refusals on {clips} clips only, fewer than {FEW_REFUSALS}: {shown}"
     elif above and rare:
         holds, text = True, f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"
     else:
         why = ([] if above else ["the interval is not above 0"]) + ([] if rare else ["random refusal does as well"])
         text = f"no claim: {' and '.join(why)}: {shown}"
+    if (without := total.rgi_without_unparsed) is not None:
+        unparsed = sum(total.transitions[Outcome.UNPARSED].values())
+        share = f"{_share(unparsed, total.n_paired)} of the baseline are unparsed"
+        text = f"{text}; {share}: strict RGI {strict.text} with these, {without.text} without"
     return Claim(holds=holds, text=text, beats_matched_coverage=total.matched.beaten if total.matched else None)
 
 

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from lalm_agent.eval.grade import KINDS, OUTCOMES
 from lalm_agent.eval.metrics import reliability, selective
 from lalm_agent.eval.metrics.counts import (
+    ABSTAINED,
+    CORRECT,
     N_OUTCOMES,
+    UNPARSED,
+    WRONGISH,
     Bools,
     Codes,
     Counts,
@@ -34,7 +38,7 @@ from lalm_agent.eval.metrics.estimate import (
 )
 from lalm_agent.eval.metrics.matched import matched_coverage
 from lalm_agent.eval.metrics.mcnemar import mcnemar
-from lalm_agent.eval.metrics.rgi import Convention, deltas, flip_only, null_p, rgi, rgi_null, smoothed
+from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, rgi, rgi_null, smoothed
 from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.eval.scoring.schema import (
     Group,
@@ -47,6 +51,8 @@ from lalm_agent.eval.scoring.schema import (
 )
 
 CURVE_POINTS = 101
+UNPARSED_SHARE = 0.10
+"""Of the baseline's replies; above it, what they are decides the RGI, which is given without them as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +116,9 @@ def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -
         excluded=arrays.excluded,
         **_rates(own_counts, drawn_own, resampling, n),
         rel_minus_null=gained,
-        rgi=rgi_figures(t, drawn, resampling),
+        rgi=rgi_figures(t, drawn, _null_p(pairs, pairs.after, resampling), resampling),
+        rgi_without_unparsed=_without_unparsed(pairs, resampling),
+        refused_clips=_refused_clips(pairs),
         transitions={str(outcome): named(row) for outcome, row in zip(OUTCOMES, t, strict=True)},
         n_paired=m,
         n_clips=len(np.unique(clips)) if arrays.known_clips else None,
@@ -170,7 +178,7 @@ def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | No
     gain = difference(lambda cells: rgi(cells, Convention.STRICT))
     figures = {
         **_rates(after_counts(t), after_counts(drawn), resampling),
-        "rgi": rgi_figures(t, drawn, resampling),
+        "rgi": rgi_figures(t, drawn, _null_p(pairs, control.codes, resampling), resampling),
         "rel_difference": difference(lambda cells: reliability.rel(after_counts(cells))),
         "rgi_difference": gain,
         "beaten": None if gain.low_kind == Kind.UNDEFINED else gain.above_zero,
@@ -199,9 +207,8 @@ def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> Selectiv
     )
 
 
-def rgi_figures(t: Counts, drawn: Counts, resampling: Resampling) -> dict[str, RgiFigure]:
-    """RGI in every convention, from transitions (5, 5) and resampled ones (B, 5, 5)."""
-    p = null_p(t)
+def rgi_figures(t: Counts, drawn: Counts, p: float | None, resampling: Resampling) -> dict[str, RgiFigure]:
+    """RGI in every convention, from transitions (5, 5) and resampled ones (B, 5, 5). p: of random refusal."""
     figures = {}
     for convention in Convention:
         d_con, d_hum = (finite(float(delta)) for delta in deltas(t, convention))
@@ -218,6 +225,27 @@ def rgi_figures(t: Counts, drawn: Counts, resampling: Resampling) -> dict[str, R
             smoothed=finite(float(smoothed(t, convention))),
         )
     return figures
+
+
+def _null_p(pairs: Pairs, after: Codes, resampling: Resampling) -> float | None:
+    return clip_null_p(pairs.before, after, pairs.clips, resampling.resamples, resampling.seed)
+
+
+def _without_unparsed(pairs: Pairs, resampling: Resampling) -> Figure | None:
+    """Strict RGI over the questions whose reply of the baseline can be read; None where nearly all can."""
+    kept = pairs.before != UNPARSED
+    if (~kept).sum() <= UNPARSED_SHARE * len(kept):
+        return None
+    before, after = pairs.before[kept], pairs.after[kept]
+    drawn = bootstrap_transitions(before, after, pairs.clips[kept], resampling.resamples, resampling.seed)
+    gain, drawn_gains = rgi(transitions(before, after), Convention.STRICT), rgi(drawn, Convention.STRICT)
+    return figure(gain, drawn_gains, resampling, len(before))
+
+
+def _refused_clips(pairs: Pairs) -> dict[str, int]:
+    refused = pairs.after == ABSTAINED
+    sides = {"right": pairs.before == CORRECT, "wrong": np.isin(pairs.before, WRONGISH)}
+    return {name: len(np.unique(pairs.clips[refused & side])) for name, side in sides.items()}
 
 
 def named(row: Counts) -> dict[str, int]:

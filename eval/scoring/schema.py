@@ -18,7 +18,8 @@ class RgiFigure(Figure):
     """The Reliability Gain Index in one convention (P1 section 4; `metrics.rgi`).
 
     flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance puts them on average. null_p:
-    how often chance spares right answers as well. smoothed: with half a count added.
+    how often chance spares right answers as well, by permutation of clips where clips have several questions.
+    smoothed: with half a count added.
     """
 
     d_con: float | None
@@ -121,7 +122,9 @@ class Group(Record):
     n: answerable questions of the method outside `excluded`; the five counts sum to it. abstained_kinds: those of
     `counts.abstained` by `records.AbstentionKind`; null where counts are all that is known. excluded: questions on
     trained-on clips. left_out: what `--exclude` took out of N. n_paired: questions that the baseline has as well, from
-    which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made.
+    which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made. rgi_without_unparsed:
+    strict RGI over those whose reply of the baseline can be read; null where at most 10 % cannot. refused_clips: clips
+    with a refusal of an answer that the baseline had `right` or `wrong`; questions where clips are not known.
     """
 
     n: int
@@ -137,6 +140,8 @@ class Group(Record):
     transitions: dict[str, dict[str, int]]
     n_paired: int
     n_clips: int | None
+    rgi_without_unparsed: Figure | None = None
+    refused_clips: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     mcnemar: McNemarFigure | None = None
     published: Published | None = None

@@ -78,13 +78,18 @@ def _read(paths: Sequence[Path], reading: Reading, tell: Callable[[str], None]) 
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """The last part of each path; where two share it, as much of the path as tells them apart, else a number."""
+    """The last part of each path; where others share it, as much of the path as tells them apart, else a number."""
     resolved = [path.resolve() for path in paths]
-    names = [path.name if path.is_dir() else path.stem for path in resolved]
-    for depth in range(2, max(len(path.parts) for path in resolved) + 1):
-        twice = {name for name in names if names.count(name) > 1}
-        longer = ["/".join([*path.parts[-depth:-1], path.name]) for path in resolved]
-        names = [more if name in twice else name for name, more in zip(names, longer, strict=True)]
+
+    def shown(path: Path, depth: int) -> str:
+        return (path.name if path.is_dir() else path.stem) if depth == 1 else str(Path(*path.parts[-depth:]))
+
+    names = []
+    for path in resolved:
+        depths = range(1, len(path.parts) + 1)
+        others = set(resolved) - {path}
+        alone = (name for depth in depths if (name := shown(path, depth)) not in {shown(o, depth) for o in others})
+        names.append(next(alone, str(path)))
     return [f"{name} ({names[:at].count(name) + 1})" if name in names[:at] else name for at, name in enumerate(names)]
 
 

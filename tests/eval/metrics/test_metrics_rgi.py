@@ -1,7 +1,7 @@
 import json
 import math
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Counts, after_counts, transitions
 from lalm_agent.eval.metrics.estimate import Kind, kind_of
-from lalm_agent.eval.metrics.rgi import Convention, deltas, flip_only, null_p, rgi, rgi_null, smoothed
+from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, null_p, rgi, rgi_null, smoothed
 
 Made = Callable[..., Counts]
 ALL = list(Convention)
@@ -182,6 +182,34 @@ def test_the_p_value_is_the_share_of_placements_with_as_high_an_rgi(made: Made, 
         values, mine = rgi(stack, convention), float(rgi(t, convention))
         if not np.isnan(values).any():
             assert p == pytest.approx(float((values >= mine - 1e-12).mean()))
+
+
+def test_refusals_of_a_clip_change_places_together(made: Made) -> None:
+    # Four clips of two questions; of the 24 ways to give the clips each other's refusals, 8 refuse at most 1 right one.
+    before, after = np.array([0, 1, 0, 0, 1, 1, 0, 1]), np.array([2, 2, 0, 0, 2, 2, 0, 1])
+    clips = np.arange(8) // 2
+    pairs = [(before[2 * i : 2 * i + 2] == 0) for i in range(4)], [(after[2 * i : 2 * i + 2] == 2) for i in range(4)]
+    ways = [sum(int((pairs[0][i] & pairs[1][j]).sum()) for i, j in enumerate(way)) for way in permutations(range(4))]
+    p = clip_null_p(before, after, clips, 20_000, 0)
+    assert p == pytest.approx(np.mean([n <= 1 for n in ways]), abs=0.02)
+    alone = clip_null_p(before, after, np.arange(8), 10, 0)
+    assert alone == null_p(transitions(before, after))
+    assert clip_null_p(np.zeros(4, int), np.full(4, 2), np.zeros(4, int), 50, 0) == 1.0, "one clip has one way"
+    assert clip_null_p(before, before, clips, 10, 0) is None
+
+
+def test_several_questions_a_clip_make_no_false_evidence() -> None:
+    """Refusing whole clips at random is called evidence in about 5 % of cases, by the exact test in twice as many."""
+    rng, by_clip, by_question, n = np.random.default_rng(3), 0, 0, 300
+    for seed in range(n):
+        clips = np.arange(400) // 4
+        before = (rng.random(400) > rng.random(100)[clips]).astype(int)
+        after = np.where((rng.random(100) < 0.15)[clips], 2, before)
+        p, exact = clip_null_p(before, after, clips, 400, seed), null_p(transitions(before, after))
+        assert p is not None
+        assert exact is not None
+        by_clip, by_question = by_clip + (p < 0.05), by_question + (exact < 0.05)
+    assert by_clip / n <= 0.08 < by_question / n
 
 
 def test_a_row_of_our_own_comes_out_as_computed_by_hand(made: Made) -> None:
