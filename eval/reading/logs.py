@@ -118,7 +118,6 @@ def _value_at(row: Mapping[str, Any], key: str) -> Any:
 
 
 def _reply(value: object, key: str) -> str | None:
-    """A reply as text. Numbers are written out; NaN is how some tables write null."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -220,7 +219,6 @@ def with_question(own: Row, doc: Mapping[str, Any], prompt: str, gold: object) -
 
 
 def _choices(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """A list under a usual key, else the columns A, B, C, … as far as they are filled."""
     listing = next((texts for key in CHOICES_KEYS if (texts := _texts(row.get(key)))), ())
     columns = tuple(itertools.takewhile(bool, (_label(row.get(letter)) or "" for letter in _LETTERS)))
     return listing or (columns if len(columns) > 1 else ())

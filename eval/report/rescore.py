@@ -89,7 +89,7 @@ def pair_table(result: Rescoring) -> Table:
 
 
 def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
-    """JSON types only; fractions; undefined is null; all disagreements. outputs: what was rescored."""
+    """Fractions; undefined is null; all disagreements. outputs: what was rescored."""
     fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
     return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}

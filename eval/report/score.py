@@ -87,12 +87,12 @@ def overview(report: Report) -> tuple[Table, Table]:
     for method in report.methods:
         total = method.groups.get(TOTAL)
         if total is None:
-            figures.append((labelled(method), *(NOTHING,) * 6))
-            counts.append((method.name, *(NOTHING,) * 8))
+            figures.append((labelled(method),))
+            counts.append((method.name,))
             continue
         rates = (_cell(figure, 1) for figure in (total.acc, total.tru, total.rel, total.rej))
         rgi = total.rgi[report.rgi]
-        gain = (NOTHING, NOTHING) if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
+        gain = () if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
         figures.append((labelled(method), *rates, *gain))
         unanswerable = total.refusing.n_unanswerable if total.refusing else 0
         counts.append((method.name, str(total.n), *_counts(total, *OUTCOMES), str(unanswerable)))
@@ -169,7 +169,6 @@ def dimensions(report: Report) -> tuple[str, ...]:
 
 
 def _by_group(title: str, header: Row, groups: Sequence[str], rows_of: Callable[[str], Iterable[Row]]) -> Table:
-    """A table of groups by methods; rows_of: the rows of a group without the group's key."""
     rows = tuple((key, *row) for key in groups for row in rows_of(key))
     return Table(title, ("Group", *header), rows, "ll" + "r" * (len(header) - 1), groups=True)
 
@@ -195,20 +194,20 @@ def _reliability(report: Report, groups: Sequence[str]) -> Table:
             yield (labelled(method), str(group.n), *map(_cell, figures), *counts)
         for name, means in _means(report, key):
             shown = (percent(means[rate]) for rate in ("acc", "tru", "rel", "rej", "rel_minus_null"))
-            yield (name, f"{means['n']:.0f}", *shown, *(NOTHING,) * 3)
+            yield (name, f"{means['n']:.0f}", *shown)
         for method, group in members:
             if (control := group.matched) is not None and control.reason is None:
                 rates = (control.acc, control.tru, control.rel, control.rej)
                 shown = (NOTHING if figure is None else _cell(figure) for figure in rates)
-                yield (_control_of(method), str(group.n_paired), *shown, *(NOTHING,) * 4)
+                yield (_control_of(method), str(group.n_paired), *shown)
         for method, group in members:
             if group.published is not None:
                 name = f"{method.name}, string match ({group.published.scorer})"
-                yield (name, str(group.n), percent(group.published.acc), *(NOTHING,) * 7)
+                yield (name, str(group.n), percent(group.published.acc))
         guesses = report.guessing[key].model_dump() if key in report.guessing else {}
         for name, value in guesses.items():
             if value is not None:
-                yield (_REFERENCES[name], NOTHING, percent(value), *(NOTHING,) * 7)
+                yield (_REFERENCES[name], NOTHING, percent(value))
 
     return _by_group("Accuracy, truthfulness, reliability (%)", header, groups, rows_of)
 
@@ -226,19 +225,18 @@ def _gain(report: Report, groups: Sequence[str]) -> Table:
             yield (labelled(method), *_rgi(group.rgi[report.rgi]), p, _refused_clips(group))
             if (without := group.rgi_without_unparsed) is not None:
                 name = f"{method.name} without the baseline's unparsed (strict)"
-                yield (name, NOTHING, NOTHING, _gain_text(without), *(NOTHING,) * 5)
+                yield (name, NOTHING, NOTHING, _gain_text(without))
         for name, means in _means(report, key):
             value = NOTHING if means["rgi"] is None else f"{means['rgi']:z.2f}"
-            yield (name, percent(means["d_con"]), percent(means["d_hum"]), value, *(NOTHING,) * 5)
+            yield (name, percent(means["d_con"]), percent(means["d_hum"]), value)
         for method, group in others:
             if group.matched is not None and group.matched.rgi is not None:
-                yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING, NOTHING)
+                yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]))
 
     return _by_group(f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)", header, groups, rows_of)
 
 
 def _kinds(report: Report, groups: Sequence[str]) -> Table:
-    """Why the methods that abstain do so."""
     header = ("Method", "abstained", *(kind.words for kind in KINDS))
 
     def rows_of(key: str) -> Iterator[Row]:
@@ -268,7 +266,7 @@ def _confidence(report: Report) -> Table:
     rows: list[Row] = []
     for method, total in _members(report, TOTAL):
         is_baseline, honest, ranked = method is report.methods[0], total.honesty, total.selective
-        honesty, ranking = [NOTHING] * 3, [NOTHING] * 4
+        honesty, ranking = [NOTHING] * 3, []
         if honest is not None and not is_baseline:
             honesty = [percent(value) for value in (honest.prudence, honest.over_conservativeness, honest.honesty)]
         if ranked is not None:
@@ -319,7 +317,6 @@ def _counts(group: Group, *outcomes: Outcome) -> Row:
 
 
 def _cell(figure: Figure, digits: int = 2) -> str:
-    """`58.26 [53.15, 63.36]`."""
     if figure.low is None or figure.high is None:
         return percent(figure.value, digits)
     low, high = percent(figure.low, digits), percent(figure.high, digits)

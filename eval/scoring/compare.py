@@ -253,7 +253,6 @@ def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterator[str]:
 
 
 def _fallen_out(baseline: Graded, method: Graded) -> Iterator[str]:
-    """How many questions of either are not compared, and why."""
     lost = (method.codes != NOT_ASKED) | (baseline.codes != NOT_ASKED)
     lost &= ~paired(baseline.codes, method.codes)
     why = {NOT_ASKED: "not asked by", SEEN: "seen in training by", LEFT_OUT: "left out for"}

@@ -200,7 +200,6 @@ def _tests(methods: Sequence[Method]) -> list[MethodPair]:
 
 
 def _mean_rows(rows: Sequence[CountsRow]) -> list[MeanRow]:
-    """The LoRA row of each method that has cells, in every convention."""
     cells: dict[str, dict[tuple[str, str], Counts]] = {}
     for row in rows:
         if row.source is not None:

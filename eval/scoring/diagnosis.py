@@ -257,7 +257,7 @@ def few_refusals(group: Group) -> str | None:
     right, wrong = (group.refused_clips.get(side, 0) for side in ("right", "wrong"))
     if group.counts[Outcome.ABSTAINED] == 0 or min(right, wrong) >= FEW_REFUSALS:
         return None
-    return f"few refusals: clips {right} right, {wrong} wrong"
+    return f"few refused clips: {right} right, {wrong} wrong"
 
 
 def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
@@ -292,7 +292,7 @@ def claim_of(total: Group | None) -> Claim | None:
     elif strict.kind == Kind.UNDEFINED:
         text = "no claim: strict RGI is undefined"
     elif (clips := sum(total.refused_clips.values())) < FEW_REFUSALS:
-        text = f"no claim: refusals on {clips} clips only, fewer than {FEW_REFUSALS}: {shown}"
+        text = f"no claim: clips with a refusal are {clips}, fewer than {FEW_REFUSALS}: {shown}"
     elif above and rare:
         holds, text = True, f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"
     else:
@@ -321,7 +321,6 @@ def signs_of(study: Study, method: Graded, groups: Mapping[str, Group], types: T
 
 
 def _position_counts(study: Study, method: Graded) -> tuple[list[int], list[int]] | None:
-    """In the order in which this method was shown the choices."""
     own = {item.id: item.choices for item in method.outputs.items}
     chosen: Counter[int] = Counter()
     gold: Counter[int] = Counter()

@@ -108,6 +108,7 @@ def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -
         published = Published(scorer=arrays.published_name, acc=acc)
     kinds = None if arrays.kinds is None else arrays.kinds[answerable]
     quadrants = {name: int(number) for name, number in reliability.quadrants(t).items()}
+    honesty = {name: finite(float(rate)) for name, rate in reliability.honesty_rates(t).items()}
     gained = figure(reliability.rel_minus_null(t), reliability.rel_minus_null(drawn), resampling, m)
     return Group(
         n=n,
@@ -125,7 +126,7 @@ def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -
         left_out=dict(arrays.left_out),
         mcnemar=None if arrays.is_baseline else mcnemar(pairs.before, pairs.after),
         published=published,
-        honesty=HonestyFigures(**_numbers(reliability.honesty_rates(t)), quadrants=quadrants),
+        honesty=HonestyFigures(**honesty, quadrants=quadrants),
         refusing=refusing_figures(arrays, resampling),
         matched=None if arrays.is_baseline else matched_figures(pairs, resampling),
         selective=None if arrays.confidence is None else selective_figures(own, arrays.confidence[answerable], curve),
@@ -261,10 +262,6 @@ def figure(value: Floats, resampled: Floats, resampling: Resampling, n: int | No
 def _rates(counts: Counts, drawn: Counts, resampling: Resampling, n: int | None = None) -> dict[str, Any]:
     rates = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej, "rel": reliability.rel}
     return {name: figure(rate(counts), rate(drawn), resampling, n) for name, rate in rates.items()}
-
-
-def _numbers(values: Mapping[str, Floats]) -> dict[str, Any]:
-    return {name: finite(float(value)) for name, value in values.items()}
 
 
 def _drawn(cells: Codes, n_cells: int, clips: NDArray[np.int64], resampling: Resampling) -> Counts:

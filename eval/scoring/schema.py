@@ -1,7 +1,6 @@
 """The report of `lalm-agent score --json`, as records that are their own JSON schema.
 
-Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it. The keys
-of CONTRACT.md come first in each record; the others are additions.
+Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it.
 """
 
 from collections.abc import Sequence

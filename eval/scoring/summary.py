@@ -111,7 +111,6 @@ def _guessing(study: Study) -> dict[str, Guess]:
 
 
 def _pairs(study: Study) -> list[MethodPair]:
-    """McNemar between all methods over all answerable questions of both, adjusted together (Holm)."""
     tests = []
     for first, second in combinations(study.methods, 2):
         both = paired(first.codes, second.codes) & study.answerable

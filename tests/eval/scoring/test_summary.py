@@ -113,10 +113,10 @@ def test_no_claim_below_ten_clips_with_a_refusal_and_a_label_below_ten_on_either
     both = outputs("both", "a" * 10 + "c" * 40 + "a" * 40 + "w" * 10)
     _, few_, many_, both_ = report(base, few, many, both).methods
     assert few_.claim is not None
-    assert few_.claim.text.startswith("no claim: refusals on 9 clips only, fewer than 10: strict RGI +inf")
+    assert few_.claim.text.startswith("no claim: clips with a refusal are 9, fewer than 10: strict RGI +inf")
     assert many_.claim is not None
     assert many_.claim.holds
-    assert many_.labels == ["few refusals: clips 1 right, 30 wrong"]
+    assert many_.labels == ["few refused clips: 1 right, 30 wrong"]
     assert (both_.groups["total"].refused_clips, both_.labels) == ({"right": 10, "wrong": 40}, [])
     # Ten questions about one recording are one clip.
     one_clip = tuple(replace(item, audio="same.wav") if int(item.id) >= 50 else item for item in items(100))
