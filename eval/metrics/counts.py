@@ -47,8 +47,7 @@ def joint_cells(*methods: Codes) -> NDArray[np.int64]:
 
     Two methods give cells of transitions; a baseline and two methods are paired for the difference of these two.
 
-    Raises:
-        ValueError: they differ in length, or a code is none of an outcome.
+    Raises ValueError: they differ in length, or a code is none of an outcome.
     """
     if len({codes.shape for codes in methods}) > 1:
         raise ValueError(f"outcomes of the same questions are needed, not {[codes.shape for codes in methods]}")

@@ -115,8 +115,7 @@ def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: 
     Those numbers are multinomial, so drawing them is resampling the K clips with replacement, and costs in proportion
     to the number of kinds instead of K. The result depends on the seed and the questions, not on their order.
 
-    Raises:
-        ValueError: cells and clips differ in length, or a cell is out of range.
+    Raises ValueError: cells and clips differ in length, or a cell is out of range.
     """
     if cells.shape != clips.shape:
         raise ValueError(f"one clip for each question is needed, not {clips.shape} for {cells.shape}")
@@ -150,8 +149,7 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     ends are NaN where nothing else is left. The ends are values that occurred, the outer ones of the two next to each
     percentile: between a finite value and an infinity there is nothing to interpolate.
 
-    Raises:
-        ValueError: the level is not between 0 and 1.
+    Raises ValueError: the level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")

@@ -39,8 +39,7 @@ def matched_coverage(before: Codes, after: Codes, confidence: NDArray[np.floatin
     Failed and abstained ones never go, and neither do answers of unknown confidence. Ties are broken by a hash of the
     id, so that the order of a file decides nothing.
 
-    Raises:
-        ValueError: the four differ in length.
+    Raises ValueError: the four differ in length.
     """
     if not (before.shape == after.shape == confidence.shape == (len(ids),)):
         sizes = f"{before.shape} and {after.shape} outcomes, {confidence.shape} confidences, {len(ids)} ids"

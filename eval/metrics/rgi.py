@@ -178,8 +178,7 @@ def lora_row(cells: Mapping[tuple[str, str], Counts], convention: Convention) ->
     modality that an adapter was trained on is not averaged into its own row, whether it is there or not. The total is
     the mean of the rows. Figures are those of `lora_cell`; a mean is NaN where a figure of it is undefined or infinite.
 
-    Raises:
-        DataError: fewer than two modalities, or a pair of different ones is missing.
+    Raises DataError: fewer than two modalities, or a pair of different ones is missing.
     """
     names = list(dict.fromkeys([test for _, test in cells] + [source for source, _ in cells]))
     if len(names) < 2:

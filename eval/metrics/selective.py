@@ -45,9 +45,7 @@ class Curve:
 def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
     """Rank the replies (n,) by confidence (n,), NaN = unknown. Correct is right; wrong and unparsed are not.
 
-    Raises:
-        DataError: a confidence lies outside [0, 1].
-        ValueError: the two differ in length.
+    Raises DataError: a confidence lies outside [0, 1]; ValueError: the two differ in length.
     """
     if codes.shape != confidence.shape:
         raise ValueError(f"one confidence for each question is needed, not {confidence.shape} for {codes.shape}")

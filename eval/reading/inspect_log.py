@@ -34,9 +34,8 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
     A sample without any output, because of an error or a limit, has no reply. Samples of several epochs are several
     questions about one clip.
 
-    Raises:
-        UsageError: the extra is not installed.
-        DataError: the file is none of inspect's logs, holds no samples, or a sample has several right answers.
+    Raises UsageError: the extra is not installed; DataError: the file is none of inspect's logs, holds no samples, or a
+    sample has several right answers.
     """
     require_extra("inspect")
     if not file.is_file():

@@ -88,8 +88,7 @@ def output_of(row: Mapping[str, Any], id: str, key: str | None = None) -> Output
 
     key: the one key to read; by default whichever of `KEYS` is there, else of `USUAL_KEYS`.
 
-    Raises:
-        DataError: two of the keys hold different texts, a value is no text, a confidence is none.
+    Raises DataError: two of the keys hold different texts, a value is no text, a confidence is none.
     """
     texts = {name: text for name, value in _replies(row, key).items() if (text := _reply(value, name)) is not None}
     if len(set(texts.values())) > 1:
@@ -145,8 +144,7 @@ def _confidence(value: object) -> float | None:
 def completed(own: Row, row: Row, keys: Keys, layout: Layout = LAYOUT) -> Row:
     """A row of one's own layout with the keys that the caller named, and a letter answer as the choice it stands for.
 
-    Raises:
-        DataError: the row has no such key, or its right answer is a letter and there are no choices.
+    Raises DataError: the row has no such key, or its right answer is a letter and there are no choices.
     """
     choices_key, gold_key = layout.choices[0], layout.answer[0]
     for own_key, key in ((choices_key, keys.choices), (gold_key, keys.gold)):
@@ -170,9 +168,8 @@ def completed(own: Row, row: Row, keys: Keys, layout: Layout = LAYOUT) -> Row:
 def usual_row(row: Row, line: int, keys: Keys) -> Row:
     """A row whose keys are any of the usual ones, as a row of one's own layout but for the reply; its id may be None.
 
-    Raises:
-        DataError: two keys may hold the right answer and disagree, or the reply and the right answer cannot be told
-            apart.
+    Raises DataError: two keys may hold the right answer and disagree, or the reply and the right answer cannot be told
+    apart.
     """
     id = _first(row, ID_KEYS, _label)
     choices = _choices(row)

@@ -77,9 +77,8 @@ def read_outputs(
     benchmark: `mmau | mmar | sakura | synth`; not for run folders, which know their own. data: the file with the
     questions, for files of ids and predictions, and to hold a file to all questions. keys, alone: as in `Reading`.
 
-    Raises:
-        DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named.
-        UsageError: the benchmark is unknown.
+    Raises DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named;
+    UsageError: the benchmark is unknown.
     """
     if is_run(path):
         return read_run(path)
@@ -96,8 +95,7 @@ def is_run(path: Path) -> bool:
 def read_run(folder: Path) -> Outputs:
     """A run's outputs, the benchmark's name among its facts. Of several draws the first one counts, which is said.
 
-    Raises:
-        DataError: the run is damaged.
+    Raises DataError: the run is damaged.
     """
     from lalm_agent.artefacts import SPEC
     from lalm_agent.eval.runs.folder import run_outputs
@@ -113,9 +111,7 @@ def read_run(folder: Path) -> Outputs:
 def questions_of(benchmark: str | None, data: Path | None) -> Benchmark | None:
     """The questions of a data file; None without one.
 
-    Raises:
-        DataError: the file cannot be read, or a row of it cannot be used.
-        UsageError: the benchmark is unknown.
+    Raises DataError: the file cannot be read, or a row of it cannot be used; UsageError: the benchmark is unknown.
     """
     if benchmark is not None and benchmark not in NAMES:
         raise UsageError(f"no benchmark is called {benchmark!r}", did_you_mean(benchmark, NAMES))
@@ -132,8 +128,7 @@ def questions_of(benchmark: str | None, data: Path | None) -> Benchmark | None:
 def read_predictions(path: Path, reading: Reading) -> Outputs:
     """Read a prediction file, or all prediction files of a folder as one method.
 
-    Raises:
-        DataError: as `read_outputs`.
+    Raises DataError: as `read_outputs`.
     """
     rows = [row for file in _files(path) for row in _rows(file, reading)]
     if not rows:
@@ -188,8 +183,7 @@ def _held_to(questions: Benchmark, rows: Sequence[Prediction], empty: Outputs) -
 def require_same(first: Item, second: Item, names: tuple[str, str]) -> None:
     """Refuse to score two sources together that disagree on a question. The order of its choices may differ.
 
-    Raises:
-        DataError: they differ in its gold answer or choices; the question is named.
+    Raises DataError: they differ in its gold answer or choices; the question is named.
     """
     gold = [None if item.gold is None else item.gold.strip() for item in (first, second)]
     choices = [sorted(choice.strip() for choice in item.choices) for item in (first, second)]

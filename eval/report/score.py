@@ -20,8 +20,7 @@ from lalm_agent.hints import did_you_mean
 def written(report: Report, form: str, by: str, full: bool, width: int | None) -> str:
     """The report as `json`, `csv`, `latex`, `markdown`, or for a terminal of `width` columns.
 
-    Raises:
-        UsageError: no question has the dimension `by`.
+    Raises UsageError: no question has the dimension `by`.
     """
     if by not in (known := dimensions(report)):
         raise UsageError(f"nothing to group by {by}", did_you_mean(by, known))

@@ -39,8 +39,7 @@ def published_match(benchmark: str | None) -> str:
 def model_ref(name: str) -> str | None:
     """The model that a scorer's name asks for: `llm:openai:gpt-4o-mini` -> `openai:gpt-4o-mini`; else None.
 
-    Raises:
-        UsageError: no such scorer, or one that takes no model with one.
+    Raises UsageError: no such scorer, or one that takes no model with one.
     """
     kind, colon, ref = name.partition(":")
     if kind not in SCORERS:
@@ -64,8 +63,7 @@ def make_scorer(
     cache: a file for the model's replies, so that a second call asks only for what is missing. None keeps nothing.
     progress: told how many requests are done, and how many there are.
 
-    Raises:
-        UsageError: no such scorer, or no model for one that asks.
+    Raises UsageError: no such scorer, or no model for one that asks.
     """
     model_ref(name)
     kind = name.partition(":")[0]
@@ -99,9 +97,7 @@ def made_scorers(
 
     load: the model of a reference. tell: told in a line what is being done, and some twenty times how far a scorer is.
 
-    Raises:
-        UsageError: a model that does not exist.
-        DataError: a model that cannot be loaded.
+    Raises UsageError: a model that does not exist; DataError: a model that cannot be loaded.
     """
     models: dict[str, LALM] = {}
     for ref in dict.fromkeys(ref for ref in refs.values() if ref is not None):

@@ -104,9 +104,8 @@ def study(outputs: Sequence[Outputs], grading: Grading, universe: Sequence[Item]
 
     universe: the questions of a data file, if one was given: files are held to exactly these.
 
-    Raises:
-        DataError: two sources disagree on a question's gold answer or choices.
-        UsageError: there is nothing to compare, two methods share no question, or an outcome cannot be left out.
+    Raises DataError: two sources disagree on a question's gold answer or choices; UsageError: there is nothing to
+    compare, two methods share no question, or an outcome cannot be left out.
     """
     if bad := grading.leave_out - set(LEAVABLE):
         raise UsageError(f"{', '.join(sorted(bad))} cannot be left out of N", f"one or both of: {', '.join(LEAVABLE)}")
@@ -137,8 +136,7 @@ def merged(sources: Iterable[tuple[str, Sequence[Item]]]) -> dict[str, Item]:
 
     A dimension that the first source of a question lacks is taken from a later one.
 
-    Raises:
-        DataError: two sources disagree on a question's gold answer or choices; the question is named.
+    Raises DataError: two sources disagree on a question's gold answer or choices; the question is named.
     """
     by_id: dict[str, Item] = {}
     owner: dict[str, str] = {}

@@ -44,8 +44,7 @@ class CountsRow:
 def read_counts(path: Path) -> tuple[str | None, list[CountsRow]]:
     """Read a file of counts: where the counts come from, in the file's own words, and its rows.
 
-    Raises:
-        DataError: it is missing or no such file, a row is at fault or there twice; the row is named.
+    Raises DataError: it is missing or no such file, a row is at fault or there twice; the row is named.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -114,8 +113,7 @@ Groups = dict[str, Counts]
 def counts_report(path: Path, config: Config) -> Report:
     """Read a file of counts and work out every figure.
 
-    Raises:
-        DataError: the file is at fault, its rows disagree on the baseline, or the LoRA row lacks a cell.
+    Raises DataError: the file is at fault, its rows disagree on the baseline, or the LoRA row lacks a cell.
     """
     source_of_counts, rows = read_counts(path)
     runs, warnings = _with_totals(rows)

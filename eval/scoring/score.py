@@ -39,9 +39,8 @@ def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> 
 
     tell: told in a line what a file was read as.
 
-    Raises:
-        UsageError: paths and counts together or neither, an unknown benchmark, scorer or outcome to leave out.
-        DataError: a file cannot be read, or two sources disagree on a question.
+    Raises UsageError: paths and counts together or neither, an unknown benchmark, scorer or outcome to leave out;
+    DataError: a file cannot be read, or two sources disagree on a question.
     """
     if (request.counts is None) == (not request.paths):
         raise UsageError("give either BASELINE METHOD… or --counts FILE", "lalm-agent score --help")
