@@ -1,6 +1,7 @@
 """Logs of inspect (UK AISI), `.eval` or `.json`, through its own API: the extra `inspect`."""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,19 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
 
 _MAX_NAME = 1000
 """Characters of a clip's name; what is longer is the clip itself as a data URL."""
+MAX_BYTES = 2 * 2**30
+"""Of a log, and of what a `.eval`, which is a zip archive, becomes when it is unpacked."""
 
 
 def _read(file: Path) -> Any:
     from inspect_ai.log import read_eval_log
 
+    size = file.stat().st_size
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    if size > MAX_BYTES:
+        raise DataError(f"{file} has {size:,} bytes when unpacked, over {MAX_BYTES:,}", "give a log in parts")
     try:
         return read_eval_log(str(file.resolve()), resolve_attachments=True)
     except Exception as error:  # Whatever zipfile, zstandard, pydantic or inspect itself raises about a strange file.

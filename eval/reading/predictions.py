@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks.files import SUFFIXES, Row, is_json_lines, parse_json, read_bytes, read_data_file, utf8
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
@@ -29,6 +30,8 @@ from lalm_agent.eval.items import MODALITY, Benchmark, Item
 from lalm_agent.eval.reading import logs
 from lalm_agent.eval.reading.inspect_log import INSPECT_LOG, SUFFIX, inspect_rows, is_inspect_log
 from lalm_agent.eval.reading.logs import Keys, Log
+from lalm_agent.eval.runs.folder import ITEMS, is_run, run_outputs
+from lalm_agent.eval.runs.records import read_spec
 from lalm_agent.hints import did_you_mean
 
 _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
@@ -85,22 +88,11 @@ def read_outputs(
     return read_predictions(path, Reading(benchmark, questions_of(benchmark, data), keys or Keys(), alone))
 
 
-def is_run(path: Path) -> bool:
-    """Whether the path is a run folder of ours."""
-    from lalm_agent.eval.runs.folder import is_run
-
-    return is_run(path)
-
-
 def read_run(folder: Path) -> Outputs:
     """A run's outputs, the benchmark's name among its facts. Of several draws the first one counts, which is said.
 
     Raises DataError: the run is damaged.
     """
-    from lalm_agent.artefacts import SPEC
-    from lalm_agent.eval.runs.folder import run_outputs
-    from lalm_agent.eval.runs.records import read_spec
-
     outputs, identity = run_outputs(folder), read_spec(folder / SPEC).identity
     warnings = outputs.warnings
     if identity.draws > 1:
@@ -209,9 +201,6 @@ def _without_suffix(id: str) -> str:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from lalm_agent.artefacts import SPEC
-    from lalm_agent.eval.runs.folder import ITEMS
-
     if (path / SPEC).is_file():
         raise DataError(f"{path} is a run without its {ITEMS}", "copy the run's folder whole")
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in (*SUFFIXES, SUFFIX))

@@ -1,5 +1,6 @@
 """What `rescore` prints: tables for a person, one object for a program."""
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -88,11 +89,12 @@ def pair_table(result: Rescoring) -> Table:
     return Table("Agreement", ("scorers", "same %", "kappa", "most often different"), rows, "lrrl")
 
 
-def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
-    """Fractions; undefined is null; all disagreements. outputs: what was rescored."""
+def rescoring_json(result: Rescoring, outputs: Outputs) -> str:
+    """One object: fractions; undefined is null; all disagreements. outputs: what was rescored."""
     fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
-    return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
+    fields |= {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
 def _share(share: Share) -> str:

@@ -8,7 +8,8 @@ from lalm_agent.errors import UsageError
 from lalm_agent.eval.grade import Outcome, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.reading.logs import Keys
-from lalm_agent.eval.reading.predictions import Reading, is_run, questions_of, read_predictions, read_run
+from lalm_agent.eval.reading.predictions import Reading, questions_of, read_predictions, read_run
+from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.scorers.making import make_scorer, model_ref, published_match
 from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, study
 from lalm_agent.eval.scoring.counts import counts_report

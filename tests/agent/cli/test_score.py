@@ -183,11 +183,6 @@ def off(found: dict[str, Any], paper: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_the_papers_counts_give_the_papers_tables(paper: Path, capsys: Capture) -> None:
-    found = scored(capsys, "--counts", paper, "--rgi", "table")
-    assert off(found, paper) == [("idk", "speech", "d_con")]
-
-
 def test_prediction_files_with_the_papers_counts_give_the_papers_tables(
     paper: Path, write: Write, capsys: Capture
 ) -> None:

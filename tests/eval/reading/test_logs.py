@@ -252,6 +252,14 @@ def test_inspect_logs_that_cannot_be_graded(tmp_path: Path) -> None:
         read_outputs(tmp_path / "bad.eval")
 
 
+def test_an_inspect_log_is_bounded_in_size_when_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = inspect_log(tmp_path / "log.eval", {"reply": "B" * 100_000})
+    assert path.stat().st_size < 60_000
+    monkeypatch.setattr("lalm_agent.eval.reading.inspect_log.MAX_BYTES", 60_000)
+    with pytest.raises(DataError, match="bytes when unpacked, over 60,000"):
+        read_outputs(path)
+
+
 # --- rows of nobody in particular ------------------------------------------------------------------------------------
 
 
