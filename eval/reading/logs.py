@@ -7,12 +7,7 @@
     rows             anything else with a reply, and the choices and the right answer under a usual key
 
 Where a log has no list of choices they are read from the prompt. A letter as the right answer becomes the choice that
-it stands for. What the model said is taken as it said it, before the filters of a harness. inspect's logs are read by
-`inspect_log`.
-
-Keys of replies: MMAU's script reads `model_output` and its README names `model_prediction`; MMAR has
-`answer_prediction`; other files call it `prediction`, `response`, …. Optional beside it: `confidence`, the probability
-of the answer given, and `audio_sha256`, to know two names of one recording. A missing key and null are no reply
+it stands for. What the model said is taken before the filters of a harness. A missing key and null are no reply
 (`failed`), an empty text is a reply that cannot be read (`unparsed`); CSV has no null, its empty cell is an empty text.
 """
 
@@ -31,6 +26,7 @@ from lalm_agent.eval.benchmarks.rows import Layout, listed
 from lalm_agent.eval.grade import Output
 
 KEYS = ("model_output", "model_prediction", "answer_prediction")
+"""Keys of replies: MMAU's script reads the first, its README names the second; the third is MMAR's."""
 USUAL_KEYS = (
     *("prediction", "predicted_answer", "pred", "response", "model_response", "output", "reply", "model_answer"),
     *("generation", "generated_text", "completion"),

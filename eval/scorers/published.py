@@ -1,28 +1,26 @@
 """Published rules that read a reply without a model: MMAU's and MMAR's string match, lmms-eval's letters.
 
-mmau, mmar: the `string_match` of MMAU's `evaluation.py` (github.com/Sakshi113/MMAU, arXiv 2410.19168) and of MMAR's
-`code/evaluation.py` (github.com/ddlBoJack/MMAR, arXiv 2505.13032), which are the same. A text is the set of its words
-(runs of letters, digits and underscores, in lower case). A reply is right if it has any word at all, has every word of
-the right choice, and has no word that stands in another choice but not in the right one. So order and negation are not
-seen, and some wrong choices are accepted ("From near to far" for "From far to near"); a bare letter never is; a
-sentence around the right choice is refused where its words stand in a wrong one (the "A" of "(A) dog" beside "A cat
-meows"). The published accuracy is correct / N, but for one difference: there a question without an output leaves the
-denominator, here it stays and is `failed`.
+mmau, mmar: the `string_match` of MMAU's `evaluation.py` (github.com/Sakshi113/MMAU, arXiv 2410.19168), which is that of
+MMAR's `code/evaluation.py` (github.com/ddlBoJack/MMAR, arXiv 2505.13032). A text is the set of its words (runs of
+letters, digits and underscores, in lower case). A reply is right if it has any word, has every word of the right
+choice, and no word that stands in another choice but not in the right one. So order and negation are not seen, some
+wrong choices are right ("From near to far" for "From far to near"), a bare letter never is, and a sentence around the
+right choice is not where its words stand in a wrong one (the "A" of "(A) dog" beside "A cat meows"). The published
+accuracy is correct / N, but there a question without an output leaves the denominator; here it stays and is `failed`.
 
-lmms, lmms-mmar: `tasks/mmau/utils.py` and `tasks/mmar/utils.py` of github.com/EvolvingLMMs-Lab/lmms-eval, without their
-random credit. After `, . ! ? ; : '` are stripped from the ends of the reply, one after the other, and a space is put at
-each end, these forms of the capital letters are looked for, each only where the one before is not there:
+lmms, lmms-mmar: `tasks/mmau/utils.py` and `tasks/mmar/utils.py` of github.com/EvolvingLMMs-Lab/lmms-eval. After
+`, . ! ? ; : '` are stripped from the ends of the reply, one after the other, and a space is put at each end, these
+forms of the capital letters are looked for, each only where the one before is not there:
 
     lmms (their MMAU task; letters A to D)             (A)     A between spaces      A followed by a full stop
     lmms-mmar (their MMAR task; all letters of the     (A)     A before a space      A followed by a full stop, then, in
       question's choices)                                      a reply of over five words, the text of a choice
 
 Of several letters the one that stands last wins. MMAU's task looks for the last one between spaces, whatever the form,
-so of "(B) or (A)" it takes the first of the alphabet. All of that is kept: the article of "A dog" is an A. Where there
-is none, lmms-eval takes a random letter (about 25 % to be right): for a refusal, for a choice written out, and for a
-crashed generation, which it stores as an empty text. Here the rule is then `no_letter`, so that the guesses can be
-counted. A letter after D is out of reach of the MMAU rule: `letter_after_d`. A letter beyond the question's choices, at
-which lmms-eval stops with an error, is `letter_beyond_choices`. A choice without any text is never taken as named.
+so of "(B) or (A)" it takes the first of the alphabet; the article of "A dog" is an A. Where there is none, lmms-eval
+takes a random letter (about 25 % right), for refusals and crashed generations too; here the rule is then `no_letter`,
+so that the guesses can be counted. A letter after D is out of reach of the MMAU rule: `letter_after_d`. At a letter
+beyond the question's choices lmms-eval stops with an error: `letter_beyond_choices`.
 
 A published protocol knows right and wrong. Here a reply in which it reads nothing right is `abstained` or `unparsed`
 where the repository's parser says so.
