@@ -30,18 +30,6 @@ class Ranked:
     n_unknown: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Risk over coverage, both (m,): keeping the i + 1 most confident of m answers.
-
-    coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct.
-    Inside a tie, where no threshold can lie, risk is the mean over the orders.
-    """
-
-    coverage: Floats
-    risk: Floats
-
-
 def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
     """Rank the replies (n,) by confidence (n,), NaN = unknown. Correct is right; wrong and unparsed are not.
 
@@ -66,20 +54,24 @@ def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
     )
 
 
-def risk_coverage(answers: Ranked) -> Curve:
-    """The risk-coverage curve, one point for each number of answers kept. Empty without answers."""
+def risk_coverage(answers: Ranked) -> tuple[Floats, Floats]:
+    """(coverage, risk), both (m,), of keeping the i + 1 most confident of m answers. Empty without answers.
+
+    coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct; inside a tie,
+    where no threshold can lie, the mean over the orders.
+    """
     n = len(answers.right)
     kept = np.arange(1, n + 1)
     last = np.flatnonzero(np.append(np.diff(answers.confidence) != 0, True)[:n])
     errors = np.cumsum(~answers.right)[last]
     # Over all orders of a tie, errors come in evenly.
     expected = np.interp(kept, np.append(0, last + 1), np.append(0, errors))
-    return Curve(kept / max(n, 1), expected / kept)
+    return kept / max(n, 1), expected / kept
 
 
 def aurc(answers: Ranked) -> float:
     """Area under the risk-coverage curve: the mean of its points. Lower is better; NaN without answers."""
-    return _mean(risk_coverage(answers).risk)
+    return _mean(risk_coverage(answers)[1])
 
 
 def excess_aurc(answers: Ranked) -> float:

@@ -34,6 +34,7 @@ GIVE_UP_AFTER = 5
 """Failures in a row, each of one prompt alone, after which the model counts as dead."""
 
 
+
 @dataclass(frozen=True, slots=True)
 class TextReplies:
     """What came of a call.
@@ -110,13 +111,9 @@ class TextAsker:
             return
         for response in responses:
             text = response.completions[0].text
-            yield (
-                text
-                if _said(text)
-                else PermanentBackendError(
-                    f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
-                    "a model that reasons at length may need another one, or its reasoning switched off",
-                )
+            yield text if _said(text) else PermanentBackendError(
+                f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
+                "a model that reasons at length may need another one, or its reasoning switched off",
             )
 
     def _request(self, prompt: str) -> Request:

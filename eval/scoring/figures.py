@@ -159,12 +159,8 @@ def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | No
         return None
     control = matched_coverage(pairs.before, pairs.after, pairs.confidence, pairs.ids)
     head = MatchedFigures(
-        n_rejected=control.n_rejected,
-        n_unparsed=control.n_unparsed,
-        n_unknown=control.n_unknown,
-        n_tied=control.n_tied,
+        **{name: getattr(control, name) for name in ("n_rejected", "n_unparsed", "n_unknown", "n_tied", "reason")},
         confidence_known=1 - float(np.isnan(pairs.confidence).mean()),
-        reason=control.reason,
     )
     if control.codes is None:
         return head
@@ -194,9 +190,9 @@ def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> Selectiv
         return None
     points: list[tuple[float, float]] = []
     if curve:
-        whole = selective.risk_coverage(answers)
-        kept = np.unique(np.linspace(0, len(whole.risk) - 1, CURVE_POINTS).round().astype(int))
-        points = [(float(whole.coverage[place]), float(whole.risk[place])) for place in kept]
+        coverage, risk = selective.risk_coverage(answers)
+        kept = np.unique(np.linspace(0, len(risk) - 1, CURVE_POINTS).round().astype(int))
+        points = [(float(coverage[place]), float(risk[place])) for place in kept]
     return SelectiveFigures(
         n=len(answers.right),
         n_unknown=answers.n_unknown,

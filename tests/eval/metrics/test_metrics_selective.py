@@ -51,9 +51,9 @@ def test_what_is_no_probability_or_no_pair_is_refused() -> None:
 
 
 def test_the_risk_coverage_curve_of_a_worked_example() -> None:
-    curve = s.risk_coverage(ranked(FIVE))
-    assert curve.coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert curve.risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
+    coverage, risk = s.risk_coverage(ranked(FIVE))
+    assert coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
     assert s.aurc(ranked(FIVE)) == pytest.approx((1 / 3 + 1 / 4 + 2 / 5) / 5)
     # The oracle: three right first, then 1/4 and 2/5.
     assert s.excess_aurc(ranked(FIVE)) == pytest.approx((1 / 3) / 5)
@@ -63,7 +63,7 @@ def test_the_risk_coverage_curve_of_a_worked_example() -> None:
 def test_inside_a_tie_the_curve_is_the_mean_over_all_orders(rows: list[tuple[bool, float]]) -> None:
     every = [sorted(order, key=lambda row: -row[1]) for order in permutations(rows)]
     risks = [[sum(not right for right, _ in order[: i + 1]) / (i + 1) for i in range(len(rows))] for order in every]
-    assert s.risk_coverage(ranked(rows)).risk.tolist() == pytest.approx(np.mean(risks, axis=0).tolist())
+    assert s.risk_coverage(ranked(rows))[1].tolist() == pytest.approx(np.mean(risks, axis=0).tolist())
 
 
 @given(answers, st.randoms(use_true_random=False))
@@ -110,7 +110,7 @@ def test_ece_cuts_its_bins_at_the_decimals() -> None:
 
 
 def test_without_answers_everything_is_undefined() -> None:
-    assert s.risk_coverage(NONE).risk.shape == (0,)
+    assert s.risk_coverage(NONE)[1].shape == (0,)
     assert NONE.n_unknown == 0
     for value in (s.aurc(NONE), s.excess_aurc(NONE), s.auroc(NONE), s.ece(NONE)):
         assert math.isnan(value)
