@@ -41,7 +41,7 @@ _LAYOUTS = {None: _OWN, "mmau": MMAU, "mmar": MMAR, "synth": SYNTH, "sakura": _O
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """How prediction files are read.
 
     benchmark: whose keys the rows have; None reads the keys of any.
@@ -78,14 +78,14 @@ def read_outputs(
     """Read what a method replied: a run folder, a prediction file, or a folder of prediction files.
 
     benchmark: `mmau | mmar | sakura | synth`; not for run folders, which know their own. data: the file with the
-    questions, for files of ids and predictions, and to hold a file to all questions. keys, alone: as in `Reading`.
+    questions, for files of ids and predictions, and to hold a file to all questions. keys, alone: as in `ReadOptions`.
 
     Raises DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named;
     UsageError: the benchmark is unknown.
     """
     if is_run(path):
         return read_run(path)
-    return read_predictions(path, Reading(benchmark, questions_of(benchmark, data), keys or Keys(), alone))
+    return read_predictions(path, ReadOptions(benchmark, questions_of(benchmark, data), keys or Keys(), alone))
 
 
 def read_run(folder: Path) -> Outputs:
@@ -117,7 +117,7 @@ def questions_of(benchmark: str | None, data: Path | None) -> Benchmark | None:
     return loaded
 
 
-def read_predictions(path: Path, reading: Reading) -> Outputs:
+def read_predictions(path: Path, reading: ReadOptions) -> Outputs:
     """Read a prediction file, or all prediction files of a folder as one method.
 
     Raises DataError: as `read_outputs`.
@@ -209,7 +209,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _rows(file: Path, reading: Reading) -> Iterator[Prediction]:
+def _rows(file: Path, reading: ReadOptions) -> Iterator[Prediction]:
     if reading.benchmark in (None, "sakura") and (results := _sakura_results(file)) is not None:
         yield from _sakura_rows(file, results)
         return
@@ -240,7 +240,7 @@ def _file_rows(file: Path) -> Iterator[tuple[int, str, Row]]:
         yield line, f"{file}:{line}", row
 
 
-def _prediction(row: Row, line: int, place: str, log: Log | None, reading: Reading) -> Prediction:
+def _prediction(row: Row, line: int, place: str, log: Log | None, reading: ReadOptions) -> Prediction:
     keys, said, key, name = reading.keys, row, reading.keys.reply, log.name if log else None
     if log is not None:
         layout, own = logs.LAYOUT, log.as_own(row)

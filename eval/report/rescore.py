@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from lalm_agent.eval.grade import OUTCOMES, Outputs
 from lalm_agent.eval.report.table import NOTHING, Row, Table, as_terminal, percent, plain, wrapped
-from lalm_agent.eval.scoring.rescoring import OFF_LIST, PUBLISHED, Agreement, Rescoring, ScorerFigures, Share
+from lalm_agent.eval.scoring.rescoring import OFF_LIST, PUBLISHED, Agreement, OutcomeShare, Rescoring, ScorerFigures
 from lalm_agent.terminal import shortened
 
 FIRST = 20
@@ -83,7 +83,7 @@ def rescoring_json(result: Rescoring, outputs: Outputs) -> str:
     return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
-def _share(share: Share) -> str:
+def _share(share: OutcomeShare) -> str:
     return f"{share.n:,}  {percent(share.share, 1)} ({percent(share.low, 1)} to {percent(share.high, 1)})"
 
 

@@ -45,7 +45,7 @@ FEW_LETTERS, HARDLY_ANY = 0.5, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class OutcomeShare:
     """n questions as a share of all, in [0, 1], with its 95 % interval."""
 
     n: int
@@ -92,7 +92,7 @@ class ScorerFigures:
     acc_bounds: tuple[float, float] | None
     unanswerable: Mapping[Outcome, int]
     rules: Mapping[str, int]
-    shares: Mapping[str, Share]
+    shares: Mapping[str, OutcomeShare]
     applies: bool = True
 
 
@@ -206,7 +206,7 @@ def _by_outcome(grades: Iterable[Grade]) -> dict[Outcome, int]:
 
 def _shares(
     outputs: Outputs, items: Sequence[Item], grades: Sequence[Grade], by_rule: Sequence[Grade]
-) -> dict[str, Share]:
+) -> dict[str, OutcomeShare]:
     """The five outcomes, and `off_list` among the unparsed; empty without items.
 
     by_rule: the parser's grades, which say what is off the list; the scorer's own rules know no such thing.
@@ -222,7 +222,7 @@ def _shares(
     ends += share_intervals(beside, 2, clips, RESAMPLES, SEED)[1:]
     counts = map(int, [*np.bincount(codes, minlength=len(OUTCOMES)), beside.sum()])
     rows = zip((*map(str, OUTCOMES), OFF_LIST), counts, ends, strict=True)
-    return {name: Share(n, n / len(items), low, high) for name, n, (low, high) in rows}
+    return {name: OutcomeShare(n, n / len(items), low, high) for name, n, (low, high) in rows}
 
 
 def _letters(by_rule: Sequence[Grade], grades: Mapping[str, Sequence[Grade]]) -> dict[str, tuple[int, int]]:
@@ -246,7 +246,7 @@ def _applies(with_letter: int, answers: int) -> bool:
 
 
 def _figures(
-    name: str, items: Sequence[Item], grades: Sequence[Grade], shares: Mapping[str, Share], applies: bool
+    name: str, items: Sequence[Item], grades: Sequence[Grade], shares: Mapping[str, OutcomeShare], applies: bool
 ) -> ScorerFigures:
     own = [grade for item, grade in zip(items, grades, strict=True) if item.answerable]
     counts, n = _by_outcome(own), len(own)

@@ -8,7 +8,7 @@ from lalm_agent.errors import UsageError
 from lalm_agent.eval.grade import Outcome, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.reading.logs import Keys
-from lalm_agent.eval.reading.predictions import Reading, questions_of, read_predictions, read_run
+from lalm_agent.eval.reading.predictions import ReadOptions, questions_of, read_predictions, read_run
 from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.scorers.making import make_scorer, model_ref, published_match
 from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, study
@@ -18,7 +18,7 @@ from lalm_agent.eval.scoring.summary import Config, summarise
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScoreRequest:
     """What to score; fields are the flags of the command.
 
     paths: run folders or prediction files, the baseline first. counts: a published table as counts, instead of paths.
@@ -35,7 +35,7 @@ class Request:
     config: Config = field(default_factory=Config)
 
 
-def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> Report:
+def score(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None) -> Report:
     """Compare methods with a baseline on the same questions; no audio and no model is needed.
 
     tell: told in a line what a file was read as.
@@ -61,7 +61,7 @@ def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> 
         hint = f"one or both of: {', '.join(LEAVABLE)}"
         raise UsageError(f"--exclude {unknown[0] or '(empty)'} cannot be", hint)
     questions = questions_of(benchmark, request.data)
-    outputs = _read(request.paths, Reading(benchmark, questions, Keys(request.key)), tell)
+    outputs = _read(request.paths, ReadOptions(benchmark, questions, Keys(request.key)), tell)
     benchmark = next((name for name in (benchmark, *(o.facts.get("benchmark") for o in outputs)) if name), None)
     published = published_match(benchmark)
     match = make_scorer(published) if published != request.scorer else None
@@ -70,7 +70,7 @@ def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> 
     return summarise(compared, replace(request.config, benchmark=benchmark))
 
 
-def _read(paths: Sequence[Path], reading: Reading, tell: Callable[[str], None]) -> list[Outputs]:
+def _read(paths: Sequence[Path], reading: ReadOptions, tell: Callable[[str], None]) -> list[Outputs]:
     known: dict[str, Item] = {}
     result = []
     for path, name in zip(paths, names_of(paths), strict=True):
