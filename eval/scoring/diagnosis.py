@@ -291,7 +291,7 @@ def claim_of(total: Group | None) -> Claim | None:
         text = f"no claim: {NO_REFUSALS}"
     elif strict.kind == Kind.UNDEFINED:
         text = "no claim: strict RGI is undefined"
-    elif (clips := sum(total.refused_clips.values())) < FEW_REFUSALS:
+    elif (clips := total.refused_clips.get("any", 0)) < FEW_REFUSALS:
         text = f"no claim: clips with a refusal are {clips}, fewer than {FEW_REFUSALS}: {shown}"
     elif above and rare:
         holds, text = True, f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"

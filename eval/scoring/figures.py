@@ -14,7 +14,6 @@ from lalm_agent.eval.metrics.counts import (
     CORRECT,
     N_OUTCOMES,
     UNPARSED,
-    WRONGISH,
     Bools,
     Codes,
     Counts,
@@ -240,8 +239,8 @@ def _without_unparsed(pairs: Pairs, resampling: Resampling) -> Figure | None:
 
 
 def _refused_clips(pairs: Pairs) -> dict[str, int]:
-    refused = pairs.after == ABSTAINED
-    sides = {"right": pairs.before == CORRECT, "wrong": np.isin(pairs.before, WRONGISH)}
+    refused = (pairs.after == ABSTAINED) & (pairs.before != ABSTAINED)
+    sides = {"right": pairs.before == CORRECT, "wrong": pairs.before != CORRECT, "any": refused}
     return {name: len(np.unique(pairs.clips[refused & side])) for name, side in sides.items()}
 
 

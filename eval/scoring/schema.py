@@ -123,7 +123,7 @@ class Group(Record):
     trained-on clips. left_out: what `--exclude` took out of N. n_paired: questions that the baseline has as well, from
     which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made. rgi_without_unparsed:
     strict RGI over those whose reply of the baseline can be read; null where at most 10 % cannot. refused_clips: clips
-    with a refusal of an answer that the baseline had `right` or `wrong`; questions where clips are not known.
+    with a refusal of an answer that the baseline had `right`, `wrong` or `any`; questions where clips are not known.
     """
 
     n: int

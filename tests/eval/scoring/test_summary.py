@@ -117,11 +117,11 @@ def test_no_claim_below_ten_clips_with_a_refusal_and_a_label_below_ten_on_either
     assert many_.claim is not None
     assert many_.claim.holds
     assert many_.labels == ["few refused clips: 1 right, 30 wrong"]
-    assert (both_.groups["total"].refused_clips, both_.labels) == ({"right": 10, "wrong": 40}, [])
+    assert (both_.groups["total"].refused_clips, both_.labels) == ({"right": 10, "wrong": 40, "any": 50}, [])
     # Ten questions about one recording are one clip.
     one_clip = tuple(replace(item, audio="same.wav") if int(item.id) >= 50 else item for item in items(100))
     together = report(*(replace(of, items=one_clip) for of in (base, many))).methods[1]
-    assert together.groups["total"].refused_clips == {"right": 1, "wrong": 1}
+    assert together.groups["total"].refused_clips == {"right": 1, "wrong": 1, "any": 2}
 
 
 def test_what_the_unparsed_of_the_baseline_do_to_the_gain_is_said_where_they_are_many() -> None:
