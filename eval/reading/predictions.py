@@ -35,6 +35,7 @@ from lalm_agent.eval.runs.records import read_spec
 from lalm_agent.hints import did_you_mean
 
 _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
+"""A row that has each of these under one of its own keys is a question as it is, so that nothing is guessed."""
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
 _OWN = replace(OWN, numbered=False)
 _LAYOUTS = {None: _OWN, "mmau": MMAU, "mmar": MMAR, "synth": SYNTH, "sakura": _OWN}
@@ -216,9 +217,8 @@ def _rows(file: Path, reading: ReadOptions) -> Iterator[Prediction]:
     if reading.benchmark == "sakura":
         raise DataError(f"{file} is none of SAKURA's result files", 'they hold {"attribute", "type", "results"}')
     log = INSPECT_LOG if is_inspect_log(file) else None
-    rows = _inspect_rows(file) if log else _file_rows(file)
     prepared = None
-    for line, place, row in rows:
+    for line, place, row in _numbered_rows(file, log):
         if prepared is None:
             log = log or next((known for known in logs.LOGS if known.is_row(row)), None)
             prepared = log.prepared(file) if log else dict
@@ -228,28 +228,32 @@ def _rows(file: Path, reading: ReadOptions) -> Iterator[Prediction]:
             raise DataError(f"{place}: {error.message}", error.hint) from None
 
 
-def _inspect_rows(file: Path) -> Iterator[tuple[int, str, Row]]:
-    for line, (place, row) in enumerate(inspect_rows(file), start=1):
-        yield line, place, row
-
-
-def _file_rows(file: Path) -> Iterator[tuple[int, str, Row]]:
-    for line, row in read_data_file(file).rows:
-        if isinstance(row, DataError):
-            raise DataError(f"{file}:{line}: {row.message}", row.hint)
-        yield line, f"{file}:{line}", row
+def _numbered_rows(file: Path, log: Log | None) -> Iterator[tuple[int, str, Row]]:
+    """Each row with its number and where it stands."""
+    if log is INSPECT_LOG:
+        for line, (place, row) in enumerate(inspect_rows(file), start=1):
+            yield line, place, row
+        return
+    for line, row_or_fault in read_data_file(file).rows:
+        if isinstance(row_or_fault, DataError):
+            raise DataError(f"{file}:{line}: {row_or_fault.message}", row_or_fault.hint)
+        yield line, f"{file}:{line}", row_or_fault
 
 
 def _prediction(row: Row, line: int, place: str, log: Log | None, reading: ReadOptions) -> Prediction:
-    keys, said, key, name = reading.keys, row, reading.keys.reply, log.name if log else None
+    said, key, name = row, reading.keys.reply, log.name if log else None
     if log is not None:
         layout, own = logs.LAYOUT, log.as_own(row)
         said, key = (own, logs.REPLY) if key is None else (row, key)
-    elif reading.benchmark is None and not _is_whole(row):
-        layout, own, name = replace(logs.LAYOUT, numbered=reading.alone), logs.usual_row(row, line, keys), logs.ROWS
+    elif reading.benchmark is None and not all(any(row.get(key) is not None for key in keys) for keys in _WHOLE):
+        layout, own, name = (
+            replace(logs.LAYOUT, numbered=reading.alone),
+            logs.usual_row(row, line, reading.keys),
+            logs.ROWS,
+        )
     else:
         layout, own = _LAYOUTS[reading.benchmark], row
-    own = logs.completed(own, row, keys, layout)
+    own = logs.completed(own, row, reading.keys, layout)
     if reading.questions is not None and not any(own.get(name) is not None for name in layout.answer):
         id, item = _bare_id(own, layout.id), None
     else:
@@ -260,11 +264,6 @@ def _prediction(row: Row, line: int, place: str, log: Log | None, reading: ReadO
             raise DataError(error.message, "; ".join(hint for hint in hints if hint)) from None
         id = item.id
     return Prediction(place, id, item, logs.output_of(said, id, key), logs.has_key(said, key), name)
-
-
-def _is_whole(row: Row) -> bool:
-    """Whether a row has all that a question needs under its own keys, so that nothing is guessed."""
-    return all(any(row.get(key) is not None for key in keys) for keys in _WHOLE)
 
 
 def _bare_id(row: Row, keys: tuple[str, ...]) -> str:

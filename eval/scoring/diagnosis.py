@@ -101,11 +101,6 @@ class Signs:
         return self.groups[TOTAL]
 
     @property
-    def refused(self) -> int:
-        """Answerable questions that were refused."""
-        return self.total.counts[Outcome.ABSTAINED]
-
-    @property
     def refused_by_modality(self) -> dict[str, tuple[int, int]]:
         """Modality -> refusals, questions; modalities without questions are left out."""
         shown = {name: self.groups[name] for name in self.modalities if name in self.groups and self.groups[name].n}
@@ -130,7 +125,7 @@ def _lost(signs: Signs) -> Lines:
 
 
 def _refusing(signs: Signs) -> Lines:
-    total, refused = signs.total, signs.refused
+    total, refused = signs.total, signs.total.counts[Outcome.ABSTAINED]
     before = sum(total.transitions[Outcome.ABSTAINED].values())
     unanswerable = total.refusing.n_unanswerable if total.refusing else 0
     of_these = total.refusing.counts_unanswerable[Outcome.ABSTAINED] if total.refusing else 0
@@ -158,13 +153,14 @@ def _gain(signs: Signs) -> Lines:
     strict = signs.total.rgi[Convention.STRICT]
     rgi = _number(strict.value, strict.kind)
     low, high = _number(strict.low, strict.low_kind), _number(strict.high, strict.high_kind)
-    if signs.is_baseline or rgi is None or not signs.refused:
+    refused = signs.total.counts[Outcome.ABSTAINED]
+    if signs.is_baseline or rgi is None or not refused:
         return
     interval = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
     figure = f"strict RGI {rgi:+.2f}{interval}"
-    if signs.refused < FEW_REFUSALS:
+    if refused < FEW_REFUSALS:
         if rgi < 0:
-            yield f"{figure} is below 0, on {signs.refused} refusals only"
+            yield f"{figure} is below 0, on {refused} refusals only"
     elif low is None or high is None:
         if rgi < 0:
             yield f"{figure} is below 0, without an interval"
@@ -178,7 +174,7 @@ def _gain(signs: Signs) -> Lines:
 
 def _matched(signs: Signs) -> Lines:
     control = signs.total.matched
-    if control is None or control.rgi is None or control.rel is None or not signs.refused:
+    if control is None or control.rgi is None or control.rel is None or not signs.total.counts[Outcome.ABSTAINED]:
         return
     own, other = signs.total.rgi[Convention.STRICT], control.rgi[Convention.STRICT]
     gains = _number(own.value, own.kind), _number(other.value, other.kind)
