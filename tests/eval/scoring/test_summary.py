@@ -12,7 +12,6 @@ from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.records import AudioType
 
 UNHEARD = "I cannot hear the audio."
 REPLY = {"c": "dog", "w": "cat", "a": "IDK", "h": UNHEARD, "u": "hm hm", "n": None}
@@ -278,16 +277,6 @@ def test_clips_are_those_of_the_questions_that_count() -> None:
     by_id = {one.id: Output(one.id, "dog") for one in (*asked, *without)}
     found = report(Outputs("base", (*asked, *without), by_id))
     assert (found.n, found.n_clips) == (12, 12)
-
-
-def test_an_agents_type_step_is_shown() -> None:
-    by_id = {"0": Output("0", "dog", audio_type=AudioType.SOUND), "1": Output("1", "dog", audio_type=AudioType.MUSIC)}
-    agent = Outputs("agent", items(2), by_id, method="agent", has_types=True)
-    found = report(outputs("base", "cc"), agent).methods
-    assert found[0].type_confusion is None
-    assert found[1].type_confusion is not None
-    assert found[1].type_confusion.accuracy == 0.5
-    assert any("ignored" in line for line in found[1].diagnosis)
 
 
 def test_the_same_seed_gives_the_same_report_whatever_the_order_of_rows() -> None:
