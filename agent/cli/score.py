@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lalm_agent.cli import options
-from lalm_agent.cli.render import tell
+from lalm_agent.cli import flags
+from lalm_agent.cli.flags import loader_from, settings_from
+from lalm_agent.cli.view import tell
 from lalm_agent.errors import UsageError
 
 _FORMS = ("json", "latex", "csv", "markdown")
@@ -37,7 +38,7 @@ def score(
         Path | None,
         typer.Option(help="The questions, for files of ids and predictions; each file is held to all of them."),
     ] = None,
-    key: options.ReplyKeyFlag = None,
+    key: flags.ReplyKeyFlag = None,
     counts: Annotated[Path | None, typer.Option(help="A published table as counts, instead of paths.")] = None,
     rgi: Annotated[
         RgiName, typer.Option(help="The convention that tables show; --json has all three.")

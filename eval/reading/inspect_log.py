@@ -9,7 +9,7 @@ from typing import Any
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import Row
 from lalm_agent.eval.reading.logs import REPLY, Log, base, with_question
-from lalm_agent.extras import require_extra
+from lalm_agent.registry import require_extra
 
 SUFFIX = ".eval"
 INSPECT_LOG = Log("inspect log", lambda row: False, lambda row: row)

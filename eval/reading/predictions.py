@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from lalm_agent.artefacts import SPEC
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import SUFFIXES, Row, is_json_lines, parse_json, read_bytes, read_data_file, utf8
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.benchmarks.mmar import MMAR
@@ -32,7 +32,6 @@ from lalm_agent.eval.reading.inspect_log import INSPECT_LOG, SUFFIX, inspect_row
 from lalm_agent.eval.reading.logs import Keys, Log
 from lalm_agent.eval.runs.folder import ITEMS, is_run, run_outputs
 from lalm_agent.eval.runs.records import read_spec
-from lalm_agent.hints import did_you_mean
 
 _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
 """A row that has each of these under one of its own keys is a question as it is, so that nothing is guessed."""

@@ -6,7 +6,7 @@ P1 is arXiv 2505.19294. Figures are in percent. JSON is the report itself (`lalm
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.grade import KINDS, OUTCOMES, Outcome
 from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
@@ -14,7 +14,6 @@ from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.diagnosis import TYPES, few_refusals, share_text
 from lalm_agent.eval.scoring.schema import Group, Method, Report, RgiFigure
-from lalm_agent.hints import did_you_mean
 
 
 def written(report: Report, form: str, by: str, full: bool, width: int | None) -> str:
