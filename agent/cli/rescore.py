@@ -1,6 +1,5 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,13 +48,14 @@ def rescore(
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
     """
     from lalm_agent.eval.reading.logs import Keys
-    from lalm_agent.eval.reading.predictions import is_run, read_outputs
+    from lalm_agent.eval.reading.predictions import read_outputs
     from lalm_agent.eval.report.rescore import rescoring_json, rescoring_lines
     from lalm_agent.eval.report.table import terminal_width
+    from lalm_agent.eval.runs.folder import is_run
     from lalm_agent.eval.scorers import making
     from lalm_agent.eval.scoring.rescoring import rescore as rescored
 
-    refs = making.model_refs(making.scorer_names(scorers)) if scorers is not None else {}
+    refs = making.model_refs(name.strip() for name in scorers.split(",")) if scorers is not None else {}
     outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, making.published_match(outputs.facts.get("benchmark")): None}
     if "layout" in outputs.facts:
@@ -64,10 +64,9 @@ def rescore(
     flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    result = rescored(outputs, made := making.made_scorers(refs, loader_from(flags), kept, tell))
+    made = making.made_scorers(refs, loader_from(flags), kept, tell)
+    result = rescored(outputs, made)
     warn(result.warnings)
-    if as_json:
-        typer.echo(json.dumps(rescoring_json(result, outputs), ensure_ascii=False, allow_nan=False))
-    else:
-        typer.echo("\n".join(rescoring_lines(result, outputs.facts, show_all, terminal_width())))
+    lines = [] if as_json else rescoring_lines(result, outputs.facts, show_all, terminal_width())
+    typer.echo(rescoring_json(result, outputs) if as_json else "\n".join(lines))
     return tell_trouble(made)

@@ -67,10 +67,10 @@ def score(
     from lalm_agent.eval.report.score import written
     from lalm_agent.eval.report.table import terminal_width
     from lalm_agent.eval.scoring.compare import Resampling
-    from lalm_agent.eval.scoring.score import Request
+    from lalm_agent.eval.scoring.score import ScoreRequest
     from lalm_agent.eval.scoring.score import score as scored
     from lalm_agent.eval.scoring.summary import Config
 
     config = Config(Convention(rgi.value), benchmark, Resampling(resamples, seed))
-    request = Request(tuple(paths or ()), counts, data, key, scorer, exclude, config)
+    request = ScoreRequest(tuple(paths or ()), counts, data, key, scorer, exclude, config)
     typer.echo(written(scored(request, tell), forms[0] if forms else "", by, full, terminal_width()))

@@ -33,52 +33,34 @@ def codes(outcomes: Sequence[Outcome]) -> NDArray[np.int8]:
 
 
 def counts(codes: Codes) -> Counts:
-    """How many questions (n,) ended as each outcome: (5,).
-
-    Raises:
-        ValueError: a code is none of an outcome.
-    """
+    """How many questions (n,) ended as each outcome: (5,). A code that is no outcome's raises ValueError."""
     return histogram(codes, N_OUTCOMES)
 
 
 def transitions(before: Codes, after: Codes) -> Counts:
-    """How many questions (n,) went from which outcome to which: (5, 5), [before, after].
+    """How many questions (n,) went from which outcome to which: (5, 5), [before, after]. Raises as `joint_cells`."""
+    return as_transitions(histogram(joint_cells(before, after), N_OUTCOMES**2))
 
-    Raises:
-        ValueError: the two differ in length, or a code is none of an outcome.
+
+def joint_cells(*methods: Codes) -> NDArray[np.int64]:
+    """One cell (n,) for each question: its outcomes (n,) by all m methods, a place in the flattened (5, … 5).
+
+    Two methods give cells of transitions; a baseline and two methods are paired for the difference of these two.
+
+    Raises ValueError: they differ in length, or a code is none of an outcome.
     """
-    return as_transitions(histogram(pair_cells(before, after), N_OUTCOMES**2))
-
-
-def pair_cells(before: Codes, after: Codes) -> NDArray[np.int64]:
-    """One cell (n,) in [0, 25) for each question: the place of its transition in the flattened (5, 5).
-
-    Raises:
-        ValueError: the two differ in length, or a code is none of an outcome.
-    """
-    if before.shape != after.shape:
-        raise ValueError(f"outcomes of the same questions are needed, not {before.shape} and {after.shape}")
-    return _checked(before) * N_OUTCOMES + _checked(after)
-
-
-def triple_cells(baseline: Codes, first: Codes, second: Codes) -> NDArray[np.int64]:
-    """One cell (n,) in [0, 125) for each question: the outcomes of a baseline and of two methods, for their difference.
-
-    Raises:
-        ValueError: they differ in length, or a code is none of an outcome.
-    """
-    if baseline.shape != first.shape:
-        raise ValueError(f"outcomes of the same questions are needed, not {baseline.shape} and {first.shape}")
-    return _checked(baseline) * N_OUTCOMES**2 + pair_cells(first, second)
+    if len({codes.shape for codes in methods}) > 1:
+        raise ValueError(f"outcomes of the same questions are needed, not {[codes.shape for codes in methods]}")
+    return np.ravel_multi_index(tuple(c.astype(np.int64) for c in methods), (N_OUTCOMES,) * len(methods))
 
 
 def as_transitions(cells: Counts) -> Counts:
-    """Counts of `pair_cells` (..., 25) as transitions (..., 5, 5)."""
+    """Counts of the `joint_cells` of two methods (..., 25) as transitions (..., 5, 5)."""
     return cells.reshape(*cells.shape[:-1], N_OUTCOMES, N_OUTCOMES)
 
 
 def as_two_transitions(cells: Counts) -> tuple[Counts, Counts]:
-    """Counts of `triple_cells` (..., 125) as the transitions (..., 5, 5) from the baseline to each of two methods."""
+    """Counts of the `joint_cells` of three (..., 125) as transitions (..., 5, 5) from the first to each other."""
     cube = cells.reshape(*cells.shape[:-1], N_OUTCOMES, N_OUTCOMES, N_OUTCOMES)
     return cube.sum(axis=-1), cube.sum(axis=-2)
 
@@ -104,15 +86,6 @@ def three_way(t: Counts) -> Counts:
     return np.stack([rows[..., CORRECT], rows[..., ABSTAINED], rows[..., WRONGISH].sum(axis=-1)], axis=-1)
 
 
-def readable(*methods: Codes) -> Bools:
-    """Which questions (n,) have an outcome other than unparsed and failed under every method.
-
-    For whoever asks to leave the others out instead of counting them as wrong.
-    """
-    result: Bools = np.all([codes < UNPARSED for codes in methods], axis=0)
-    return result
-
-
 def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats:
     """Elementwise numerator / denominator; NaN, which is undefined, where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
@@ -122,18 +95,8 @@ def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats:
 
 
 def histogram(cells: Codes, n_cells: int) -> Counts:
-    """How many elements of (n,) are 0, 1, … n_cells - 1: (n_cells,).
-
-    Raises:
-        ValueError: an element is none of them.
-    """
+    """How many elements of (n,) are 0, 1, … n_cells - 1: (n_cells,). Any other element raises ValueError."""
     result = np.bincount(cells.astype(np.int64), minlength=n_cells).astype(np.int64)
     if len(result) > n_cells:
         raise ValueError(f"{len(result) - 1} is no cell of {n_cells}")
     return result
-
-
-def _checked(codes: Codes) -> NDArray[np.int64]:
-    if codes.size and not (codes.min() >= 0 and codes.max() < N_OUTCOMES):
-        raise ValueError(f"an outcome's code is 0 to {N_OUTCOMES - 1}, not {codes.min()} or {codes.max()}")
-    return codes.astype(np.int64)

@@ -11,16 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from lalm_agent.eval.metrics.counts import (
-    N_OUTCOMES,
-    Codes,
-    Counts,
-    Floats,
-    as_transitions,
-    pair_cells,
-)
+from lalm_agent.artefacts import Record
+from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, Floats, as_transitions, joint_cells
 
 
 class Kind(StrEnum):
@@ -34,9 +27,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval as computed: NaN where undefined, infinities as they are.
+    """An interval as computed: NaN where undefined, infinities as they are.
 
-    undefined_share: share of the resamples in which the figure was undefined and which were dropped, in [0, 1].
+    undefined_share: share of the resamples, in [0, 1], in which the figure was undefined and which were dropped.
     """
 
     low: float
@@ -44,14 +37,12 @@ class Interval:
     undefined_share: float
 
 
-class Figure(BaseModel):
+class Figure(Record):
     """A number with its interval. A number is None exactly where its kind is not `finite`.
 
     n: questions that it is made from; None where that is not said. undefined_share: as in `Interval`; None where no
     interval was computed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float | None
     low: float | None = None
@@ -95,10 +86,8 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def estimate(value: float, interval: Interval | None = None, n: int | None = None) -> Figure:
+def estimate(value: float, interval: Interval, n: int | None = None) -> Figure:
     """A figure for a report, from a value and the interval of its resamples."""
-    if interval is None:
-        return Figure(value=finite(value), kind=kind_of(value), n=n)
     return Figure(
         value=finite(value),
         low=finite(interval.low),
@@ -126,8 +115,7 @@ def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: 
     Those numbers are multinomial, so drawing them is resampling the K clips with replacement, and costs in proportion
     to the number of kinds instead of K. The result depends on the seed and the questions, not on their order.
 
-    Raises:
-        ValueError: cells and clips differ in length, or a cell is out of range.
+    Raises ValueError: cells and clips differ in length, or a cell is out of range.
     """
     if cells.shape != clips.shape:
         raise ValueError(f"one clip for each question is needed, not {clips.shape} for {cells.shape}")
@@ -151,7 +139,7 @@ def bootstrap_cells(cells: Codes, n_cells: int, clips: NDArray[Any], resamples: 
 
 def bootstrap_transitions(before: Codes, after: Codes, clips: NDArray[Any], resamples: int, seed: int) -> Counts:
     """Transitions (resamples, 5, 5) between two methods' outcomes (n,) in resamples of the clips (n,)."""
-    return as_transitions(bootstrap_cells(pair_cells(before, after), N_OUTCOMES**2, clips, resamples, seed))
+    return as_transitions(bootstrap_cells(joint_cells(before, after), N_OUTCOMES**2, clips, resamples, seed))
 
 
 def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
@@ -161,8 +149,7 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     ends are NaN where nothing else is left. The ends are values that occurred, the outer ones of the two next to each
     percentile: between a finite value and an infinity there is nothing to interpolate.
 
-    Raises:
-        ValueError: the level is not between 0 and 1.
+    Raises ValueError: the level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")
@@ -192,15 +179,15 @@ def share_intervals(
     1, of which resamples tell nothing, has the Wilson interval of as many clips.
     """
     n, n_clips = len(cells), len(np.unique(clips))
-    found = [int(count) for count in np.bincount(cells, minlength=n_cells)]
+    hits_of = [int(count) for count in np.bincount(cells, minlength=n_cells)]
     if n_clips == n:
-        return tuple(wilson(hits, n) for hits in found)
+        return tuple(wilson(hits, n) for hits in hits_of)
     drawn = bootstrap_cells(cells, n_cells, clips, resamples, seed)
     shares = drawn / drawn.sum(axis=1, keepdims=True)
     resampled = [percentile_interval(shares[:, cell]) for cell in range(n_cells)]
     return tuple(
         wilson(hits * n_clips // n, n_clips) if hits in (0, n) else (ends.low, ends.high)
-        for hits, ends in zip(found, resampled, strict=True)
+        for hits, ends in zip(hits_of, resampled, strict=True)
     )
 
 

@@ -1,42 +1,39 @@
 """McNemar's exact test between two methods on the same questions, and Holm's adjustment for several tests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from lalm_agent.artefacts import Record
 from lalm_agent.eval.metrics.counts import CORRECT, Codes, transitions
 
 
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """Questions that only one of two methods has right, and how surprising their imbalance is.
+class McNemarFigure(Record):
+    """McNemar's exact test of two methods. b: questions that only the first has right; c: only the second.
 
-    p: two-sided and exact; 1 where no question tells the methods apart.
+    p: two-sided; 1 where no question tells the methods apart. p_holm: adjusted for several tests.
     """
 
-    first_only: int
-    second_only: int
     p: float
+    b: int
+    c: int
+    p_holm: float | None = None
 
 
-def mcnemar(first: Codes, second: Codes) -> McNemar:
+def mcnemar(first: Codes, second: Codes) -> McNemarFigure:
     """Compare two methods' outcomes (n,) as correct or not correct (McNemar 1947, in its exact binomial form).
 
     Of the b + c questions that only one method has right, each is as likely to be the one's as the other's if the
     methods are equally accurate: p = min(1, 2 P(X <= min(b, c))) with X ~ Binomial(b + c, 1/2). A refusal is not
     correct. Questions are taken as independent: where clips have several, the clip bootstrap is the more careful one.
-
-    Raises:
-        ValueError: the two differ in length, or a code is none of an outcome.
+    Raises ValueError as `joint_cells`.
     """
     from scipy.stats import binom
 
     t = transitions(first, second)
-    first_only = int(t[CORRECT].sum() - t[CORRECT, CORRECT])
-    second_only = int(t[:, CORRECT].sum() - t[CORRECT, CORRECT])
-    tail = float(binom.cdf(min(first_only, second_only), first_only + second_only, 0.5))
-    return McNemar(first_only, second_only, min(1.0, 2 * tail))
+    b = int(t[CORRECT].sum() - t[CORRECT, CORRECT])
+    c = int(t[:, CORRECT].sum() - t[CORRECT, CORRECT])
+    return McNemarFigure(p=min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5))), b=b, c=c)
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -16,7 +16,6 @@ All take transitions (..., 5, 5) int64 and give (...) float64: NaN where undefin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -25,8 +24,17 @@ from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics import reliability
-from lalm_agent.eval.metrics.counts import Counts, Floats, after_counts, ratio, three_way
-from lalm_agent.eval.metrics.estimate import Kind, kind_of
+from lalm_agent.eval.metrics.counts import (
+    ABSTAINED,
+    CORRECT,
+    Codes,
+    Counts,
+    Floats,
+    after_counts,
+    ratio,
+    three_way,
+    transitions,
+)
 
 
 class Convention(StrEnum):
@@ -44,18 +52,18 @@ def deltas(t: Counts, convention: Convention) -> tuple[Floats, Floats]:
     whose refusal could have been counted.
     """
     con, hum = _numerators(t, convention)
-    return _deltas(t, convention, con, hum)
+    before = three_way(t).sum(axis=-1)
+    n_correct, n_wrong = before[..., 0], before[..., 2]
+    if convention is Convention.TABLE:
+        n = t.sum(axis=(-1, -2))
+        # An empty side makes a delta undefined even where N could divide it.
+        return np.where(n_correct > 0, ratio(con, n), np.nan), np.where(n_wrong > 0, ratio(hum, n), np.nan)
+    return ratio(con, n_correct), ratio(hum, n_wrong)
 
 
 def rgi(t: Counts, convention: Convention) -> Floats:
     """log10(dHum / dCon): +inf where only dCon is 0, -inf where only dHum is; NaN where both are or one is NaN."""
-    con, hum = _numerators(t, convention)
-    return _log_ratio(t, convention, con, hum)
-
-
-def kind(t: Counts, convention: Convention) -> Kind:
-    """What the RGI of one method's transitions (5, 5) is: finite, an infinity or undefined."""
-    return kind_of(float(rgi(t, convention)))
+    return _log_ratio(t, convention, *_numerators(t, convention))
 
 
 def flip_only(t: Counts, convention: Convention) -> Floats:
@@ -101,7 +109,7 @@ def null_p(t: Counts) -> float | None:
 
     t: transitions (5, 5) of one method. X ~ Hypergeometric(A + B, A, R) as in `reliability.rel_null`, exact and
     one-sided. In every convention more refusals of right answers mean a lower RGI, so this one p-value belongs to all
-    three. None where nothing was refused. Questions are taken as exchangeable: two about one clip count as two.
+    three. None where nothing was refused. Questions are taken as exchangeable; see `clip_null_p` where they are not.
     """
     from scipy.stats import hypergeom
 
@@ -109,6 +117,39 @@ def null_p(t: Counts) -> float | None:
     if refused == 0:
         return None
     return float(hypergeom.cdf(int(three_way(t)[0, 1]), from_right + from_wrong, from_right, refused))
+
+
+def clip_null_p(before: Codes, after: Codes, clips: NDArray[Any], permutations: int, seed: int) -> float | None:
+    """`null_p` where questions about one clip go together: refusals change places between clips, not questions.
+
+    before, after: outcomes (n,) of the baseline and of the method. clips: (n,) the clip of each question.
+
+    The refusals of a clip move as a whole to another clip with as many questions that can be refused (neither flipped
+    nor refused by the baseline). p = (1 + permutations with at most Ncr) / (1 + permutations). Where every clip has one
+    such question this is the exact test, which is then computed.
+    """
+    from scipy.stats import random_table
+
+    right = before == CORRECT
+    pool = np.flatnonzero((before != ABSTAINED) & ((after == ABSTAINED) | (right == (after == CORRECT))))
+    order = pool[np.argsort(clips[pool], kind="stable")]
+    _, first, sizes = np.unique(clips[order], return_index=True, return_counts=True)
+    refused = after == ABSTAINED
+    if sizes.max(initial=0) < 2 or not refused[pool].any():
+        return null_p(transitions(before, after))
+    rng = np.random.default_rng(seed)
+    n_right = np.zeros(permutations, np.int64)
+    for size in np.unique(sizes):
+        places = order[first[sizes == size][:, None] + np.arange(size)]
+        (rights, n_rights), (refusals, n_refusals) = (
+            np.unique(of[places].astype(np.int64), axis=0, return_counts=True) for of in (right, refused)
+        )
+        # How often each pattern of right answers meets each pattern of refusals is all that a permutation decides.
+        # Not by "patefield", scipy's other method: of one row or one column it makes tables with other sums.
+        tables = random_table(n_rights, n_refusals).rvs(permutations, random_state=rng, method="boyett")
+        n_right += np.einsum("brf,rf->b", tables, rights @ refusals.T).astype(np.int64)
+    observed = int((right & refused).sum())
+    return float((1 + (n_right <= observed).sum()) / (1 + permutations))
 
 
 def _numerators(t: Counts, convention: Convention) -> tuple[Counts, Counts]:
@@ -119,23 +160,9 @@ def _numerators(t: Counts, convention: Convention) -> tuple[Counts, Counts]:
     return con + m[..., 0, 2], hum + m[..., 2, 0]
 
 
-def _baseline(t: Counts) -> tuple[Floats, Floats]:
-    """(Nc, Nw) as float64."""
-    n = three_way(t).sum(axis=-1).astype(np.float64)
-    return n[..., 0], n[..., 2]
-
-
-def _deltas(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArray[Any]) -> tuple[Floats, Floats]:
-    n_correct, n_wrong = _baseline(t)
-    if convention is Convention.TABLE:
-        n = t.sum(axis=(-1, -2))
-        # An empty side makes a delta undefined even where N could divide it.
-        return np.where(n_correct > 0, ratio(con, n), np.nan), np.where(n_wrong > 0, ratio(hum, n), np.nan)
-    return ratio(con, n_correct), ratio(hum, n_wrong)
-
-
 def _log_ratio(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArray[Any]) -> Floats:
-    n_correct, n_wrong = _baseline(t)
+    before = three_way(t).sum(axis=-1).astype(np.float64)
+    n_correct, n_wrong = before[..., 0], before[..., 2]
     if convention is Convention.TABLE:
         n_correct, n_wrong = np.minimum(n_correct, 1), np.minimum(n_wrong, 1)
     # Cross products are exact, so that equal rates give exactly 0 (and both 0, or an empty side, 0 / 0, which is NaN).
@@ -144,37 +171,14 @@ def _log_ratio(t: Counts, convention: Convention, con: NDArray[Any], hum: NDArra
     return np.where((n_correct > 0) & (n_wrong > 0), value, np.nan)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LoraFigures:
-    """The figures of a cell or of a mean of cells, each (...) float64; NaN where undefined.
-
-    rgi of a single cell may be infinite; a mean never is.
-    """
-
-    acc: Floats
-    tru: Floats
-    rel: Floats
-    d_con: Floats
-    d_hum: Floats
-    rgi: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoraRow:
-    """One row of the paper's table: the test modalities in the order of their first mention, and the total."""
-
-    modalities: tuple[tuple[str, LoraFigures], ...]
-    total: LoraFigures
-
-
-def lora_row(cells: Mapping[tuple[str, str], Counts], convention: Convention) -> LoraRow:
-    """Average the cells of several adapters.
+def lora_row(cells: Mapping[tuple[str, str], Counts], convention: Convention) -> dict[str, dict[str, Floats]]:
+    """The paper's "LoRA Fine-tuning" row: means over adapters, by test modality as they come, the `total` last.
 
     cells: (training modality, test modality) -> transitions (..., 5, 5) from the baseline on the test modality. A
-    modality that an adapter was trained on is not averaged into its own row, whether it is there or not.
+    modality that an adapter was trained on is not averaged into its own row, whether it is there or not. The total is
+    the mean of the rows. Figures are those of `lora_cell`; a mean is NaN where a figure of it is undefined or infinite.
 
-    Raises:
-        DataError: fewer than two modalities, or a pair of different ones is missing.
+    Raises DataError: fewer than two modalities, or a pair of different ones is missing.
     """
     names = list(dict.fromkeys([test for _, test in cells] + [source for source, _ in cells]))
     if len(names) < 2:
@@ -183,28 +187,19 @@ def lora_row(cells: Mapping[tuple[str, str], Counts], convention: Convention) ->
     missing = [f"{source} -> {test}" for row in pairs.values() for source, test in row if (source, test) not in cells]
     if missing:
         raise DataError(f"the LoRA row lacks {', '.join(missing)}", "evaluate each adapter on the other modalities")
-    rows = [(test, _mean([lora_cell(cells[pair], convention) for pair in pairs[test]])) for test in names]
-    return LoraRow(tuple(rows), _mean([figures for _, figures in rows]))
+    rows = {test: _mean([lora_cell(cells[pair], convention) for pair in pairs[test]]) for test in names}
+    return rows | {"total": _mean(list(rows.values()))}
 
 
-def lora_cell(t: Counts, convention: Convention) -> LoraFigures:
-    """The figures of one adapter on one test modality, from transitions (..., 5, 5)."""
+def lora_cell(t: Counts, convention: Convention) -> dict[str, Floats]:
+    """The figures of one adapter on one test modality, each (...), from transitions (..., 5, 5)."""
     after = after_counts(t)
     d_con, d_hum = deltas(t, convention)
-    return LoraFigures(
-        acc=reliability.acc(after),
-        tru=reliability.tru(after),
-        rel=reliability.rel(after),
-        d_con=d_con,
-        d_hum=d_hum,
-        rgi=rgi(t, convention),
-    )
+    rates = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej, "rel": reliability.rel}
+    figures = {name: rate(after) for name, rate in rates.items()} | {"rel_minus_null": reliability.rel_minus_null(t)}
+    return figures | {"d_con": d_con, "d_hum": d_hum, "rgi": rgi(t, convention)}
 
 
-def _mean(figures: Sequence[LoraFigures]) -> LoraFigures:
-    """The mean of each figure; NaN where one of them is undefined or infinite."""
-    means = {}
-    for field in fields(LoraFigures):
-        values = np.stack([np.asarray(getattr(one, field.name)) for one in figures])
-        means[field.name] = np.where(np.isfinite(values).all(axis=0), values, np.nan).mean(axis=0)
-    return LoraFigures(**means)
+def _mean(figures: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    stacked = {name: np.stack([cell[name] for cell in figures]) for name in figures[0]}
+    return {name: np.where(np.isfinite(v).all(axis=0), v, np.nan).mean(axis=0) for name, v in stacked.items()}

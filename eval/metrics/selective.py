@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, Bools, Codes, Floats
 
 ECE_BINS = 10
@@ -23,34 +23,17 @@ class Ranked:
 
     right: (m,) bool. confidence: (m,) float64 in [0, 1], falling.
     n_unknown: replies without a confidence, left out.
-    n_without: questions without an answer to rank: abstained and failed.
     """
 
     right: Bools
     confidence: Floats
     n_unknown: int
-    n_without: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Risk over coverage, both (m,): keeping the i + 1 most confident of m answers.
-
-    coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct.
-    threshold: the lowest confidence kept. Inside a tie, where no threshold can lie, risk is the mean over the orders.
-    """
-
-    coverage: Floats
-    risk: Floats
-    threshold: Floats
 
 
 def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
     """Rank the replies (n,) by confidence (n,), NaN = unknown. Correct is right; wrong and unparsed are not.
 
-    Raises:
-        DataError: a confidence lies outside [0, 1].
-        ValueError: the two differ in length.
+    Raises DataError: a confidence lies outside [0, 1]; ValueError: the two differ in length.
     """
     if codes.shape != confidence.shape:
         raise ValueError(f"one confidence for each question is needed, not {confidence.shape} for {codes.shape}")
@@ -68,24 +51,27 @@ def ranked(codes: Codes, confidence: NDArray[np.floating]) -> Ranked:
         right=(codes[used] == CORRECT)[order],
         confidence=confidence[used][order].astype(np.float64),
         n_unknown=int((replied & ~known).sum()),
-        n_without=int((~replied).sum()),
     )
 
 
-def risk_coverage(answers: Ranked) -> Curve:
-    """The risk-coverage curve, one point for each number of answers kept. Empty without answers."""
+def risk_coverage(answers: Ranked) -> tuple[Floats, Floats]:
+    """(coverage, risk), both (m,), of keeping the i + 1 most confident of m answers. Empty without answers.
+
+    coverage: share of the ranked answers that is kept. risk: share of the kept ones that is not correct; inside a tie,
+    where no threshold can lie, the mean over the orders.
+    """
     n = len(answers.right)
     kept = np.arange(1, n + 1)
     last = np.flatnonzero(np.append(np.diff(answers.confidence) != 0, True)[:n])
     errors = np.cumsum(~answers.right)[last]
     # Over all orders of a tie, errors come in evenly.
     expected = np.interp(kept, np.append(0, last + 1), np.append(0, errors))
-    return Curve(kept / max(n, 1), expected / kept, answers.confidence)
+    return kept / max(n, 1), expected / kept
 
 
 def aurc(answers: Ranked) -> float:
     """Area under the risk-coverage curve: the mean of its points. Lower is better; NaN without answers."""
-    return _mean(risk_coverage(answers).risk)
+    return _mean(risk_coverage(answers)[1])
 
 
 def excess_aurc(answers: Ranked) -> float:
@@ -93,19 +79,6 @@ def excess_aurc(answers: Ranked) -> float:
     kept = np.arange(1, len(answers.right) + 1)
     oracle = np.maximum(0, kept - answers.right.sum()) / kept
     return aurc(answers) - _mean(oracle)
-
-
-def risk_at_coverage(answers: Ranked, coverage: float) -> float:
-    """Error rate among the most confident answers that make up at least this share, in (0, 1]. NaN without answers.
-
-    Raises:
-        UsageError: the coverage is not in (0, 1].
-    """
-    if not 0 < coverage <= 1:
-        raise UsageError(f"coverage lies above 0 and up to 1, not at {coverage}", "give a share such as 0.8")
-    n = len(answers.right)
-    # 1e-9: 0.7 * 10 must be 7 answers and not 8.
-    return float(risk_coverage(answers).risk[math.ceil(coverage * n - 1e-9) - 1]) if n else math.nan
 
 
 def auroc(answers: Ranked) -> float:

@@ -1,13 +1,14 @@
 """Logs of inspect (UK AISI), `.eval` or `.json`, through its own API: the extra `inspect`."""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import Row
-from lalm_agent.eval.reading.logs import REPLY, Log, asked, base
+from lalm_agent.eval.reading.logs import REPLY, Log, base, with_question
 from lalm_agent.registry import require_extra
 
 SUFFIX = ".eval"
@@ -34,9 +35,8 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
     A sample without any output, because of an error or a limit, has no reply. Samples of several epochs are several
     questions about one clip.
 
-    Raises:
-        UsageError: the extra is not installed.
-        DataError: the file is none of inspect's logs, holds no samples, or a sample has several right answers.
+    Raises UsageError: the extra is not installed; DataError: the file is none of inspect's logs, holds no samples, or a
+    sample has several right answers.
     """
     require_extra("inspect")
     if not file.is_file():
@@ -56,16 +56,24 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
         clips = [part.audio for part in _parts(sample.input) if part.type == "audio" and len(part.audio) < _MAX_NAME]
         row = base({"audio": clips[0], **document} if clips else document, f"sample {sample.id}")
         own = {**row, "id": name, REPLY: reply}
-        yield place, asked(own, document, _text(sample.input), target[0] if target else None)
+        yield place, with_question(own, document, _text(sample.input), target[0] if target else None)
 
 
 _MAX_NAME = 1000
 """Characters of a clip's name; what is longer is the clip itself as a data URL."""
+MAX_BYTES = 2 * 2**30
+"""Of a log, and of what a `.eval`, which is a zip archive, becomes when it is unpacked."""
 
 
 def _read(file: Path) -> Any:
     from inspect_ai.log import read_eval_log
 
+    size = file.stat().st_size
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    if size > MAX_BYTES:
+        raise DataError(f"{file} has {size:,} bytes when unpacked, over {MAX_BYTES:,}", "give a log in parts")
     try:
         return read_eval_log(str(file.resolve()), resolve_attachments=True)
     except Exception as error:  # Whatever zipfile, zstandard, pydantic or inspect itself raises about a strange file.

@@ -1,21 +1,15 @@
 """What `rescore` prints: tables for a person, one object for a program."""
 
+import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from lalm_agent.eval.grade import OUTCOMES, Outputs
-from lalm_agent.eval.report.table import NOTHING, Table, as_terminal, percent, plain, wrapped
-from lalm_agent.eval.scoring.rescoring import (
-    OFF_LIST,
-    PUBLISHED,
-    Agreement,
-    Rescoring,
-    ScorerFigures,
-    Share,
-)
+from lalm_agent.eval.report.table import NOTHING, Row, Table, as_terminal, percent, plain, wrapped
+from lalm_agent.eval.scoring.rescoring import OFF_LIST, PUBLISHED, Agreement, OutcomeShare, Rescoring, ScorerFigures
 from lalm_agent.terminal import shortened
 
 FIRST = 20
@@ -23,6 +17,7 @@ FIRST = 20
 
 _REPLY_WIDTH = 60
 _OFF_DIAGONAL = 4
+_PAIR_HEADER = ("scorers", "same %", "kappa", "most often different")
 _TREATED = {"abstained": "refusals", OFF_LIST: "off-list answers"}
 
 
@@ -30,85 +25,65 @@ def rescoring_lines(
     result: Rescoring, facts: Mapping[str, str], show_all: bool, width: int | None = None
 ) -> Iterator[str]:
     """The tables, within `width` columns. Of the facts the model and the data are shown."""
-    left_out = [f"{n:,} {what}" for n, what in _left_out(result) if n]
+    outside = ((result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded"))
+    left_out = [f"{n:,} {what}" for n, what in outside if n]
     yield wrapped(f"{result.name}: {', '.join([f'{result.n:,} questions', *left_out])}", width)
     yield from (wrapped(f"{label}: {facts[label]}", width) for label in ("model", "data") if label in facts)
-    yield f"\n{as_terminal(scorer_table(result), width)}"
+    scorers, shares, treated, pairs = tables_of(result)
+    yield f"\n{as_terminal(scorers, width)}"
     for scorer in result.scorers:
         if any(scorer.abstained_kinds.values()):
             kinds = ", ".join(f"{kind.words} {n:,}" for kind, n in scorer.abstained_kinds.items() if n)
             yield wrapped(f"abstained by {scorer.name}: {kinds}", width)
     if result.lowest is not None and len([s for s in result.scorers if s.acc is not None and s.applies]) > 1:
         yield f"\nthe same replies: {percent(result.lowest, 1)} to {percent(result.highest, 1)} % by the scorer"
-    if (shares := share_table(result)).rows:
+    if shares.rows:
         yield f"\n{as_terminal(shares, width)}"
         about = "n, %, 95 % interval; off-list: unparsed because the reply settles on something that is no choice"
         yield wrapped(about, width)
-    if (treated := treatment_table(result)).rows:
+    if treated.rows:
         yield f"\n{as_terminal(treated, width)}"
         for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
             yield wrapped(f"as published, {name} {PUBLISHED[name]}", width)
     if result.pairs:
-        yield f"\n{as_terminal(pair_table(result), width)}\n"
+        yield f"\n{as_terminal(pairs, width)}\n"
         yield from _disagreement_lines(result, show_all, width)
 
 
-def scorer_table(result: Rescoring) -> Table:
-    """One row a scorer: its accuracy, its five outcomes, and the questions left out of them."""
-    rows = tuple(
-        (s.name, _accuracy(s), *(str(s.counts[outcome]) for outcome in OUTCOMES), str(result.excluded))
-        for s in result.scorers
+def tables_of(result: Rescoring) -> tuple[Table, Table, Table, Table]:
+    """Scorers with their outcomes; shares with intervals; what becomes of refusals and off-list answers; agreement."""
+    outcomes = tuple(map(str, OUTCOMES))
+    rows: Iterable[Row] = (
+        (s.name, _accuracy(s), *(str(s.counts[o]) for o in OUTCOMES), str(result.excluded)) for s in result.scorers
     )
-    return Table("Scorers", ("scorer", "acc %", *map(str, OUTCOMES), "excluded"), rows)
-
-
-def share_table(result: Rescoring) -> Table:
-    """Outcomes with intervals, a column for each scorer."""
-    scorers = [s for s in result.scorers if s.shares]
+    scorers = Table("Scorers", ("scorer", "acc %", *outcomes, "excluded"), tuple(rows))
+    known = [scorer for scorer in result.scorers if scorer.shares]
+    order = ("correct", "wrong", "abstained", "unparsed", OFF_LIST, "failed") if known else ()
     names = {OFF_LIST: "of these off-list"}
-    order = ("correct", "wrong", "abstained", "unparsed", OFF_LIST, "failed") if scorers else ()
-    rows = tuple((names.get(name, name), *(_share(s.shares[name]) for s in scorers)) for name in order)
-    return Table("Shares", (f"of {result.n:,} questions", *(s.name for s in scorers)), rows)
-
-
-def treatment_table(result: Rescoring) -> Table:
-    """What scorers make of refusals and of answers off the list."""
-    rows = tuple(
+    rows = ((names.get(name, name), *(_share(scorer.shares[name]) for scorer in known)) for name in order)
+    shares = Table("Shares", (f"of {result.n:,} questions", *(scorer.name for scorer in known)), tuple(rows))
+    rows = (
         (f"{t.n:,} {_TREATED[t.read_as]}", t.scorer, *(str(t.counts[outcome]) for outcome in OUTCOMES))
         for t in result.treatments
     )
-    return Table("Treatment", ("replies", "scorer", *map(str, OUTCOMES)), rows, "llrrrrr")
-
-
-def pair_table(result: Rescoring) -> Table:
-    """How far each two scorers agree."""
-    rows = tuple(
-        (
-            f"{pair.one} | {pair.other}",
-            percent(pair.share, 1),
-            NOTHING if pair.kappa is None else f"{pair.kappa:.3f}",
-            _most_often(pair),
-        )
-        for pair in result.pairs
+    treated = Table("Treatment", ("replies", "scorer", *outcomes), tuple(rows), "llrrrrr")
+    kappas = (NOTHING if pair.kappa is None else f"{pair.kappa:.3f}" for pair in result.pairs)
+    rows = (
+        (" | ".join(pair.scorers), percent(pair.agreement, 1), kappa, _most_often(pair))
+        for pair, kappa in zip(result.pairs, kappas, strict=True)
     )
-    return Table("Agreement", ("scorers", "same %", "kappa", "most often different"), rows, "lrrl")
+    return scorers, shares, treated, Table("Agreement", _PAIR_HEADER, tuple(rows), "lrrl")
 
 
-def rescoring_json(result: Rescoring, outputs: Outputs) -> dict[str, Any]:
-    """JSON types only; fractions; undefined is null; all disagreements. outputs: what was rescored."""
+def rescoring_json(result: Rescoring, outputs: Outputs) -> str:
+    """One object: fractions; undefined is null; all disagreements. outputs: what was rescored."""
     fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
-    for pair in fields["pairs"]:
-        pair["scorers"] = [pair.pop("one"), pair.pop("other")]
-        pair["agreement"] = pair.pop("share")
-    return fields | {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
+    fields |= {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
-def _left_out(result: Rescoring) -> tuple[tuple[int, str], ...]:
-    return (result.unanswerable, "without a right answer (outside acc)"), (result.excluded, "excluded")
-
-
-def _share(share: Share) -> str:
+def _share(share: OutcomeShare) -> str:
     return f"{share.n:,}  {percent(share.share, 1)} ({percent(share.low, 1)} to {percent(share.high, 1)})"
 
 

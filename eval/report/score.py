@@ -4,23 +4,22 @@ P1 is arXiv 2505.19294. Figures are in percent. JSON is the report itself (`lalm
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from lalm_agent.errors import UsageError, did_you_mean
-from lalm_agent.eval.grade import KINDS, OUTCOMES
+from lalm_agent.eval.grade import KINDS, OUTCOMES, Outcome
 from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
-from lalm_agent.eval.scoring.diagnosis import FOUND, share_text
-from lalm_agent.eval.scoring.schema import Group, Guess, MeanRow, Method, Report, RgiFigure
+from lalm_agent.eval.scoring.diagnosis import TYPES, few_refusals, share_text
+from lalm_agent.eval.scoring.schema import Group, Method, Report, RgiFigure
 
 
 def written(report: Report, form: str, by: str, full: bool, width: int | None) -> str:
     """The report as `json`, `csv`, `latex`, `markdown`, or for a terminal of `width` columns.
 
-    Raises:
-        UsageError: no question has the dimension `by`.
+    Raises UsageError: no question has the dimension `by`.
     """
     if by not in (known := dimensions(report)):
         raise UsageError(f"nothing to group by {by}", did_you_mean(by, known))
@@ -39,7 +38,7 @@ def as_json(report: Report) -> str:
 def as_terminal(report: Report, by: str = "modality", full: bool = False, width: int | None = None) -> str:
     """The verdicts and one row a method, within `width` columns; with `full` every table as well."""
     first, *rest = captions(report)
-    shown = [first, *(f"{method.name}: {_verdict(method)}" for method in report.methods[1:] if method.claim)]
+    shown = [first, *(f"{method.name}: {method.claim.text}" for method in report.methods[1:] if method.claim)]
     parts = ["\n".join(texts.wrapped(line, width) for line in shown)]
     tables = [*overview(report), *(tables_of(report, by) if full else ())]
     parts += [f"{texts.wrapped(table.title, width)}\n\n{texts.as_terminal(table, width)}" for table in tables]
@@ -84,18 +83,17 @@ def overview(report: Report) -> tuple[Table, Table]:
     figures: list[Row] = []
     counts: list[Row] = []
     for method in report.methods:
-        total, row = method.groups.get(TOTAL), (labelled(method),)
+        total = method.groups.get(TOTAL)
         if total is None:
-            figures.append((*row, *(NOTHING,) * 6))
-            counts.append((method.name, *(NOTHING,) * 8))
+            figures.append((labelled(method),))
+            counts.append((method.name,))
             continue
         rates = (_cell(figure, 1) for figure in (total.acc, total.tru, total.rel, total.rej))
         rgi = total.rgi[report.rgi]
-        gain = (NOTHING, NOTHING) if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
-        figures.append((*row, *rates, *gain))
-        by_outcome = (f"{total.counts[name]}{_left_out(total, name)}" for name in map(str, OUTCOMES))
+        gain = () if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
+        figures.append((labelled(method), *rates, *gain))
         unanswerable = total.refusing.n_unanswerable if total.refusing else 0
-        counts.append((method.name, str(total.n), *by_outcome, str(total.excluded), str(unanswerable)))
+        counts.append((method.name, str(total.n), *_counts(total, *OUTCOMES), str(unanswerable)))
     return Table("All questions (%)", header, tuple(figures)), Table("How they ended (questions)", ends, tuple(counts))
 
 
@@ -117,10 +115,6 @@ def _remarks(report: Report, claims: bool) -> Iterator[str]:
             yield f"{method.name}: {'; '.join(f'{name} {value}' for name, value in method.facts.items())}"
 
 
-def _verdict(method: Method) -> str:
-    return method.claim.text if method.claim else "no claim"
-
-
 def captions(report: Report) -> Iterator[str]:
     """Scorer, convention, sizes and intervals."""
     clips = "clips unknown" if report.n_clips is None else f"{report.n_clips} clips"
@@ -132,15 +126,10 @@ def captions(report: Report) -> Iterator[str]:
     )
     yield f"RGI convention: {report.rgi}, {_CONVENTIONS[report.rgi]}; log10"
     yield "RGI is a ratio: compare at equal coverage"
-    lost = {"unparsed": 0, "failed": 0}
-    left_out = False
-    for method in report.methods:
-        total = method.groups.get(TOTAL)
-        if total is not None:
-            lost = {name: lost[name] + total.counts[name] for name in lost}
-            left_out = left_out or bool(total.left_out)
-    how = "left out of N as asked" if left_out else "in N, counted as wrong"
-    yield f"unparsed and failed, all methods: {lost['unparsed']} and {lost['failed']}; {how}"
+    totals = [method.groups[TOTAL] for method in report.methods if TOTAL in method.groups]
+    lost = " and ".join(str(sum(total.counts[name] for total in totals)) for name in ("unparsed", "failed"))
+    how = "left out of N as asked" if any(total.left_out for total in totals) else "in N, counted as wrong"
+    yield f"unparsed and failed, all methods: {lost}; {how}"
 
 
 _CONVENTIONS = {
@@ -163,124 +152,126 @@ def tables_of(report: Report, by: str = "modality") -> tuple[Table, ...]:
 
 def shown_groups(report: Report, by: str) -> tuple[str, ...]:
     """The groups of a dimension in the report's order, the total last, as in the paper."""
-    keys = dict.fromkeys(key for method in report.methods for key in method.groups)
-    prefix = f"{by}:"
-    chosen = [key for key in keys if (":" not in key if by == "modality" else key.startswith(prefix)) and key != TOTAL]
-    means = [key for row in report.mean_rows for key in row.groups if key not in chosen and key != TOTAL]
+    keys = [key for method in report.methods for key in method.groups]
     if by == "modality":
-        chosen += list(dict.fromkeys(means))
-    return (*chosen, TOTAL)
+        keys = [key for key in keys if ":" not in key] + [key for row in report.mean_rows for key in row.groups]
+    else:
+        keys = [key for key in keys if key.startswith(f"{by}:")]
+    return (*(key for key in dict.fromkeys(keys) if key != TOTAL), TOTAL)
 
 
 def dimensions(report: Report) -> tuple[str, ...]:
     """What `--by` can be."""
-    keys = dict.fromkeys(key for method in report.methods for key in method.groups)
-    return ("modality", *dict.fromkeys(key.partition(":")[0] for key in keys if ":" in key))
+    keys = (key for method in report.methods for key in method.groups if ":" in key)
+    return ("modality", *dict.fromkeys(key.partition(":")[0] for key in keys))
+
+
+def _by_group(title: str, header: Row, groups: Sequence[str], rows_of: Callable[[str], Iterable[Row]]) -> Table:
+    rows = tuple((key, *row) for key in groups for row in rows_of(key))
+    return Table(title, ("Group", *header), rows, "ll" + "r" * (len(header) - 1), groups=True)
+
+
+def _members(report: Report, key: str) -> list[tuple[Method, Group]]:
+    return [(method, method.groups[key]) for method in report.methods if key in method.groups]
+
+
+def _means(report: Report, key: str) -> list[tuple[str, Mapping[str, float | None]]]:
+    rows = (row for row in report.mean_rows if row.convention == report.rgi and key in row.groups)
+    return [(row.name, row.groups[key]) for row in rows]
 
 
 def _reliability(report: Report, groups: Sequence[str]) -> Table:
-    header = ("Group", "Method", "N", "Acc", "Tru", "Rel", "Rej", "Rel - null", "unparsed", "failed", "excluded")
-    rows: list[Row] = []
-    for key in groups:
-        rows += _block(report, key)
-    return Table("Accuracy, truthfulness, reliability (%)", header, tuple(rows), _grouped(header), groups=True)
+    """Methods, means of cells, the controls of methods, the published match, then what is no method at all."""
+    header = ("Method", "N", "Acc", "Tru", "Rel", "Rej", "Rel - null", "unparsed", "failed", "excluded")
+
+    def rows_of(key: str) -> Iterator[Row]:
+        members = _members(report, key)
+        for method, group in members:
+            figures = (group.acc, group.tru, group.rel, group.rej, group.rel_minus_null)
+            counts = _counts(group, Outcome.UNPARSED, Outcome.FAILED)
+            yield (labelled(method), str(group.n), *map(_cell, figures), *counts)
+        for name, means in _means(report, key):
+            shown = (percent(means[rate]) for rate in ("acc", "tru", "rel", "rej", "rel_minus_null"))
+            yield (name, f"{means['n']:.0f}", *shown)
+        for method, group in members:
+            if (control := group.matched) is not None and control.reason is None:
+                rates = (control.acc, control.tru, control.rel, control.rej)
+                shown = (NOTHING if figure is None else _cell(figure) for figure in rates)
+                yield (_control_of(method), str(group.n_paired), *shown)
+        for method, group in members:
+            if group.published is not None:
+                name = f"{method.name}, string match ({group.published.scorer})"
+                yield (name, str(group.n), percent(group.published.acc))
+        guesses = report.guessing[key].model_dump() if key in report.guessing else {}
+        for name, value in guesses.items():
+            if value is not None:
+                yield (_REFERENCES[name], NOTHING, percent(value))
+
+    return _by_group("Accuracy, truthfulness, reliability (%)", header, groups, rows_of)
 
 
-def _block(report: Report, key: str) -> Iterator[Row]:
-    """All rows of one group: methods, their controls, means of cells, then what is no method at all."""
-    for method in report.methods:
-        group = method.groups.get(key)
-        if group is not None:
-            yield (key, labelled(method), str(group.n), *_figures(group), *_counts(group))
-    for row in _mean_rows(report):
-        if (means := row.groups.get(key)) is not None:
-            shown = (percent(means[name]) for name in ("acc", "tru", "rel"))
-            yield (key, row.name, NOTHING, *shown, *(NOTHING,) * 5)
-    for method in report.methods:
-        group = method.groups.get(key)
-        if group is not None and (control := group.matched) is not None and control.reason is None:
-            figures = (control.acc, control.tru, control.rel, control.rej)
-            shown = (NOTHING if figure is None else _cell(figure) for figure in figures)
-            yield (key, _control_of(method), str(group.n_paired), *shown, *(NOTHING,) * 4)
-    for method in report.methods:
-        group = method.groups.get(key)
-        if group is not None and group.published is not None:
-            name = f"{method.name}, string match ({group.published.scorer})"
-            yield (key, name, str(group.n), percent(group.published.acc), *(NOTHING,) * 7)
-    if (guess := report.guessing.get(key)) is not None:
-        yield from _references(key, guess)
-
-
-def _references(key: str, guess: Guess) -> Iterator[Row]:
-    names = ("random guess", "always first", "most frequent")
-    for name, value in zip(names, (guess.chance, guess.always_first, guess.most_frequent), strict=True):
-        if value is not None:
-            yield (key, name, NOTHING, percent(value), *(NOTHING,) * 7)
+_REFERENCES = {"chance": "random guess", "always_first": "always first", "most_frequent": "most frequent"}
 
 
 def _gain(report: Report, groups: Sequence[str]) -> Table:
-    header = ("Group", "Method", "dCon", "dHum", "RGI", "flips only", "null", "null p", "McNemar p")
-    rows: list[Row] = []
-    for key in groups:
-        for method in report.methods[1:]:
-            group = method.groups.get(key)
-            if group is not None:
-                p = group.mcnemar.p if group.mcnemar else None
-                rows.append((key, labelled(method), *_rgi(group.rgi[report.rgi]), _p(p)))
-        for row in _mean_rows(report):
-            if (means := row.groups.get(key)) is not None:
-                value = NOTHING if means["rgi"] is None else f"{means['rgi']:z.2f}"
-                rows.append((key, row.name, percent(means["d_con"]), percent(means["d_hum"]), value, *(NOTHING,) * 4))
-        for method in report.methods[1:]:
-            group = method.groups.get(key)
-            if group is not None and group.matched is not None and group.matched.rgi is not None:
-                rows.append((key, _control_of(method), *_rgi(group.matched.rgi[report.rgi]), NOTHING))
-    title = f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)"
-    return Table(title, header, tuple(rows), _grouped(header), groups=True)
+    header = ("Method", "dCon", "dHum", "RGI", "flips only", "null", "null p", "McNemar p", "refused clips")
+
+    def rows_of(key: str) -> Iterator[Row]:
+        others = [(method, group) for method, group in _members(report, key) if method is not report.methods[0]]
+        for method, group in others:
+            p = _p(group.mcnemar.p if group.mcnemar else None)
+            yield (labelled(method), *_rgi(group.rgi[report.rgi]), p, _refused_clips(group))
+            if (without := group.rgi_without_unparsed) is not None:
+                name = f"{method.name} without the baseline's unparsed (strict)"
+                yield (name, NOTHING, NOTHING, _gain_text(without))
+        for name, means in _means(report, key):
+            value = NOTHING if means["rgi"] is None else f"{means['rgi']:z.2f}"
+            yield (name, percent(means["d_con"]), percent(means["d_hum"]), value)
+        for method, group in others:
+            if group.matched is not None and group.matched.rgi is not None:
+                yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]))
+
+    return _by_group(f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)", header, groups, rows_of)
 
 
 def _kinds(report: Report, groups: Sequence[str]) -> Table:
-    """Why the methods that abstain do so."""
-    header = ("Group", "Method", "abstained", *(kind.words for kind in KINDS))
-    rows: list[Row] = []
-    for key in groups:
-        for method in report.methods:
-            group = method.groups.get(key)
-            if group is not None and group.abstained_kinds is not None and group.counts["abstained"]:
+    header = ("Method", "abstained", *(kind.words for kind in KINDS))
+
+    def rows_of(key: str) -> Iterator[Row]:
+        for method, group in _members(report, key):
+            if group.abstained_kinds is not None and group.counts["abstained"]:
                 counts = (group.counts["abstained"], *(group.abstained_kinds[kind] for kind in KINDS))
-                rows.append((key, method.name, *map(str, counts)))
-    return Table("Why it abstained (questions)", header, tuple(rows), _grouped(header), groups=True)
+                yield (method.name, *map(str, counts))
+
+    return _by_group("Why it abstained (questions)", header, groups, rows_of)
 
 
 def _refusing(report: Report, groups: Sequence[str]) -> Table:
-    header = ("Group", "Method", "unanswerable", "precision", "recall", "F1", "answerable refused")
-    rows = []
-    for key in groups:
-        for method in report.methods:
-            found = method.groups[key].refusing if key in method.groups else None
-            if found is not None:
-                figures = (found.precision, found.recall, found.f1, found.false_refusal_rate)
-                rows.append((key, method.name, str(found.n_unanswerable), *(_cell(figure) for figure in figures)))
-    return Table("Refusing the unanswerable (%)", header, tuple(rows), _grouped(header), groups=True)
+    header = ("Method", "unanswerable", "precision", "recall", "F1", "answerable refused")
+
+    def rows_of(key: str) -> Iterator[Row]:
+        for method, group in _members(report, key):
+            if (rates := group.refusing) is not None:
+                figures = (rates.precision, rates.recall, rates.f1, rates.false_refusal_rate)
+                yield (method.name, str(rates.n_unanswerable), *map(_cell, figures))
+
+    return _by_group("Refusing the unanswerable (%)", header, groups, rows_of)
 
 
 def _confidence(report: Report) -> Table:
     """Over all questions: honesty, and answers ranked by confidence where it is known."""
     header = ("Method", "Prudence", "Over-cons.", "Honesty", "ranked", "AURC", "AUROC", "ECE")
-    rows = []
-    for method in report.methods:
-        total = method.groups.get(TOTAL)
-        if total is None or (method is report.methods[0] and total.selective is None):
-            continue
-        honest, ranked = total.honesty, total.selective
-        shown = [NOTHING] * 3
-        if honest is not None and method is not report.methods[0]:
-            shown = [percent(value) for value in (honest.prudence, honest.over_conservativeness, honest.honesty)]
-        if ranked is None:
-            rows.append((method.name, *shown, *(NOTHING,) * 4))
-        else:
-            numbers = (NOTHING if v is None else f"{v:.3f}" for v in (ranked.aurc, ranked.auroc, ranked.ece))
-            rows.append((method.name, *shown, str(ranked.n), *numbers))
+    rows: list[Row] = []
+    for method, total in _members(report, TOTAL):
+        is_baseline, honest, ranked = method is report.methods[0], total.honesty, total.selective
+        honesty, ranking = [NOTHING] * 3, []
+        if honest is not None and not is_baseline:
+            honesty = [percent(value) for value in (honest.prudence, honest.over_conservativeness, honest.honesty)]
+        if ranked is not None:
+            numbers = (ranked.aurc, ranked.auroc, ranked.ece)
+            ranking = [str(ranked.n), *(NOTHING if v is None else f"{v:.3f}" for v in numbers)]
+        if ranked is not None or not is_baseline:
+            rows.append((method.name, *honesty, *ranking))
     return Table("Honesty (%), and selective answering by the method's own confidence", header, tuple(rows))
 
 
@@ -294,25 +285,17 @@ def _tests(report: Report) -> Table:
 
 
 def _types(report: Report) -> Iterator[Table]:
-    """The matrix of each method that has a type step of its own."""
+    """The matrix of each method that has a type step of its own; a mix has no single right type."""
     for method in report.methods:
-        if (found := method.type_confusion) is not None and found.rows:
-            header = ("modality", *FOUND, "n", "right")
-            rows = [(name, *map(str, row.values()), *_type_share(name, row)) for name, row in found.rows.items()]
-            share = "undefined" if found.accuracy is None else share_text(found.accuracy)
+        if (types := method.type_confusion) is not None and types.rows:
+            rows = []
+            for name, row in types.rows.items():
+                n = sum(row.values())
+                right = share_text(row[name] / n) if name in TYPES[:-1] else NOTHING
+                rows.append((name, *map(str, row.values()), str(n), right))
+            share = "undefined" if types.accuracy is None else share_text(types.accuracy)
             title = f"Type step of {method.name}: modality of the data against the type found; accuracy {share}"
-            yield Table(f"{title}, n = {found.n}", header, tuple(rows))
-
-
-def _grouped(header: Row) -> str:
-    """Group and method on the left."""
-    return "ll" + "r" * (len(header) - 2)
-
-
-def _type_share(modality: str, row: Mapping[str, int]) -> Row:
-    """Questions, and the share that is right; a mix has no single right type."""
-    n = sum(row.values())
-    return str(n), share_text(row[modality] / n) if modality in FOUND[:-1] else NOTHING
+            yield Table(f"{title}, n = {types.n}", ("modality", *TYPES, "n", "right"), tuple(rows))
 
 
 def labelled(method: Method) -> str:
@@ -324,29 +307,24 @@ def _control_of(method: Method) -> str:
     return f"baseline at {method.name}'s coverage"
 
 
-def _mean_rows(report: Report) -> list[MeanRow]:
-    return [row for row in report.mean_rows if row.convention == report.rgi]
-
-
-def _figures(group: Group) -> Row:
-    return tuple(_cell(figure) for figure in (group.acc, group.tru, group.rel, group.rej, group.rel_minus_null))
-
-
-def _counts(group: Group) -> Row:
-    shown = (f"{group.counts[name]}{_left_out(group, name)}" for name in ("unparsed", "failed"))
+def _counts(group: Group, *outcomes: Outcome) -> Row:
+    """Questions of these outcomes, with those of each that are left out of N, and the excluded ones."""
+    left_out = group.left_out
+    shown = (f"{group.counts[o]}{f' (+{left_out[o]} left out)' if o in left_out else ''}" for o in outcomes)
     return (*shown, str(group.excluded))
 
 
-def _left_out(group: Group, name: str) -> str:
-    return f" (+{group.left_out[name]} left out)" if name in group.left_out else ""
-
-
 def _cell(figure: Figure, digits: int = 2) -> str:
-    """`58.26 [53.15, 63.36]`."""
     if figure.low is None or figure.high is None:
         return percent(figure.value, digits)
     low, high = percent(figure.low, digits), percent(figure.high, digits)
     return f"{percent(figure.value, digits)} [{low}, {high}]"
+
+
+def _refused_clips(group: Group) -> str:
+    """Clips with a refusal of a right answer and of a wrong one; few of either make a rough RGI."""
+    shown = " + ".join(str(group.refused_clips.get(side, 0)) for side in ("right", "wrong"))
+    return f"{shown} (few)" if few_refusals(group) else shown
 
 
 def _gain_text(rgi: Figure) -> str:
@@ -356,9 +334,8 @@ def _gain_text(rgi: Figure) -> str:
 
 
 def _rgi(rgi: RgiFigure) -> Row:
-    flips, null = shown_end(rgi.flip_only, rgi.flip_only_kind), shown_end(rgi.null, rgi.null_kind)
-    hidden = str(Kind.UNDEFINED)
-    shown = (NOTHING if text == hidden else text for text in (flips, null))
+    ends = ((rgi.flip_only, rgi.flip_only_kind), (rgi.null, rgi.null_kind))
+    shown = (NOTHING if kind == Kind.UNDEFINED else shown_end(value, kind) for value, kind in ends)
     return (percent(rgi.d_con), percent(rgi.d_hum), _gain_text(rgi), *shown, _p(rgi.null_p))
 
 
@@ -385,11 +362,10 @@ def _csv_row(method: Method, key: str, group: Group) -> dict[str, object]:
     row["mcnemar_p"] = group.mcnemar.p if group.mcnemar else None
     row["published_acc"] = group.published.acc if group.published else None
     row |= {f"abstained_{kind}": n for kind, n in (group.abstained_kinds or {}).items()}
-    row["labels"] = "; ".join(method.labels)
-    return row
+    return row | {"labels": "; ".join(method.labels)}
 
 
 def _csv_means(convention: str, means: Mapping[str, float | None]) -> dict[str, object]:
     """A mean row is there once for each convention; only its RGI and deltas differ."""
-    renamed = {"rgi": "value", "d_con": "d_con", "d_hum": "d_hum"}
-    return {f"rgi_{convention}_{renamed[name]}" if name in renamed else name: v for name, v in means.items()}
+    of_gain = {"rgi": "value", "d_con": "d_con", "d_hum": "d_hum"}
+    return {f"rgi_{convention}_{of_gain[name]}" if name in of_gain else name: v for name, v in means.items()}

@@ -30,7 +30,7 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A title, a header and rows of as many cells; texts of strangers are as they came.
+    """A title, a header and rows of at most as many cells, the rest empty; texts of strangers are as they came.
 
     align: `l` or `r` for each column; the default is names on the left and one column of them. The columns before the
     first `r` name a row. groups: whether the first cell is left empty where it repeats the one above.
@@ -54,7 +54,7 @@ class Table:
 
     def cells(self, escape: Callable[[str], str]) -> list[list[str]]:
         """The header and the rows, each cell escaped, the name of a group only where the group begins."""
-        rows = [list(row) for row in (self.header, *self.rows)]
+        rows = [[*row, *[NOTHING] * (len(self.header) - len(row))] for row in (self.header, *self.rows)]
         if self.groups:
             before = [row[0] for row in rows[:-1]]
             for row, name in zip(rows[1:], before, strict=True):
@@ -149,7 +149,6 @@ def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _aligned(cells: Sequence[Sequence[str]], align: str) -> str:
-    """A header, a rule and rows; columns are two spaces apart."""
     widths = _widths(cells)
     sides = [str.ljust if side == "l" else str.rjust for side in align]
     rule = ["-" * width for width in widths]

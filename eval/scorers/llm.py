@@ -257,16 +257,16 @@ class LLMScorer(ABC):
             UsageError, DataError: the kept replies cannot be used.
         """
         pairs = list(zip(items, texts, strict=True))
-        grades = {i: settled for i, pair in enumerate(pairs) if (settled := self.settled(*pair))}
-        open_ = [i for i in range(len(pairs)) if i not in grades]
-        outcome = self._ask([self.prompt(pairs[i][0], pairs[i][1] or "") for i in open_])
-        for i, reply in zip(open_, outcome.replies, strict=True):
-            failure = Grade(Outcome.FAILED, None, self.failure_rule)
-            grades[i] = failure if reply is None else self.read(pairs[i][0], pairs[i][1] or "", reply)
+        grades = [self.settled(item, text) for item, text in pairs]
+        open_ = [(item, text or "") for (item, text), settled in zip(pairs, grades, strict=True) if settled is None]
+        outcome = self._ask([self.prompt(item, text) for item, text in open_])
+        failure = Grade(Outcome.FAILED, None, self.failure_rule)
+        replies = zip(open_, outcome.replies, strict=True)
+        read = iter([failure if reply is None else self.read(*pair, reply) for pair, reply in replies])
         failed = outcome.replies.count(None)
         self.trouble = Trouble(failed, outcome.error) if outcome.error is not None else None
         self.asked = outcome.asked
-        return [grades[i] for i in range(len(pairs))]
+        return [settled or next(read) for settled in grades]
 
 
 class Normaliser(LLMScorer):
@@ -313,9 +313,7 @@ class SakuraJudge(LLMScorer):
         read = unanswered(item, text)
         if read is not None and read.outcome is Outcome.ABSTAINED:
             return read
-        if text is not None and item.gold is None:
-            return grade(item, text)
-        return super().settled(item, text)
+        return grade(item, text) if text is not None and item.gold is None else super().settled(item, text)
 
     def prompt(self, item: Item, text: str) -> str:
         """The question, its options, the right one and the reply."""
@@ -323,11 +321,9 @@ class SakuraJudge(LLMScorer):
 
     def read(self, item: Item, text: str, reply: str) -> Grade:
         """The last verdict in the reply."""
-        said = [match.group(1) for match in _VERDICT.finditer(reply)]
         alone = _VERDICT_ALONE.fullmatch(reply)
-        verdict = said[-1] if said else alone.group(1) if alone else None
-        if verdict is None:
+        verdicts = _VERDICT.findall(reply) or ([alone.group(1)] if alone else [])
+        if not verdicts:
             return Grade(Outcome.UNPARSED, None, "judge_unreadable")
-        correct = verdict.lower() == "correct"
-        outcome = Outcome.CORRECT if correct else Outcome.WRONG
-        return Grade(outcome, item.gold if correct else None, "judge")
+        correct = verdicts[-1].lower() == "correct"
+        return Grade(Outcome.CORRECT if correct else Outcome.WRONG, item.gold if correct else None, "judge")

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 SCORERS = {
     "rule": "lalm_agent.eval.grade:RuleScorer",
-    "mmau": "lalm_agent.eval.scorers.token_match:TokenMatchScorer",
-    "mmar": "lalm_agent.eval.scorers.token_match:MmarScorer",
-    "lmms": "lalm_agent.eval.scorers.letters:LmmsScorer",
-    "lmms-mmar": "lalm_agent.eval.scorers.letters:LmmsMmarScorer",
+    "mmau": "lalm_agent.eval.scorers.published:mmau",
+    "mmar": "lalm_agent.eval.scorers.published:mmar",
+    "lmms": "lalm_agent.eval.scorers.published:lmms",
+    "lmms-mmar": "lalm_agent.eval.scorers.published:lmms_mmar",
     "sakura": "lalm_agent.eval.scorers.llm:SakuraJudge",
     "llm": "lalm_agent.eval.scorers.llm:Normaliser",
 }
@@ -29,19 +29,16 @@ SCORERS = {
 ASKING = frozenset({"sakura", "llm"})
 """Scorers that ask a model: sakura:MODEL, llm:MODEL."""
 
-_PUBLISHED_MATCH = {"mmar": "mmar"}
-
 
 def published_match(benchmark: str | None) -> str:
     """The string match that a benchmark's authors published; MMAU's for those that have none without a judge."""
-    return _PUBLISHED_MATCH.get(benchmark or "", "mmau")
+    return "mmar" if benchmark == "mmar" else "mmau"
 
 
 def model_ref(name: str) -> str | None:
     """The model that a scorer's name asks for: `llm:openai:gpt-4o-mini` -> `openai:gpt-4o-mini`; else None.
 
-    Raises:
-        UsageError: no such scorer, one that needs a model without one, or one that takes none with one.
+    Raises UsageError: no such scorer, or one that takes no model with one.
     """
     kind, colon, ref = name.partition(":")
     if kind not in SCORERS:
@@ -52,30 +49,28 @@ def model_ref(name: str) -> str | None:
     return ref or None
 
 
+def model_refs(names: Iterable[str]) -> dict[str, str | None]:
+    """Each name once -> the model that it asks, None for those that ask none. Raises UsageError as `model_ref`."""
+    return {name: model_ref(name) for name in names}
+
+
 def make_scorer(
     name: str, model: LALM | None = None, cache: Path | None = None, progress: "Progress | None" = None
 ) -> Scorer:
-    """A scorer by its name.
+    """A scorer by its name: a key of `SCORERS`, with `:MODEL` for those of `ASKING`, which need the loaded model.
 
-    Args:
-        name: a key of `SCORERS`, with `:MODEL` for those of `ASKING`; their name in reports is the model's own.
-        model: what those ask.
-        cache: a JSONL file for its replies, so that a second call asks only for what is missing. None keeps nothing.
-        progress: told how many requests are done, and how many there are.
+    cache: a file for the model's replies, so that a second call asks only for what is missing. None keeps nothing.
+    progress: told how many requests are done, and how many there are.
 
-    Raises:
-        UsageError: no such scorer, or no model for one that asks.
+    Raises UsageError: no such scorer, or no model for one that asks.
     """
     model_ref(name)
     kind = name.partition(":")[0]
     module, _, attribute = SCORERS[kind].partition(":")
     scorer = getattr(import_module(module), attribute)
-    if kind not in ASKING:
-        made: Scorer = scorer()
-    elif model is None:
+    if kind in ASKING and model is None:
         raise UsageError(f"the scorer {kind} asks a model", f"name one: {kind}:openai:NAME, {kind}:FOLDER, {kind}:mini")
-    else:
-        made = scorer(model, cache, progress)
+    made: Scorer = scorer(model, cache, progress) if kind in ASKING else scorer()
     return made
 
 
@@ -94,40 +89,31 @@ class Kept:
         return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}.jsonl"
 
 
-def scorer_names(text: str) -> list[str]:
-    """The names in a text with commas, each once."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
-def model_refs(names: Sequence[str]) -> dict[str, str | None]:
-    """Name -> the model that it asks, None for those that ask none. Raises UsageError for a name that is none."""
-    return {name: model_ref(name) for name in names}
-
-
 def made_scorers(
     refs: Mapping[str, str | None], load: Callable[[str], LALM], kept: Kept, tell: Callable[[str], None]
 ) -> list[Scorer]:
-    """The scorers; two of them that name one model share it.
+    """The scorers of `model_refs`; two of them that name one model share it.
 
-    Args:
-        refs: of `model_refs`.
-        load: the model of a reference.
-        kept: where replies of models are kept.
-        tell: told in a line what is being done, and some twenty times how far a scorer is.
+    load: the model of a reference. tell: told in a line what is being done, and some twenty times how far a scorer is.
 
-    Raises:
-        UsageError: a model that does not exist.
-        DataError: a model that cannot be loaded.
+    Raises UsageError: a model that does not exist; DataError: a model that cannot be loaded.
     """
-    needed = dict.fromkeys(ref for ref in refs.values() if ref is not None)
-    if needed and kept.folder is None and kept.file is None:
-        tell("what the models reply is not kept for a next time; --cache FILE keeps it")
-    models = {}
-    for ref in needed:
+    models: dict[str, LALM] = {}
+    for ref in dict.fromkeys(ref for ref in refs.values() if ref is not None):
+        if not models and kept.folder is None and kept.file is None:
+            tell("what the models reply is not kept for a next time; --cache FILE keeps it")
         tell(f"loading {ref}")
         models[ref] = load(ref)
+
+    def progress(name: str) -> Callable[[int, int], None]:
+        def say(done: int, total: int) -> None:
+            if done == total or done % max(1, total // 20) == 0:
+                tell(f"  {name}: {done} of {total} asked")
+
+        return say
+
     return [
-        make_scorer(name, models[ref] if ref else None, kept.path(name) if ref else None, _progress(name, tell))
+        make_scorer(name, models[ref], kept.path(name), progress(name)) if ref else make_scorer(name)
         for name, ref in refs.items()
     ]
 
@@ -142,11 +128,3 @@ def failures_of(scorers: Sequence[Scorer]) -> tuple[LalmError, ...]:
             what = f"{scorer.name} failed on {trouble.failed} replies: {trouble.error.message}"
             failures.append(type(trouble.error)(what, ", then ".join(filter(None, [trouble.error.hint, again]))))
     return tuple(failures)
-
-
-def _progress(name: str, tell: Callable[[str], None]) -> Callable[[int, int], None]:
-    def progress(done: int, total: int) -> None:
-        if done == total or done % max(1, total // 20) == 0:
-            tell(f"  {name}: {done} of {total} asked")
-
-    return progress

@@ -1,12 +1,12 @@
 """The questions that several methods are compared on, and every method's outcome on each of them.
 
-Two universes meet here. A prediction file is held to every question that any of the files or runs given has (or that
-the data file has): a question that it lacks is `failed`, never left out. A run folder has fixed questions
-(`--limit`), so that another's question is none of its own; a figure that compares the two uses the intersection.
+A prediction file is held to every question of all sources (or of the data file): one that it lacks is `failed`, never
+left out. A run folder has fixed questions (`--limit`), and another's question is none of its own. Figures that compare
+two methods use the intersection.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.grade import (
     KINDS,
+    OUTCOMES,
+    Grade,
     Outcome,
-    Output,
     Outputs,
     RuleScorer,
     Scorer,
@@ -25,7 +26,7 @@ from lalm_agent.eval.grade import (
     missing_clip_warning,
 )
 from lalm_agent.eval.items import MODALITY, Item
-from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, codes
+from lalm_agent.eval.metrics.counts import Bools, Codes, codes
 from lalm_agent.eval.reading.predictions import require_same
 from lalm_agent.records import AudioType
 
@@ -33,7 +34,6 @@ NOT_ASKED, SEEN, LEFT_OUT = -1, -2, -3
 """Codes beside those of outcomes: no question of this method; on a trained-on clip; left out by `--exclude`."""
 
 NO_KIND = -1
-
 TOTAL = "total"
 LEAVABLE = (Outcome.UNPARSED, Outcome.FAILED)
 
@@ -104,30 +104,30 @@ def study(outputs: Sequence[Outputs], grading: Grading, universe: Sequence[Item]
 
     universe: the questions of a data file, if one was given: files are held to exactly these.
 
-    Raises:
-        DataError: two sources disagree on a question's gold answer or choices.
-        UsageError: there is nothing to compare, two methods share no question, or an outcome cannot be left out.
+    Raises DataError: two sources disagree on a question's gold answer or choices; UsageError: there is nothing to
+    compare, two methods share no question, or an outcome cannot be left out.
     """
     if bad := grading.leave_out - set(LEAVABLE):
         raise UsageError(f"{', '.join(sorted(bad))} cannot be left out of N", f"one or both of: {', '.join(LEAVABLE)}")
-    sources = ([("the data file", universe)] if universe else []) + [(o.name, o.items) for o in outputs]
-    items = merged(sources)
+    items = merged([*([("the data file", universe)] if universe else []), *((o.name, o.items) for o in outputs)])
     if not items:
         raise UsageError("there is no question to score", "give files or runs with questions")
-    _require_common(outputs)
-    ids = tuple(items)
-    held_to = frozenset(item.id for item in universe) if universe else frozenset(ids)
-    methods = tuple(_graded(one, items, held_to, grading) for one in outputs)
+    ids = {item.id for item in outputs[0].items}
+    for other in outputs[1:]:
+        if ids.isdisjoint(item.id for item in other.items):
+            raise UsageError(f"{other.name} and {outputs[0].name} share no question", "score runs of one benchmark")
+    held_to = {item.id for item in universe} if universe else items.keys()
+    methods = tuple(_graded(method, items, held_to, grading) for method in outputs)
     ordered = tuple(items.values())
     return Study(
         items=ordered,
-        answerable=np.fromiter((item.answerable for item in ordered), np.bool_, len(ordered)),
+        answerable=np.array([item.answerable for item in ordered], np.bool_),
         clips=clip_numbers(ordered, outputs),
         groups=group_places(ordered),
         methods=methods,
         scorer=grading.scorer.name,
         published_scorer=grading.published.name if grading.published else None,
-        warnings=tuple(_warnings(methods, ids)),
+        warnings=tuple(_warnings(methods, tuple(items))),
     )
 
 
@@ -136,28 +136,19 @@ def merged(sources: Iterable[tuple[str, Sequence[Item]]]) -> dict[str, Item]:
 
     A dimension that the first source of a question lacks is taken from a later one.
 
-    Raises:
-        DataError: two sources disagree on a question's gold answer or choices; the question is named.
+    Raises DataError: two sources disagree on a question's gold answer or choices; the question is named.
     """
-    found: dict[str, Item] = {}
+    by_id: dict[str, Item] = {}
     owner: dict[str, str] = {}
     for name, items in sources:
         for item in items:
-            known = found.setdefault(item.id, item)
-            if known is item or known == item:
-                owner.setdefault(item.id, name)
-                continue
-            require_same(known, item, (owner[item.id], name))
-            if missing := tuple(pair for pair in item.groups if pair[0] not in dict(known.groups)):
-                found[item.id] = replace(known, groups=known.groups + missing)
-    return found
-
-
-def _require_common(outputs: Sequence[Outputs]) -> None:
-    baseline = {item.id for item in outputs[0].items}
-    for other in outputs[1:]:
-        if baseline.isdisjoint(item.id for item in other.items):
-            raise UsageError(f"{other.name} and {outputs[0].name} share no question", "score runs of one benchmark")
+            known = by_id.setdefault(item.id, item)
+            owner.setdefault(item.id, name)
+            if known != item:
+                require_same(known, item, (owner[item.id], name))
+                more = tuple(pair for pair in item.groups if pair[0] not in dict(known.groups))
+                by_id[item.id] = replace(known, groups=known.groups + more)
+    return by_id
 
 
 def group_key(dimension: str, value: str) -> str:
@@ -174,7 +165,7 @@ def group_places(items: Sequence[Item]) -> dict[str, NDArray[np.int64]]:
             places.setdefault(dimension, {}).setdefault(group_key(dimension, value), []).append(place)
     result = {TOTAL: np.arange(len(items))}
     for keys in places.values():
-        result |= {key: np.array(found, np.int64) for key, found in keys.items() if found}
+        result |= {key: np.array(members, np.int64) for key, members in keys.items() if members}
     return result
 
 
@@ -183,84 +174,73 @@ def clip_numbers(items: Sequence[Item], outputs: Sequence[Outputs]) -> NDArray[n
 
     Two names of one recording are one clip as soon as one method knows the content of both.
     """
+    replies = (reply for method in outputs for reply in method.by_id.values())
     content: dict[str, str] = {}
-    for one in outputs:
-        for output in one.by_id.values():
-            if output.audio_sha256 is not None:
-                content.setdefault(output.id, output.audio_sha256)
+    for reply in replies:
+        if reply.audio_sha256 is not None:
+            content.setdefault(reply.id, reply.audio_sha256)
     by_name = {item.audio: content[item.id] for item in items if item.id in content}
-    number: dict[str, int] = {}
-    clips = (content.get(item.id) or by_name.get(item.audio) or item.audio for item in items)
-    return np.fromiter((number.setdefault(clip, len(number)) for clip in clips), np.int64, len(items))
+    clips = [content.get(item.id) or by_name.get(item.audio) or item.audio for item in items]
+    number = {clip: place for place, clip in enumerate(dict.fromkeys(clips))}
+    return np.array([number[clip] for clip in clips], np.int64)
 
 
-def _graded(outputs: Outputs, items: Mapping[str, Item], held_to: frozenset[str], grading: Grading) -> Graded:
+def _graded(outputs: Outputs, items: Mapping[str, Item], held_to: Collection[str], grading: Grading) -> Graded:
+    n, ids = len(items), list(items)
     own = {item.id: item for item in outputs.items}
-    asked = own.keys() if outputs.fixed_items else held_to
-    places = [place for place, id in enumerate(items) if id in asked]
-    ids = list(items)
+    must_have = own if outputs.fixed_items else held_to
+    places = [place for place, id in enumerate(items) if id in must_have]
     # Graded against the method's own order of choices: a letter means what that model was shown.
     questions = [own.get(ids[place], items[ids[place]]) for place in places]
     replies = [outputs.by_id.get(question.id) for question in questions]
     grades = grades_of(grading.scorer, questions, replies)
-    result = np.full(len(items), NOT_ASKED, np.int8)
-    result[places] = codes([grade.outcome for grade in grades])
-    kinds = np.full(len(items), NO_KIND, np.int8)
-    kinds[places] = [KINDS.index(kind) if (kind := kind_of(grade)) else NO_KIND for grade in grades]
-    seen = [place for place in places if ids[place] in outputs.excluded]
-    result[seen] = SEEN
-    left_out = {outcome: result == code for outcome, code in _codes_of(grading.leave_out)}
+
+    def outcomes(graded: Sequence[Grade]) -> NDArray[np.int8]:
+        result = np.full(n, NOT_ASKED, np.int8)
+        result[places] = codes([grade.outcome for grade in graded])
+        return result
+
+    result = outcomes(grades)
+    result[[place for place in places if ids[place] in outputs.excluded]] = SEEN
+    left_out = {o: result == OUTCOMES.index(o) for o in LEAVABLE if o in grading.leave_out}
     for mask in left_out.values():
         result[mask] = LEFT_OUT
-    published = None
-    if grading.published is not None:
-        published = np.full(len(items), NOT_ASKED, np.int8)
-        published[places] = codes([grade.outcome for grade in grades_of(grading.published, questions, replies)])
+    kinds = np.full(n, NO_KIND, np.int8)
+    kinds[places] = [KINDS.index(kind) if (kind := kind_of(grade)) else NO_KIND for grade in grades]
+    confidence = np.full(n, np.nan)
+    confidence[places] = [np.nan if r is None or r.confidence is None else r.confidence for r in replies]
+    chosen = {place: grade.chosen for place, grade in zip(places, grades, strict=True)}
     # What is said about the audio is no matter of how answers are scored.
     by_rule = grades if isinstance(grading.scorer, RuleScorer) else grades_of(RuleScorer(), questions, replies)
     return Graded(
         outputs=outputs,
         codes=result,
         kinds=kinds,
-        chosen=_spread([grade.chosen for grade in grades], places, len(items)),
-        confidence=_confidences(replies, places, len(items)),
-        published=published,
+        chosen=tuple(chosen.get(place) for place in range(n)),
+        confidence=confidence,
+        published=outcomes(grades_of(grading.published, questions, replies)) if grading.published else None,
         left_out=left_out,
         missing_clip=None if outputs.without_sound else missing_clip_warning(by_rule),
     )
 
 
-def _codes_of(outcomes: Iterable[Outcome]) -> list[tuple[Outcome, int]]:
-    return [(outcome, int(codes([outcome])[0])) for outcome in outcomes]
-
-
-def _spread(values: Sequence[str | None], places: Sequence[int], n: int) -> tuple[str | None, ...]:
-    result: list[str | None] = [None] * n
-    for place, value in zip(places, values, strict=True):
-        result[place] = value
-    return tuple(result)
-
-
-def _confidences(replies: Sequence[Output | None], places: Sequence[int], n: int) -> NDArray[np.float64]:
-    result = np.full(n, np.nan)
-    result[places] = [np.nan if r is None or r.confidence is None else r.confidence for r in replies]
-    return result
-
-
-def paired(one: Codes, other: Codes) -> Bools:
+def paired(first: Codes, second: Codes) -> Bools:
     """Which questions (n,) both methods were asked and may be judged by."""
-    result: Bools = (one >= 0) & (other >= 0)
+    result: Bools = (first >= 0) & (second >= 0)
     return result
 
 
-def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterable[str]:
+def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterator[str]:
     baseline = methods[0]
     for method in methods:
-        name = method.name
+        name, has_question = method.name, method.codes != NOT_ASKED
         yield from (f"{name}: {warning}" for warning in method.outputs.warnings)
         if method.missing_clip:
             yield f"{name}: {method.missing_clip}"
-        if missing := _missing(method, ids):
+        # An unfinished run says itself what it lacks.
+        rows = method.outputs.by_id
+        missing = sum(id not in rows for id, counts in zip(ids, has_question, strict=True) if counts)
+        if missing and not method.outputs.fixed_items:
             yield f"{name}: {missing} questions have no row in it and count as failed"
         if seen := int((method.codes == SEEN).sum()):
             yield f"{name}: {seen} questions on clips that it was trained on are outside N"
@@ -270,32 +250,18 @@ def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterable[str]:
             yield from _fallen_out(baseline, method)
 
 
-def _missing(method: Graded, ids: Sequence[str]) -> int:
-    """Questions that a file was held to and has no row for. An unfinished run says itself what it lacks."""
-    if method.outputs.fixed_items:
-        return 0
-    asked = method.codes != NOT_ASKED
-    return sum(id not in method.outputs.by_id for id, counts in zip(ids, asked, strict=True) if counts)
-
-
-def _fallen_out(baseline: Graded, method: Graded) -> Iterable[str]:
-    """How many questions of either are not compared, and why."""
+def _fallen_out(baseline: Graded, method: Graded) -> Iterator[str]:
     lost = (method.codes != NOT_ASKED) | (baseline.codes != NOT_ASKED)
     lost &= ~paired(baseline.codes, method.codes)
-    if not lost.any():
-        return
+    why = {NOT_ASKED: "not asked by", SEEN: "seen in training by", LEFT_OUT: "left out for"}
     reasons: Counter[str] = Counter()
-    for before, after in zip(baseline.codes[lost], method.codes[lost], strict=True):
-        reasons[_reason(int(before), int(after), (baseline.name, method.name))] += 1
-    why = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
-    yield f"{method.name}: compared with {baseline.name} on the questions of both; {int(lost.sum())} fell out: {why}"
-
-
-def _reason(before: int, after: int, names: tuple[str, str]) -> str:
-    for code, what in ((NOT_ASKED, "not asked by"), (SEEN, "seen in training by"), (LEFT_OUT, "left out for")):
-        if code in (before, after):
-            return f"{what} {names[0] if before == code else names[1]}"
-    raise ValueError(f"codes {before} and {after} are compared")
+    for before, after in zip(baseline.codes[lost].tolist(), method.codes[lost].tolist(), strict=True):
+        code = next(code for code in why if code in (before, after))
+        reasons[f"{why[code]} {baseline.name if before == code else method.name}"] += 1
+    if reasons:
+        listed = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+        names = f"{method.name}: compared with {baseline.name}"
+        yield f"{names} on the questions of both; {reasons.total()} fell out: {listed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,32 +271,3 @@ class Resampling:
     resamples: int = 2000
     seed: int = 0
     level: float = 0.95
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrays:
-    """What the figures of a group are made from. Codes index `grade.OUTCOMES`.
-
-    own, own_clips, own_confidence: (k,) the method's answerable questions. before, after, clips, confidence, ids: (m,)
-    the answerable questions of both; `before` is the baseline's outcome and `confidence` the baseline's.
-    all_answerable, all_codes, all_clips: (a,) every question of the method, unanswerable ones included.
-    published: (k,) codes by the published string match. own_kinds: (k,) kinds of abstention as `Graded.kinds` has
-    them; None where nobody knows them.
-    """
-
-    own: Codes
-    own_clips: NDArray[np.int64]
-    before: Codes
-    after: Codes
-    clips: NDArray[np.int64]
-    own_confidence: Floats | None = None
-    confidence: Floats | None = None
-    ids: Sequence[str] = ()
-    all_answerable: Bools | None = None
-    all_codes: Codes | None = None
-    all_clips: NDArray[np.int64] | None = None
-    published: Codes | None = None
-    own_kinds: Codes | None = None
-    excluded: int = 0
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    is_baseline: bool = False

@@ -10,7 +10,7 @@ row: the modality that the adapter was trained on.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,11 @@ import numpy as np
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, N_OUTCOMES, WRONG, Counts, before_counts
 from lalm_agent.eval.metrics.estimate import finite
-from lalm_agent.eval.metrics.rgi import Convention, LoraFigures, lora_row
-from lalm_agent.eval.scoring.compare import TOTAL, Arrays
-from lalm_agent.eval.scoring.diagnosis import claim_of, diagnose, labels_of, signs_of
-from lalm_agent.eval.scoring.figures import FigureOptions, adjusted, group_figures
-from lalm_agent.eval.scoring.schema import Group, MeanRow, Method, MethodPair, Report
+from lalm_agent.eval.metrics.rgi import Convention, lora_row
+from lalm_agent.eval.scoring.compare import TOTAL
+from lalm_agent.eval.scoring.diagnosis import Signs, claim_of, diagnose, labels_of
+from lalm_agent.eval.scoring.figures import Arrays, Pairs, group_figures
+from lalm_agent.eval.scoring.schema import Group, MeanRow, Method, MethodPair, Report, with_holm
 from lalm_agent.eval.scoring.summary import Config
 
 _CODE_OF = {"c": CORRECT, "r": ABSTAINED, "w": WRONG}
@@ -41,19 +41,10 @@ class CountsRow:
     transitions: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class CountsFile:
-    """A file of counts. source: where the counts come from, in the file's own words."""
+def read_counts(path: Path) -> tuple[str | None, list[CountsRow]]:
+    """Read a file of counts: where the counts come from, in the file's own words, and its rows.
 
-    source: str | None
-    rows: tuple[CountsRow, ...]
-
-
-def read_counts(path: Path) -> CountsFile:
-    """Read a file of counts.
-
-    Raises:
-        DataError: it is missing or no such file, a row is at fault or there twice; the row is named.
+    Raises DataError: it is missing or no such file, a row is at fault or there twice; the row is named.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -64,15 +55,19 @@ def read_counts(path: Path) -> CountsFile:
     rows = value.get("rows") if isinstance(value, dict) else value
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path} has no rows of counts", 'write {"rows": [{"method", "modality", "transitions"}]}')
-    read = []
-    for number, row in enumerate(rows, start=1):
+    read: dict[tuple[str, str, str | None], CountsRow] = {}
+    for number, raw in enumerate(rows, start=1):
         try:
-            read.append(_row(row))
+            row = _row(raw)
+            if (key := (row.method, row.modality, row.source)) in read:
+                raise DataError(f"{row.method} on {row.modality} was given before", "keep one")
+            if row.modality == TOTAL and row.source is not None:
+                raise DataError("a cell of the LoRA row has one modality", "leave out its total")
         except DataError as error:
             raise DataError(f"{path}: row {number}: {error.message}", error.hint) from None
-    _require_unique(path, read)
+        read[key] = row
     source = value.get("source") if isinstance(value, dict) else None
-    return CountsFile(source if isinstance(source, str) else None, tuple(read))
+    return source if isinstance(source, str) else None, list(read.values())
 
 
 def _row(row: object) -> CountsRow:
@@ -80,9 +75,13 @@ def _row(row: object) -> CountsRow:
         raise DataError("no object", 'write {"method", "modality", "transitions"}')
     source = _name(row, "source") if row.get("source") is not None else None
     method = _name(row, "method") if source is None or row.get("method") is not None else _LORA
-    found = _transitions(row.get("transitions"))
-    _check_sums(row, found)
-    return CountsRow(method, _name(row, "modality"), source, found)
+    t = _transitions(row.get("transitions"))
+    before = before_counts(t)
+    sums = {"n": t.sum(), "baseline_correct": before[CORRECT], "baseline_wrong": before[WRONG]}
+    for key, total in sums.items():
+        if row.get(key, total) != total:
+            raise DataError(f"`{key}` is {row[key]}, and its transitions sum to {total}", "mend one of the two")
+    return CountsRow(method, _name(row, "modality"), source, t)
 
 
 def _name(row: Mapping[str, object], key: str) -> str:
@@ -107,25 +106,6 @@ def _transitions(value: object) -> Counts:
     return result
 
 
-def _check_sums(row: Mapping[str, object], found: Counts) -> None:
-    before = before_counts(found)
-    sums = {"n": found.sum(), "baseline_correct": before[CORRECT], "baseline_wrong": before[WRONG]}
-    for key, total in sums.items():
-        if row.get(key, total) != total:
-            raise DataError(f"`{key}` is {row[key]}, and its transitions sum to {total}", "mend one of the two")
-
-
-def _require_unique(path: Path, rows: list[CountsRow]) -> None:
-    seen: set[tuple[str, str, str | None]] = set()
-    for number, row in enumerate(rows, start=1):
-        key = (row.method, row.modality, row.source)
-        if key in seen:
-            raise DataError(f"{path}: row {number}: {row.method} on {row.modality} was given before", "keep one")
-        if row.modality == TOTAL and row.source is not None:
-            raise DataError(f"{path}: row {number}: a cell of the LoRA row has one modality", "leave out its total")
-        seen.add(key)
-
-
 BASELINE = "baseline"
 Groups = dict[str, Counts]
 
@@ -133,11 +113,10 @@ Groups = dict[str, Counts]
 def counts_report(path: Path, config: Config) -> Report:
     """Read a file of counts and work out every figure.
 
-    Raises:
-        DataError: the file is at fault, its rows disagree on the baseline, or the LoRA row lacks a cell.
+    Raises DataError: the file is at fault, its rows disagree on the baseline, or the LoRA row lacks a cell.
     """
-    file = read_counts(path)
-    runs, warnings = _with_totals(file)
+    source_of_counts, rows = read_counts(path)
+    runs, warnings = _with_totals(rows)
     baseline = _baseline(path, runs)
     methods = [_method(BASELINE, baseline, config, None)]
     methods += [_method(name, groups, config, source) for (name, source), groups in runs.items()]
@@ -146,7 +125,7 @@ def counts_report(path: Path, config: Config) -> Report:
         methods=methods,
         baseline=BASELINE,
         benchmark=config.benchmark,
-        scorer=f"counts of {path.name}{f': {file.source}' if file.source else ''}",
+        scorer=f"counts of {path.name}{f': {source_of_counts}' if source_of_counts else ''}",
         rgi=str(config.rgi),
         n=0 if total is None else int(total.sum()),
         n_clips=None,
@@ -154,40 +133,40 @@ def counts_report(path: Path, config: Config) -> Report:
         seed=config.resampling.seed,
         level=config.resampling.level,
         mcnemar=_tests(methods),
-        mean_rows=_mean_rows(file),
+        mean_rows=_mean_rows(rows),
         warnings=["clips are not known: each question counts as a clip of its own", *warnings],
     )
 
 
-def _with_totals(file: CountsFile) -> tuple[dict[tuple[str, str | None], Groups], list[str]]:
+def _with_totals(rows: Sequence[CountsRow]) -> tuple[dict[tuple[str, str | None], Groups], list[str]]:
     """(method, source) -> transitions by modality, the total last: as given, else the sum of several modalities."""
     runs: dict[tuple[str, str | None], Groups] = {}
-    for row in file.rows:
+    for row in rows:
         runs.setdefault((row.method, row.source), {})[row.modality] = row.transitions
     warnings = []
     for (name, source), groups in runs.items():
-        given = groups.pop(TOTAL, None)
+        in_file = groups.pop(TOTAL, None)
         summed = np.sum(list(groups.values()), axis=0) if len(groups) > 1 and source is None else None
-        if given is not None and summed is not None and (given != summed).any():
+        if in_file is not None and summed is not None and (in_file != summed).any():
             warnings.append(f"{name}: the total given is not the sum of its modalities; as given")
-        whole = given if given is not None else summed
-        if whole is not None:
-            groups[TOTAL] = whole
+        total = summed if in_file is None else in_file
+        if total is not None:
+            groups[TOTAL] = total
     return runs, warnings
 
 
 def _baseline(path: Path, runs: Mapping[tuple[str, str | None], Groups]) -> Groups:
     """The one baseline of all rows, as transitions that stay where they are."""
-    found: dict[str, Counts] = {}
+    baseline: dict[str, Counts] = {}
     for (name, _), groups in runs.items():
         for modality, t in groups.items():
             before = before_counts(t)
-            if (found.setdefault(modality, before) != before).any():
+            if (baseline.setdefault(modality, before) != before).any():
                 raise DataError(
                     f"{path}: {name} on {modality} has another baseline than the rows before it",
                     "rows of one file share one baseline; give a file for each",
                 )
-    return {modality: np.diag(before) for modality, before in found.items()}
+    return {modality: np.diag(before) for modality, before in baseline.items()}
 
 
 def _method(name: str, groups: Groups, config: Config, source: str | None) -> Method:
@@ -195,13 +174,12 @@ def _method(name: str, groups: Groups, config: Config, source: str | None) -> Me
     order = sorted(groups, key=lambda modality: modality != TOTAL)
     figures = {modality: _figures(groups[modality], config, is_baseline) for modality in order}
     total = figures.get(TOTAL)
-    signs = signs_of(figures, order[1:], is_baseline)
     return Method(
         name=name if source is None else f"{name} trained on {source}",
         groups=figures,
         labels=list(labels_of(total, is_baseline)),
         claim=None if is_baseline else claim_of(total),
-        diagnosis=list(diagnose(signs)) if signs else [],
+        diagnosis=list(diagnose(Signs(None, is_baseline, figures, order[1:]))),
     )
 
 
@@ -209,37 +187,30 @@ def _figures(t: Counts, config: Config, is_baseline: bool) -> Group:
     cells = np.repeat(np.arange(N_OUTCOMES**2), t.ravel())
     clips = np.arange(len(cells))
     before, after = cells // N_OUTCOMES, cells % N_OUTCOMES
-    arrays = Arrays(own=after, own_clips=clips, before=before, after=after, clips=clips, is_baseline=is_baseline)
-    return group_figures(arrays, FigureOptions(known_clips=False), config.resampling)
+    pairs, answerable = Pairs(before, after, clips), np.ones(len(cells), np.bool_)
+    return group_figures(Arrays(after, clips, answerable, pairs, is_baseline, known_clips=False), config.resampling)
 
 
 def _tests(methods: Sequence[Method]) -> list[MethodPair]:
     totals = [(method.name, method.groups[TOTAL]) for method in methods[1:] if TOTAL in method.groups]
-    return adjusted(
-        [
-            MethodPair(**{**dict(total.mcnemar), "first": methods[0].name, "second": name, "n": total.n})
-            for name, total in totals
-            if total.mcnemar is not None
-        ]
-    )
+    tests = [(test, name, total.n) for name, total in totals if (test := total.mcnemar)]
+    return with_holm([MethodPair.of(test, methods[0].name, name, n) for test, name, n in tests])
 
 
-def _mean_rows(file: CountsFile) -> list[MeanRow]:
-    """The LoRA row of each method that has cells, in every convention."""
-    cells: dict[str, list[CountsRow]] = {}
-    for row in file.rows:
+def _mean_rows(rows: Sequence[CountsRow]) -> list[MeanRow]:
+    cells: dict[str, dict[tuple[str, str], Counts]] = {}
+    for row in rows:
         if row.source is not None:
-            cells.setdefault(row.method, []).append(row)
+            cells.setdefault(row.method, {})[row.source, row.modality] = row.transitions
     result = []
-    for name, rows in cells.items():
-        pairs = {(row.source or "", row.modality): row.transitions for row in rows}
+    for name, pairs in cells.items():
         for convention in Convention:
-            means = lora_row(pairs, convention)
-            groups = {modality: _numbers(figures) for modality, figures in means.modalities}
-            groups[TOTAL] = _numbers(means.total)
+            sizes = {modality: float(t.sum()) for (source, modality), t in pairs.items() if source != modality}
+            sizes[TOTAL] = sum(sizes.values())
+            means = lora_row(pairs, convention).items()
+            groups = {
+                key: {"n": sizes[key], **{name: finite(float(value)) for name, value in figures.items()}}
+                for key, figures in means
+            }
             result.append(MeanRow(name=f"{name} (mean of cells)", convention=str(convention), groups=groups))
     return result
-
-
-def _numbers(figures: LoraFigures) -> dict[str, float | None]:
-    return {field.name: finite(float(getattr(figures, field.name))) for field in fields(LoraFigures)}

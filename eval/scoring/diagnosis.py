@@ -1,9 +1,12 @@
-"""What the type step made of each modality: the first node of the agent, measured by itself."""
+"""What may be said of a method's figures: its labels, its claim, and a line for each sign that something is wrong.
+
+`type_figures` measures the agent's first node by itself; P1 (arXiv 2505.19294) has no such table.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from lalm_agent.eval.grade import Outcome, Outputs
 from lalm_agent.eval.metrics.estimate import Kind
@@ -13,19 +16,18 @@ from lalm_agent.eval.scoring.schema import Claim, Group, MatchedFigures, TypeFig
 from lalm_agent.records import AudioType
 
 NONE = "none"
-FOUND = (*(str(kind) for kind in AudioType), NONE)
+TYPES = (*(str(kind) for kind in AudioType), NONE)
 """The columns: the paper's three types, and none (no reply, no single type named)."""
 UNSAID = "not said"
 """The row of questions whose data name no modality."""
 
 
 def type_figures(outputs: Outputs) -> TypeFigures:
-    """Count the types that a run's first step found, one count a question. P1 gives no such table; it is ours.
+    """Count the types that a run's first step says, one count a question.
 
     Rows are sound, music, speech where they occur, then the mixes in alphabetical order, then `UNSAID`. The accuracy is
-    over the three pure modalities; no type found is wrong. Out are questions on excluded clips, and those without an
-    answer: their clip may be silent or drowned, and then it has no type that could be found. A question without a reply
-    counts under `none`, so that no row shrinks.
+    over the three pure modalities; `none` is wrong. Left out are questions on excluded clips, and those without an
+    answer: their clip may be silent or drowned, and then it has no type.
     """
     counts: dict[str, Counter[str]] = {}
     for item in outputs.items:
@@ -34,20 +36,16 @@ def type_figures(outputs: Outputs) -> TypeFigures:
         output = outputs.by_id.get(item.id)
         kind = str(output.audio_type) if output is not None and output.audio_type is not None else NONE
         counts.setdefault(item.modality or UNSAID, Counter())[kind] += 1
-    names = sorted(counts, key=lambda name: (_rank(name), name))
-    pure = [name for name in names if name in FOUND[:-1]]
+    pure = [name for name in TYPES[:-1] if name in counts]
+    names = [*pure, *sorted(counts.keys() - {*pure, UNSAID}), *({UNSAID} & counts.keys())]
     n, correct = sum(counts[name].total() for name in pure), sum(counts[name][name] for name in pure)
-    rows = {name: {kind: counts[name][kind] for kind in FOUND} for name in names}
+    rows = {name: {kind: counts[name][kind] for kind in TYPES} for name in names}
     return TypeFigures(n=n, correct=correct, accuracy=correct / n if n else None, rows=rows)
 
 
 def share_text(share: float) -> str:
     """A share in [0, 1] as reports write it: `15.3 %`."""
     return f"{100 * share:.1f} %"
-
-
-def _rank(name: str) -> int:
-    return FOUND.index(name) if name in FOUND[:-1] else len(FOUND) + (name == UNSAID)
 
 
 OVER_REFUSAL = 0.60
@@ -75,210 +73,187 @@ POSITION_MIN = 20
 NO_REFUSALS = "no refusals: not evidence"
 """The label of a method that never refuses, whatever its RGI: `equation` and `table` also count re-rolled answers."""
 
-Lines = list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ModalitySigns:
-    """Refusals within one modality, a mix included. n: its questions."""
-
-    name: str
-    n: int
-    abstained: int
-
-
-@dataclass(frozen=True, slots=True)
-class PositionSigns:
-    """Where the chosen answers stand among the choices, over questions answered with one of their choices.
-
-    chosen: how often the choice at each position was taken; gold: how often it was right, the same questions.
-    Both begin with the first position and have the same length.
-    """
-
-    chosen: tuple[int, ...]
-    gold: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MatchedSigns:
-    """Matched coverage: as many of the baseline's least confident answers refused as the method refuses.
-
-    rel: reliability in [0, 1] of the method (`method_rel`) and of the baseline so thresholded (`matched_rel`).
-    rgi: strict RGI of both, infinities as they are, None where it is undefined.
-    """
-
-    method_rel: float | None
-    matched_rel: float | None
-    method_rgi: float | None
-    matched_rgi: float | None
+Lines = Iterator[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a diagnosis is made from. Counts are over the answerable questions of the method, unless they say otherwise.
+    """What a diagnosis is made from.
 
     method: baseline, idk, mcot, agent or lora; None where it is not known, as for another harness's file.
     is_baseline: whether this is the run that the others are compared with.
-    n, abstained, unparsed, failed: questions, and those that ended so.
-    baseline_abstained: refusals of the baseline that this method is compared with; 0 for the baseline itself.
-    rgi, rgi_low, rgi_high: strict RGI with its interval; infinities as they are; None where undefined.
-    modalities: refusals within each modality.
-    positions: None where choices are unknown.
+    modalities: group keys of the modalities, mixes included.
+    positions: how often the choice at each position was taken, and how often it was right, over the questions
+        answered with one of their choices; both of the same length. None where choices are not known.
     types: None where there was no type step.
-    matched: None where the baseline's confidence is not known, or nothing was refused.
-    unanswerable, unanswerable_abstained: questions without an answer, and those of them that were refused.
     """
 
     method: str | None
-    n: int
-    abstained: int
-    unparsed: int
-    failed: int
-    is_baseline: bool = False
-    baseline_abstained: int = 0
-    rgi: float | None = None
-    rgi_low: float | None = None
-    rgi_high: float | None = None
-    modalities: tuple[ModalitySigns, ...] = ()
-    positions: PositionSigns | None = None
+    is_baseline: bool
+    groups: Mapping[str, Group]
+    modalities: Sequence[str] = ()
+    positions: tuple[Sequence[int], Sequence[int]] | None = None
     types: TypeFigures | None = None
-    matched: MatchedSigns | None = None
-    unanswerable: int = 0
-    unanswerable_abstained: int = 0
+
+    @property
+    def total(self) -> Group:
+        """The figures over all questions."""
+        return self.groups[TOTAL]
+
+    @property
+    def refused_by_modality(self) -> dict[str, tuple[int, int]]:
+        """Modality -> refusals, questions; modalities without questions are left out."""
+        shown = {name: self.groups[name] for name in self.modalities if name in self.groups and self.groups[name].n}
+        return {name: (group.counts[Outcome.ABSTAINED], group.n) for name, group in shown.items()}
 
 
 def diagnose(signs: Signs) -> tuple[str, ...]:
     """One line for each sign that is there, the gravest first; none where nothing stands out or nothing was asked."""
-    if signs.n == 0:
+    if TOTAL not in signs.groups or signs.total.n == 0:
         return ()
     checks = (_lost, _refusing, _gain, _matched, _types, _concentration, _positions)
     return tuple(line for check in checks for line in check(signs))
 
 
 def _lost(signs: Signs) -> Lines:
-    lines = []
-    if signs.failed:
-        lines.append(f"failed: {_share(signs.failed, signs.n)} got no reply; they stay in N and count as wrong")
-    if signs.unparsed > UNPARSED_ABOVE * signs.n:
-        lines.append(f"unparsed: {_share(signs.unparsed, signs.n)} cannot be read; compare scorers with `rescore`")
-    return lines
+    counts, n = signs.total.counts, signs.total.n
+    failed, unparsed = counts[Outcome.FAILED], counts[Outcome.UNPARSED]
+    if failed:
+        yield f"failed: {_share(failed, n)} got no reply; they stay in N and count as wrong"
+    if unparsed > UNPARSED_ABOVE * n:
+        yield f"unparsed: {_share(unparsed, n)} cannot be read; compare scorers with `rescore`"
 
 
 def _refusing(signs: Signs) -> Lines:
-    lines = []
-    if signs.baseline_abstained:
-        lines.append(f"the baseline itself refuses {signs.baseline_abstained}: they enter neither dCon nor dHum")
-    if signs.is_baseline and signs.abstained:
-        lines.append(f"this baseline refuses: {_share(signs.abstained, signs.n)}, and was not asked to")
-    if not signs.is_baseline and not signs.abstained:
-        of_others = f" (unanswerable ones: {signs.unanswerable_abstained})" if signs.unanswerable_abstained else ""
-        lines.append(f"{NO_REFUSALS}{of_others}")
-    asked, refused = signs.n + signs.unanswerable, signs.abstained + signs.unanswerable_abstained
-    if signs.method in INVITES_IDK and refused < IGNORED_BELOW * asked:
-        lines.append(f"instruction ignored: the prompt invites IDK and {_share(refused, asked)} refuse")
-    if signs.abstained > OVER_REFUSAL * signs.n:
-        lines.append(f"over-refusal: {_share(signs.abstained, signs.n)} are refused{_most_refused(signs)}")
-    return lines
-
-
-def _most_refused(signs: Signs) -> str:
-    groups = [group for group in signs.modalities if group.n]
-    if len(groups) < 2:
-        return ""
-    most = max(groups, key=lambda group: group.abstained / group.n)
-    return f", most in {most.name} ({share_text(most.abstained / most.n)})"
+    total, refused = signs.total, signs.total.counts[Outcome.ABSTAINED]
+    before = sum(total.transitions[Outcome.ABSTAINED].values())
+    unanswerable = total.refusing.n_unanswerable if total.refusing else 0
+    of_these = total.refusing.counts_unanswerable[Outcome.ABSTAINED] if total.refusing else 0
+    if before and not signs.is_baseline:
+        yield f"the baseline itself refuses {before}: they enter neither dCon nor dHum"
+    if signs.is_baseline and refused:
+        if signs.method in INVITES_IDK:
+            invited = f"its prompt ({signs.method}) invites IDK: is the order BASELINE METHOD?"
+        else:
+            invited = "and was not asked to"
+        yield f"this baseline refuses: {_share(refused, total.n)}, {invited}"
+    if not signs.is_baseline and not refused:
+        yield f"{NO_REFUSALS}{f' (unanswerable ones: {of_these})' if of_these else ''}"
+    if signs.method in INVITES_IDK and refused + of_these < IGNORED_BELOW * (total.n + unanswerable):
+        share = _share(refused + of_these, total.n + unanswerable)
+        yield f"instruction ignored: the prompt invites IDK and {share} refuse"
+    if refused > OVER_REFUSAL * total.n:
+        rates = {name: count / n for name, (count, n) in signs.refused_by_modality.items()}
+        most = max(rates, key=lambda name: rates[name], default="")
+        where = f", most in {most} ({share_text(rates[most])})" if len(rates) > 1 else ""
+        yield f"over-refusal: {_share(refused, total.n)} are refused{where}"
 
 
 def _gain(signs: Signs) -> Lines:
-    if signs.is_baseline or signs.rgi is None or not signs.abstained:
-        return []
-    interval = signs.rgi_low is not None and signs.rgi_high is not None
-    figure = f"strict RGI {signs.rgi:+.2f}{f' [{signs.rgi_low:+.2f}, {signs.rgi_high:+.2f}]' if interval else ''}"
-    if signs.abstained < FEW_REFUSALS:
-        return [f"{figure} is below 0, on {signs.abstained} refusals only"] if signs.rgi < 0 else []
-    if signs.rgi_low is None or signs.rgi_high is None:
-        return [f"{figure} is below 0, without an interval"] if signs.rgi < 0 else []
-    if signs.rgi_high < 0:
-        return [f"{figure} is below 0: right answers are refused more readily than wrong ones"]
-    if signs.rgi < 0:
-        return [f"{figure}: only the point estimate is below 0"]
-    return [f"{figure}: the interval holds 0, so no gain is shown"] if signs.rgi_low <= 0 else []
+    strict = signs.total.rgi[Convention.STRICT]
+    rgi = _number(strict.value, strict.kind)
+    low, high = _number(strict.low, strict.low_kind), _number(strict.high, strict.high_kind)
+    refused = signs.total.counts[Outcome.ABSTAINED]
+    if signs.is_baseline or rgi is None or not refused:
+        return
+    interval = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+    figure = f"strict RGI {rgi:+.2f}{interval}"
+    if refused < FEW_REFUSALS:
+        if rgi < 0:
+            yield f"{figure} is below 0, on {refused} refusals only"
+    elif low is None or high is None:
+        if rgi < 0:
+            yield f"{figure} is below 0, without an interval"
+    elif high < 0:
+        yield f"{figure} is below 0: right answers are refused more readily than wrong ones"
+    elif rgi < 0:
+        yield f"{figure}: only the point estimate is below 0"
+    elif low <= 0:
+        yield f"{figure}: the interval holds 0, so no gain is shown"
 
 
 def _matched(signs: Signs) -> Lines:
-    if signs.matched is None or signs.is_baseline:
-        return []
-    one = signs.matched
-    pairs = (("Rel", one.method_rel, one.matched_rel, ".3f"), ("strict RGI", one.method_rgi, one.matched_rgi, "+.2f"))
+    control = signs.total.matched
+    if control is None or control.rgi is None or control.rel is None or not signs.total.counts[Outcome.ABSTAINED]:
+        return
+    own, other = signs.total.rgi[Convention.STRICT], control.rgi[Convention.STRICT]
+    gains = _number(own.value, own.kind), _number(other.value, other.kind)
+    pairs = (("Rel", signs.total.rel.value, control.rel.value, ".3f"), ("strict RGI", *gains, "+.2f"))
     lost = [
         f"{name} {method:{form}} against {matched:{form}}"
         for name, method, matched, form in pairs
         if method is not None and matched is not None and method <= matched
     ]
-    what = "does not beat refusing as many of the baseline's least confident answers"
-    return [f"{what}: {', '.join(lost)}"] if lost else []
+    if lost:
+        yield f"does not beat refusing as many of the baseline's least confident answers: {', '.join(lost)}"
 
 
 def _types(signs: Signs) -> Lines:
     if signs.types is None:
-        return []
-    lines = []
+        return
     accuracy = signs.types.accuracy
     if accuracy is not None and accuracy < TYPE_ACCURACY_BELOW:
-        lines.append(f"type confusion: the type step is right for {_share(signs.types.correct, signs.types.n)}")
-    return [*lines, *(line for name, row in signs.types.rows.items() for line in _mistaken(name, row))]
-
-
-def _mistaken(modality: str, row: Mapping[str, int]) -> Lines:
-    if modality not in FOUND[:-1]:
-        return []
-    n = sum(row.values())
-    worst = max((kind for kind in FOUND if kind != modality), key=lambda kind: row[kind])
-    if row[worst] <= MOSTLY * n:
-        return []
-    if worst == NONE:
-        return [f"type confusion: no single type is found for {_share(row[worst], n)} of {modality}"]
-    return [f"type confusion: {modality} is mostly taken for {worst}: {_share(row[worst], n)}"]
+        yield f"type confusion: the type step is right for {_share(signs.types.correct, signs.types.n)}"
+    for modality, row in signs.types.rows.items():
+        n = sum(row.values())
+        worst = max((kind for kind in TYPES if kind != modality), key=lambda kind: row[kind])
+        if modality not in TYPES[:-1] or row[worst] <= MOSTLY * n:
+            continue
+        if worst == NONE:
+            yield f"type confusion: no single type is found for {_share(row[worst], n)} of {modality}"
+        else:
+            yield f"type confusion: {modality} is mostly taken for {worst}: {_share(row[worst], n)}"
 
 
 def _concentration(signs: Signs) -> Lines:
-    found = [(group, rest) for group in signs.modalities if (rest := _rest_rate(signs, group)) is not None]
-    if not found:
-        return []
-    group, rest = max(found, key=lambda pair: pair[0].abstained / pair[0].n)
-    rate = group.abstained / group.n
-    return [f"refusals concentrate in {group.name}: {share_text(rate)} there, {share_text(rest)} elsewhere"]
-
-
-def _rest_rate(signs: Signs, group: ModalitySigns) -> float | None:
-    """Rej outside the modality where it is clearly lower than inside, else None."""
-    n = sum(one.n for one in signs.modalities)
-    abstained = sum(one.abstained for one in signs.modalities)
-    if group.n in (0, n) or abstained in (0, n):
-        return None
-    inside, outside = group.abstained / group.n, (abstained - group.abstained) / (n - group.n)
-    error = math.sqrt(abstained / n * (1 - abstained / n) * (1 / group.n + 1 / (n - group.n)))
-    clear = inside - outside >= CONCENTRATED_Z * error and inside >= CONCENTRATED_RATIO * outside
-    return outside if clear else None
+    """The modality with the highest Rej among those where Rej is clearly higher than in all others together."""
+    groups = signs.refused_by_modality
+    all_refused, all_n = sum(refused for refused, _ in groups.values()), sum(n for _, n in groups.values())
+    rates = {}
+    for name, (refused, n) in groups.items():
+        if n == all_n or all_refused in (0, all_n):
+            continue
+        inside, outside = refused / n, (all_refused - refused) / (all_n - n)
+        pooled = all_refused / all_n
+        error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / (all_n - n)))
+        if inside - outside >= CONCENTRATED_Z * error and inside >= CONCENTRATED_RATIO * outside:
+            rates[name] = inside, outside
+    if rates:
+        name = max(rates, key=lambda name: rates[name][0])
+        inside, outside = rates[name]
+        yield f"refusals concentrate in {name}: {share_text(inside)} there, {share_text(outside)} elsewhere"
 
 
 def _positions(signs: Signs) -> Lines:
-    if signs.positions is None or sum(signs.positions.chosen) < POSITION_MIN or not sum(signs.positions.gold):
-        return []
-    chosen = [count / sum(signs.positions.chosen) for count in signs.positions.chosen]
-    gold = [count / sum(signs.positions.gold) for count in signs.positions.gold]
+    if signs.positions is None or sum(signs.positions[0]) < POSITION_MIN or not sum(signs.positions[1]):
+        return
+    chosen, gold = ([count / sum(counts) for count in counts] for counts in signs.positions)
     place = max(range(len(chosen)), key=lambda at: chosen[at] - gold[at])
-    if chosen[place] - gold[place] < POSITION_EXCESS:
-        return []
-    taken = f"choice {place + 1} is taken in {share_text(chosen[place])} of the answers"
-    return [f"position bias: {taken}, and right in {share_text(gold[place])}"]
+    if chosen[place] - gold[place] >= POSITION_EXCESS:
+        taken = f"choice {place + 1} is taken in {share_text(chosen[place])} of the answers"
+        yield f"position bias: {taken}, and right in {share_text(gold[place])}"
 
 
 def _share(count: int, n: int) -> str:
     return f"{share_text(count / n)} ({count} of {n})"
 
 
+def _number(value: float | None, kind: str) -> float | None:
+    """With the infinities as they are; None where it is undefined."""
+    if kind == Kind.UNDEFINED:
+        return None
+    return value if value is not None else math.inf if kind == Kind.PLUS_INF else -math.inf
+
+
 SIGNIFICANT = 0.05
+
+
+def few_refusals(group: Group) -> str | None:
+    """The label of a group with fewer than ten clips with a refusal on either side: its RGI and interval are rough."""
+    right, wrong = (group.refused_clips.get(side, 0) for side in ("right", "wrong"))
+    if group.counts[Outcome.ABSTAINED] == 0 or min(right, wrong) >= FEW_REFUSALS:
+        return None
+    return f"few refused clips: {right} right, {wrong} wrong"
 
 
 def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
@@ -288,8 +263,8 @@ def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
     refused = total.counts[Outcome.ABSTAINED]
     if refused == 0:
         yield NO_REFUSALS
-    elif refused < FEW_REFUSALS:
-        yield f"few refusals: {refused}"
+    elif label := few_refusals(total):
+        yield label
     if total.rgi[Convention.STRICT].kind in (Kind.PLUS_INF, Kind.MINUS_INF):
         yield "strict RGI is infinite: every refusal fell on one side"
 
@@ -297,34 +272,33 @@ def labels_of(total: Group | None, is_baseline: bool) -> Iterator[str]:
 def claim_of(total: Group | None) -> Claim | None:
     """Whether a method refuses selectively: a claim holds only where all three of these do.
 
-    It refuses at all; the interval of its strict RGI lies above 0; refusing at random spares right answers as well in
-    fewer than 5 % of cases (`metrics.rgi.null_p`). Whether it also beats the baseline's own confidence at equal
-    coverage is said beside it, where that confidence is known.
+    It refuses on at least ten clips; the interval of its strict RGI lies above 0; refusing at random spares right
+    answers as well in fewer than 5 % of cases (`metrics.rgi.null_p`). Whether it also beats the baseline's own
+    confidence at equal coverage is said beside it, where that confidence is known.
     """
     if total is None:
         return None
-    strict = total.rgi[Convention.STRICT]
-    beats = total.matched.beaten if total.matched else None
-    if total.counts[Outcome.ABSTAINED] == 0:
-        return Claim(holds=False, text=f"no claim: {NO_REFUSALS}", beats_matched_coverage=beats)
-    if strict.kind == Kind.UNDEFINED:
-        return Claim(holds=False, text="no claim: strict RGI is undefined", beats_matched_coverage=beats)
-    p = strict.null_p
+    strict, p = total.rgi[Convention.STRICT], total.rgi[Convention.STRICT].null_p
     above, rare = strict.above_zero, p is not None and p < SIGNIFICANT
-    shown = f"strict RGI {strict.text}, random-refusal p {_shown_p(p)}"
-    if above and rare:
-        text = f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"
+    shown_p = "undefined" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    shown = f"strict RGI {strict.text}, random-refusal p {shown_p}"
+    holds = False
+    if total.counts[Outcome.ABSTAINED] == 0:
+        text = f"no claim: {NO_REFUSALS}"
+    elif strict.kind == Kind.UNDEFINED:
+        text = "no claim: strict RGI is undefined"
+    elif (clips := total.refused_clips.get("any", 0)) < FEW_REFUSALS:
+        text = f"no claim: clips with a refusal are {clips}, fewer than {FEW_REFUSALS}: {shown}"
+    elif above and rare:
+        holds, text = True, f"refuses wrong answers more readily than right ones: {shown}; {_beside(total.matched)}"
     else:
-        why = [] if above else ["the interval is not above 0"]
-        why += [] if rare else ["random refusal does as well"]
+        why = ([] if above else ["the interval is not above 0"]) + ([] if rare else ["random refusal does as well"])
         text = f"no claim: {' and '.join(why)}: {shown}"
-    return Claim(holds=above and rare, text=text, beats_matched_coverage=beats)
-
-
-def _shown_p(p: float | None) -> str:
-    if p is None:
-        return "undefined"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if (without := total.rgi_without_unparsed) is not None:
+        unparsed = sum(total.transitions[Outcome.UNPARSED].values())
+        share = f"{_share(unparsed, total.n_paired)} of the baseline are unparsed"
+        text = f"{text}; {share}: strict RGI {strict.text} with these, {without.text} without"
+    return Claim(holds=holds, text=text, beats_matched_coverage=total.matched.beaten if total.matched else None)
 
 
 def _beside(matched: MatchedFigures | None) -> str:
@@ -335,63 +309,14 @@ def _beside(matched: MatchedFigures | None) -> str:
     return f"{'beats' if matched.beaten else 'does not beat'} the baseline's own confidence at equal coverage"
 
 
-def signs_of(groups: Mapping[str, Group], modalities: Iterable[str], is_baseline: bool) -> Signs | None:
-    """What a diagnosis needs of a method's figures; None where there is no total."""
-    total = groups.get(TOTAL)
-    if total is None:
-        return None
-    strict = total.rgi[Convention.STRICT]
-    return Signs(
-        method=None,
-        n=total.n,
-        abstained=total.counts[Outcome.ABSTAINED],
-        unparsed=total.counts[Outcome.UNPARSED],
-        failed=total.counts[Outcome.FAILED],
-        is_baseline=is_baseline,
-        baseline_abstained=0 if is_baseline else sum(total.transitions[Outcome.ABSTAINED].values()),
-        rgi=_number(strict.value, strict.kind),
-        rgi_low=_number(strict.low, strict.low_kind),
-        rgi_high=_number(strict.high, strict.high_kind),
-        modalities=tuple(
-            ModalitySigns(name, groups[name].n, groups[name].counts[Outcome.ABSTAINED])
-            for name in modalities
-            if name in groups
-        ),
-        matched=_matched_signs(total),
-    )
+def signs_of(study: Study, method: Graded, groups: Mapping[str, Group], types: TypeFigures | None) -> Signs:
+    """What a diagnosis of a method in a study is made from."""
+    modalities = tuple(dict.fromkeys(item.modality for item in study.items if item.modality))
+    positions = _position_counts(study, method)
+    return Signs(method.outputs.method, method is study.baseline, groups, modalities, positions, types)
 
 
-def diagnosis_of(
-    study: Study, method: Graded, groups: Mapping[str, Group], types: TypeFigures | None
-) -> tuple[str, ...]:
-    """The lines of `diagnosis.diagnose` for a method."""
-    modalities = dict.fromkeys(item.modality for item in study.items if item.modality)
-    signs = signs_of(groups, modalities, method is study.baseline)
-    if signs is None:
-        return ()
-    return diagnose(replace(signs, method=method.outputs.method, positions=_position_signs(study, method), types=types))
-
-
-def _number(value: float | None, kind: str) -> float | None:
-    if kind == Kind.UNDEFINED:
-        return None
-    return value if value is not None else math.inf if kind == Kind.PLUS_INF else -math.inf
-
-
-def _matched_signs(total: Group) -> MatchedSigns | None:
-    if total.matched is None or total.matched.rgi is None or total.counts[Outcome.ABSTAINED] == 0:
-        return None
-    control, own = total.matched.rgi[Convention.STRICT], total.rgi[Convention.STRICT]
-    return MatchedSigns(
-        method_rel=total.rel.value,
-        matched_rel=total.matched.rel.value if total.matched.rel else None,
-        method_rgi=_number(own.value, own.kind),
-        matched_rgi=_number(control.value, control.kind),
-    )
-
-
-def _position_signs(study: Study, method: Graded) -> PositionSigns | None:
-    """In the order in which this method was shown the choices."""
+def _position_counts(study: Study, method: Graded) -> tuple[list[int], list[int]] | None:
     own = {item.id: item.choices for item in method.outputs.items}
     chosen: Counter[int] = Counter()
     gold: Counter[int] = Counter()
@@ -404,4 +329,4 @@ def _position_signs(study: Study, method: Graded) -> PositionSigns | None:
     if not chosen:
         return None
     width = max(*chosen, *gold) + 1
-    return PositionSigns(tuple(chosen[at] for at in range(width)), tuple(gold[at] for at in range(width)))
+    return [chosen[at] for at in range(width)], [gold[at] for at in range(width)]

@@ -1,22 +1,29 @@
 """The figures of one method on one group of questions: arrays of outcomes in, one record of `schema` out. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lalm_agent.eval.grade import KINDS, OUTCOMES
 from lalm_agent.eval.metrics import reliability, selective
 from lalm_agent.eval.metrics.counts import (
+    ABSTAINED,
+    CORRECT,
     N_OUTCOMES,
+    UNPARSED,
+    Bools,
     Codes,
     Counts,
     Floats,
     after_counts,
     as_two_transitions,
     counts,
+    histogram,
+    joint_cells,
     transitions,
-    triple_cells,
 )
 from lalm_agent.eval.metrics.estimate import (
     Figure,
@@ -28,186 +35,163 @@ from lalm_agent.eval.metrics.estimate import (
     kind_of,
     percentile_interval,
 )
-from lalm_agent.eval.metrics.matched import Matched, matched_coverage
-from lalm_agent.eval.metrics.mcnemar import holm, mcnemar
-from lalm_agent.eval.metrics.rgi import Convention, deltas, flip_only, null_p, rgi, rgi_null, smoothed
-from lalm_agent.eval.scoring.compare import Arrays, Resampling
+from lalm_agent.eval.metrics.matched import matched_coverage
+from lalm_agent.eval.metrics.mcnemar import mcnemar
+from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, rgi, rgi_null, smoothed
+from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.eval.scoring.schema import (
     Group,
     HonestyFigures,
     MatchedFigures,
-    McNemarFigure,
-    MethodPair,
     Published,
     RefusingFigures,
     RgiFigure,
     SelectiveFigures,
 )
 
+CURVE_POINTS = 101
+UNPARSED_SHARE = 0.10
+"""Of the baseline's replies; above it, what they are decides the RGI, which is given without them as well."""
 
-@dataclass(frozen=True, slots=True)
-class FigureOptions:
-    """What is computed beside the figures of CONTRACT.md. published: name of that scorer. curve: of selective."""
 
-    published: str | None = None
-    curve: bool = False
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """The m answerable questions that a method and its baseline both have.
+
+    before, after: (m,) outcomes of the baseline and of the method, as codes of `grade.OUTCOMES`. clips: (m,).
+    confidence: (m,) the baseline's, NaN where it is not known. ids: (m,) the questions' ids.
+    """
+
+    before: Codes
+    after: Codes
+    clips: NDArray[np.int64]
+    confidence: Floats | None = None
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrays:
+    """What the figures of a group are made from: the a questions of one method, unanswerable ones included.
+
+    codes, clips, answerable: (a,). confidence: (a,) NaN where it is not known. kinds: (a,) as `Graded.kinds` has them.
+    published: (a,) codes by the string match called `published_name`. None where nobody knows them.
+    known_clips: whether equal clips have equal numbers.
+    """
+
+    codes: Codes
+    clips: NDArray[np.int64]
+    answerable: Bools
+    pairs: Pairs
+    is_baseline: bool
+    confidence: Floats | None = None
+    kinds: Codes | None = None
+    published: Codes | None = None
+    published_name: str = ""
+    excluded: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     known_clips: bool = True
 
 
-def group_figures(arrays: Arrays, options: FigureOptions, resampling: Resampling) -> Group:
-    """Every figure of a group."""
-    n = len(arrays.own)
-    t = transitions(arrays.before, arrays.after)
-    drawn = bootstrap_transitions(arrays.before, arrays.after, arrays.clips, resampling.resamples, resampling.seed)
-    own = counts(arrays.own)
-    drawn_own = _drawn_counts(arrays, drawn, resampling)
+def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -> Group:
+    """Every figure of a group. curve: whether the risk-coverage curve is wanted."""
+    pairs, answerable = arrays.pairs, arrays.answerable
+    own, clips = arrays.codes[answerable], arrays.clips[answerable]
+    n, m, own_counts = len(own), len(pairs.before), counts(own)
+    t = transitions(pairs.before, pairs.after)
+    drawn = bootstrap_transitions(pairs.before, pairs.after, pairs.clips, resampling.resamples, resampling.seed)
+    # Resamples of the method's own questions are those of the pairs where both are the same questions.
+    drawn_own = after_counts(drawn) if n == m else _drawn(own, N_OUTCOMES, clips, resampling)
+    published = None
+    if arrays.published is not None:
+        acc = finite(float(reliability.acc(counts(arrays.published[answerable]))))
+        published = Published(scorer=arrays.published_name, acc=acc)
+    kinds = None if arrays.kinds is None else arrays.kinds[answerable]
+    quadrants = {name: int(number) for name, number in reliability.quadrants(t).items()}
+    honesty = {name: finite(float(rate)) for name, rate in reliability.honesty_rates(t).items()}
+    gained = figure(reliability.rel_minus_null(t), reliability.rel_minus_null(drawn), resampling, m)
     return Group(
         n=n,
-        counts=named(own),
-        abstained_kinds=_kinds(arrays),
+        counts=named(own_counts),
+        abstained_kinds=None if kinds is None else {str(k): int((kinds == code).sum()) for code, k in enumerate(KINDS)},
         excluded=arrays.excluded,
-        **{
-            name: figure(getattr(reliability, name)(own), getattr(reliability, name)(drawn_own), resampling, n)
-            for name in ("acc", "tru", "rej", "rel")
-        },
-        rel_minus_null=figure(
-            reliability.rel_minus_null(t), reliability.rel_minus_null(drawn), resampling, len(arrays.before)
-        ),
-        rgi=rgi_figures(t, drawn, resampling),
+        **_rates(own_counts, drawn_own, resampling, n),
+        rel_minus_null=gained,
+        rgi=rgi_figures(t, drawn, _null_p(pairs, pairs.after, resampling), resampling),
+        rgi_without_unparsed=_without_unparsed(pairs, resampling),
+        refused_clips=_refused_clips(pairs),
         transitions={str(outcome): named(row) for outcome, row in zip(OUTCOMES, t, strict=True)},
-        n_paired=len(arrays.before),
-        n_clips=len(np.unique(arrays.own_clips)) if options.known_clips else None,
+        n_paired=m,
+        n_clips=len(np.unique(clips)) if arrays.known_clips else None,
         left_out=dict(arrays.left_out),
-        mcnemar=None if arrays.is_baseline else mcnemar_figure(arrays.before, arrays.after),
-        published=_published(arrays, options),
-        honesty=honesty_figures(t),
+        mcnemar=None if arrays.is_baseline else mcnemar(pairs.before, pairs.after),
+        published=published,
+        honesty=HonestyFigures(**honesty, quadrants=quadrants),
         refusing=refusing_figures(arrays, resampling),
-        matched=None if arrays.is_baseline else matched_figures(arrays, resampling),
-        selective=selective_figures(arrays, options.curve),
+        matched=None if arrays.is_baseline else matched_figures(pairs, resampling),
+        selective=None if arrays.confidence is None else selective_figures(own, arrays.confidence[answerable], curve),
     )
-
-
-def mcnemar_figure(first: Codes, second: Codes) -> McNemarFigure:
-    """McNemar's test between two methods on the same questions (n,)."""
-    test = mcnemar(first, second)
-    return McNemarFigure(p=test.p, b=test.first_only, c=test.second_only)
-
-
-def adjusted(pairs: Sequence[MethodPair]) -> list[MethodPair]:
-    """The tests with Holm's adjustment over all of them."""
-    return [
-        pair.model_copy(update={"p_holm": p}) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
-    ]
-
-
-def honesty_figures(t: Counts) -> HonestyFigures:
-    """Honesty and the knowledge quadrants of transitions (5, 5)."""
-    parts = reliability.quadrants(t)
-    rates = ("prudence", "over_conservativeness", "honesty", "truthful")
-    return HonestyFigures(
-        **{name: finite(float(getattr(reliability, name)(t))) for name in rates},
-        quadrants={name: int(getattr(parts, name)) for name in ("ik_ik", "ik_idk", "idk_ik", "idk_idk")},
-    )
-
-
-def _drawn_counts(arrays: Arrays, drawn: Counts, resampling: Resampling) -> Counts:
-    """Resampled counts of the method's own questions: those of the pairs where both are the same questions."""
-    if len(arrays.own) == len(arrays.before):
-        return after_counts(drawn)
-    return bootstrap_cells(arrays.own, N_OUTCOMES, arrays.own_clips, resampling.resamples, resampling.seed)
-
-
-def _kinds(arrays: Arrays) -> dict[str, int] | None:
-    if arrays.own_kinds is None:
-        return None
-    return {str(kind): int((arrays.own_kinds == code).sum()) for code, kind in enumerate(KINDS)}
-
-
-def _published(arrays: Arrays, options: FigureOptions) -> Published | None:
-    if arrays.published is None or options.published is None:
-        return None
-    return Published(scorer=options.published, acc=finite(float(reliability.acc(counts(arrays.published)))))
-
-
-CURVE_POINTS = 101
 
 
 def refusing_figures(arrays: Arrays, resampling: Resampling) -> RefusingFigures | None:
     """None where every question can be answered."""
-    if arrays.all_answerable is None or arrays.all_codes is None or arrays.all_clips is None:
+    if arrays.answerable.all():
         return None
-    if arrays.all_answerable.all():
-        return None
-    table = reliability.refusal_table(arrays.all_answerable, arrays.all_codes)
-    cells = reliability.refusal_cells(arrays.all_answerable, arrays.all_codes)
-    drawn = reliability.as_refusal_table(
-        bootstrap_cells(cells, reliability.N_REFUSAL_CELLS, arrays.all_clips, resampling.resamples, resampling.seed)
-    )
-    rates = {
-        "precision": reliability.refusal_precision,
-        "recall": reliability.refusal_recall,
-        "f1": reliability.refusal_f1,
-        "false_refusal_rate": reliability.false_refusal_rate,
-    }
+    cells = reliability.refusal_cells(arrays.answerable, arrays.codes)
+    table = histogram(cells, reliability.N_REFUSAL_CELLS).reshape(2, N_OUTCOMES)
+    drawn = _drawn(cells, reliability.N_REFUSAL_CELLS, arrays.clips, resampling).reshape(-1, 2, N_OUTCOMES)
+    resampled = reliability.refusal_rates(drawn)
+    rates = reliability.refusal_rates(table).items()
     return RefusingFigures(
-        **{name: figure(rate(table), rate(drawn), resampling) for name, rate in rates.items()},
+        **{name: figure(value, resampled[name], resampling) for name, value in rates},
         n_unanswerable=int(table[0].sum()),
         n_answerable=int(table[1].sum()),
         counts_unanswerable=named(table[0]),
     )
 
 
-def matched_figures(arrays: Arrays, resampling: Resampling) -> MatchedFigures | None:
-    """None where the baseline's confidence is known for no answer at all."""
-    if arrays.confidence is None or np.isnan(arrays.confidence).all():
+def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | None:
+    """The baseline at the method's coverage, and the method's difference from it, in resamples of the same clips.
+
+    None where the baseline's confidence is known for no answer at all.
+    """
+    if pairs.confidence is None:
         return None
-    found = matched_coverage(arrays.before, arrays.after, arrays.confidence, arrays.ids)
+    control = matched_coverage(pairs.before, pairs.after, pairs.confidence, pairs.ids)
     head = MatchedFigures(
-        n_rejected=found.n_rejected,
-        n_unparsed=found.n_unparsed,
-        n_unknown=found.n_unknown,
-        n_tied=found.n_tied,
-        confidence_known=1 - float(np.isnan(arrays.confidence).mean()),
-        reason=found.reason,
+        **{name: getattr(control, name) for name in ("n_rejected", "n_unparsed", "n_unknown", "n_tied", "reason")},
+        confidence_known=1 - float(np.isnan(pairs.confidence).mean()),
     )
-    return head if found.codes is None else head.model_copy(update=_against(arrays, found, resampling))
+    if control.codes is None:
+        return head
+    cells = joint_cells(pairs.before, pairs.after, control.codes)
+    drawn_method, drawn = as_two_transitions(_drawn(cells, N_OUTCOMES**3, pairs.clips, resampling))
+    method, t = transitions(pairs.before, pairs.after), transitions(pairs.before, control.codes)
 
+    def difference(of: Callable[[Counts], Floats]) -> Figure:
+        with np.errstate(invalid="ignore"):
+            return figure(of(method) - of(t), of(drawn_method) - of(drawn), resampling)
 
-def _against(arrays: Arrays, control: Matched, resampling: Resampling) -> dict[str, object]:
-    """The control's figures, and the method's difference from them, in resamples of the same clips."""
-    assert control.codes is not None
-    cells = triple_cells(arrays.before, arrays.after, control.codes)
-    drawn = bootstrap_cells(cells, N_OUTCOMES**3, arrays.clips, resampling.resamples, resampling.seed)
-    drawn_method, drawn_control = as_two_transitions(drawn)
-    method, t = transitions(arrays.before, arrays.after), transitions(arrays.before, control.codes)
-    after, drawn_after = after_counts(t), after_counts(drawn_control)
-    found: dict[str, object] = {
-        name: figure(getattr(reliability, name)(after), getattr(reliability, name)(drawn_after), resampling)
-        for name in ("acc", "tru", "rej", "rel")
-    }
-    difference = reliability.rel(after_counts(method)) - reliability.rel(after)
-    drawn_difference = reliability.rel(after_counts(drawn_method)) - reliability.rel(drawn_after)
-    gain = rgi_difference((method, drawn_method), (t, drawn_control), resampling)
-    return found | {
-        "rgi": rgi_figures(t, drawn_control, resampling),
-        "rel_difference": figure(difference, drawn_difference, resampling),
+    gain = difference(lambda cells: rgi(cells, Convention.STRICT))
+    figures = {
+        **_rates(after_counts(t), after_counts(drawn), resampling),
+        "rgi": rgi_figures(t, drawn, _null_p(pairs, control.codes, resampling), resampling),
+        "rel_difference": difference(lambda cells: reliability.rel(after_counts(cells))),
         "rgi_difference": gain,
         "beaten": None if gain.low_kind == Kind.UNDEFINED else gain.above_zero,
     }
+    return head.model_copy(update=figures)
 
 
-def selective_figures(arrays: Arrays, curve: bool) -> SelectiveFigures | None:
-    """None where the method's confidence is known for no answer."""
-    if arrays.own_confidence is None:
-        return None
-    answers = selective.ranked(arrays.own, arrays.own_confidence)
+def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> SelectiveFigures | None:
+    """Of one method's outcomes and confidences (n,); None where its confidence is known for no answer."""
+    answers = selective.ranked(codes, confidence)
     if not len(answers.right):
         return None
     points: list[tuple[float, float]] = []
     if curve:
-        whole = selective.risk_coverage(answers)
-        kept = np.unique(np.linspace(0, len(whole.risk) - 1, CURVE_POINTS).round().astype(int))
-        points = [(float(whole.coverage[place]), float(whole.risk[place])) for place in kept]
+        coverage, risk = selective.risk_coverage(answers)
+        kept = np.unique(np.linspace(0, len(risk) - 1, CURVE_POINTS).round().astype(int))
+        points = [(float(coverage[place]), float(risk[place])) for place in kept]
     return SelectiveFigures(
         n=len(answers.right),
         n_unknown=answers.n_unknown,
@@ -217,6 +201,47 @@ def selective_figures(arrays: Arrays, curve: bool) -> SelectiveFigures | None:
         ece=finite(selective.ece(answers)),
         curve=points,
     )
+
+
+def rgi_figures(t: Counts, drawn: Counts, p: float | None, resampling: Resampling) -> dict[str, RgiFigure]:
+    """RGI in every convention, from transitions (5, 5) and resampled ones (B, 5, 5). p: of random refusal."""
+    figures = {}
+    for convention in Convention:
+        d_con, d_hum = (finite(float(delta)) for delta in deltas(t, convention))
+        flips, null = float(flip_only(t, convention)), float(rgi_null(t, convention))
+        figures[str(convention)] = RgiFigure(
+            **dict(figure(rgi(t, convention), rgi(drawn, convention), resampling, int(t.sum()))),
+            d_con=d_con,
+            d_hum=d_hum,
+            flip_only=finite(flips),
+            flip_only_kind=kind_of(flips),
+            null_p=p,
+            null=finite(null),
+            null_kind=kind_of(null),
+            smoothed=finite(float(smoothed(t, convention))),
+        )
+    return figures
+
+
+def _null_p(pairs: Pairs, after: Codes, resampling: Resampling) -> float | None:
+    return clip_null_p(pairs.before, after, pairs.clips, resampling.resamples, resampling.seed)
+
+
+def _without_unparsed(pairs: Pairs, resampling: Resampling) -> Figure | None:
+    """Strict RGI over the questions whose reply of the baseline can be read; None where nearly all can."""
+    kept = pairs.before != UNPARSED
+    if (~kept).sum() <= UNPARSED_SHARE * len(kept):
+        return None
+    before, after = pairs.before[kept], pairs.after[kept]
+    drawn = bootstrap_transitions(before, after, pairs.clips[kept], resampling.resamples, resampling.seed)
+    gain, drawn_gains = rgi(transitions(before, after), Convention.STRICT), rgi(drawn, Convention.STRICT)
+    return figure(gain, drawn_gains, resampling, len(before))
+
+
+def _refused_clips(pairs: Pairs) -> dict[str, int]:
+    refused = (pairs.after == ABSTAINED) & (pairs.before != ABSTAINED)
+    sides = {"right": pairs.before == CORRECT, "wrong": pairs.before != CORRECT, "any": refused}
+    return {name: len(np.unique(pairs.clips[refused & side])) for name, side in sides.items()}
 
 
 def named(row: Counts) -> dict[str, int]:
@@ -229,37 +254,10 @@ def figure(value: Floats, resampled: Floats, resampling: Resampling, n: int | No
     return estimate(float(value), percentile_interval(resampled, resampling.level), n)
 
 
-def rgi_figures(t: Counts, drawn: Counts, resampling: Resampling) -> dict[str, RgiFigure]:
-    """RGI in every convention, from transitions (5, 5) and resampled ones (B, 5, 5)."""
-    p = null_p(t)
-    return {str(convention): _rgi(t, drawn, (convention, p), resampling) for convention in Convention}
+def _rates(counts: Counts, drawn: Counts, resampling: Resampling, n: int | None = None) -> dict[str, Any]:
+    rates = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej, "rel": reliability.rel}
+    return {name: figure(rate(counts), rate(drawn), resampling, n) for name, rate in rates.items()}
 
 
-def _rgi(t: Counts, drawn: Counts, which: tuple[Convention, float | None], resampling: Resampling) -> RgiFigure:
-    convention, p = which
-    gain = figure(rgi(t, convention), rgi(drawn, convention), resampling, int(t.sum()))
-    d_con, d_hum = deltas(t, convention)
-    flips, null = float(flip_only(t, convention)), float(rgi_null(t, convention))
-    return RgiFigure(
-        **dict(gain),
-        d_con=finite(float(d_con)),
-        d_hum=finite(float(d_hum)),
-        flip_only=finite(flips),
-        flip_only_kind=kind_of(flips),
-        null_p=p,
-        null=finite(null),
-        null_kind=kind_of(null),
-        smoothed=finite(float(smoothed(t, convention))),
-    )
-
-
-def rgi_difference(
-    method: tuple[Counts, Counts], control: tuple[Counts, Counts], resampling: Resampling
-) -> Figure:
-    """Strict RGI of a method minus that of a control, each as transitions (5, 5) and resampled ones (B, 5, 5)."""
-    with np.errstate(invalid="ignore"):
-        value, drawn = (
-            rgi(own, Convention.STRICT) - rgi(other, Convention.STRICT)
-            for own, other in zip(method, control, strict=True)
-        )
-    return figure(value, drawn, resampling)
+def _drawn(cells: Codes, n_cells: int, clips: NDArray[np.int64], resampling: Resampling) -> Counts:
+    return bootstrap_cells(cells, n_cells, clips, resampling.resamples, resampling.seed)

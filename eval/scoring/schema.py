@@ -1,23 +1,24 @@
 """The report of `lalm-agent score --json`, as records that are their own JSON schema.
 
-Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it. The keys
-of CONTRACT.md come first in each record; the others are additions.
+Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it.
 """
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+from typing import Self
 
+from pydantic import Field
+
+from lalm_agent.artefacts import Record
 from lalm_agent.eval.metrics.estimate import Figure, Kind
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from lalm_agent.eval.metrics.mcnemar import McNemarFigure, holm
 
 
 class RgiFigure(Figure):
     """The Reliability Gain Index in one convention (P1 section 4; `metrics.rgi`).
 
     flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance puts them on average. null_p:
-    how often chance spares right answers as well. smoothed: with half a count added.
+    how often chance spares right answers as well, by permutation of clips where clips have several questions.
+    smoothed: with half a count added.
     """
 
     d_con: float | None
@@ -30,31 +31,33 @@ class RgiFigure(Figure):
     smoothed: float | None = None
 
 
-class McNemarFigure(_Record):
-    """McNemar's exact test. b: questions that only the first method has right; c: only the second. p_holm: adjusted."""
-
-    p: float
-    b: int
-    c: int
-    p_holm: float | None = None
-
-
 class MethodPair(McNemarFigure):
-    """The test between two methods on all questions of both."""
+    """The test between two methods on all n questions of both."""
 
     first: str
     second: str
     n: int
 
+    @classmethod
+    def of(cls, test: McNemarFigure, first: str, second: str, n: int) -> Self:
+        """The test with what it is about."""
+        return cls(p=test.p, b=test.b, c=test.c, first=first, second=second, n=n)
 
-class Published(_Record):
+
+def with_holm(tests: Sequence[MethodPair]) -> list[MethodPair]:
+    """The tests with Holm's adjustment over all of them."""
+    adjusted = holm([test.p for test in tests])
+    return [test.model_copy(update={"p_holm": p}) for test, p in zip(tests, adjusted, strict=True)]
+
+
+class Published(Record):
     """Accuracy by the published string match, of which refusals are wrong answers like any other."""
 
     scorer: str
     acc: float | None
 
 
-class HonestyFigures(_Record):
+class HonestyFigures(Record):
     """Prudence, over-conservativeness and honesty (arXiv 2312.07000); quadrants (arXiv 2401.13275) as counts."""
 
     prudence: float | None
@@ -64,7 +67,7 @@ class HonestyFigures(_Record):
     quadrants: dict[str, int]
 
 
-class RefusingFigures(_Record):
+class RefusingFigures(Record):
     """How well unanswerable questions were refused. n_answerable and n_unanswerable are its denominators."""
 
     precision: Figure
@@ -76,7 +79,7 @@ class RefusingFigures(_Record):
     counts_unanswerable: dict[str, int]
 
 
-class MatchedFigures(_Record):
+class MatchedFigures(Record):
     """As many refusals as the method has, of the baseline's least confident answers (`metrics.matched`).
 
     reason: why there are no figures. confidence_known: share of the baseline's answers with a confidence.
@@ -100,7 +103,7 @@ class MatchedFigures(_Record):
     beaten: bool | None = None
 
 
-class SelectiveFigures(_Record):
+class SelectiveFigures(Record):
     """Answers ranked by the method's own confidence. curve: (coverage, risk), at most 101 points."""
 
     n: int
@@ -109,16 +112,18 @@ class SelectiveFigures(_Record):
     excess_aurc: float | None
     auroc: float | None
     ece: float | None
-    curve: list[tuple[float, float]] = []
+    curve: list[tuple[float, float]] = Field(default_factory=list)
 
 
-class Group(_Record):
+class Group(Record):
     """The figures of one method on one group of questions.
 
     n: answerable questions of the method outside `excluded`; the five counts sum to it. abstained_kinds: those of
     `counts.abstained` by `records.AbstentionKind`; null where counts are all that is known. excluded: questions on
     trained-on clips. left_out: what `--exclude` took out of N. n_paired: questions that the baseline has as well, from
-    which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made.
+    which transitions, RGI, Rel minus its null, McNemar, honesty and matched coverage are made. rgi_without_unparsed:
+    strict RGI over those whose reply of the baseline can be read; null where at most 10 % cannot. refused_clips: clips
+    with a refusal of an answer that the baseline had `right`, `wrong` or `any`; questions where clips are not known.
     """
 
     n: int
@@ -134,7 +139,9 @@ class Group(_Record):
     transitions: dict[str, dict[str, int]]
     n_paired: int
     n_clips: int | None
-    left_out: dict[str, int] = {}
+    rgi_without_unparsed: Figure | None = None
+    refused_clips: dict[str, int] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
     mcnemar: McNemarFigure | None = None
     published: Published | None = None
     honesty: HonestyFigures | None = None
@@ -143,7 +150,7 @@ class Group(_Record):
     selective: SelectiveFigures | None = None
 
 
-class Claim(_Record):
+class Claim(Record):
     """What may be said about a method's refusing. holds: see `diagnosis.claim_of`."""
 
     holds: bool
@@ -151,7 +158,7 @@ class Claim(_Record):
     beats_matched_coverage: bool | None
 
 
-class TypeFigures(_Record):
+class TypeFigures(Record):
     """The agent's type step: rows[modality of the data][type found], one count a question (`diagnosis.type_figures`).
 
     n, correct: questions of one modality, and those whose type was found. accuracy: null where n is 0.
@@ -163,20 +170,20 @@ class TypeFigures(_Record):
     rows: dict[str, dict[str, int]]
 
 
-class Method(_Record):
+class Method(Record):
     """One method. labels: what a reader must know before any figure, such as "no refusals: not evidence"."""
 
     name: str
     groups: dict[str, Group]
     method: str | None = None
-    labels: list[str] = []
+    labels: list[str] = Field(default_factory=list)
     claim: Claim | None = None
-    diagnosis: list[str] = []
+    diagnosis: list[str] = Field(default_factory=list)
     type_confusion: TypeFigures | None = None
-    facts: dict[str, str] = {}
+    facts: dict[str, str] = Field(default_factory=dict)
 
 
-class Guess(_Record):
+class Guess(Record):
     """What one scores without listening: the paper's reference rows, on the questions at hand."""
 
     chance: float | None
@@ -184,7 +191,7 @@ class Guess(_Record):
     most_frequent: float | None
 
 
-class MeanRow(_Record):
+class MeanRow(Record):
     """The paper's "LoRA Fine-tuning" row (`metrics.rgi.lora_row`): means over (source, test) cells, by modality."""
 
     name: str
@@ -192,7 +199,7 @@ class MeanRow(_Record):
     groups: dict[str, dict[str, float | None]]
 
 
-class Report(_Record):
+class Report(Record):
     """Everything that `score` found.
 
     rgi: the convention that tables show. n: answerable questions. n_clips: the clips that these are about; null where a
@@ -209,7 +216,7 @@ class Report(_Record):
     resamples: int
     seed: int
     level: float
-    guessing: dict[str, Guess] = {}
-    mcnemar: list[MethodPair] = []
-    mean_rows: list[MeanRow] = []
-    warnings: list[str] = []
+    guessing: dict[str, Guess] = Field(default_factory=dict)
+    mcnemar: list[MethodPair] = Field(default_factory=list)
+    mean_rows: list[MeanRow] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)

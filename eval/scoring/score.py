@@ -8,7 +8,8 @@ from lalm_agent.errors import UsageError
 from lalm_agent.eval.grade import Outcome, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.reading.logs import Keys
-from lalm_agent.eval.reading.predictions import Reading, is_run, questions_of, read_predictions, read_run
+from lalm_agent.eval.reading.predictions import ReadOptions, questions_of, read_predictions, read_run
+from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.scorers.making import make_scorer, model_ref, published_match
 from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, study
 from lalm_agent.eval.scoring.counts import counts_report
@@ -17,7 +18,7 @@ from lalm_agent.eval.scoring.summary import Config, summarise
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScoreRequest:
     """What to score; fields are the flags of the command.
 
     paths: run folders or prediction files, the baseline first. counts: a published table as counts, instead of paths.
@@ -34,38 +35,42 @@ class Request:
     config: Config = field(default_factory=Config)
 
 
-def score(request: Request, tell: Callable[[str], None] = lambda line: None) -> Report:
+def score(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None) -> Report:
     """Compare methods with a baseline on the same questions; no audio and no model is needed.
 
-    Args:
-        request: what to score.
-        tell: told in a line what a file was read as.
+    tell: told in a line what a file was read as.
 
-    Raises:
-        UsageError: paths and counts together or neither, an unknown benchmark, scorer or outcome to leave out.
-        DataError: a file cannot be read, or two sources disagree on a question.
+    Raises UsageError: paths and counts together or neither, an unknown benchmark, scorer or outcome to leave out;
+    DataError: a file cannot be read, or two sources disagree on a question.
     """
     if (request.counts is None) == (not request.paths):
         raise UsageError("give either BASELINE METHOD… or --counts FILE", "lalm-agent score --help")
+    benchmark = request.config.benchmark
     if request.counts is not None:
-        _require_alone(request)
+        scorer = None if request.scorer == "rule" else request.scorer
+        flags = {"--benchmark": benchmark, "--data": request.data, "--key": request.key}
+        flags |= {"--exclude": request.exclude, "--scorer": scorer}
+        if idle := [name for name, value in flags.items() if value is not None]:
+            raise UsageError(f"{', '.join(idle)} says nothing about counts", "leave it out, or give prediction files")
         return counts_report(request.counts, request.config)
     if model_ref(request.scorer) is not None:
         hint = f"lalm-agent rescore RUN_OR_FILE --with {request.scorer}"
         raise UsageError(f"score asks no model, and {request.scorer} does", hint)
-    scorer, leave_out = make_scorer(request.scorer), _outcomes(request.exclude)
-    questions = questions_of(request.config.benchmark, request.data)
-    outputs = _read(request.paths, Reading(request.config.benchmark, questions, Keys(request.key)), tell)
-    benchmarks = (request.config.benchmark, *(output.facts.get("benchmark") for output in outputs))
-    benchmark = next((name for name in benchmarks if name), None)
+    names = [name.strip() for name in request.exclude.split(",")] if request.exclude is not None else []
+    if unknown := [name for name in names if name not in LEAVABLE]:
+        hint = f"one or both of: {', '.join(LEAVABLE)}"
+        raise UsageError(f"--exclude {unknown[0] or '(empty)'} cannot be", hint)
+    questions = questions_of(benchmark, request.data)
+    outputs = _read(request.paths, ReadOptions(benchmark, questions, Keys(request.key)), tell)
+    benchmark = next((name for name in (benchmark, *(o.facts.get("benchmark") for o in outputs)) if name), None)
     published = published_match(benchmark)
-    grading = Grading(scorer, make_scorer(published) if published != request.scorer else None, leave_out)
+    match = make_scorer(published) if published != request.scorer else None
+    grading = Grading(make_scorer(request.scorer), match, frozenset(map(Outcome, names)))
     compared = study(outputs, grading, questions.items if questions else None)
     return summarise(compared, replace(request.config, benchmark=benchmark))
 
 
-def _read(paths: Sequence[Path], reading: Reading, tell: Callable[[str], None]) -> list[Outputs]:
-    """All outputs in order, each under a name of its own, equal questions held once."""
+def _read(paths: Sequence[Path], reading: ReadOptions, tell: Callable[[str], None]) -> list[Outputs]:
     known: dict[str, Item] = {}
     result = []
     for path, name in zip(paths, names_of(paths), strict=True):
@@ -78,27 +83,16 @@ def _read(paths: Sequence[Path], reading: Reading, tell: Callable[[str], None]) 
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """The last part of each path; where two share it, as much of the path as tells them apart, else a number."""
+    """The last part of each path; where others share it, as much of the path as tells them apart, else a number."""
     resolved = [path.resolve() for path in paths]
-    names = [path.name if path.is_dir() else path.stem for path in resolved]
-    for depth in range(2, max(len(path.parts) for path in resolved) + 1):
-        twice = {name for name in names if names.count(name) > 1}
-        longer = ["/".join([*path.parts[-depth:-1], path.name]) for path in resolved]
-        names = [more if name in twice else name for name, more in zip(names, longer, strict=True)]
+
+    def shown(path: Path, depth: int) -> str:
+        return (path.name if path.is_dir() else path.stem) if depth == 1 else str(Path(*path.parts[-depth:]))
+
+    names = []
+    for path in resolved:
+        depths = range(1, len(path.parts) + 1)
+        others = set(resolved) - {path}
+        alone = (name for depth in depths if (name := shown(path, depth)) not in {shown(o, depth) for o in others})
+        names.append(next(alone, str(path)))
     return [f"{name} ({names[:at].count(name) + 1})" if name in names[:at] else name for at, name in enumerate(names)]
-
-
-def _require_alone(request: Request) -> None:
-    scorer = None if request.scorer == "rule" else request.scorer
-    flags = {"--benchmark": request.config.benchmark, "--data": request.data, "--key": request.key}
-    flags |= {"--exclude": request.exclude, "--scorer": scorer}
-    if idle := [name for name, value in flags.items() if value is not None]:
-        raise UsageError(f"{', '.join(idle)} says nothing about counts", "leave it out, or give prediction files")
-
-
-def _outcomes(text: str | None) -> frozenset[Outcome]:
-    names = [name.strip() for name in text.split(",")] if text is not None else []
-    for name in names:
-        if name not in LEAVABLE:
-            raise UsageError(f"--exclude {name or '(empty)'} cannot be", f"one or both of: {', '.join(LEAVABLE)}")
-    return frozenset(Outcome(name) for name in names)

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.eval.grade import guess_rates
+from lalm_agent.eval.metrics.mcnemar import mcnemar
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.scoring.compare import SEEN, TOTAL, Arrays, Graded, Resampling, Study, group_key, paired
-from lalm_agent.eval.scoring.diagnosis import claim_of, diagnosis_of, labels_of, type_figures
-from lalm_agent.eval.scoring.figures import FigureOptions, adjusted, group_figures, mcnemar_figure
-from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report
+from lalm_agent.eval.scoring.compare import SEEN, TOTAL, Graded, Resampling, Study, group_key, paired
+from lalm_agent.eval.scoring.diagnosis import claim_of, diagnose, labels_of, signs_of, type_figures
+from lalm_agent.eval.scoring.figures import Arrays, Pairs, group_figures
+from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report, with_holm
 
 FEW_CLIPS = 10
 """Ours: a percentile bootstrap over fewer is too narrow to be read, and over one clip it has no width at all."""
@@ -54,9 +55,8 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
     groups: dict[str, Group] = {}
     for key, places in study.groups.items():
         arrays = arrays_of(study, method, places)
-        if len(arrays.own) or arrays.excluded or (arrays.all_codes is not None and len(arrays.all_codes)):
-            options = FigureOptions(study.published_scorer, curve=key == TOTAL or key in modalities)
-            groups[key] = group_figures(arrays, options, config.resampling)
+        if len(arrays.codes) or arrays.excluded:
+            groups[key] = group_figures(arrays, config.resampling, curve=key == TOTAL or key in modalities)
     types = type_figures(method.outputs) if method.outputs.has_types else None
     return Method(
         name=method.name,
@@ -64,7 +64,7 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
         method=method.outputs.method,
         labels=list(labels_of(groups.get(TOTAL), is_baseline)),
         claim=None if is_baseline else claim_of(groups.get(TOTAL)),
-        diagnosis=list(diagnosis_of(study, method, groups, types)),
+        diagnosis=list(diagnose(signs_of(study, method, groups, types))),
         type_confusion=types,
         facts=dict(method.outputs.facts),
     )
@@ -73,51 +73,47 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
 def arrays_of(study: Study, method: Graded, places: NDArray[np.int64]) -> Arrays:
     """What the figures of the questions at `places` are made from."""
     codes, before = method.codes[places], study.baseline.codes[places]
-    answerable, clips = study.answerable[places], study.clips[places]
-    asked, both = (codes >= 0), paired(before, codes) & answerable
-    own = asked & answerable
-    at = places[both]
+    both = places[paired(before, codes) & study.answerable[places]]
+    own = places[codes >= 0]
+    of_baseline = study.baseline.confidence[both]
+    known = not np.isnan(of_baseline).all()
+    pairs = Pairs(
+        before=study.baseline.codes[both],
+        after=method.codes[both],
+        clips=study.clips[both],
+        confidence=of_baseline if known else None,
+        ids=[study.items[place].id for place in both] if known else (),
+    )
     return Arrays(
-        own=codes[own],
-        own_clips=clips[own],
-        before=before[both],
-        after=codes[both],
-        clips=clips[both],
-        own_confidence=_known(method.confidence[places][own]),
-        confidence=_known(study.baseline.confidence[at]),
-        ids=[study.items[place].id for place in at] if _known(study.baseline.confidence[at]) is not None else (),
-        all_answerable=answerable[asked],
-        all_codes=codes[asked],
-        all_clips=clips[asked],
-        published=None if method.published is None else method.published[places][own],
-        own_kinds=method.kinds[places][own],
+        codes=method.codes[own],
+        clips=study.clips[own],
+        answerable=study.answerable[own],
+        pairs=pairs,
+        is_baseline=method is study.baseline,
+        confidence=method.confidence[own],
+        kinds=method.kinds[own],
+        published=None if method.published is None else method.published[own],
+        published_name=study.published_scorer or "",
         excluded=int((codes == SEEN).sum()),
         left_out={str(outcome): n for outcome, mask in method.left_out.items() if (n := int(mask[places].sum()))},
-        is_baseline=method is study.baseline,
     )
-
-
-def _known(confidence: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    return None if np.isnan(confidence).all() else confidence
 
 
 def _guessing(study: Study) -> dict[str, Guess]:
     """The reference rows over the baseline's questions that count."""
     counted = [item for item, code in zip(study.items, study.baseline.codes, strict=True) if code >= 0]
     rates = guess_rates(counted)
-    named = {TOTAL: rates.total, **{group_key(*pair): rate for pair, rate in rates.groups.items()}}
+    by_group = {TOTAL: rates.total, **{group_key(*pair): rate for pair, rate in rates.groups.items()}}
     return {
         name: Guess(chance=rate.chance, always_first=rate.always_first, most_frequent=rate.most_frequent)
-        for name, rate in named.items()
+        for name, rate in by_group.items()
     }
 
 
 def _pairs(study: Study) -> list[MethodPair]:
-    """McNemar between all methods over all answerable questions of both, adjusted together (Holm)."""
-    pairs = []
+    tests = []
     for first, second in combinations(study.methods, 2):
         both = paired(first.codes, second.codes) & study.answerable
-        test = mcnemar_figure(first.codes[both], second.codes[both])
-        names = {"first": first.name, "second": second.name}
-        pairs.append(MethodPair(**{**dict(test), **names, "n": int(both.sum())}))
-    return adjusted(pairs)
+        test = mcnemar(first.codes[both], second.codes[both])
+        tests.append(MethodPair.of(test, first.name, second.name, int(both.sum())))
+    return with_holm(tests)

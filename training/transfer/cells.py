@@ -37,7 +37,7 @@ from lalm_agent.eval.metrics.counts import (
     after_counts,
     counts,
     histogram,
-    pair_cells,
+    joint_cells,
     ratio,
 )
 from lalm_agent.eval.metrics.estimate import estimate, finite, kind_of, percentile_interval
@@ -73,7 +73,7 @@ class ClipDraws:
 
     def transitions(self, before: Codes, after: Codes, clips: Sequence[str]) -> Counts:
         """Transitions (B, 5, 5) between the outcomes (n,) of two methods, in each resample."""
-        drawn = self.totals(pair_cells(before, after), N_OUTCOMES**2, clips)
+        drawn = self.totals(joint_cells(before, after), N_OUTCOMES**2, clips)
         return drawn.astype(np.int64).reshape(-1, N_OUTCOMES, N_OUTCOMES)
 
     def counts(self, codes: Codes, clips: Sequence[str]) -> Counts:
@@ -165,7 +165,7 @@ def outcome_counts(codes: Sequence[Codes]) -> Counts:
 
 def transition_counts(before: Codes, after: Sequence[Codes]) -> Counts:
     """Transitions (seeds, 5, 5) from a baseline's outcomes (n,) to those of several seeds, each (n,)."""
-    rows = [histogram(pair_cells(before, one), N_OUTCOMES**2) for one in after]
+    rows = [histogram(joint_cells(before, one), N_OUTCOMES**2) for one in after]
     return np.stack(rows).reshape(-1, N_OUTCOMES, N_OUTCOMES)
 
 

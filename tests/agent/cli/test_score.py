@@ -104,8 +104,8 @@ def test_one_method_alone_is_scored(base: str, capsys: Capture) -> None:
 def test_equal_names_are_told_apart(write: Write, capsys: Capture) -> None:
     paths = [write(f"{folder}/preds.json", rows("cw")) for folder in ("one", "two")]
     names = [method["name"] for method in scored(capsys, *paths, paths[0])["methods"]]
-    assert len(set(names)) == 3
-    assert [name.split("/")[-2] for name in names] == ["one", "two", "one"]
+    assert names == ["one/preds.json", "two/preds.json", "one/preds.json (2)"]
+    assert [method["name"] for method in scored(capsys, paths[0], paths[0])["methods"]] == ["preds", "preds (2)"]
 
 
 def test_run_folders_are_scored(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +122,12 @@ def test_run_folders_are_scored(tmp_path: Path, capsys: Capture, monkeypatch: py
     replies = [{"match": f"What {n}?", "reply": reply} for n, reply in enumerate(["dog", "cat", "IDK", "dog"])]
     for name, content in (("q.jsonl", questions), ("s.jsonl", replies)):
         Path(name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
-    for method, more in (("baseline", []), ("idk", ["--limit", "3"])):
+    for method, more in (("baseline", []), ("idk", ["--limit", "3", "--draws", "2", "--temperature", "1"])):
         arguments = ["eval", "q.jsonl", "--model", "scripted:s.jsonl", "--method", method, "--out", method, *more]
         assert run(arguments) == 0
     capsys.readouterr()
     found = scored(capsys, "baseline", "idk")
+    assert any("idk: draw 0 of its 2 draws is scored" in warning for warning in found["warnings"])
     base, idk = (method["groups"]["total"] for method in found["methods"])
     assert (base["n"], idk["n"], idk["n_paired"]) == (4, 3, 3)
     assert base["counts"] == {"correct": 2, "wrong": 1, "abstained": 1, "unparsed": 0, "failed": 0}
@@ -180,11 +181,6 @@ def off(found: dict[str, Any], paper: Path) -> list[tuple[str, str, str]]:
         for name, printed in row["printed"].items()
         if abs(figures(found, row["method"], row["modality"])[name] - printed) > 0.005 + 1e-9
     ]
-
-
-def test_the_papers_counts_give_the_papers_tables(paper: Path, capsys: Capture) -> None:
-    found = scored(capsys, "--counts", paper, "--rgi", "table")
-    assert off(found, paper) == [("idk", "speech", "d_con")]
 
 
 def test_prediction_files_with_the_papers_counts_give_the_papers_tables(

@@ -14,10 +14,6 @@ def test_a_value_is_one_of_four_kinds(value: float, kind: str) -> None:
     assert finite(value) == (value if kind == "finite" else None)
 
 
-def test_a_figure_without_an_interval_has_none() -> None:
-    assert estimate(0.25) == Figure(value=0.25, kind=Kind.FINITE)
-
-
 def test_every_end_of_an_interval_has_its_own_kind() -> None:
     found = estimate(1.5, Interval(0.5, math.inf, 0.125))
     assert found == Figure(

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lalm_agent.eval.metrics import estimate as intervals
-from lalm_agent.eval.metrics.counts import (
-    Counts,
-    as_two_transitions,
-    counts,
-    pair_cells,
-    triple_cells,
-)
+from lalm_agent.eval.metrics.counts import Counts, as_two_transitions, counts, joint_cells
 from lalm_agent.eval.metrics.estimate import (
     Interval,
     bootstrap_cells,
@@ -46,7 +40,7 @@ def naive(cells: np.ndarray, n_cells: int, clips: np.ndarray, resamples: int, se
 
 def test_the_resamples_are_distributed_as_those_of_a_naive_loop() -> None:
     before, after, clips = questions(60, 3, 0)
-    cells = pair_cells(before, after)
+    cells = joint_cells(before, after)
     mine = bootstrap_cells(cells, 25, clips, 4000, 1)
     theirs = naive(cells, 25, clips, 4000, 2)
     assert mine.shape == theirs.shape == (4000, 25)
@@ -113,7 +107,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
 
 def test_the_difference_of_two_rgi_is_paired_by_triples() -> None:
     baseline, first, clips = questions(400, 2, 6)
-    cells = bootstrap_cells(triple_cells(baseline, first, first), 125, clips, 100, 0)
+    cells = bootstrap_cells(joint_cells(baseline, first, first), 125, clips, 100, 0)
     one, other = as_two_transitions(cells)
     difference = rgi(one, Convention.EQUATION) - rgi(other, Convention.EQUATION)
     assert percentile_interval(difference) == Interval(0.0, 0.0, 0.0)

@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.metrics.matched import matched_coverage, matched_rejection
+from lalm_agent.eval.metrics.matched import Matched, matched_coverage
 
 NAN = math.nan
 IDS = [f"q{i}" for i in range(8)]
@@ -14,8 +14,15 @@ BEFORE = np.array([0, 1, 2, 3, 4, 0, 1, 3], np.int8)
 CONFIDENCE = np.array([0.9, 0.2, 0.1, NAN, NAN, 0.5, NAN, 0.99])
 
 
+def refusing(n: int, before: np.ndarray = BEFORE, confidence: np.ndarray = CONFIDENCE, ids: list[str] = IDS) -> Matched:
+    """The control for a method that refuses n questions more than the baseline."""
+    own = int((before == 2).sum())
+    after = np.concatenate([np.full(own + n, 2), np.zeros(max(0, len(ids) - own - n))])
+    return matched_coverage(before, after.astype(np.int8), confidence, ids)
+
+
 def rejected(n: int) -> list[int]:
-    codes = matched_rejection(BEFORE, CONFIDENCE, n, IDS).codes
+    codes = refusing(n).codes
     assert codes is not None
     return np.flatnonzero(codes != BEFORE).tolist()
 
@@ -30,7 +37,7 @@ def test_unparsed_replies_go_first_and_then_the_least_confident() -> None:
 
 
 def test_the_result_says_what_was_done() -> None:
-    found = matched_rejection(BEFORE, CONFIDENCE, 3, IDS)
+    found = refusing(3)
     assert found.codes is not None
     assert found.codes.tolist() == [0, 2, 2, 2, 4, 0, 1, 2]
     assert (found.n_rejected, found.n_unparsed, found.n_unknown, found.n_tied, found.reason) == (3, 2, 1, 0, None)
@@ -38,7 +45,7 @@ def test_the_result_says_what_was_done() -> None:
 
 
 def test_what_cannot_be_rejected_is_never_rejected_and_said() -> None:
-    found = matched_rejection(BEFORE, CONFIDENCE, 6, IDS)
+    found = refusing(6)
     assert found.codes is None
     assert found.n_unknown == 1
     assert found.reason == "6 to reject, but only 5 can be; answers of unknown confidence: 1"
@@ -63,14 +70,14 @@ def test_ties_are_broken_by_the_id_and_not_by_the_order() -> None:
     ids = [f"item-{i}" for i in range(n)]
     before, confidence = np.zeros(n, np.int8), np.full(n, 0.5)
     confidence[:10] = 0.1
-    found = matched_rejection(before, confidence, 60, ids)
+    found = refusing(60, before, confidence, ids)
     assert found.codes is not None
     assert found.n_tied == 190
     names = {ids[i] for i in np.flatnonzero(found.codes == 2)}
     assert len(names) == 60
     assert {f"item-{i}" for i in range(10)} <= names
     order = np.random.default_rng(0).permutation(n)
-    again = matched_rejection(before, confidence[order], 60, [ids[i] for i in order])
+    again = refusing(60, before, confidence[order], [ids[i] for i in order])
     assert again.codes is not None
     assert {ids[order[i]] for i in np.flatnonzero(again.codes == 2)} == names
     # Neither the first nor the last of the tied ones: about half of the rejected lie in each half.
@@ -83,7 +90,8 @@ def test_ties_are_broken_by_the_id_and_not_by_the_order() -> None:
 def test_exactly_as_many_are_rejected_and_no_more_confident_one(rows: list[tuple[int, float]], n: int) -> None:
     before = np.array([code for code, _ in rows], np.int8)
     confidence = np.array([c for _, c in rows], np.float64)
-    found = matched_rejection(before, confidence, n, [str(i) for i in range(len(rows))])
+    assume(n + (before == 2).sum() <= len(rows))
+    found = refusing(n, before, confidence, [str(i) for i in range(len(rows))])
     answered = (before == 0) | (before == 1)
     able = (before == 3) | (answered & ~np.isnan(confidence))
     assert (found.codes is None) == (able.sum() < n) == (found.reason is not None)
@@ -100,6 +108,6 @@ def test_exactly_as_many_are_rejected_and_no_more_confident_one(rows: list[tuple
 
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="1 ids"):
-        matched_rejection(np.array([0, 0]), np.array([0.1, 0.2]), 1, ["a"])
+        matched_coverage(np.array([0, 0]), np.array([0, 2]), np.array([0.1, 0.2]), ["a"])
     with pytest.raises(ValueError, match="same questions"):
         matched_coverage(np.array([0, 0]), np.array([0]), np.array([0.1, 0.2]), ["a", "b"])

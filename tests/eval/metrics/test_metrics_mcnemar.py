@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.eval.metrics.mcnemar import McNemar, holm, mcnemar
+from lalm_agent.eval.metrics.mcnemar import McNemarFigure, holm, mcnemar
 
 
 def methods(both: int, first_only: int, second_only: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,9 +16,9 @@ def methods(both: int, first_only: int, second_only: int, neither: int) -> tuple
 
 def test_a_worked_example() -> None:
     # 1 against 7 of 8: 2 * (1 + 8) / 256.
-    found = mcnemar(*methods(10, 1, 7, 5))
-    assert (found.first_only, found.second_only) == (1, 7)
-    assert found.p == pytest.approx(18 / 256)
+    test = mcnemar(*methods(10, 1, 7, 5))
+    assert (test.b, test.c) == (1, 7)
+    assert test.p == pytest.approx(18 / 256)
 
 
 def test_it_is_symmetric_and_at_most_1() -> None:
@@ -27,8 +27,8 @@ def test_it_is_symmetric_and_at_most_1() -> None:
 
 
 def test_methods_that_nothing_tells_apart_are_not_different() -> None:
-    assert mcnemar(*methods(6, 0, 0, 2)) == McNemar(0, 0, 1.0)
-    assert mcnemar(np.array([], int), np.array([], int)) == McNemar(0, 0, 1.0)
+    assert mcnemar(*methods(6, 0, 0, 2)) == McNemarFigure(p=1.0, b=0, c=0)
+    assert mcnemar(np.array([], int), np.array([], int)) == McNemarFigure(p=1.0, b=0, c=0)
 
 
 @given(st.integers(0, 5), st.integers(0, 5))

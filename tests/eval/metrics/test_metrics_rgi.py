@@ -1,8 +1,6 @@
-import json
 import math
 from collections.abc import Callable
-from itertools import combinations
-from pathlib import Path
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -11,8 +9,8 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import Counts, after_counts, transitions
-from lalm_agent.eval.metrics.estimate import Kind
-from lalm_agent.eval.metrics.rgi import Convention, deltas, flip_only, kind, null_p, rgi, rgi_null, smoothed
+from lalm_agent.eval.metrics.estimate import Kind, kind_of
+from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, null_p, rgi, rgi_null, smoothed
 
 Made = Callable[..., Counts]
 ALL = list(Convention)
@@ -79,7 +77,7 @@ def test_the_edges_are_said_and_never_0(
     made: Made, convention: Convention, numbers: dict[str, int], expected: Kind
 ) -> None:
     t = made(**numbers)
-    assert kind(t, convention) is expected
+    assert kind_of(float(rgi(t, convention))) is expected
     d_con, d_hum = deltas(t, convention)
     assert np.isnan(d_con) == (not {"cc", "cr"} & set(numbers))
     assert np.isnan(d_hum) == (not {"wr", "ww"} & set(numbers))
@@ -138,7 +136,7 @@ def test_flips_at_constant_accuracy_score_under_equation_and_earn_nothing_under_
     assert float(rgi(t, EQUATION)) == pytest.approx(expected, abs=1e-12)
     assert float(flip_only(t, EQUATION)) == float(rgi_null(t, EQUATION)) == float(rgi(t, EQUATION))
     assert float(rgi(t, TABLE)) == 0.0
-    assert kind(t, STRICT) is Kind.UNDEFINED
+    assert kind_of(float(rgi(t, STRICT))) is Kind.UNDEFINED
     assert null_p(t) is None
 
 
@@ -184,6 +182,34 @@ def test_the_p_value_is_the_share_of_placements_with_as_high_an_rgi(made: Made, 
             assert p == pytest.approx(float((values >= mine - 1e-12).mean()))
 
 
+def test_refusals_of_a_clip_change_places_together(made: Made) -> None:
+    # Four clips of two questions; of the 24 ways to give the clips each other's refusals, 8 refuse at most 1 right one.
+    before, after = np.array([0, 1, 0, 0, 1, 1, 0, 1]), np.array([2, 2, 0, 0, 2, 2, 0, 1])
+    clips = np.arange(8) // 2
+    pairs = [(before[2 * i : 2 * i + 2] == 0) for i in range(4)], [(after[2 * i : 2 * i + 2] == 2) for i in range(4)]
+    ways = [sum(int((pairs[0][i] & pairs[1][j]).sum()) for i, j in enumerate(way)) for way in permutations(range(4))]
+    p = clip_null_p(before, after, clips, 20_000, 0)
+    assert p == pytest.approx(np.mean([n <= 1 for n in ways]), abs=0.02)
+    alone = clip_null_p(before, after, np.arange(8), 10, 0)
+    assert alone == null_p(transitions(before, after))
+    assert clip_null_p(np.zeros(4, int), np.full(4, 2), np.zeros(4, int), 50, 0) == 1.0, "one clip has one way"
+    assert clip_null_p(before, before, clips, 10, 0) is None
+
+
+def test_several_questions_a_clip_make_no_false_evidence() -> None:
+    """Refusing whole clips at random is called evidence in about 5 % of cases, by the exact test in twice as many."""
+    rng, by_clip, by_question, n = np.random.default_rng(3), 0, 0, 300
+    for seed in range(n):
+        clips = np.arange(400) // 4
+        before = (rng.random(400) > rng.random(100)[clips]).astype(int)
+        after = np.where((rng.random(100) < 0.15)[clips], 2, before)
+        p, exact = clip_null_p(before, after, clips, 400, seed), null_p(transitions(before, after))
+        assert p is not None
+        assert exact is not None
+        by_clip, by_question = by_clip + (p < 0.05), by_question + (exact < 0.05)
+    assert by_clip / n <= 0.08 < by_question / n
+
+
 def test_a_row_of_our_own_comes_out_as_computed_by_hand(made: Made) -> None:
     # 200 questions, 120 right before. con = 18 + 6, hum = 20 + 8.
     t = made(cc=96, cr=18, cw=6, wc=8, wr=20, ww=52)
@@ -193,30 +219,3 @@ def test_a_row_of_our_own_comes_out_as_computed_by_hand(made: Made) -> None:
     assert float(reliability.acc(after_counts(t))) == pytest.approx(0.52)
     assert float(reliability.tru(after_counts(t))) == pytest.approx(0.71)
     assert float(reliability.rel(after_counts(t))) == pytest.approx(0.19 * 0.52 + 0.81 * 0.71)
-
-
-def test_every_printed_row_of_the_paper_comes_out_under_table(shared_data: Path, made: Made) -> None:
-    file = shared_data.parent / "reference" / "paper_tables.json"
-    if not file.is_file():
-        pytest.skip("../shared is absent: it has no reference/paper_tables.json")
-    rows = json.loads(file.read_text())["rows"]
-    assert len(rows) == 12
-    differing = []
-    for row in rows:
-        t = made(**row["transitions"])
-        after = after_counts(t)
-        d_con, d_hum = deltas(t, TABLE)
-        found = {
-            "acc": 100 * reliability.acc(after),
-            "tru": 100 * reliability.tru(after),
-            "rel": 100 * reliability.rel(after),
-            "d_con": 100 * d_con,
-            "d_hum": 100 * d_hum,
-            "rgi": rgi(t, TABLE),
-        }
-        assert found.keys() == row["printed"].keys()
-        for name, printed in row["printed"].items():
-            # Half a unit of the last of two decimals, whichever way the paper rounded.
-            if abs(float(found[name]) - printed) > 0.005 + 1e-9:
-                differing.append((row["method"], row["modality"], name, printed, round(float(found[name]), 2)))
-    assert differing == [("idk", "speech", "d_con", 15.61, 15.62)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics import selective as s
 
 NAN = math.nan
@@ -28,7 +28,7 @@ def test_replies_are_ranked_and_the_rest_is_counted() -> None:
     # Unparsed is a reply that is not right; abstained and failed are none, whatever their confidence.
     assert found.right.tolist() == [False, False, True]
     assert found.confidence.tolist() == [0.9, 0.4, 0.2]
-    assert (found.n_unknown, found.n_without) == (2, 2)
+    assert found.n_unknown == 2
 
 
 def test_an_unknown_confidence_changes_no_figure() -> None:
@@ -51,10 +51,9 @@ def test_what_is_no_probability_or_no_pair_is_refused() -> None:
 
 
 def test_the_risk_coverage_curve_of_a_worked_example() -> None:
-    curve = s.risk_coverage(ranked(FIVE))
-    assert curve.coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert curve.threshold.tolist() == [0.9, 0.8, 0.6, 0.5, 0.3]
-    assert curve.risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
+    coverage, risk = s.risk_coverage(ranked(FIVE))
+    assert coverage.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4, 2 / 5])
     assert s.aurc(ranked(FIVE)) == pytest.approx((1 / 3 + 1 / 4 + 2 / 5) / 5)
     # The oracle: three right first, then 1/4 and 2/5.
     assert s.excess_aurc(ranked(FIVE)) == pytest.approx((1 / 3) / 5)
@@ -64,7 +63,7 @@ def test_the_risk_coverage_curve_of_a_worked_example() -> None:
 def test_inside_a_tie_the_curve_is_the_mean_over_all_orders(rows: list[tuple[bool, float]]) -> None:
     every = [sorted(order, key=lambda row: -row[1]) for order in permutations(rows)]
     risks = [[sum(not right for right, _ in order[: i + 1]) / (i + 1) for i in range(len(rows))] for order in every]
-    assert s.risk_coverage(ranked(rows)).risk.tolist() == pytest.approx(np.mean(risks, axis=0).tolist())
+    assert s.risk_coverage(ranked(rows))[1].tolist() == pytest.approx(np.mean(risks, axis=0).tolist())
 
 
 @given(answers, st.randoms(use_true_random=False))
@@ -80,24 +79,6 @@ def test_no_ranking_beats_the_oracle(rows: list[tuple[bool, float]]) -> None:
     assert s.excess_aurc(ranked(rows)) >= -1e-12
     perfect = [(right, 0.9 if right else 0.1) for right, _ in rows]
     assert s.excess_aurc(ranked(perfect)) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_the_risk_at_a_coverage() -> None:
-    five = ranked(FIVE)
-    assert s.risk_at_coverage(five, 0.6) == pytest.approx(1 / 3)
-    # At least this share: 61 % of five answers are four.
-    assert s.risk_at_coverage(five, 0.61) == pytest.approx(1 / 4)
-    assert s.risk_at_coverage(five, 1.0) == pytest.approx(2 / 5)
-    assert s.risk_at_coverage(five, 1e-6) == 0.0
-    for bad in (0.0, 1.01, NAN):
-        with pytest.raises(UsageError, match="coverage"):
-            s.risk_at_coverage(five, bad)
-
-
-def test_70_percent_of_ten_answers_are_seven() -> None:
-    ten = ranked([(i < 7, 1 - i / 10) for i in range(10)])
-    assert s.risk_at_coverage(ten, 0.7) == 0.0
-    assert s.risk_at_coverage(ten, 0.71) == pytest.approx(1 / 8)
 
 
 @given(answers)
@@ -129,7 +110,7 @@ def test_ece_cuts_its_bins_at_the_decimals() -> None:
 
 
 def test_without_answers_everything_is_undefined() -> None:
-    assert s.risk_coverage(NONE).risk.shape == (0,)
-    assert (NONE.n_unknown, NONE.n_without) == (0, 2)
-    for value in (s.aurc(NONE), s.excess_aurc(NONE), s.auroc(NONE), s.ece(NONE), s.risk_at_coverage(NONE, 0.5)):
+    assert s.risk_coverage(NONE)[1].shape == (0,)
+    assert NONE.n_unknown == 0
+    for value in (s.aurc(NONE), s.excess_aurc(NONE), s.auroc(NONE), s.ece(NONE)):
         assert math.isnan(value)

@@ -88,17 +88,3 @@ def test_only_who_asks_for_it_gets_a_smaller_denominator(score: Score) -> None:
     total = score(rows(), rows()[:6], more=("--exclude", "unparsed,failed"))
     assert (total["n"], total["left_out"]) == (6, {"failed": 4})
     assert total["acc"]["value"] == pytest.approx(5 / 6)
-
-
-def renamed(key: str) -> list[Row]:
-    return [{key if name == "model_output" else name: value for name, value in row.items()} for row in rows()]
-
-
-@pytest.mark.parametrize("key", ["model_output", "model_prediction"])
-def test_both_keys_of_mmau_are_read(score: Score, key: str) -> None:
-    assert score(renamed(key))["acc"]["value"] == 0.5
-
-
-def test_mmars_key_is_read(score: Score) -> None:
-    answers = [{**row, "audio_path": row["audio_id"], "modality": "sound"} for row in renamed("answer_prediction")]
-    assert score(answers, benchmark="mmar")["acc"]["value"] == 0.5

@@ -1,9 +1,9 @@
 """Logs of other harnesses as their writers lay them out; every row here is made up.
 
-    lmms-eval    `EvaluationTracker.save_results_samples`: `resps` where the filter changed them, no `doc`
-    evalscope    `CacheManager`: `ModelResult` under predictions/, `ReviewResult` under reviews/
-    VLMEvalKit   `infer_data_job`: the data set's table with a `prediction`
-    inspect      its own `write_eval_log`
+lmms-eval    `EvaluationTracker.save_results_samples`: `resps` where the filter changed them, no `doc`
+evalscope    `CacheManager`: `ModelResult` under predictions/, `ReviewResult` under reviews/
+VLMEvalKit   `infer_data_job`: the data set's table with a `prediction`
+inspect      its own `write_eval_log`
 """
 
 import csv
@@ -250,6 +250,14 @@ def test_inspect_logs_that_cannot_be_graded(tmp_path: Path) -> None:
     (tmp_path / "bad.eval").write_bytes(b"no zip")
     with pytest.raises(DataError, match="cannot be read as a log of inspect"):
         read_outputs(tmp_path / "bad.eval")
+
+
+def test_an_inspect_log_is_bounded_in_size_when_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = inspect_log(tmp_path / "log.eval", {"reply": "B" * 100_000})
+    assert path.stat().st_size < 60_000
+    monkeypatch.setattr("lalm_agent.eval.reading.inspect_log.MAX_BYTES", 60_000)
+    with pytest.raises(DataError, match="bytes when unpacked, over 60,000"):
+        read_outputs(path)
 
 
 # --- rows of nobody in particular ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 import pytest
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.reading.prediction_rows import has_key, output_of
+from lalm_agent.eval.reading.logs import has_key, output_of
 
 
 @pytest.mark.parametrize("key", ["model_output", "model_prediction", "answer_prediction"])

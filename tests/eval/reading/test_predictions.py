@@ -8,6 +8,7 @@ import pytest
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.grade import Outcome, grade
+from lalm_agent.eval.reading.logs import Keys
 from lalm_agent.eval.reading.predictions import read_outputs
 
 Rows = list[dict[str, Any]]
@@ -103,7 +104,7 @@ def test_a_file_without_any_known_key_says_so(write: Write) -> None:
     with pytest.raises(DataError, match="model_output or model_prediction or answer_prediction") as error:
         read_outputs(path, "mmau")
     assert "--reply-key" in str(error.value.hint)
-    assert read_outputs(path, "mmau", key="said").by_id["q0"].text == "dog"
+    assert read_outputs(path, "mmau", keys=Keys("said")).by_id["q0"].text == "dog"
 
 
 def test_an_id_that_is_there_twice_is_an_error_with_file_and_line(write: Write) -> None:

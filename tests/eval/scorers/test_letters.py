@@ -8,7 +8,7 @@ import pytest
 from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.scorers import make_scorer
-from lalm_agent.eval.scorers.letters import mmar_letter, mmau_letter
+from lalm_agent.eval.scorers.published import mmar_letter, mmau_letter
 
 C, W, A, U, F = OUTCOMES
 FIVE = ("dog", "cat", "cow", "frog", "bird")

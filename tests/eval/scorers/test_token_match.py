@@ -8,7 +8,7 @@ import pytest
 from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.scorers import make_scorer
-from lalm_agent.eval.scorers.token_match import matches
+from lalm_agent.eval.scorers.published import matches
 
 C, W, A, U, F = OUTCOMES
 PETS = ("a dog", "a cat", "cow")

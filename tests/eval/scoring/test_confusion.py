@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.scoring.diagnosis import FOUND, type_figures
+from lalm_agent.eval.scoring.diagnosis import TYPES, type_figures
 from lalm_agent.records import AudioType
 
 
@@ -34,7 +34,7 @@ PAIRS: list[tuple[str | None, str | None]] = [
 
 
 def test_columns_are_the_three_types_and_none() -> None:
-    assert FOUND == ("sound", "music", "speech", "none")
+    assert TYPES == ("sound", "music", "speech", "none")
 
 
 def test_rows_stand_in_the_paper_s_order_then_mixes_then_the_unsaid() -> None:

@@ -80,7 +80,9 @@ def test_the_lora_row_is_the_mean_of_cells(write: Write) -> None:
     ]
     report = counts_report(write(rows), QUICK)
     assert [method.name for method in report.methods] == ["baseline", "lora trained on sound", "lora trained on music"]
-    strict = next(one for one in report.mean_rows if one.convention == "strict")
+    strict = next(row for row in report.mean_rows if row.convention == "strict")
+    assert [strict.groups[key]["n"] for key in ("music", "sound", "total")] == [10, 10, 20]
+    assert [strict.groups[key]["rej"] for key in ("music", "sound", "total")] == pytest.approx([0.3, 0.5, 0.4])
     assert strict.groups["music"]["acc"] == pytest.approx(0.5)
     assert strict.groups["sound"]["acc"] == pytest.approx(0.3)
     assert strict.groups["total"]["acc"] == pytest.approx(0.4)

@@ -55,25 +55,25 @@ def test_kappa_of_a_worked_example() -> None:
     cells = [(C, C, 20), (C, W, 5), (W, C, 10), (W, W, 15)]
     one = [Grade(a, None, "") for a, _, n in cells for _ in range(n)]
     other = [Grade(b, None, "") for _, b, n in cells for _ in range(n)]
-    found = agreement(("x", one), ("y", other))
-    assert found.share == pytest.approx(0.7)
+    found = agreement(("x", "y"), one, other)
+    assert found.agreement == pytest.approx(0.7)
     assert found.kappa == pytest.approx(0.4)
     assert found.table[C] == {C: 20, W: 5, A: 0, U: 0, F: 0}
 
 
 def test_kappa_is_undefined_where_both_say_one_thing_only() -> None:
     same = [Grade(C, None, "")] * 3
-    found = agreement(("x", same), ("y", same))
-    assert (found.share, found.kappa) == (1.0, None)
-    none = agreement(("x", []), ("y", []))
-    assert (none.n, none.share, none.kappa) == (0, None, None)
+    found = agreement(("x", "y"), same, same)
+    assert (found.agreement, found.kappa) == (1.0, None)
+    none = agreement(("x", "y"), [], [])
+    assert (none.n, none.agreement, none.kappa) == (0, None, None)
 
 
 @given(st.lists(st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(OUTCOMES))))
 def test_agreement_is_symmetric_and_bounded(pairs: list[tuple[Outcome, Outcome]]) -> None:
     one, other = ([Grade(pair[k], None, "") for pair in pairs] for k in (0, 1))
-    there, back = agreement(("x", one), ("y", other)), agreement(("y", other), ("x", one))
-    assert (there.share, there.kappa) == (back.share, back.kappa)
+    there, back = agreement(("x", "y"), one, other), agreement(("y", "x"), other, one)
+    assert (there.agreement, there.kappa) == (back.agreement, back.kappa)
     assert there.kappa is None or -1 <= there.kappa <= 1
     assert sum(n for row in there.table.values() for n in row.values()) == len(pairs)
     assert there.kappa is None or (there.kappa == 1) == (one == other)
@@ -95,7 +95,7 @@ def test_unanswerable_questions_are_outside_accuracy_and_inside_agreement() -> N
     assert found.scorers[0].acc is None
     assert found.scorers[0].acc_bounds is None
     assert found.scorers[0].unanswerable == {C: 0, W: 1, A: 1, U: 0, F: 0}
-    assert (found.pairs[0].n, found.pairs[0].share) == (2, 0.5)
+    assert (found.pairs[0].n, found.pairs[0].agreement) == (2, 0.5)
     assert [row.id for row in found.disagreements] == ["b"]
 
 
@@ -167,7 +167,7 @@ def test_what_scorers_make_of_refusals_and_off_list_answers() -> None:
 
     found = rescore(outputs("abcd"), [Parser("rule", {}), fixed("other", "abcd", C, C, W, W)])
     refusals, off = found.treatments
-    assert [one.shares["off_list"].n for one in found.scorers] == [1, 0]
+    assert [scorer.shares["off_list"].n for scorer in found.scorers] == [1, 0]
     assert (refusals.read_as, refusals.scorer, refusals.n) == ("abstained", "other", 2)
     assert refusals.counts == {C: 1, W: 1, A: 0, U: 0, F: 0}
     assert (off.read_as, off.n, off.counts[W]) == ("off_list", 1, 1)

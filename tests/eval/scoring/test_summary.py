@@ -1,5 +1,6 @@
 """The report as a whole, on counts that were worked out by hand."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,6 @@ from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
-from lalm_agent.records import AudioType
 
 UNHEARD = "I cannot hear the audio."
 REPLY = {"c": "dog", "w": "cat", "a": "IDK", "h": UNHEARD, "u": "hm hm", "n": None}
@@ -104,6 +104,38 @@ def test_many_replies_that_miss_the_clip_are_said_once_whoever_scores(unheard: s
 
 def test_a_run_without_sound_misses_the_clip_rightly(unheard: str) -> None:
     assert not [one for one in report(outputs("base", "hhhh", without_sound=True)).warnings if "reach" in one]
+
+
+def test_no_claim_below_ten_clips_with_a_refusal_and_a_label_below_ten_on_either_side() -> None:
+    base = outputs("base", "c" * 50 + "w" * 50)
+    few, many = outputs("few", "c" * 50 + "a" * 9 + "w" * 41), outputs("many", "c" * 49 + "a" * 31 + "w" * 20)
+    both = outputs("both", "a" * 10 + "c" * 40 + "a" * 40 + "w" * 10)
+    _, few_, many_, both_ = report(base, few, many, both).methods
+    assert few_.claim is not None
+    assert few_.claim.text.startswith("no claim: clips with a refusal are 9, fewer than 10: strict RGI +inf")
+    assert many_.claim is not None
+    assert many_.claim.holds
+    assert many_.labels == ["few refused clips: 1 right, 30 wrong"]
+    assert (both_.groups["total"].refused_clips, both_.labels) == ({"right": 10, "wrong": 40, "any": 50}, [])
+    # Ten questions about one recording are one clip.
+    one_clip = tuple(replace(item, audio="same.wav") if int(item.id) >= 50 else item for item in items(100))
+    together = report(*(replace(of, items=one_clip) for of in (base, many))).methods[1]
+    assert together.groups["total"].refused_clips == {"right": 1, "wrong": 1, "any": 2}
+
+
+def test_what_the_unparsed_of_the_baseline_do_to_the_gain_is_said_where_they_are_many() -> None:
+    method = "c" * 35 + "a" * 5 + "w" * 20 + "a" * 10 + "a" * 30
+    many = report(outputs("base", "c" * 40 + "w" * 30 + "u" * 30), outputs("idk", method)).methods[1]
+    without, claim = many.groups["total"].rgi_without_unparsed, many.claim
+    assert without is not None
+    assert (without.value, without.n) == (pytest.approx(math.log10((10 / 30) / (5 / 40))), 70)
+    assert claim is not None
+    assert "30.0 % (30 of 100) of the baseline are unparsed: strict RGI 0.73 [" in claim.text
+    assert "] with these, 0.43 [" in claim.text
+    few = report(outputs("base", "c" * 40 + "w" * 50 + "u" * 10), outputs("idk", method)).methods[1]
+    assert few.groups["total"].rgi_without_unparsed is None
+    assert few.claim is not None
+    assert "unparsed" not in few.claim.text
 
 
 def test_an_infinite_gain_is_said_by_its_kind() -> None:
@@ -245,16 +277,6 @@ def test_clips_are_those_of_the_questions_that_count() -> None:
     by_id = {one.id: Output(one.id, "dog") for one in (*asked, *without)}
     found = report(Outputs("base", (*asked, *without), by_id))
     assert (found.n, found.n_clips) == (12, 12)
-
-
-def test_an_agents_type_step_is_shown() -> None:
-    by_id = {"0": Output("0", "dog", audio_type=AudioType.SOUND), "1": Output("1", "dog", audio_type=AudioType.MUSIC)}
-    agent = Outputs("agent", items(2), by_id, method="agent", has_types=True)
-    found = report(outputs("base", "cc"), agent).methods
-    assert found[0].type_confusion is None
-    assert found[1].type_confusion is not None
-    assert found[1].type_confusion.accuracy == 0.5
-    assert any("ignored" in line for line in found[1].diagnosis)
 
 
 def test_the_same_seed_gives_the_same_report_whatever_the_order_of_rows() -> None:
