@@ -61,7 +61,7 @@ def make_scorer(
     Args:
         name: a key of `SCORERS`, with `:MODEL` for those of `ASKING`; their name in reports is the model's own.
         model: what those ask.
-        cache: a JSONL file for its replies, so that a second call asks only for what is missing. None keeps nothing.
+        cache: a folder for its replies, so that a second call asks only for what is missing. None keeps nothing.
         progress: told how many requests are done, and how many there are.
 
     Raises:
@@ -92,7 +92,7 @@ class Kept:
         if self.file is not None or self.folder is None:
             return self.file
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}.jsonl"
+        return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}"
 
 
 def scorer_names(text: str) -> list[str]:
@@ -122,7 +122,7 @@ def made_scorers(
     """
     needed = dict.fromkeys(ref for ref in refs.values() if ref is not None)
     if needed and kept.folder is None and kept.file is None:
-        tell("what the models reply is not kept for a next time; --cache FILE keeps it")
+        tell("what the models reply is not kept for a next time; --cache FOLDER keeps it")
     models = {}
     for ref in needed:
         tell(f"loading {ref}")

@@ -214,7 +214,7 @@ def test_ctrl_c_gives_back_what_was_in_the_same_batch() -> None:
             found.append(None)
 
     # Somebody who has asked before and is away: the first caller waits for the second to fill the batch.
-    model._last_asked[threading.main_thread()] = 0
+    model._last_batch[threading.main_thread()] = 0
     threads = [threading.Thread(target=ask, args=(text,)) for text in "ab"]
     for thread in threads:
         thread.start()
