@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from lalm_agent.errors import LalmError, PermanentBackendError
-from lalm_agent.models.base import Completion, Decoding, ModelSpec, OptionScore, Request, Response, Turn
+from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
 from lalm_agent.models.hf_decoding import Draw, complete, logprobs_after, option_logprobs, stop_ids
 from lalm_agent.models.hf_loading import (
     Checkpoint,
@@ -57,9 +57,8 @@ def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
 class PreparedRequest:
     """A request with the clip as the model takes it.
 
-    samples: (n_samples,) float32 at the model's rate; None without a clip.
-    clip: SHA-256 of the samples; empty without a clip.
-    heard_s: (start, end) in seconds of the clip that the samples are; None without a clip.
+    samples: (n_samples,) float32 at the model's rate. clip: SHA-256 of the samples; empty without a clip.
+    heard_s: (start, end) in seconds of the clip that the samples are.
     """
 
     request: Request
@@ -190,7 +189,6 @@ class InputCache:
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
-        """Nothing is kept yet."""
         self._checkpoint = checkpoint
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
@@ -229,7 +227,7 @@ def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) ->
     Raises:
         PermanentBackendError: as `batch_inputs`, and for a prompt that is longer than the model's context.
     """
-    requests, samples = [one.request for one in prepared], [one.samples for one in prepared]
+    requests, samples = [row.request for row in prepared], [row.samples for row in prepared]
     inputs = batch_inputs(checkpoint.processor, requests, samples)
     longest, context = int(inputs["attention_mask"].sum(dim=1).max()), context_tokens(checkpoint.model)
     if context is not None and longest > context:
@@ -258,7 +256,6 @@ class Engine:
     """
 
     def __init__(self, checkpoint: Checkpoint, rows: int, inputs: InputCache | None = None) -> None:
-        """Nothing is computed yet."""
         self._checkpoint = checkpoint
         self._model = checkpoint.model
         self._processor = checkpoint.processor
@@ -290,8 +287,8 @@ class Engine:
         if not self.shares:
             return answer_rows(self._checkpoint, prepared, self._rows)
         groups: dict[object, list[int]] = {}
-        for index, one in enumerate(prepared):
-            groups.setdefault(one.prompt, []).append(index)
+        for index, row in enumerate(prepared):
+            groups.setdefault(row.prompt, []).append(index)
         responses: dict[int, Response] = {}
         prompts = list(groups.values())
         for start in range(0, len(prompts), self._rows):
@@ -307,8 +304,8 @@ class Engine:
             computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for batch in _batches(prepared, computed, self._rows, _decoding):
-            decoding = _decoding(prepared[batch[0][0]])
+        for batch in _batches(prepared, computed, self._rows, lambda row: row.request.decoding):
+            decoding = prepared[batch[0][0]].request.decoding
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             inputs = row_inputs(self._model, own, [own.index(computed[index]) for index, _ in batch])
             rows = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
@@ -347,32 +344,29 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
     completions: dict[int, list[Completion]] = {index: [] for index in range(len(prepared))}
     audio_tokens: dict[int, int] = {}
 
-    def kind(one: PreparedRequest) -> object:
+    def kind(row: PreparedRequest) -> object:
         """Equal for what can share one `generate` call."""
-        length = 0 if checkpoint.family.mixes_lengths or one.samples is None else len(one.samples)
-        return _decoding(one), one.samples is None, one.request.turns[-1].role == "assistant", length
+        length = 0 if checkpoint.family.mixes_lengths or row.samples is None else len(row.samples)
+        return row.request.decoding, row.samples is None, row.request.turns[-1].role == "assistant", length
+
+    def scores(row: PreparedRequest) -> tuple[OptionScore, ...] | None:
+        if not row.request.options:
+            return None
+        options = option_tokens(checkpoint.processor, row.request, stop_ids(checkpoint.model))
+        inputs = model_inputs(checkpoint, [row])
+        return _option_scores(row.request, option_logprobs(checkpoint.model, inputs, options))
 
     for batch in _batches(prepared, range(len(prepared)), rows, kind):
         inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
-        decoding = _decoding(prepared[batch[0][0]])
+        decoding = prepared[batch[0][0]].request.decoding
         made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
         tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
         for (index, _), completion, count in zip(batch, made, tokens, strict=True):
             completions[index].append(completion)
             audio_tokens[index] = count
     return [
-        one.response(completions[index], _scores_of_row(checkpoint, one), audio_tokens.get(index))
-        for index, one in enumerate(prepared)
+        row.response(completions[index], scores(row), audio_tokens.get(index)) for index, row in enumerate(prepared)
     ]
-
-
-def _scores_of_row(checkpoint: Checkpoint, prepared: PreparedRequest) -> tuple[OptionScore, ...] | None:
-    request = prepared.request
-    if not request.options:
-        return None
-    options = option_tokens(checkpoint.processor, request, stop_ids(checkpoint.model))
-    inputs = model_inputs(checkpoint, [prepared])
-    return _option_scores(request, option_logprobs(checkpoint.model, inputs, options))
 
 
 def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tuple[OptionScore, ...]:
@@ -395,7 +389,3 @@ def _batches(
         alike.setdefault(kind(prepared[index]), []).extend(draws)
     for group in alike.values():
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
-
-
-def _decoding(prepared: PreparedRequest) -> Decoding:
-    return prepared.request.decoding

@@ -71,7 +71,6 @@ class PrefixCache:
     """
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
         self._by_clip: OrderedDict[str, Prefix] = OrderedDict()
 
     def __len__(self) -> int:
@@ -79,25 +78,23 @@ class PrefixCache:
 
     def get(self, clip: str, tokens: tuple[int, ...]) -> Prefix | None:
         """The beginning of a prompt about this clip, if it is these very tokens."""
-        found = self._by_clip.get(clip)
-        if found is None or found.tokens != tokens:
+        prefix = self._by_clip.get(clip)
+        if prefix is None or prefix.tokens != tokens:
             return None
         self._by_clip.move_to_end(clip)
-        return found
+        return prefix
 
     def put(self, clip: str, prefix: Prefix) -> None:
         """Keep it, in place of those unused for longest."""
         self._by_clip.pop(clip, None)
         self._by_clip[clip] = prefix
-        while len(self) > KEPT_CLIPS or (len(self) > 1 and self._nbytes() > KEPT_BYTES):
+        kept = self._by_clip.values()
+        while len(kept) > KEPT_CLIPS or (len(kept) > 1 and sum(prefix.nbytes for prefix in kept) > KEPT_BYTES):
             self._by_clip.popitem(last=False)
 
     def clear(self) -> None:
         """Give the memory back."""
         self._by_clip.clear()
-
-    def _nbytes(self) -> int:
-        return sum(prefix.nbytes for prefix in self._by_clip.values())
 
 
 def keeps_plain_cache(model: Any) -> bool:
@@ -136,13 +133,13 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
         )
     if not clip_end:
         return Prefilled(_run(model, Prefix((), ()), tokens[:-1]), tokens[-1])
-    heard = kept.get(clip, tokens[:clip_end])
-    if heard is None:
+    beginning = kept.get(clip, tokens[:clip_end])
+    if beginning is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
         with trimmed_window(model, cut) as shorter:
-            heard = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
-        kept.put(clip, heard)
-    return Prefilled(_run(model, heard, tokens[clip_end:-1]), tokens[-1])
+            beginning = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
+        kept.put(clip, beginning)
+    return Prefilled(_run(model, beginning, tokens[clip_end:-1]), tokens[-1])
 
 
 def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) -> dict[str, Any]:
@@ -226,7 +223,7 @@ class GrowingCache(DynamicCache):
     """
 
     def __init__(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Begin with keys and values of each layer, (rows, heads, tokens, head size). They are copied."""
+        """Copy the keys and values of each layer, (rows, heads, tokens, head size)."""
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
         for index, (keys, values) in enumerate(layers):
@@ -237,7 +234,6 @@ class GrowingLayer(DynamicLayer):
     """One layer of a `GrowingCache`."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._memories = (_Memory(), _Memory())
 
@@ -262,27 +258,27 @@ class _Memory:
     def __init__(self) -> None:
         self._memory: torch.Tensor | None = None
 
-    def extended(self, there: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """`there` and `new` behind it; nothing is copied where `there` lies at the beginning of this memory."""
-        start, end = there.shape[-2], there.shape[-2] + new.shape[-2]
+    def extended(self, part: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """`part` and `new` behind it; nothing is copied where `part` is the beginning of this memory."""
+        start, end = part.shape[-2], part.shape[-2] + new.shape[-2]
         memory = self._memory
-        if memory is None or end > memory.shape[-2] or not _begins(memory, there):
+        if (
+            memory is None
+            or end > memory.shape[-2]
+            or (part.data_ptr(), part.stride(), len(part)) != (memory.data_ptr(), memory.stride(), len(memory))
+        ):
             memory = self._memory = new.new_empty((*new.shape[:-2], end + ROOM, new.shape[-1]))
-            memory[..., :start, :] = there
+            memory[..., :start, :] = part
         memory[..., start:end, :] = new
         return memory[..., :end, :]
-
-
-def _begins(memory: torch.Tensor, part: torch.Tensor) -> bool:
-    return part.data_ptr() == memory.data_ptr() and part.stride() == memory.stride() and len(part) == len(memory)
 
 
 # --- an audio tower on a clip's own frames ---------------------------------------------------------------------------
 #
 # Whisper's front end pads each clip with silence to the window (30 s in Qwen2-Audio), so that the tower costs the same
 # however short the clip is. Where the class hides the padding (attention looks at no key that stands for it, and all
-# else in the tower is local), leaving it away but for its first frames changes nothing that the language model is
-# given. Most towers of Whisper's kind do hear the padding: only `_TRIMMABLE_TOWERS` run on less than the window.
+# else in the tower is local), only the first frames of the padding can change what the language model gets; the others
+# are left out. Most towers of Whisper's kind do hear the padding: only `_TRIMMABLE_TOWERS` run on less than the window.
 
 
 class TrimsPadding:

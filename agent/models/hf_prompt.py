@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.audio import Sound, pad_to
-from lalm_agent.errors import PermanentBackendError
+from lalm_agent.errors import DataError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id
 
@@ -30,10 +30,16 @@ class Hearing:
 
 
 def hearing_of(processor: Any, family: Family) -> Hearing | None:
-    """Read the settings off the processor; None for a model that takes text only."""
+    """Read the settings off the processor; None for a model that takes text only.
+
+    Raises:
+        DataError: the processor's sampling rate is no positive number.
+    """
     if not family.hears:
         return None
     rate = audio_front_end(processor).sampling_rate
+    if not isinstance(rate, int) or rate < 1:
+        raise DataError(f"the processor's sampling_rate is {rate!r}", "restore the checkpoint's preprocessor files")
     return Hearing(rate, family.window(processor), audio_token_id(processor))
 
 
@@ -42,10 +48,10 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
 
     A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
     """
-    heard, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
+    samples, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
     whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
-    end_s = sound.ref.seconds if whole else len(heard) / hearing.rate
-    return pad_to(heard, round(MIN_S * hearing.rate)), (0.0, end_s)
+    end_s = sound.ref.seconds if whole else len(samples) / hearing.rate
+    return pad_to(samples, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 
 def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[NDArray[np.float32] | None]) -> Any:
@@ -98,26 +104,23 @@ def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[
     Raises:
         PermanentBackendError: the chat template writes a reply's beginning otherwise than its own generation prompt.
     """
-    prompt = _text_ids(processor, request.turns, **_ending(request.turns))
-    replies = [_text_ids(processor, _with_reply(request.turns, option)) for option in request.options]
-    return [_reply_tokens(prompt, reply, stop_ids) for reply in replies]
-
-
-def _reply_tokens(prompt: list[int], reply: list[int], stop_ids: set[int]) -> list[int]:
-    if reply[: len(prompt)] != prompt or len(reply) <= len(prompt):
-        raise PermanentBackendError(
-            "options cannot be scored: the chat template writes a reply otherwise than its generation prompt begins it",
-            "use --answer-mode generate",
-        )
-    tokens = reply[len(prompt) :]
-    end = next((i for i, token in enumerate(tokens) if token in stop_ids), len(tokens) - 1)
-    return tokens[: end + 1]
-
-
-def _with_reply(turns: tuple[Turn, ...], reply: str) -> tuple[Turn, ...]:
+    turns, begun = request.turns, ""
+    prompt = _text_ids(processor, turns, **_ending(turns))
     if turns[-1].role == "assistant":
-        return (*turns[:-1], Turn("assistant", turns[-1].text + reply))
-    return (*turns, Turn("assistant", reply))
+        turns, begun = turns[:-1], turns[-1].text
+    replies = []
+    for option in request.options:
+        ids = _text_ids(processor, (*turns, Turn("assistant", begun + option)))
+        if ids[: len(prompt)] != prompt or len(ids) <= len(prompt):
+            raise PermanentBackendError(
+                "options cannot be scored: the chat template writes a reply otherwise than its generation prompt "
+                "begins it",
+                "use --answer-mode generate",
+            )
+        tokens = ids[len(prompt) :]
+        end = next((i for i, token in enumerate(tokens) if token in stop_ids), len(tokens) - 1)
+        replies.append(tokens[: end + 1])
+    return replies
 
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
@@ -165,8 +168,8 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
         plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
         answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
         added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
-        heard = () if processor.audio_token is None else (processor.audio_token,)
-        control = sorted({*tokenizer.all_special_tokens, *heard, *filter(str.strip, added)})
+        audio = () if processor.audio_token is None else (processor.audio_token,)
+        control = sorted({*tokenizer.all_special_tokens, *audio, *filter(str.strip, added)})
         tokenizer.chat_control_tokens = control
         hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
         marked = _text_ids(processor, hostile, add_generation_prompt=True)
