@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 from filelock import FileLock, Timeout
@@ -423,7 +424,9 @@ class Folder:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         """Let go; a folder that was made for an artefact that never began is removed again."""
         if self._made and not self.has_begun and all(self._is_ours(entry.name) for entry in self.path.glob("*")):
             shutil.rmtree(self.path, ignore_errors=True)

@@ -255,11 +255,11 @@ def _child(connection: Connection, make: Callable[[], Work]) -> None:
         return
     except BaseException as error:  # what is not sent would look like a death
         trace = "".join(traceback.format_exception(error))
-        failure = (f"{type(error).__name__}: {error}", "this is a bug; --debug shows where", 1, trace)
+        message, hint, exit_code = f"{type(error).__name__}: {error}", "this is a bug; --debug shows where", 1
         if isinstance(error, LalmError):
-            failure = (error.message, error.hint, error.exit_code, trace)
+            message, hint, exit_code = error.message, error.hint or "", error.exit_code
         with contextlib.suppress(OSError):
-            connection.send((False, failure))
+            connection.send((False, (message, hint or None, exit_code, trace)))
 
 
 def _end_with_parent() -> None:
