@@ -1,12 +1,10 @@
 """Chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
 
-Each clip is encoded once and each prompt computed once, whatever is asked of it. All completions of a prompt, and the
-scores of its options, start from the same computed prompt; prompts about one clip start from the same computed
-beginning (`hf_prefix`), for which the audio tower ran on the clip's own frames where its class allows that. Prompts are
-computed one by one, which for hundreds of tokens is no slower than together, and makes a prompt's numbers the same in
-any company. Rows of several prompts are decoded together, because a step of many rows costs little more than a step of
-one. Options are scored prompt by prompt: at `rows` options at once there is little to gain, and scores that are
-compared between questions keep their bits in any company.
+Each clip is encoded once and each prompt computed once: all completions of a prompt and the scores of its options
+start from the same computed prompt, and prompts about one clip from the same computed beginning (`hf_prefix`).
+Prompts are computed one by one, which for hundreds of tokens is no slower than together and makes a prompt's numbers
+the same in any company; options are scored prompt by prompt for the same reason. Rows of several prompts are decoded
+together, because a step of many rows costs little more than a step of one.
 
 Models whose cache cannot be shared answer row by row (`answer_rows`).
 """
@@ -68,7 +66,7 @@ class PreparedRequest:
 
     @property
     def prompt(self) -> tuple[tuple[Turn, ...], str]:
-        """Equal where the model is given the same."""
+        """Equal where the model's input is the same."""
         return self.request.turns, self.clip
 
     def response(
@@ -106,7 +104,7 @@ class TransformersLALM:
         checkpoint: what `load_checkpoint` returned.
         batch_rows: how many completions at most go through the model at once.
         ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
-        inputs: what this model and those `with_adapter` share of what the processor made; None to keep nothing.
+        inputs: keeps what the processor makes, for this model and those `with_adapter`; None keeps nothing.
 
     Raises:
         PermanentBackendError: control tokens in a user's text cannot be kept from the model.
@@ -115,7 +113,6 @@ class TransformersLALM:
     def __init__(
         self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None, inputs: "InputCache | None" = None
     ) -> None:
-        """Check the tokenizer once; nothing is computed yet."""
         self._checkpoint = checkpoint
         self._inputs = inputs
         # Of its own for each adapter: what is kept of a clip is what this adapter heard.
@@ -178,10 +175,9 @@ class TransformersLALM:
 class InputCache:
     """Makes a checkpoint's inputs, and keeps them as far as there is room. One thread at a time.
 
-    A prompt's tokens, a clip's mel features and an option's tokens hang on the processor alone, never on the weights or
-    an adapter. On a small model, making them takes as long as the forward passes. What does not fit any more is made
-    each time: questions that are asked in the same order again and again would push each other out of a memory that
-    drops the oldest.
+    A prompt's tokens, a clip's mel features and an option's tokens depend on the processor alone. On a small model,
+    making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
+    asked in the same order again and again would push each other out of a memory that drops the oldest.
 
     Args:
         checkpoint: whose processor and device.
@@ -195,11 +191,7 @@ class InputCache:
         self._options: dict[object, list[list[int]]] = {}
 
     def of(self, prepared: PreparedRequest) -> Any:
-        """The processor's BatchFeature of one prompt, on the model's device; not to be written to.
-
-        Raises:
-            PermanentBackendError: as `model_inputs`.
-        """
+        """`model_inputs` of one prompt; not to be written to."""
         inputs = self._inputs.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
@@ -207,7 +199,7 @@ class InputCache:
         return inputs
 
     def options(self, request: Request) -> list[list[int]]:
-        """Token ids of each of a request's options, as `option_tokens` says it. Raises as that does."""
+        """`option_tokens` of a request."""
         key = request.turns, request.options
         tokens = self._options.get(key)
         if tokens is None:
@@ -246,13 +238,10 @@ def context_tokens(model: Any) -> int | None:
 
 
 class Engine:
-    """A checkpoint, under one adapter or none, and what it still holds of the clips last heard.
+    """A checkpoint, under one adapter or none, and the computed beginnings of the last clips.
 
-    Args:
-        checkpoint: what `load_checkpoint` returned.
-        rows: how many completions, or options, at most go through the model at once, and how many computed prompts
-            are held for them.
-        inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
+    rows: how many completions, options or computed prompts are in memory at once.
+    inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
     """
 
     def __init__(self, checkpoint: Checkpoint, rows: int, inputs: InputCache | None = None) -> None:
@@ -269,12 +258,7 @@ class Engine:
         return keeps_plain_cache(self._model)
 
     def answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
-        """What the model makes of each request.
-
-        Raises:
-            PermanentBackendError: a request's clip yields no audio tokens, or its options cannot be scored.
-            torch.OutOfMemoryError: also without what was kept of earlier clips.
-        """
+        """What the model answers to each request; without memory, once more without what was kept of earlier clips."""
         try:
             return self._answers(prepared)
         except torch.OutOfMemoryError:
@@ -336,10 +320,9 @@ class Engine:
 def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], rows: int) -> list[Response]:
     """What the model answers each request, every row with a prompt of its own; at most `rows` rows at once.
 
-    For models whose cache cannot be shared: of the audio families Gemma 4 (sliding windows) and Phi-4-multimodal with
-    its `longrope` positions; of text models those that `hf_prefix.keeps_plain_cache` turns away. One `generate` call
-    for all completions of requests with the same decoding; one forward pass of the prompt for each completion, and one
-    more where options are scored.
+    For models whose cache cannot be shared (`hf_prefix.keeps_plain_cache`): Gemma 4 with its sliding windows,
+    Phi-4-multimodal with its `longrope` positions, and some text models. One `generate` call for all completions of
+    requests with the same decoding; one forward pass of the prompt for each completion, and one more for options.
     """
     completions: dict[int, list[Completion]] = {index: [] for index in range(len(prepared))}
     audio_tokens: dict[int, int] = {}
@@ -374,7 +357,6 @@ def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tup
 
 
 def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]) -> list[Draw]:
-    """What each (request index, draw number) of a batch is to the sampling noise."""
     requests = [prepared[index].request for index, _ in batch]
     return [Draw(request.key, request.draw + number) for request, (_, number) in zip(requests, batch, strict=True)]
 

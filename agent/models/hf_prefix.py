@@ -65,9 +65,9 @@ class Prefilled:
 
 
 class PrefixCache:
-    """The prompts' beginnings, up to the end of the clip, of the clips last heard; one for each clip.
+    """The prompts' beginnings, up to the end of the clip, of the last `KEPT_CLIPS` clips; one for each clip.
 
-    At most `KEPT_CLIPS` of them, and, the last one aside, at most `KEPT_BYTES` together.
+    All but the last take at most `KEPT_BYTES`.
     """
 
     def __init__(self) -> None:
@@ -145,9 +145,8 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
 def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) -> dict[str, Any]:
     """What `generate` needs to go on from computed prompts: row i continues prompt `rows[i]`.
 
-    Returns:
-        input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64, padded on the
-        left; past_key_values for all tokens but the last.
+    input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64, padded on the left;
+    past_key_values for all tokens but the last.
     """
     width = max(len(prompt.tokens) for prompt in prompts)
     padding = [width - len(prompt.tokens) for prompt in prompts]
@@ -282,24 +281,22 @@ class _Memory:
 
 
 class TrimsPadding:
-    """Base of what stands in place of a tower's `forward` and runs it on each clip's own frames (`encode_trimmed`)."""
+    """Base of what replaces a tower's `forward` and runs it on each clip's own frames (`encode_trimmed`)."""
 
 
 def ignores_padding(tower: Any) -> bool:
-    """Whether a tower is of a class in which a clip's outputs hang on no more of the padding than its first frame."""
+    """Whether a tower is of a class in which a clip's outputs depend on no more of the padding than its first frame."""
     return type(tower).__name__ in _TRIMMABLE_TOWERS
 
 
 @contextmanager
 def trimmed_window(model: Any, inputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Within this, the model takes inputs with no more frames than the longest of their clips needs; yields those.
+    """Inputs with no more frames than the longest of their clips needs, which the model takes within this context.
 
     A model whose tower hears the padding, or does this by itself (`TrimsPadding`), and inputs without a clip, stay as
-    they are. One thread at a time uses the model meanwhile, as `AdapterSwitch.on` sees to: another tower stands in it.
+    they are. Another tower stands in the model meanwhile, so one thread at a time uses it (`AdapterSwitch.on`).
 
-    Args:
-        model: a model of transformers, its audio tower at `model.base_model.audio_tower` where it is such a class.
-        inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
+    inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
     """
     core = model.base_model
     tower: Any = getattr(core, "audio_tower", None)
@@ -321,10 +318,9 @@ def encode_trimmed(tower: Any, features: torch.Tensor, mask: Any, **arguments: A
     Args:
         tower: of its `forward` only the class's own is used.
         features: (1, mels, frames), the whole window.
-        mask: what the model gives its tower: None where nothing is padding; (1, positions) with zeros for padding; or
-            (1, 1, positions, positions), additive, or boolean with True where a query looks at a key. With any other
-            the tower runs on the whole window.
-        arguments: what else the tower is given.
+        mask: of the model for its tower: (1, positions) with zeros for padding; (1, 1, positions, positions), additive,
+            or boolean with True where a query looks at a key; or None where nothing is padding.
+        arguments: further ones of `forward`.
     """
     positions = tower.config.max_source_positions
     if isinstance(mask, torch.Tensor):
@@ -354,10 +350,9 @@ def frames_for(positions: int, window: int) -> int:
 
 
 def with_window(tower: Any, frames: int) -> Any:
-    """A tower of the same class and weights for a window of so many frames, an even number.
+    """A tower of the same class for a window of so many frames, an even number, with the class's own `forward`.
 
-    It shares every part with the one given, but of its table of positions it has the beginning. What stands in place
-    of that tower's `forward` is not taken over.
+    It shares every part with this tower, but has only the beginning of its table of positions.
     """
     shorter = copy.copy(tower)
     vars(shorter).pop("forward", None)
