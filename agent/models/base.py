@@ -19,6 +19,13 @@ DEAF = "asked by text only: the model did not hear the clip"
 """The warning on a response of a model that was asked without the request's clip."""
 
 
+FORKED = (
+    "this process was forked while another thread used the model, whose lock nobody gives back here",
+    "start processes by spawn, or load the model in each",
+)
+"""Message and hint of the error in such a process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How to choose tokens. Greedy unless a temperature is given; nothing is inherited from a checkpoint.

@@ -10,13 +10,19 @@ with a long chain of thought would be cut off before its answer. Some templates 
 (Llama 3.1 and later), so that the same question is another prompt tomorrow.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.models.base import Turn
+
+LONGEST_S = 60.0
+"""Seconds that a checkpoint's template, or the patterns of an adapter, may take while they are loaded."""
 
 Window = Callable[[Any], float | None]
 """Processor -> the longest clip that it takes in, in seconds; None where it sets no limit."""
@@ -181,6 +187,31 @@ def _without_sight(seeing: Any, transformers: Any) -> Any:
         "validate_inputs": count_nothing,
     }
     return type(seeing.__name__, (seeing,), body)
+
+
+@contextlib.contextmanager
+def time_limit(what: str) -> Iterator[None]:
+    """Ends what a stranger's file makes this process do after `LONGEST_S`; a template or a pattern may run for ever.
+
+    By a signal, so only in the main thread of a system that has it; elsewhere there is no limit.
+
+    Raises:
+        DataError: the time is up.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise DataError(f"{what} takes more than {LONGEST_S:g} s", "take files whose author you trust")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
 
 
 # --- text-only models ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ generation settings are dropped, its stop and padding tokens aside.
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 import warnings
@@ -16,8 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.models.hf_families import FAMILIES, Family, family_of, load_processor, text_family
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
+from lalm_agent.models.base import FORKED
+from lalm_agent.models.hf_families import FAMILIES, Family, family_of, load_processor, text_family, time_limit
 from lalm_agent.records import ModelInfo
 
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
@@ -275,6 +277,7 @@ class AdapterSwitch:
         self._peft: Any = None
         self._names: dict[Path, str] = {}
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._own: str | None = None
         if own:
             self._load(own, _read_config(own), "own")
@@ -310,12 +313,13 @@ class AdapterSwitch:
     def _load_into_peft(self, folder: Path, config: Any, name: str) -> None:
         from peft import PeftModel
 
+        with time_limit(f"finding the layers that the adapter {folder} names"):
+            _match_patterns(self._model, config)
         first = self._peft is None
         if first:
             self._peft = PeftModel(self._model, config, adapter_name=name)
         try:
-            device = str(self._model.device)
-            mapping = _old_layout(folder, self._model)
+            device, mapping = str(self._model.device), _old_layout(folder, self._model)
             result = self._peft.load_adapter(str(folder), name, torch_device=device, key_mapping=mapping)
             if result.unexpected_keys or result.missing_keys:
                 raise UsageError(
@@ -341,8 +345,16 @@ class AdapterSwitch:
 
     @contextlib.contextmanager
     def on(self, name: str | None) -> Iterator[None]:
-        """Use the model with one adapter, or with none."""
+        """Use the model with one adapter, or with none.
+
+        Raises:
+            PermanentBackendError: in a process that was forked while another thread used the model.
+        """
         name = name or self._own
+        if self._process != os.getpid():
+            if self._lock.locked():
+                raise PermanentBackendError(*FORKED)
+            self._process = os.getpid()
         with self._lock, contextlib.ExitStack() as stack:
             if name is not None:
                 self._peft.set_adapter(name)
@@ -417,6 +429,18 @@ def _read_config(folder: Path) -> Any:
         )
     config.inference_mode = True
     return config
+
+
+def _match_patterns(model: Any, config: Any) -> None:
+    """Match an adapter's patterns as peft will, before it changes the model: one that never ends is met here."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+    from peft.utils.other import get_pattern_key
+
+    patterns = [*(getattr(config, "rank_pattern", None) or {}), *(getattr(config, "alpha_pattern", None) or {})]
+    for name, _ in model.named_modules():
+        get_pattern_key(patterns, name)
+        if getattr(config, "target_modules", None):
+            check_target_module_exists(config, name)
 
 
 def _old_layout(folder: Path, model: Any) -> dict[str, str] | None:

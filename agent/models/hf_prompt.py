@@ -4,7 +4,8 @@ Everything in a turn is data: control tokens written in it are encoded as plain 
 has no effect is refused.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.audio import Sound, pad_to
-from lalm_agent.errors import DataError, PermanentBackendError
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id
+from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id, time_limit
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
@@ -162,9 +163,10 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
 
     Raises:
         PermanentBackendError: they become control tokens, or the check cannot be made.
+        DataError: the template does not end.
     """
     tokenizer = processor.tokenizer
-    try:
+    with _template_errors(ref), time_limit(f"{ref}: its chat template"):
         plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
         answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
         added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
@@ -173,11 +175,21 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
         tokenizer.chat_control_tokens = control
         hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
         marked = _text_ids(processor, hostile, add_generation_prompt=True)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise PermanentBackendError(f"{ref}: control tokens in a question cannot be made harmless: {error}") from error
     control_ids = set(tokenizer.convert_tokens_to_ids(control))
     if sum(i in control_ids for i in plain) != sum(i in control_ids for i in marked):
         raise PermanentBackendError(
             f"{ref}: this tokenizer reads control tokens in a question as control tokens",
             "untrusted questions would steer the model; use a fast tokenizer of the same checkpoint",
         )
+
+
+@contextlib.contextmanager
+def _template_errors(ref: str) -> Iterator[None]:
+    try:
+        yield
+    except LalmError:
+        raise
+    except Exception as error:  # a template is a program
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"{ref}: control tokens in a question cannot be made harmless: {reason}"
+        raise PermanentBackendError(message, "its chat template fails; take the checkpoint of its makers") from error

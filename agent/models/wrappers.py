@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,8 @@ from pathlib import Path
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any
 
-from lalm_agent.errors import BudgetSpent, DataError, TransientBackendError
-from lalm_agent.models.base import DEAF, LALM, ModelSpec, Request, Response
+from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
+from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response
 
 _FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
@@ -184,9 +185,7 @@ class CachedResponses:
     asks for two. Only whole responses are stored, never an error. Requests for scores alone go through. Two threads or
     processes that ask the same at the same time both ask the model.
 
-    Args:
-        model: what answers where nothing is stored.
-        folder: of the cache.
+    model: what answers where nothing is stored. folder: of the cache. hits: completions that came out of it.
 
     Raises:
         DataError: the folder cannot be used.
@@ -196,7 +195,6 @@ class CachedResponses:
         self._model = model
         self._cache = ReplyCache(Path(folder))
         self.hits = 0
-        """Completions that came out of the cache."""
         self.spec = model.spec
         self.close = self._cache.close
 
@@ -328,6 +326,7 @@ class MicroBatch:
         self._leader: _Call | None = None
         self._batches = 0
         self._last_batch: dict[Thread, int] = {}
+        self._process = os.getpid()
         self.spec = model.spec
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
@@ -335,9 +334,16 @@ class MicroBatch:
 
         Raises what the model raises. An error reaches the thread whose requests caused it: a batch that fails is
         computed again call by call. A transient one reaches all, who may each try again.
+
+        Raises:
+            PermanentBackendError: in a process that was forked while another thread asked.
         """
         if not requests:
             return []
+        if self._process != os.getpid():
+            if self._leader is not None or self._waiting:
+                raise PermanentBackendError(*FORKED)
+            self._process = os.getpid()
         call = _Call(tuple(requests), current_thread())
         try:
             with self._change:

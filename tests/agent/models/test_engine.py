@@ -116,9 +116,7 @@ def test_sharing_changes_nothing(checkpoint: Checkpoint, sound: Sound, write_cli
     same([shared.answers([one])[0] for one in everything], unshared)
 
 
-def test_sharing_changes_nothing_where_the_window_is_full(
-    qwen: Checkpoint, write_clip: Callable[..., Path]
-) -> None:
+def test_sharing_changes_nothing_where_the_window_is_full(qwen: Checkpoint, write_clip: Callable[..., Path]) -> None:
     half_minute = load(write_clip(30.0, name="half-minute.wav"))
     everything = [
         asked(qwen, half_minute, "What is heard?", decoding=DRAWN, n=5, key="q"),

@@ -1,6 +1,8 @@
 """An adapter changes the answers of the model that was given it and nobody else's."""
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import torch
 
 from lalm_agent.audio import Sound
 from lalm_agent.cli.main import run
-from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
+from lalm_agent.models import hf_families
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
 from lalm_agent.models.hf_engine import TransformersLALM, load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
@@ -198,6 +201,25 @@ def test_an_adapter_that_changes_the_base_is_refused(
     assert "changes the base" in error.message
 
 
+@pytest.mark.parametrize(
+    "change", [{"target_modules": "(([a-z_.0-9]+)+)+!"}, {"rank_pattern": {"(([a-z_.0-9]+)+)+!": 2}}]
+)
+def test_a_pattern_that_never_ends_is_given_up(
+    change: dict[str, object],
+    tiny_checkpoint: Path,
+    qwen_adapter: Path,
+    tmp_path: Path,
+    sound: Sound,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | change))
+    base = load(str(tiny_checkpoint))
+    monkeypatch.setattr(hf_families, "LONGEST_S", 0.5)
+    assert "takes more than 0.5 s" in refused(base, folder, sound).message
+
+
 def test_an_adapter_of_other_weights_of_the_same_shapes(
     tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
 ) -> None:
@@ -295,3 +317,22 @@ def test_the_method_lora_asks_the_adapted_model(
     assert lora["steps"][0]["output"] != baseline["steps"][0]["output"]
     assert baseline["model"]["adapter_sha256"] is None
     assert lora["model"]["adapter_sha256"] is not None
+
+
+def test_a_process_forked_while_the_model_is_used_says_so(tiny_checkpoint: Path) -> None:
+    adapters = load_checkpoint(str(tiny_checkpoint), LoadOptions("cpu")).adapters
+    with adapters.on(None):
+        if (child := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                try:
+                    with adapters.on(None):
+                        os._exit(2)
+                except PermanentBackendError:
+                    os._exit(3)
+            os._exit(4)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    if (child := os.fork()) == 0:
+        with contextlib.suppress(BaseException), adapters.on(None):
+            os._exit(5)
+        os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
