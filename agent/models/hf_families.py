@@ -145,7 +145,7 @@ def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any
 def _text_of(template: object, folder: Path) -> str:
     if not isinstance(template, str):
         raise DataError(
-            f"{folder} holds no chat template, or several",
+            f"{folder} holds {'several chat templates' if template else 'no chat template'}",
             "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
         )
     return template
