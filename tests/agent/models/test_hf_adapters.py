@@ -31,8 +31,6 @@ def make_adapter(checkpoint: Path, folder: Path, seed: int = 1, targets: str = A
     """A LoRA on the language model's attention, with random weights in place of trained ones."""
     from peft import LoraConfig, get_peft_model
 
-    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-
     model = load_checkpoint(str(checkpoint), LoadOptions("cpu")).model
     config = LoraConfig(r=4, lora_alpha=64, target_modules=targets)
     with warnings.catch_warnings():
@@ -80,6 +78,16 @@ def test_the_adapter_changes_the_adapted_model_s_answers_only(
     assert answers[1] == answers[3] != answers[2] != before
     assert len({lalm.spec.info.adapter_sha256 for lalm in (base, adapted, other)}) == 3
     assert adapted.spec.info.weights_sha256 == base.spec.info.weights_sha256
+
+
+def test_each_adapter_keeps_what_it_heard_itself(tiny_checkpoint: Path, sound: Sound, tmp_path: Path) -> None:
+    folder = make_adapter(tiny_checkpoint, tmp_path, targets=r".*language_model.*\.(k_proj|v_proj)")
+    base = load(str(tiny_checkpoint))
+    adapted = base.with_adapter(folder)
+    first, second = answer(base, sound), answer(adapted, sound)
+    assert first != second
+    assert answer(load(str(tiny_checkpoint)).with_adapter(folder), sound) == second
+    assert (answer(base, sound), answer(adapted, sound)) == (first, second)
 
 
 def test_weights_are_shared(tiny_checkpoint: Path, qwen_adapter: Path) -> None:
