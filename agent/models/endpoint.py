@@ -23,7 +23,6 @@ import random
 import re
 import ssl
 import time
-import wave
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from lalm_agent.errors import BackendError, LalmError, PermanentBackendError, RetriesExhausted, UsageError
@@ -480,9 +480,5 @@ def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:
     exact = samples.astype(np.float64)
     scaled = exact / max(1.0, float(np.abs(exact).max(initial=0.0)))
     file = io.BytesIO()
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(RATE)
-        wav.writeframes(np.rint(scaled * 32767).astype("<i2").tobytes())
+    soundfile.write(file, np.rint(scaled * 32767).astype(np.int16), RATE, "PCM_16", format="WAV")
     return file.getvalue()
