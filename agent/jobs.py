@@ -89,13 +89,11 @@ def run_tasks(
 
     With one process they are done here, one after the other, and Ctrl-C reaches the task itself.
 
-    Args:
-        tasks: of different names.
-        make: makes what does them, once in each process; picklable.
-        processes: how many at a time.
-        observer: is told how it goes.
-        threads: with which each of several processes computes, None for no limit; a task that runs alone has none.
-        fresh: run each task in a process of its own, which ends with it, also where one runs at a time.
+    tasks: of different names.
+    make: makes what does them, once in each process; picklable.
+    processes: how many at a time.
+    threads: with which each of several processes computes, None for no limit; a task that runs alone has none.
+    fresh: run each task in a process of its own, which ends with it, also where one runs at a time.
 
     Raises:
         WorkerError: a task failed in another process. In this one its own error comes through.

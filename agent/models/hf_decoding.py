@@ -31,12 +31,8 @@ def complete(
 ) -> list[Completion]:
     """One completion for each row of a batch, by the model's own `generate`.
 
-    Args:
-        model: a transformers model that generates.
-        tokenizer: decodes the replies.
-        inputs: input_ids (rows, tokens), padded on the left, and what else `generate` takes.
-        decoding: for all rows.
-        draws: what each row is to the sampling noise.
+    inputs: input_ids (rows, tokens), padded on the left, and what else `generate` takes.
+    draws: what each row is to the sampling noise.
     """
     prompt_tokens = inputs["input_ids"].shape[1]
     recorder = LogprobRecorder()

@@ -100,14 +100,11 @@ def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedReque
 class TransformersLALM:
     """A checkpoint that answers requests.
 
-    Args:
-        checkpoint: what `load_checkpoint` returned.
-        batch_rows: how many completions at most go through the model at once.
-        ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
-        inputs: keeps what the processor makes, for this model and those `with_adapter`; None keeps nothing.
+    batch_rows: how many completions at most go through the model at once.
+    ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
+    inputs: keeps what the processor makes, for this model and those `with_adapter`; None keeps nothing.
 
-    Raises:
-        PermanentBackendError: control tokens in a user's text cannot be kept from the model.
+    Raises as `protect_from_control_tokens` does.
     """
 
     def __init__(
@@ -179,9 +176,7 @@ class InputCache:
     making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
     asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    Args:
-        checkpoint: whose processor and device.
-        most_bytes: of the tensors that are kept; with 0 nothing is.
+    most_bytes: of the tensors that are kept; with 0 nothing is.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:

@@ -264,12 +264,7 @@ class AdapterSwitch:
     peft puts an adapter's layers into the base model itself, so whoever uses the base model must say which adapter is
     on. This class is that say; it is exclusive, so that two threads cannot use the one model in two ways at once.
 
-    Args:
-        model: the base model.
-        own: the folder of an adapter that belongs to the checkpoint; it is always on and leaves no room for others.
-
-    Raises:
-        DataError: the checkpoint's own adapter cannot be loaded.
+    own: the folder of an adapter that belongs to the checkpoint; it is always on and leaves no room for others.
     """
 
     def __init__(self, model: Any, own: Path | None = None) -> None:
@@ -286,9 +281,7 @@ class AdapterSwitch:
     def add(self, folder: Path, base: str) -> str:
         """Load an adapter and return its name for `on`; peft is imported here and not before.
 
-        Args:
-            folder: what `PeftModel.save_pretrained` wrote.
-            base: the reference that the model was loaded by.
+        base: the reference that the model was loaded by.
 
         Raises:
             UsageError: no such folder, or an adapter of another model.

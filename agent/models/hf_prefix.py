@@ -115,12 +115,9 @@ def keeps_plain_cache(model: Any) -> bool:
 def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: PrefixCache) -> Prefilled:
     """Compute a prompt up to its last token.
 
-    Args:
-        model: one that `keeps_plain_cache`.
-        inputs: its inputs for the one prompt, without padding.
-        clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
-        clip: names the clip in `kept`.
-        kept: where the beginning is looked up and left.
+    model: one that `keeps_plain_cache`. inputs: for the one prompt, without padding.
+    clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
+    clip: names the clip in `kept`, where the beginning is looked up and left.
 
     Raises:
         PermanentBackendError: no text follows the clip, or there is but one token.

@@ -114,14 +114,7 @@ def load(ref: str, options: EndpointOptions | None = None) -> "OpenAICompatLALM"
 
 
 class OpenAICompatLALM:
-    """An endpoint that answers requests.
-
-    Args:
-        endpoint: what `endpoint_of` returned.
-        options: timeout, deadline, attempts, concurrency; whether the model hears.
-        sleep: waits that many seconds between attempts.
-        notice: told in a line of each longer wait (`endpoint.Retrying`).
-    """
+    """An endpoint that answers requests. notice: told in a line of each longer wait (`endpoint.Retrying`)."""
 
     def __init__(
         self,
@@ -254,12 +247,12 @@ def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, A
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 
-def read_reply(content: bytes, content_type: str, endpoint: Endpoint, heard: bool) -> Reply | FailedAttempt:
+def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: bool) -> Reply | FailedAttempt:
     """Read the body of a response of status 200. The body decides, not what the server calls it.
 
     Only a choice with a text that ended by itself or at the limit becomes a completion.
 
-    heard: a clip was in the request, so a count of no audio tokens means that nobody heard it.
+    has_clip: a clip was in the request, so a count of no audio tokens means that nobody heard it.
     """
     try:
         data = json.loads(content)
@@ -274,7 +267,7 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, heard: boo
         words = words_of(data)
         return _incomplete(endpoint, f"no choices{f': {words}' if words else ''}")
     audio_tokens = _audio_tokens(data)
-    if heard and audio_tokens == 0:
+    if has_clip and audio_tokens == 0:
         return FailedAttempt(
             f"{endpoint.url} counts no audio tokens: {endpoint.name} answered without hearing the clip",
             "name a model that hears, or ask it as a text-only one",

@@ -100,8 +100,7 @@ class ReplyCache:
     Threads and processes may share the folder. Rows are JSON inside its database, never pickled, and a row of another
     kind is refused. A row survives the end of the process, if not that of the machine.
 
-    Args:
-        folder: made where it does not exist. None keeps the responses as long as this object.
+    folder: made where it does not exist. None keeps the responses as long as this object.
 
     Raises:
         DataError: the folder cannot be read or written, or a row is damaged; `get` and `put` raise it, too.
@@ -115,6 +114,8 @@ class ReplyCache:
             with self._mapped_errors():
                 if folder.is_file():
                     raise ValueError("it is a file, and a cache is a folder (older versions wrote a file)")
+                if links := [entry.name for entry in folder.glob("*") if entry.is_symlink()]:
+                    raise ValueError(f"{links[0]} is a symbolic link and is not written through")
                 settings = {"cull_limit": 0, "eviction_policy": "none", "disk_min_file_size": _LONGEST_ROW}
                 import diskcache
 
@@ -311,10 +312,8 @@ class MicroBatch:
     long as somebody who has asked lately is still away, and never longer than `wait_s`, so that neither a lone thread
     nor one that has ended holds anybody up.
 
-    Args:
-        model: what computes. It is never asked by two threads at once.
-        rows: how many completions a batch holds at most; one call that wants more is a batch of its own.
-        wait_s: longest wait in seconds for a batch to fill.
+    rows: how many completions a batch holds at most; one call that wants more is a batch of its own.
+    wait_s: longest wait in seconds for a batch to fill.
     """
 
     def __init__(self, model: LALM, rows: int, wait_s: float = WAIT_S) -> None:

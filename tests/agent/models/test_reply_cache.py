@@ -203,6 +203,14 @@ def test_a_folder_with_another_database_is_said_in_a_line(folder: Path) -> None:
         ReplyCache(folder)
 
 
+def test_nothing_is_written_through_a_link(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir()
+    (folder / "cache.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"cache\.db is a symbolic link"):
+        ReplyCache(folder)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 ROWS = [b"{", zlib.compress(b"{"), zlib.compress(b'{"completions": []}'), zlib.compress(b"[]"), zlib.compress(b'"dog"')]
 
 
