@@ -428,7 +428,7 @@ class Folder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """Let go; a folder that was made for an artefact that never began is removed again."""
-        if self._made and not self.has_begun and all(self._is_ours(entry.name) for entry in self.path.glob("*")):
+        if self._made and not self.has_begun and all(self._is_leftover(entry.name) for entry in self.path.glob("*")):
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
@@ -451,13 +451,13 @@ class Folder:
         if not self.path.is_dir():
             raise UsageError(f"{self.path} is a file", f"--out is the folder of the {self.kind.name}")
         entries = sorted(self.path.iterdir())
-        foreign = [entry.name for entry in entries if not self._is_ours(entry.name)]
+        foreign = [entry.name for entry in entries if not self._is_leftover(entry.name)]
         if foreign and not self.has_begun:
             message = f"{self.path} is no {self.kind.name} and not empty: it holds {foreign[0]}"
             raise UsageError(message, "give another --out")
         if links := [entry for entry in entries if entry.is_symlink()]:
             raise UsageError(f"{links[0]} is a symbolic link and is not written through", "put a file in its place")
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether it is what a call that was killed before the artefact began leaves behind."""
+    def _is_leftover(self, name: str) -> bool:
+        """Whether a call that was killed before the artefact began leaves an entry of that name."""
         return name == LOCK or name.startswith(self.kind.early)

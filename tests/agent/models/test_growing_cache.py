@@ -70,5 +70,3 @@ def test_beams_and_cuts() -> None:
         assert torch.equal(caches[0].layers[index].keys, caches[1].layers[index].keys)
     one = torch.randn(1, HEADS, 1, SIZE)
     assert torch.equal(caches[0].update(one, one, 0)[0], caches[1].update(one, one, 0)[0])
-
-
