@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lalm_agent.cli import options
-from lalm_agent.cli.render import tell, tell_trouble, warn
+from lalm_agent.cli import flags
+from lalm_agent.cli.flags import loader_from, settings_from
+from lalm_agent.cli.view import tell, tell_trouble, warn
 
 
 def rescore(
@@ -16,7 +17,7 @@ def rescore(
     ],
     benchmark: Annotated[str | None, typer.Option(help="What a file answers: mmau, mmar, sakura or synth.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
-    key: options.ReplyKeyFlag = None,
+    key: flags.ReplyKeyFlag = None,
     choices_key: Annotated[str | None, typer.Option(help="The key of the choices, a.b for nested ones.")] = None,
     gold_key: Annotated[str | None, typer.Option(help="The key of the right answers, likewise.")] = None,
     scorers: Annotated[
@@ -32,14 +33,14 @@ def rescore(
         typer.Option(help="Folder that keeps what MODELs reply.", show_default="scores/ in a run's folder"),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show every question that scorers disagree about.")] = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_env: options.TrustEnvFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_env: flags.TrustEnvFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Grade the same replies by several scorers, and show how far their figures lie apart.
 
@@ -63,7 +64,7 @@ def rescore(
     flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    result = rescored(outputs, made := making.made_scorers(refs, options.loader_from(flags), kept, tell))
+    result = rescored(outputs, made := making.made_scorers(refs, loader_from(flags), kept, tell))
     warn(result.warnings)
     if as_json:
         typer.echo(json.dumps(rescoring_json(result, outputs), ensure_ascii=False, allow_nan=False))

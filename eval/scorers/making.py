@@ -8,9 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lalm_agent.errors import LalmError, UsageError
+from lalm_agent.errors import LalmError, UsageError, did_you_mean
 from lalm_agent.eval.grade import Scorer
-from lalm_agent.hints import did_you_mean
 from lalm_agent.models.base import LALM
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ def tiny(folder: Path) -> LALM:
 
 
 def mini() -> LALM:
-    from lalm_agent.assemble import load_model
+    from lalm_agent.agent import load_model
     from lalm_agent.config import AgentConfig
 
     return load_model(AgentConfig(model="mini"))

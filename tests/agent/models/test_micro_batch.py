@@ -231,7 +231,7 @@ def test_ctrl_c_gives_back_what_was_in_the_same_batch() -> None:
 
 @pytest.fixture(scope="module", params=["tiny", "mini"])
 def lalm(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> LALM:
-    from lalm_agent.assemble import load_model
+    from lalm_agent.agent import load_model
     from lalm_agent.config import AgentConfig
 
     reference = "mini" if request.param == "mini" else str(tiny_checkpoint)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.agent import load_model
 from lalm_agent.audio import Sound
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
-from lalm_agent.loading import load_model
 from lalm_agent.models.base import DEAF, LALM, Decoding, Request, Turn
 
 SHORT = Decoding(max_new_tokens=6)
