@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -44,10 +45,9 @@ class StorageError(DataError):
 
 
 class MismatchError(UsageError):
-    """The folder is that of another run, adapter or study. `fields` has one line for each difference."""
+    """The folder, of that kind, is another one's. `fields` has a line for each difference, to be printed in full."""
 
     def __init__(self, folder: Path, fields: Sequence[str], kind: str = "run") -> None:
-        """Name the fields; their values are for whoever prints `fields`. kind: what the folder holds."""
         names = ", ".join(line.partition(":")[0] for line in fields)
         super().__init__(f"{folder} is another {kind}; what differs: {names}", "give this one another --out")
         self.fields = tuple(fields)
@@ -81,19 +81,14 @@ class Identity(Record):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changes(self, new: Self, loaded: bool = True) -> list[str]:
-        """One line for each field that decides and differs (see `differences`).
-
-        loaded: whether the fields that only a loaded model knows are known; without, they are not compared.
-        """
+        """One line for each field that decides and differs. loaded: False leaves out those of `when_loaded`."""
         return differences(self, new, self.free if loaded else self.free | self.when_loaded)
 
 
 class Invocation(Record):
     """One call that worked on an artefact: provenance, recorded and free to change.
 
-    started: UTC, ISO 8601. command: as it was typed, without the folder of the program. versions: of Python and of the
-    packages that can change a result. commit, dirty: of the checkout that the package was imported from, and whether a
-    tracked file was changed there; None outside of one.
+    started: UTC, ISO 8601. command: see `command_line`. versions: see `versions`. commit, dirty: see `source_state`.
     """
 
     started: str
@@ -104,26 +99,14 @@ class Invocation(Record):
 
     @classmethod
     def starting(cls, command: Sequence[str] | None = None, packages: Sequence[str] = (), **fields: Any) -> Self:
-        """The call that starts now.
-
-        command: None for that of this process. packages: recorded beside `PACKAGES`. fields: of a derived record.
-        """
+        """The call that starts now, by default by this process's command. fields: of a derived record."""
         commit, dirty = source_state()
-        return cls(
-            started=now(),
-            command=tuple(command_line() if command is None else command),
-            versions=versions(packages),
-            commit=commit,
-            dirty=dirty,
-            **fields,
-        )
+        fields |= {"command": tuple(command_line() if command is None else command), "versions": versions(packages)}
+        return cls(started=now(), commit=commit, dirty=dirty, **fields)
 
 
 def differences(old: BaseModel, new: BaseModel, free: Collection[str] = ()) -> list[str]:
-    """One line for each field that differs, such as `method: baseline in the run, idk now`; nested ones by path.
-
-    free: fields that are not compared.
-    """
+    """One line for each field, `free` ones aside, that differs: `method: baseline in the run, idk now`."""
     before, after = (_flat(record.model_dump(mode="json", exclude=set(free))) for record in (old, new))
     return [
         f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
@@ -135,10 +118,8 @@ def differences(old: BaseModel, new: BaseModel, free: Collection[str] = ()) -> l
 def read_record(path: Path, form: type[AnyRecord], hint: str) -> AnyRecord:
     """Read a JSON file of one record. Its version is in the key `schema`; the form's default is the newest one known.
 
-    hint: what to do where the file is not that of such a record.
-
     Raises:
-        DataError: it cannot be read, is of a newer version, or is not of this form.
+        DataError: it cannot be read, is of a newer version, or is not of this form; with the hint.
     """
     try:
         fields: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -198,10 +179,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def versions(packages: Sequence[str] = ()) -> dict[str, str]:
-    """Python's version and those of the packages that can change a result; one that is not installed is left out.
-
-    packages: further ones.
-    """
+    """Versions of Python, of `PACKAGES` (they can change a result) and of further packages, as far as installed."""
     installed = {"python": platform.python_version()}
     for name in (*PACKAGES, *packages):
         with contextlib.suppress(PackageNotFoundError):
@@ -234,11 +212,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that it is there whole or in its old form, whatever happens.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Write a small file so that it is there whole or in its old form, whatever happens. Raises StorageError."""
     beside = path.with_name(f"{path.name}.new")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK
@@ -303,10 +277,14 @@ class Journal:
         Raises:
             StorageError: it could not be written (a full disk); the file ends with its last complete line.
         """
-        data = json_line(fields)
+        line = json_line(fields)
+        left = line
         try:
-            _write(self._file, data)
-            self._sync_now_and_then()
+            while left:
+                left = left[os.write(self._file, left) :]
+            if time.monotonic() - self._synced >= _SYNC_S:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
         except BaseException as error:
             # A Ctrl-C between two writes must not leave half a line either.
             with contextlib.suppress(OSError):
@@ -315,7 +293,7 @@ class Journal:
             if isinstance(error, OSError):
                 raise _unwritable(self._path, error) from error
             raise
-        self._end += len(data)
+        self._end += len(line)
 
     def close(self) -> None:
         """Make the disk keep what was written."""
@@ -326,20 +304,8 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _sync_now_and_then(self) -> None:
-        if time.monotonic() - self._synced >= _SYNC_S:
-            os.fsync(self._file)
-            self._synced = time.monotonic()
-
-
-def _write(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
 
 
 def _complete(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -354,14 +320,12 @@ def _complete(path: Path) -> tuple[list[dict[str, Any]], int]:
     if not last and whole and _object(whole[-1]) is None:
         # A file system may give the block of a torn line as zeros, its line end included.
         last = whole.pop() + b"\n"
-    if not _may_be_torn(last):
-        raise _damaged(path, len(whole) + 1)
-    lines = []
-    for number, line in enumerate(whole, 1):
-        fields = _object(line)
-        if fields is None:
-            raise _damaged(path, number)
-        lines.append(fields)
+    objects = [_object(line) for line in whole]
+    lines = [fields for fields in objects if fields is not None]
+    if len(lines) < len(objects) or not _may_be_torn(last):
+        number = next((place for place, fields in enumerate(objects, 1) if fields is None), len(objects) + 1)
+        hint = "the file is damaged and was left as it is: mend or remove that line, or copy the file again"
+        raise DataError(f"{path}:{number} is not a JSON object", hint)
     return lines, len(data) - len(last)
 
 
@@ -386,13 +350,6 @@ def _may_be_torn(line: bytes) -> bool:
     return not written or (written.startswith(b"{") and b"\0" not in written)
 
 
-def _damaged(path: Path, number: int) -> DataError:
-    return DataError(
-        f"{path}:{number} is not a JSON object",
-        "the file is damaged and was left as it is: mend or remove that line, or copy the file again",
-    )
-
-
 def _unwritable(path: Path, error: OSError) -> StorageError:
     if path.is_symlink():
         return StorageError(f"{path} is a symbolic link and is not written through", "put a file in its place")
@@ -409,9 +366,9 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 class Kind:
     """A kind of artefact.
 
-    name: for messages, such as `run`. activity: what a process that works on one does, such as `is training`.
-    begun: files that are all there once one has begun; they are written last. complete: those that are all there once
-    one is complete. early: first letters of names that a call which was killed before it began may have left.
+    name: for messages, such as `run`. activity: what a process that works on it does, such as `is training`.
+    begun: files that are all there once it has begun; they are written last. complete: those that are all there once
+    it is complete. early: first letters of names that a call which was killed before it began may have left.
     """
 
     name: str
@@ -435,7 +392,7 @@ class Folder:
     kind: ClassVar[Kind]
 
     def __init__(self, path: Path, writes: bool = True) -> None:
-        """Look at nothing yet. writes: False to read beside the process that holds the folder, without its lock."""
+        """writes: False to read beside the process that holds the folder, without its lock."""
         self.path = path
         self._writes = writes
         self._lock = FileLock(path / LOCK, timeout=0, thread_local=False)
@@ -449,7 +406,17 @@ class Folder:
             DataError: it cannot be made, or its files are damaged.
         """
         if self._writes:
-            self._take()
+            self._refuse_other_contents()
+            try:
+                self._made = not self.path.exists()
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+            except Timeout:
+                message = f"another process {self.kind.activity} {self.path}"
+                raise UsageError(message, "wait for it, or give another --out") from None
+            except OSError as error:
+                reason = error.strerror or error
+                raise DataError(f"{self.path} cannot be written: {reason}", "give another --out") from error
         try:
             self.read()
         except BaseException:
@@ -458,15 +425,11 @@ class Folder:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """Let go; a folder that was made for an artefact that never began is removed again."""
-        if self._made and not self.has_begun:
-            with contextlib.suppress(OSError):
-                for entry in list(self.path.iterdir()):
-                    if self._is_ours(entry.name):
-                        entry.unlink()
-                self.path.rmdir()
+        if self._made and not self.has_begun and all(self._is_leftover(entry.name) for entry in self.path.glob("*")):
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
     def read(self) -> None:
@@ -482,32 +445,19 @@ class Folder:
         """Whether nothing is left to do for it."""
         return self.kind.is_complete(self.path)
 
-    def _take(self) -> None:
-        self._refuse_other_contents()
-        try:
-            self._made = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout:
-            message = f"another process {self.kind.activity} {self.path}"
-            raise UsageError(message, "wait for it, or give another --out") from None
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"{self.path} cannot be written: {reason}", "give another --out") from error
-
     def _refuse_other_contents(self) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise UsageError(f"{self.path} is a file", f"--out is the folder of the {self.kind.name}")
         entries = sorted(self.path.iterdir())
-        foreign = [entry.name for entry in entries if not self._is_ours(entry.name)]
+        foreign = [entry.name for entry in entries if not self._is_leftover(entry.name)]
         if foreign and not self.has_begun:
             message = f"{self.path} is no {self.kind.name} and not empty: it holds {foreign[0]}"
             raise UsageError(message, "give another --out")
         if links := [entry for entry in entries if entry.is_symlink()]:
             raise UsageError(f"{links[0]} is a symbolic link and is not written through", "put a file in its place")
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether it is what a call that was killed before the artefact began leaves behind."""
+    def _is_leftover(self, name: str) -> bool:
+        """Whether a call that was killed before the artefact began leaves an entry of that name."""
         return name == LOCK or name.startswith(self.kind.early)

@@ -29,7 +29,7 @@ def rescore(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="JSONL file that keeps what MODELs reply.", show_default="scores/ in a run's folder"),
+        typer.Option(help="Folder that keeps what MODELs reply.", show_default="scores/ in a run's folder"),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show every question that scorers disagree about.")] = False,
     device: flags.DeviceFlag = None,

@@ -1,10 +1,7 @@
 """The LALM protocol: a batch of requests in, N completions for each out.
 
-A caller says what it wants of a model (chat turns, a clip, decoding, completions, options to score) and never how:
-whether requests are batched, the audio is encoded once or a prompt's cache is shared is the implementation's
-affair, and may change without a caller noticing.
-
-This file knows nothing about tokens, tensors or vendors.
+A caller says what it wants of a model and never how: batches, encoding the audio once and sharing a prompt's cache are
+the implementation's affair. This file knows nothing about tokens, tensors or vendors.
 """
 
 from collections.abc import Sequence
@@ -20,6 +17,13 @@ Role = Literal["system", "user", "assistant"]
 
 DEAF = "asked by text only: the model did not hear the clip"
 """The warning on a response of a model that was asked without the request's clip."""
+
+
+FORKED = (
+    "this process was forked while another thread used the model, whose lock nobody gives back here",
+    "start processes by spawn, or load the model in each",
+)
+"""Message and hint of the error in such a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,6 @@ class Decoding:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse settings that no decoder could honour."""
         if self.max_new_tokens < 1 or self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise UsageError(f"impossible decoding settings: {self}", "temperature >= 0, 0 < top_p <= 1, tokens >= 1")
 
@@ -58,9 +61,9 @@ class Request:
     turns: the conversation; the clip stands before the text of the first user turn.
     sound: the clip at its native rate, or None for a text-only request.
     n: how many completions; 0 where only options are to be scored. More than one needs a temperature.
-    options: assistant replies whose probabilities are wanted.
+    options: assistant replies whose probabilities are to be computed.
     key: names the request for the sampling noise (a question's id); equal keys draw equal noise.
-    draw: number of the first draw: completion j is draw `draw + j`, the same as where more or fewer are asked for.
+    draw: number of the first draw; completion j is draw `draw + j`, however many are requested.
     """
 
     turns: tuple[Turn, ...]
@@ -72,7 +75,6 @@ class Request:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse requests that ask for nothing or for N times the same."""
         if not self.turns or (self.n < 1 and not self.options):
             raise UsageError("a request needs a turn, and completions or options to score")
         if self.draw < 0:

@@ -14,6 +14,7 @@ How an attempt can fail:
 """
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -22,7 +23,6 @@ import random
 import re
 import ssl
 import time
-import wave
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from lalm_agent.errors import BackendError, LalmError, PermanentBackendError, RetriesExhausted, UsageError
@@ -46,8 +47,6 @@ RATE = 16_000
 """Sampling rate of the audio that is sent, in Hz: what today's audio encoders take in."""
 LONGEST_BODY = 8 * 2**20
 """Bytes of a server's reply, decompressed, beyond which it is not read."""
-ATTEMPTS_IN_DEADLINE = 3
-"""Without a deadline of its own, a request has the time of so many attempts."""
 BASE_S, LONGEST_WAIT_S = 0.5, 30.0
 """Upper end of the first wait in seconds, which each further one doubles, and of any wait that nobody asked for."""
 LONGEST_ASKED_S = 60.0
@@ -117,7 +116,6 @@ class EndpointOptions:
     trust_env: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse settings under which nothing could be asked."""
         seconds = (self.timeout_s, self.timeout_s if self.deadline_s is None else self.deadline_s)
         if not all(0 < s < math.inf for s in seconds) or self.max_attempts < 1 or self.concurrency < 1:
             raise UsageError(f"impossible settings of an endpoint: {self}", "a finite timeout > 0, attempts >= 1")
@@ -125,7 +123,7 @@ class EndpointOptions:
     @property
     def whole_s(self) -> float:
         """The deadline in seconds."""
-        return ATTEMPTS_IN_DEADLINE * self.timeout_s if self.deadline_s is None else self.deadline_s
+        return 3 * self.timeout_s if self.deadline_s is None else self.deadline_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +169,7 @@ def parse_ref(ref: str) -> tuple[str, str | None]:
 
 
 def endpoint_of(ref: str, environ: Mapping[str, str]) -> Endpoint:
-    """The endpoint that a reference names, with its key.
-
-    That is `OPENAI_API_KEY` for the OpenAI API and nothing else, and `LALM_API_KEY`, where there is one, for a URL.
+    """The endpoint that a reference names, with its key: `OPENAI_API_KEY` for the OpenAI API, else `LALM_API_KEY`.
 
     Raises:
         UsageError: a reference that names nothing, a missing key, a key with characters that no header can carry.
@@ -199,10 +195,10 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
+        if parts.scheme not in ("http", "https") or not _PRINTABLE_ASCII.fullmatch(url) or not _HOST.fullmatch(host):
+            raise ValueError
     except ValueError:
         raise UsageError("the URL of the endpoint is not a URL", _FORM) from None
-    if parts.scheme not in ("http", "https") or not _PRINTABLE_ASCII.fullmatch(url) or not _HOST.fullmatch(host):
-        raise UsageError("the URL of the endpoint is not a URL", _FORM)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
             "the URL of the endpoint holds a user name, a password, a query or a fragment, which would be recorded",
@@ -246,10 +242,7 @@ def tls_context() -> ssl.SSLContext:
 async def exchange(
     client: Any, endpoint: Endpoint, path: str, options: EndpointOptions, **content: Any
 ) -> tuple[bytes, str] | FailedAttempt:
-    """Send one POST; the body of its reply and the type that the server calls it. Raises nothing of what lies below.
-
-    content: what the SDK is to send, `body` and perhaps `files`.
-    """
+    """Send one POST, of `body` and perhaps `files`; the reply's body and content type. Raises nothing of the SDK."""
     import httpx
     import openai
 
@@ -357,9 +350,9 @@ def _error_of(body: bytes) -> tuple[str, str, str]:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        return words_of(body.decode("utf-8", "replace")), "", ""
-    error = data.get("error") if isinstance(data, dict) else None
-    fields = error if isinstance(error, dict) else data if isinstance(data, dict) else {}
+        data = body.decode("utf-8", "replace")
+    fields = data if isinstance(data, dict) else {}
+    fields = fields["error"] if isinstance(fields.get("error"), dict) else fields
     return words_of(data), str(fields.get("code") or ""), str(fields.get("param") or "")
 
 
@@ -367,16 +360,14 @@ def _hint(status: int, endpoint: Endpoint, code: str) -> str | None:
     if code == _NO_QUOTA:
         return "the account has no quota left"
     variable = KEY_OF_DEFAULT if endpoint.is_default else KEY_OF_URL
-    if status == 401:
-        return f"check {variable}" if endpoint.key else f"the server wants a key: set {variable}"
-    if 300 <= status < 400:
-        return "redirects are not followed; give the final URL"
     hints = {
+        401: f"check {variable}" if endpoint.key else f"the server wants a key: set {variable}",
         403: f"the key in {variable} may not use this model",
         404: f"does this server have a model {endpoint.name}, and does the URL end in /v1 (or the like)?",
         413: "the request is too large: give a shorter clip",
         429: "ask less at once, or later",
     }
+    hints |= dict.fromkeys(range(300, 400), "redirects are not followed; give the final URL")
     return hints.get(status, "try again later" if status >= 500 else None)
 
 
@@ -399,11 +390,10 @@ def _failed_connection(error: BaseException | None, endpoint: Endpoint) -> Faile
 class Retrying:
     """Sends a request until it is answered: the one layer of retries, with one deadline over all attempts.
 
-    Args:
-        endpoint: whom the waits are about.
-        options: attempts and deadline.
-        notice: told of waits; a warning of the logger `lalm_agent` by default, which goes to stderr.
-        sleep: waits that many seconds.
+    Not those of OpenAI's SDK: it retries no body that is no JSON, has no deadline over all attempts or for one that
+    drips, and tells nobody of a wait.
+
+    notice: told of waits; a warning of the logger `lalm_agent` by default, which goes to stderr.
     """
 
     def __init__(
@@ -413,7 +403,6 @@ class Retrying:
         notice: Notice | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Nothing is sent yet."""
         self._endpoint = endpoint
         self._options = options
         self._notice = notice or logging.getLogger("lalm_agent").warning
@@ -427,11 +416,11 @@ class Retrying:
             RetriesExhausted: what may pass did not, in as many attempts or as much time as there is.
             PermanentBackendError: it will not pass.
         """
-        attempts = 0
-        failed: FailedAttempt | None = None
-        start = time.monotonic()
-        try:
-            async with asyncio.timeout(self._options.whole_s):
+        attempts, start, whole_s = 0, time.monotonic(), self._options.whole_s
+        message = f"{self._endpoint.url} gave no complete reply within {whole_s:g} s"
+        failed = FailedAttempt(message, "try again later, or allow it more time", True, True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(whole_s):
                 while True:
                     attempts += 1
                     result = await attempt()
@@ -439,23 +428,15 @@ class Retrying:
                         return result
                     failed = result
                     wait = wait_s(attempts, failed.asked_s)
-                    left = self._options.whole_s - (time.monotonic() - start)
+                    left = whole_s - (time.monotonic() - start)
                     if not failed.again or attempts >= self._options.max_attempts or wait >= left:
                         break
-                    self._tell(failed, wait, attempts)
+                    now = time.monotonic()
+                    if wait >= TOLD_FROM_S and now >= self._quiet_until:
+                        self._quiet_until = now + TOLD_EVERY_S
+                        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}")
                     await self._sleep(wait)
-        except TimeoutError:
-            if failed is None:
-                message = f"{self._endpoint.url} gave no complete reply within {self._options.whole_s:g} s"
-                failed = FailedAttempt(message, "try again later, or allow it more time", True, True)
         raise failed.as_error(attempts)
-
-    def _tell(self, failed: FailedAttempt, wait: float, attempts: int) -> None:
-        now = time.monotonic()
-        if wait < TOLD_FROM_S or now < self._quiet_until:
-            return
-        self._quiet_until = now + TOLD_EVERY_S
-        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}")
 
 
 def wait_s(failed_attempts: int, asked_s: float | None) -> float:
@@ -480,10 +461,9 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         except Exception as error:
             return error
 
-    try:
+    is_inside_loop = False
+    with contextlib.suppress(RuntimeError):
         is_inside_loop = asyncio.get_running_loop() is not None
-    except RuntimeError:
-        is_inside_loop = False
     if is_inside_loop:
         with ThreadPoolExecutor(1) as pool:
             result = pool.submit(asyncio.run, outcome()).result()
@@ -500,9 +480,5 @@ def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:
     exact = samples.astype(np.float64)
     scaled = exact / max(1.0, float(np.abs(exact).max(initial=0.0)))
     file = io.BytesIO()
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(RATE)
-        wav.writeframes(np.rint(scaled * 32767).astype("<i2").tobytes())
+    soundfile.write(file, np.rint(scaled * 32767).astype(np.int16), RATE, "PCM_16", format="WAV")
     return file.getvalue()

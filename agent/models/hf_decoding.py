@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import LogitsProcessor
 
 from lalm_agent.models.base import Completion, Decoding
 from lalm_agent.models.hf_prefix import Prefilled, continue_from
@@ -31,16 +31,12 @@ def complete(
 ) -> list[Completion]:
     """One completion for each row of a batch, by the model's own `generate`.
 
-    Args:
-        model: a transformers model that generates.
-        tokenizer: writes the replies.
-        inputs: input_ids (rows, tokens), padded on the left, and what else `generate` is to be given.
-        decoding: for all rows.
-        draws: what each row is to the sampling noise.
+    inputs: input_ids (rows, tokens), padded on the left, and what else `generate` takes.
+    draws: what each row is to the sampling noise.
     """
     prompt_tokens = inputs["input_ids"].shape[1]
     recorder = LogprobRecorder()
-    processors: list[LogitsProcessor] = [recorder.before]
+    processors: list[Any] = [recorder.before]
     if decoding.temperature > 0:
         processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
     output = model.generate(
@@ -53,9 +49,8 @@ def complete(
     )
     stops = stop_ids(model)
     completions = []
-    for tokens, logprobs, gaps in zip(
-        output[:, prompt_tokens:].tolist(), recorder.rows(), recorder.gap_rows(), strict=True
-    ):
+    replies = output[:, prompt_tokens:].tolist()
+    for tokens, logprobs, gaps in zip(replies, recorder.rows(), recorder.gap_rows(), strict=True):
         end = next((i for i, token in enumerate(tokens) if token in stops), None)
         text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
         length = len(tokens) if end is None else end + 1
@@ -79,54 +74,42 @@ class LogprobRecorder:
     """
 
     def __init__(self) -> None:
-        """Start with no positions."""
-        self.before = _Before(self)
-        self.after = _After(self)
-        self.logprobs: torch.Tensor | None = None
-        self.chosen: list[torch.Tensor] = []
-        self.gaps: list[torch.Tensor] = []
+        self._logprobs = torch.empty(0)
+        self._chosen: list[torch.Tensor] = []
+        self._gaps: list[torch.Tensor] = []
+
+    def before(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Take the logits, (rows, vocabulary), and leave them as they are."""
+        self._logprobs = scores.float().log_softmax(dim=-1)
+        return scores
+
+    def after(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        """Take the chosen tokens, the last of (rows, tokens)."""
+        self._chosen.append(self._logprobs.gather(1, input_ids[:, -1:]).squeeze(1))
+        first, second = self._logprobs.topk(2).values.unbind(dim=1)
+        self._gaps.append(first - second)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
     def rows(self) -> list[list[float]]:
         """Per row the log-probability at each generated position, padding positions included."""
-        return torch.stack(self.chosen, dim=1).tolist() if self.chosen else []
+        return torch.stack(self._chosen, dim=1).tolist() if self._chosen else []
 
     def gap_rows(self) -> list[list[float]]:
         """Per row and position, by how much the largest log-probability exceeds the second."""
-        return torch.stack(self.gaps, dim=1).tolist() if self.gaps else []
-
-
-class _Before(LogitsProcessor):
-    def __init__(self, recorder: LogprobRecorder) -> None:
-        self._recorder = recorder
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self._recorder.logprobs = scores.float().log_softmax(dim=-1)
-        return scores
-
-
-class _After(StoppingCriteria):
-    def __init__(self, recorder: LogprobRecorder) -> None:
-        self._recorder = recorder
-
-    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        assert self._recorder.logprobs is not None
-        self._recorder.chosen.append(self._recorder.logprobs.gather(1, input_ids[:, -1:]).squeeze(1))
-        first, second = self._recorder.logprobs.topk(2).values.unbind(dim=1)
-        self._recorder.gaps.append(first - second)
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        return torch.stack(self._gaps, dim=1).tolist() if self._gaps else []
 
 
 class KeyedGumbel(LogitsProcessor):
     """Turns greedy choice into sampling at a temperature, with noise that depends on the draw alone."""
 
     def __init__(self, decoding: Decoding, draws: Sequence[Draw], prompt_tokens: int) -> None:
-        """Take the settings, the draw that each row is, and the length of the padded prompt."""
+        """draws: of each row. prompt_tokens: length of the padded prompt."""
         self._decoding = decoding
         self._draws = draws
         self._prompt_tokens = prompt_tokens
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Filter, add noise. scores: (rows, vocabulary)."""
+        """Logits, (rows, vocabulary), filtered and with the noise added."""
         kept = filtered_logits(scores.float() / self._decoding.temperature, self._decoding)
         position = input_ids.shape[1] - self._prompt_tokens
         noise = np.stack([_gumbel(self._decoding.seed, draw, position, kept.shape[1]) for draw in self._draws])
@@ -156,10 +139,7 @@ def _gumbel(seed: int, draw: Draw, position: int, size: int) -> np.ndarray[Any, 
 
 
 def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int) -> list[list[float]]:
-    """Natural log-probability of each token of each option after a computed prompt, `rows` options at a time.
-
-    options: token ids of each reply; none is empty. Returns one number for each token of each option.
-    """
+    """Natural log-probability of each token of each option, none empty, after a computed prompt; `rows` at a time."""
     logprobs: list[list[float]] = []
     for start in range(0, len(options), rows):
         some = options[start : start + rows]
@@ -170,16 +150,7 @@ def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int
 
 
 def option_logprobs(model: Any, inputs: Any, options: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Natural log-probability of each token of each option after a prompt.
-
-    Args:
-        model: a transformers model that generates.
-        inputs: its inputs for the one prompt, without padding.
-        options: token ids of each reply; none is empty.
-
-    Returns:
-        One list for each option, one number for each of its tokens.
-    """
+    """Natural log-probability of each token of each option, none empty, after the inputs of one prompt, unpadded."""
     prompt = model(**inputs, use_cache=True)
     cache = prompt.past_key_values
     try:

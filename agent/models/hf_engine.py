@@ -1,12 +1,10 @@
 """Chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
 
-Each clip is encoded once and each prompt computed once, whatever is asked of it. All completions of a prompt, and the
-scores of its options, start from the same computed prompt; prompts about one clip start from the same computed
-beginning (`hf_prefix`), for which the audio tower ran on the clip's own frames where its class allows that. Prompts are
-computed one by one, which for hundreds of tokens is no slower than together, and makes a prompt's numbers the same in
-any company. Rows of several prompts are decoded together, because a step of many rows costs little more than a step of
-one. Options are scored prompt by prompt: at `rows` options at once there is little to gain, and scores that are
-compared between questions keep their bits in any company.
+Each clip is encoded once and each prompt computed once: all completions of a prompt and the scores of its options
+start from the same computed prompt, and prompts about one clip from the same computed beginning (`hf_prefix`).
+Prompts are computed one by one, which for hundreds of tokens is no slower than together and makes a prompt's numbers
+the same in any company; options are scored prompt by prompt for the same reason. Rows of several prompts are decoded
+together, because a step of many rows costs little more than a step of one.
 
 Models whose cache cannot be shared answer row by row (`answer_rows`).
 """
@@ -23,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from lalm_agent.errors import LalmError, PermanentBackendError
-from lalm_agent.models.base import Completion, Decoding, ModelSpec, OptionScore, Request, Response, Turn
+from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
 from lalm_agent.models.hf_decoding import Draw, complete, logprobs_after, option_logprobs, stop_ids
 from lalm_agent.models.hf_loading import (
     Checkpoint,
@@ -57,9 +55,8 @@ def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
 class PreparedRequest:
     """A request with the clip as the model takes it.
 
-    samples: (n_samples,) float32 at the model's rate; None without a clip.
-    clip: SHA-256 of the samples; empty without a clip.
-    heard_s: (start, end) in seconds of the clip that the samples are; None without a clip.
+    samples: (n_samples,) float32 at the model's rate. clip: SHA-256 of the samples; empty without a clip.
+    heard_s: (start, end) in seconds of the clip that the samples are.
     """
 
     request: Request
@@ -69,7 +66,7 @@ class PreparedRequest:
 
     @property
     def prompt(self) -> tuple[tuple[Turn, ...], str]:
-        """Equal where the model is given the same."""
+        """Equal where the model's input is the same."""
         return self.request.turns, self.clip
 
     def response(
@@ -103,20 +100,16 @@ def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedReque
 class TransformersLALM:
     """A checkpoint that answers requests.
 
-    Args:
-        checkpoint: what `load_checkpoint` returned.
-        batch_rows: how many completions at most go through the model at once.
-        ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
-        inputs: what this model and those `with_adapter` share of what the processor made; None to keep nothing.
+    batch_rows: how many completions at most go through the model at once.
+    ref: the reference to record in place of the checkpoint's own (`mini` for the embedded model).
+    inputs: keeps what the processor makes, for this model and those `with_adapter`; None keeps nothing.
 
-    Raises:
-        PermanentBackendError: control tokens in a user's text cannot be kept from the model.
+    Raises as `protect_from_control_tokens` does.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, batch_rows: int = 8, ref: str | None = None, inputs: "InputCache | None" = None
     ) -> None:
-        """Check the tokenizer once; nothing is computed yet."""
         self._checkpoint = checkpoint
         self._inputs = inputs
         # Of its own for each adapter: what is kept of a clip is what this adapter heard.
@@ -179,29 +172,21 @@ class TransformersLALM:
 class InputCache:
     """Makes a checkpoint's inputs, and keeps them as far as there is room. One thread at a time.
 
-    A prompt's tokens, a clip's mel features and an option's tokens hang on the processor alone, never on the weights or
-    an adapter. On a small model, making them takes as long as the forward passes. What does not fit any more is made
-    each time: questions that are asked in the same order again and again would push each other out of a memory that
-    drops the oldest.
+    A prompt's tokens, a clip's mel features and an option's tokens depend on the processor alone. On a small model,
+    making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
+    asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    Args:
-        checkpoint: whose processor and device.
-        most_bytes: of the tensors that are kept; with 0 nothing is.
+    most_bytes: of the tensors that are kept; with 0 nothing is.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
-        """Nothing is kept yet."""
         self._checkpoint = checkpoint
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
         self._options: dict[object, list[list[int]]] = {}
 
     def of(self, prepared: PreparedRequest) -> Any:
-        """The processor's BatchFeature of one prompt, on the model's device; not to be written to.
-
-        Raises:
-            PermanentBackendError: as `model_inputs`.
-        """
+        """`model_inputs` of one prompt; not to be written to."""
         inputs = self._inputs.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
@@ -209,7 +194,7 @@ class InputCache:
         return inputs
 
     def options(self, request: Request) -> list[list[int]]:
-        """Token ids of each of a request's options, as `option_tokens` says it. Raises as that does."""
+        """`option_tokens` of a request."""
         key = request.turns, request.options
         tokens = self._options.get(key)
         if tokens is None:
@@ -229,7 +214,7 @@ def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) ->
     Raises:
         PermanentBackendError: as `batch_inputs`, and for a prompt that is longer than the model's context.
     """
-    requests, samples = [one.request for one in prepared], [one.samples for one in prepared]
+    requests, samples = [row.request for row in prepared], [row.samples for row in prepared]
     inputs = batch_inputs(checkpoint.processor, requests, samples)
     longest, context = int(inputs["attention_mask"].sum(dim=1).max()), context_tokens(checkpoint.model)
     if context is not None and longest > context:
@@ -248,17 +233,13 @@ def context_tokens(model: Any) -> int | None:
 
 
 class Engine:
-    """A checkpoint, under one adapter or none, and what it still holds of the clips last heard.
+    """A checkpoint, under one adapter or none, and the computed beginnings of the last clips.
 
-    Args:
-        checkpoint: what `load_checkpoint` returned.
-        rows: how many completions, or options, at most go through the model at once, and how many computed prompts
-            are held for them.
-        inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
+    rows: how many completions, options or computed prompts are in memory at once.
+    inputs: makes the checkpoint's inputs, where it is shared with engines of other adapters.
     """
 
     def __init__(self, checkpoint: Checkpoint, rows: int, inputs: InputCache | None = None) -> None:
-        """Nothing is computed yet."""
         self._checkpoint = checkpoint
         self._model = checkpoint.model
         self._processor = checkpoint.processor
@@ -272,12 +253,7 @@ class Engine:
         return keeps_plain_cache(self._model)
 
     def answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
-        """What the model makes of each request.
-
-        Raises:
-            PermanentBackendError: a request's clip yields no audio tokens, or its options cannot be scored.
-            torch.OutOfMemoryError: also without what was kept of earlier clips.
-        """
+        """What the model answers to each request; without memory, once more without what was kept of earlier clips."""
         try:
             return self._answers(prepared)
         except torch.OutOfMemoryError:
@@ -290,8 +266,8 @@ class Engine:
         if not self.shares:
             return answer_rows(self._checkpoint, prepared, self._rows)
         groups: dict[object, list[int]] = {}
-        for index, one in enumerate(prepared):
-            groups.setdefault(one.prompt, []).append(index)
+        for index, row in enumerate(prepared):
+            groups.setdefault(row.prompt, []).append(index)
         responses: dict[int, Response] = {}
         prompts = list(groups.values())
         for start in range(0, len(prompts), self._rows):
@@ -307,8 +283,8 @@ class Engine:
             computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for batch in _batches(prepared, computed, self._rows, _decoding):
-            decoding = _decoding(prepared[batch[0][0]])
+        for batch in _batches(prepared, computed, self._rows, lambda row: row.request.decoding):
+            decoding = prepared[batch[0][0]].request.decoding
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             inputs = row_inputs(self._model, own, [own.index(computed[index]) for index, _ in batch])
             rows = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
@@ -339,40 +315,36 @@ class Engine:
 def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], rows: int) -> list[Response]:
     """What the model answers each request, every row with a prompt of its own; at most `rows` rows at once.
 
-    For models whose cache cannot be shared: of the audio families Gemma 4 (sliding windows) and Phi-4-multimodal with
-    its `longrope` positions; of text models those that `hf_prefix.keeps_plain_cache` turns away. One `generate` call
-    for all completions of requests with the same decoding; one forward pass of the prompt for each completion, and one
-    more where options are scored.
+    For models whose cache cannot be shared (`hf_prefix.keeps_plain_cache`): Gemma 4 with its sliding windows,
+    Phi-4-multimodal with its `longrope` positions, and some text models. One `generate` call for all completions of
+    requests with the same decoding; one forward pass of the prompt for each completion, and one more for options.
     """
     completions: dict[int, list[Completion]] = {index: [] for index in range(len(prepared))}
     audio_tokens: dict[int, int] = {}
 
-    def kind(one: PreparedRequest) -> object:
+    def kind(row: PreparedRequest) -> object:
         """Equal for what can share one `generate` call."""
-        length = 0 if checkpoint.family.mixes_lengths or one.samples is None else len(one.samples)
-        return _decoding(one), one.samples is None, one.request.turns[-1].role == "assistant", length
+        length = 0 if checkpoint.family.mixes_lengths or row.samples is None else len(row.samples)
+        return row.request.decoding, row.samples is None, row.request.turns[-1].role == "assistant", length
+
+    def scores(row: PreparedRequest) -> tuple[OptionScore, ...] | None:
+        if not row.request.options:
+            return None
+        options = option_tokens(checkpoint.processor, row.request, stop_ids(checkpoint.model))
+        inputs = model_inputs(checkpoint, [row])
+        return _option_scores(row.request, option_logprobs(checkpoint.model, inputs, options))
 
     for batch in _batches(prepared, range(len(prepared)), rows, kind):
         inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
-        decoding = _decoding(prepared[batch[0][0]])
+        decoding = prepared[batch[0][0]].request.decoding
         made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
         tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
         for (index, _), completion, count in zip(batch, made, tokens, strict=True):
             completions[index].append(completion)
             audio_tokens[index] = count
     return [
-        one.response(completions[index], _scores_of_row(checkpoint, one), audio_tokens.get(index))
-        for index, one in enumerate(prepared)
+        row.response(completions[index], scores(row), audio_tokens.get(index)) for index, row in enumerate(prepared)
     ]
-
-
-def _scores_of_row(checkpoint: Checkpoint, prepared: PreparedRequest) -> tuple[OptionScore, ...] | None:
-    request = prepared.request
-    if not request.options:
-        return None
-    options = option_tokens(checkpoint.processor, request, stop_ids(checkpoint.model))
-    inputs = model_inputs(checkpoint, [prepared])
-    return _option_scores(request, option_logprobs(checkpoint.model, inputs, options))
 
 
 def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tuple[OptionScore, ...]:
@@ -380,7 +352,6 @@ def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tup
 
 
 def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]) -> list[Draw]:
-    """What each (request index, draw number) of a batch is to the sampling noise."""
     requests = [prepared[index].request for index, _ in batch]
     return [Draw(request.key, request.draw + number) for request, (_, number) in zip(requests, batch, strict=True)]
 
@@ -395,7 +366,3 @@ def _batches(
         alike.setdefault(kind(prepared[index]), []).extend(draws)
     for group in alike.values():
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
-
-
-def _decoding(prepared: PreparedRequest) -> Decoding:
-    return prepared.request.decoding

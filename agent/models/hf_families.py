@@ -10,7 +10,10 @@ with a long chain of thought would be cut off before its answer. Some templates 
 (Llama 3.1 and later), so that the same question is another prompt tomorrow.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,28 +21,31 @@ from typing import Any
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.models.base import Turn
 
+LONGEST_S = 60.0
+"""Seconds that a checkpoint's template, or the patterns of an adapter, may take while they are loaded."""
+
 Window = Callable[[Any], float | None]
 """Processor -> the longest clip that it takes in, in seconds; None where it sets no limit."""
 
 
 def _feature_window(processor: Any) -> float:
-    """Whisper's front end pads and cuts to a fixed number of samples."""
+    # Whisper's front end pads and cuts to a fixed number of samples.
     extractor = processor.feature_extractor
     return float(extractor.n_samples / extractor.sampling_rate)
 
 
 def _processor_window(processor: Any) -> float:
-    """The Flamingos cut a clip into pieces of 30 s, up to a length that the processor knows."""
+    # The Flamingos cut a clip into pieces of 30 s, up to a length that the processor knows.
     return float(processor.max_audio_len)
 
 
 def _gemma_window(processor: Any) -> float:
-    """Gemma's front end cuts at 30 s, which is as many audio tokens as its processor allows for."""
+    # Gemma's front end cuts at 30 s, which is as many audio tokens as its processor allows for.
     return float(processor.audio_seq_length * processor.audio_ms_per_token / 1000)
 
 
 def _no_window(processor: Any) -> None:
-    """The whole clip goes in, and the context length is the limit; or no clip does."""
+    # The whole clip goes in, and the context length is the limit; or no clip does.
     return
 
 
@@ -47,12 +53,12 @@ def _no_window(processor: Any) -> None:
 class Family:
     """One architecture of audio chat models.
 
-    model, processor: names of transformers classes. `model` may be a part of what the checkpoint holds: of a model
-        that also speaks, only the part that writes is loaded.
+    model, processor: names of transformers classes.
     window: how to read the longest clip off the processor.
     own_adapter: the sub-folder of a PEFT adapter that belongs to the checkpoint and is always on.
     mixes_lengths: whether a clip in a batch is heard as it is alone, whatever the length of the others.
     hears: False for a model that takes text only.
+    part_of: architectures of checkpoints that also speak, of which only the part that writes (`model`) is loaded.
     """
 
     model: str
@@ -61,35 +67,29 @@ class Family:
     own_adapter: str | None = None
     mixes_lengths: bool = True
     hears: bool = True
+    part_of: tuple[str, ...] = ()
 
 
-_QWEN25_OMNI = Family("Qwen2_5OmniThinkerForConditionalGeneration", "Qwen2_5OmniProcessor", _feature_window)
-_QWEN3_OMNI = Family("Qwen3OmniMoeThinkerForConditionalGeneration", "Qwen3OmniMoeProcessor", _no_window)
-
-FAMILIES = {
-    "Qwen2AudioForConditionalGeneration": Family(
-        "Qwen2AudioForConditionalGeneration", "Qwen2AudioProcessor", _feature_window
+_TABLE = (
+    Family("Qwen2AudioForConditionalGeneration", "Qwen2AudioProcessor", _feature_window),
+    Family(
+        "Qwen2_5OmniThinkerForConditionalGeneration",
+        "Qwen2_5OmniProcessor",
+        _feature_window,
+        part_of=("Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneration"),
     ),
-    "Qwen2_5OmniModel": _QWEN25_OMNI,
-    "Qwen2_5OmniForConditionalGeneration": _QWEN25_OMNI,
-    "Qwen2_5OmniThinkerForConditionalGeneration": _QWEN25_OMNI,
-    "Qwen3OmniMoeForConditionalGeneration": _QWEN3_OMNI,
-    "Qwen3OmniMoeThinkerForConditionalGeneration": _QWEN3_OMNI,
-    "AudioFlamingo3ForConditionalGeneration": Family(
-        "AudioFlamingo3ForConditionalGeneration", "AudioFlamingo3Processor", _processor_window
-    ),
-    "MusicFlamingoForConditionalGeneration": Family(
-        "MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor", _processor_window
-    ),
-    "Phi4MultimodalForCausalLM": Family(
-        "Phi4MultimodalForCausalLM",
-        "Phi4MultimodalProcessor",
+    Family(
+        "Qwen3OmniMoeThinkerForConditionalGeneration",
+        "Qwen3OmniMoeProcessor",
         _no_window,
-        own_adapter="speech-lora",
-        mixes_lengths=False,
+        part_of=("Qwen3OmniMoeForConditionalGeneration",),
     ),
-    "Gemma4ForConditionalGeneration": Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
-}
+    Family("AudioFlamingo3ForConditionalGeneration", "AudioFlamingo3Processor", _processor_window),
+    Family("MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor", _processor_window),
+    Family("Phi4MultimodalForCausalLM", "Phi4MultimodalProcessor", _no_window, "speech-lora", mixes_lengths=False),
+    Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
+)
+FAMILIES = {architecture: family for family in _TABLE for architecture in (*family.part_of, family.model)}
 """By the first of a config's `architectures`."""
 
 _KNOWN_OBSTACLES = {
@@ -101,11 +101,7 @@ _KNOWN_OBSTACLES = {
 
 
 def family_of(architecture: str, where: str) -> Family:
-    """The family of an architecture.
-
-    Raises:
-        UsageError: it is not supported; the message says why where that is known.
-    """
+    """The family of an architecture. Raises UsageError where it is not supported, with the reason if that is known."""
     family = FAMILIES.get(architecture)
     if family is None:
         reason = _KNOWN_OBSTACLES.get(architecture)
@@ -127,28 +123,32 @@ _LOADERS = {
 
 
 def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any:
-    """The processor of a checkpoint's folder, padding on the left, with a chat template.
+    """The processor of a checkpoint's folder (of text models a `TextProcessor`), padding on the left.
 
     Raises:
         DataError: the checkpoint has no chat template, or an audio model no audio token.
     """
-    if not family.hears:
-        return load_text_processor(folder, trust_remote_code)
     import transformers
 
-    processor_class = _processor_class(family, transformers)
-    processor = processor_class.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    settings = {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    if not family.hears:
+        return _text_processor(transformers.AutoTokenizer.from_pretrained(folder, **settings), folder)
+    processor = _processor_class(family, transformers).from_pretrained(folder, **settings)
     processor.tokenizer.padding_side = "left"
     # Some processor classes take no template, and the checkpoint keeps it with the tokenizer.
-    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
-    if not isinstance(processor.chat_template, str):
-        raise DataError(
-            f"{folder} holds no chat template, or several",
-            "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
-        )
+    processor.chat_template = _text_of(processor.chat_template or processor.tokenizer.chat_template, folder)
     if not getattr(processor, "audio_token", None):
         raise DataError(f"{folder} holds a model that does not hear: it has no audio token", "take a variant that does")
     return processor
+
+
+def _text_of(template: object, folder: Path) -> str:
+    if not isinstance(template, str):
+        raise DataError(
+            f"{folder} holds {'several chat templates' if template else 'no chat template'}",
+            "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
+        )
+    return template
 
 
 def audio_front_end(processor: Any) -> Any:
@@ -167,7 +167,7 @@ def _processor_class(family: Family, transformers: Any) -> Any:
 
 
 def _without_sight(seeing: Any, transformers: Any) -> Any:
-    """A subclass that has no processors for images and video: these would need Pillow and torchvision."""
+    # These would need Pillow and torchvision.
 
     def check(self: Any, name: str, part: Any) -> Any:
         return None if name in _SIGHT and part is None else seeing.check_argument_for_proper_class(self, name, part)
@@ -187,6 +187,31 @@ def _without_sight(seeing: Any, transformers: Any) -> Any:
         "validate_inputs": count_nothing,
     }
     return type(seeing.__name__, (seeing,), body)
+
+
+@contextlib.contextmanager
+def time_limit(what: str) -> Iterator[None]:
+    """Ends what a stranger's file makes this process do after `LONGEST_S`; a template or a pattern may run for ever.
+
+    By a signal, so only in the main thread of a system that has it; elsewhere there is no limit.
+
+    Raises:
+        DataError: the time is up.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise DataError(f"{what} takes more than {LONGEST_S:g} s", "take files whose author you trust")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
 
 
 # --- text-only models ------------------------------------------------------------------------------------------------
@@ -211,7 +236,6 @@ class TextProcessor:
     audio_token: None = None
 
     def __init__(self, tokenizer: Any, chat_template: str) -> None:
-        """`tokenizer` pads on the left and has a padding token."""
         self.tokenizer = tokenizer
         self.chat_template = chat_template
 
@@ -219,16 +243,17 @@ class TextProcessor:
         """A BatchFeature of input_ids and attention_mask, (batch, tokens) int64, padded on the left."""
         from transformers import BatchFeature
 
-        messages = [_messages(turns) for turns in conversations]
-        batch = self._encoded(messages, padding=True, return_tensors="pt", **ending)
+        batch = self._encoded(conversations, padding=True, return_tensors="pt", **ending)
         return BatchFeature({name: batch[name] for name in ("input_ids", "attention_mask")})
 
     def token_ids(self, turns: Sequence[Turn], **ending: bool) -> list[int]:
         """Token ids of one conversation."""
-        ids: list[int] = self._encoded(_messages(turns), **ending)["input_ids"]
+        ids: list[int] = self._encoded([turns], **ending)["input_ids"][0]
         return ids
 
-    def _encoded(self, messages: Any, **settings: Any) -> Any:
+    def _encoded(self, conversations: Sequence[Sequence[Turn]], **settings: Any) -> Any:
+        # Content as a string: templates of text models would write a list of parts as Python does.
+        messages = [[{"role": turn.role, "content": turn.text} for turn in turns] for turns in conversations]
         return self.tokenizer.apply_chat_template(
             messages,
             chat_template=self.chat_template,
@@ -240,28 +265,9 @@ class TextProcessor:
         )
 
 
-def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
-    """Content as a string: templates of text models would write a list of parts as Python does."""
-    return [{"role": turn.role, "content": turn.text} for turn in turns]
-
-
-def load_text_processor(folder: Path, trust_remote_code: bool) -> TextProcessor:
-    """The tokenizer of a checkpoint's folder, padding on the left.
-
-    Raises:
-        DataError: the checkpoint has no chat template.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+def _text_processor(tokenizer: Any, folder: Path) -> TextProcessor:
     template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not isinstance(template, str):
-        raise DataError(
-            f"{folder} holds no chat template",
-            "take the instruction-tuned checkpoint, or put its template into chat_template.jinja",
-        )
+    template = _text_of(template.get("default") if isinstance(template, dict) else template, folder)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         # Only ever masked, so that any token will do.

@@ -7,6 +7,7 @@ generation settings are dropped, its stop and padding tokens aside.
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 import warnings
@@ -16,8 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.models.hf_families import FAMILIES, Family, family_of, load_processor, text_family
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
+from lalm_agent.models.base import FORKED
+from lalm_agent.models.hf_families import FAMILIES, Family, family_of, load_processor, text_family, time_limit
 from lalm_agent.records import ModelInfo
 
 _FLOAT32_LIMIT_BYTES = 4 * 2**30
@@ -58,31 +60,26 @@ class Checkpoint:
 
 
 def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
-    """Load a checkpoint from a folder or from the hub's cache or site.
-
-    It is of a family in `hf_families`, or a text-only causal language model (`text_lm`).
+    """Load a checkpoint of a family in `hf_families`, or a text-only one, from a folder or the hub's cache or site.
 
     Raises:
         UsageError: the reference names nothing, the architecture is not supported, or a setting is impossible.
         DataError: the files are no checkpoint, lack weights, or are damaged.
     """
-    folder, revision = _locate(ref, options.allow_pickle)
-    family = _family(folder)
-    weights = _weight_files(folder, options.allow_pickle)
+    files = _files_of(ref, options.allow_pickle)
     import torch
     import transformers
 
     device = _pick_device(options.device, torch)
-    dtype = _pick_dtype(options.dtype, device, sum(file.stat().st_size for file in weights), torch)
+    dtype = _pick_dtype(options.dtype, device, sum(file.stat().st_size for file in files.weights), torch)
     with _load_errors(ref), _quiet(transformers):
-        processor = load_processor(folder, family, options.trust_remote_code)
-        model = _load_model(folder, family, dtype, options)
-        own = _own_adapter(folder, family)
-        adapters = AdapterSwitch(model, own)
-    model.generation_config = _stop_tokens_only(model.generation_config, processor, transformers)
+        processor = load_processor(files.folder, files.family, options.trust_remote_code)
+        model = _load_model(files.folder, files.family, dtype, options)
+        adapters = AdapterSwitch(model, files.own_adapter)
+    model.generation_config = _stop_tokens_only(model.generation_config, processor.tokenizer)
     model = model.to(device).eval()
-    info = ModelInfo(ref, revision, weights_sha256([*weights, *(adapter_files(own) if own else [])]))
-    return Checkpoint(model, processor, adapters, family, info, device, str(model.dtype).removeprefix("torch."))
+    info = ModelInfo(ref, files.revision, files.sha256)
+    return Checkpoint(model, processor, adapters, files.family, info, device, str(model.dtype).removeprefix("torch."))
 
 
 def find_weights(ref: str, allow_pickle: bool = False) -> tuple[str | None, str]:
@@ -90,16 +87,36 @@ def find_weights(ref: str, allow_pickle: bool = False) -> tuple[str | None, str]
 
     Raises as `load_checkpoint` does.
     """
+    files = _files_of(ref, allow_pickle)
+    return files.revision, files.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A checkpoint on the disk. revision: of a hub's. own_adapter: the folder of the adapter that belongs to it."""
+
+    folder: Path
+    revision: str | None
+    family: Family
+    weights: list[Path]
+    own_adapter: Path | None
+
+    @property
+    def sha256(self) -> str:
+        return weights_sha256([*self.weights, *(adapter_files(self.own_adapter) if self.own_adapter else [])])
+
+
+def _files_of(ref: str, allow_pickle: bool) -> _Files:
     folder, revision = _locate(ref, allow_pickle)
-    own = _own_adapter(folder, _family(folder))
-    weights = _weight_files(folder, allow_pickle)
-    return revision, weights_sha256([*weights, *(adapter_files(own) if own else [])])
-
-
-def _own_adapter(folder: Path, family: Family) -> Path | None:
-    """The folder of the adapter that belongs to the checkpoint; None where it is merged into the weights."""
+    family = _family(folder)
+    weights = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
+    if not weights:
+        raise DataError(
+            f"{folder} holds no safetensors weights",
+            "convert them, or pass --allow-pickle if you trust whoever made them",
+        )
     own = folder / family.own_adapter if family.own_adapter else None
-    return own if own and own.is_dir() else None
+    return _Files(folder, revision, family, weights, own if own and own.is_dir() else None)
 
 
 def _load_model(folder: Path, family: Family, dtype: Any, options: LoadOptions) -> Any:
@@ -129,25 +146,20 @@ def weights_sha256(files: list[Path]) -> str:
     A single file has its own sha256; several have the sha256 of their `name:sha256` lines, sorted by name. Each file is
     read once a process, unless it changes; no name of a file is believed.
     """
+    states = [(file, file.stat()) for file in files]
+    hashes = {file.name: _sha256(file.resolve(), state.st_size, state.st_mtime_ns) for file, state in states}
     if len(files) == 1:
-        return _file_sha256(files[0])
-    lines = sorted(f"{file.name}:{_file_sha256(file)}" for file in files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _file_sha256(file: Path) -> str:
-    state = file.stat()
-    return _content_sha256(file.resolve(), state.st_size, state.st_mtime_ns)
+        return hashes[files[0].name]
+    return hashlib.sha256("\n".join(sorted(f"{name}:{hash_}" for name, hash_ in hashes.items())).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)
-def _content_sha256(file: Path, size: int, mtime_ns: int) -> str:
+def _sha256(file: Path, size: int, mtime_ns: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _locate(ref: str, allow_pickle: bool) -> tuple[Path, str | None]:
-    """The folder with the files, and the revision if the reference is a hub's."""
     path = Path(ref).expanduser()
     if ref.strip() and path.is_dir():
         return path, None
@@ -159,14 +171,11 @@ def _locate(ref: str, allow_pickle: bool) -> tuple[Path, str | None]:
             f"unknown model: {ref or '(empty)'}",
             "give mini, a folder with a checkpoint, a hub id such as Qwen/Qwen2-Audio-7B-Instruct, or scripted:FILE",
         )
-    return _from_hub(name, revision or None, [] if allow_pickle else _PICKLES)
-
-
-def _from_hub(name: str, revision: str | None, left_out: list[str]) -> tuple[Path, str]:
     import huggingface_hub
 
+    left_out = [] if allow_pickle else _PICKLES
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=left_out))
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, ignore_patterns=left_out))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
@@ -187,16 +196,6 @@ def _family(folder: Path) -> Family:
         ) from error
     text_only = None if architecture in FAMILIES else text_family(architecture, model_type)
     return text_only or family_of(architecture, str(folder))
-
-
-def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
-    if files:
-        return files
-    raise DataError(
-        f"{folder} holds no safetensors weights",
-        "convert them, or pass --allow-pickle if you trust whoever made them",
-    )
 
 
 def _pick_device(name: str, torch: Any) -> str:
@@ -220,17 +219,18 @@ def _pick_dtype(name: str, device: str, weight_bytes: int, torch: Any) -> Any:
     return getattr(torch, name)
 
 
-def _stop_tokens_only(own: Any, processor: Any, transformers: Any) -> Any:
+def _stop_tokens_only(own: Any, tokenizer: Any) -> Any:
     """A fresh generation config with the checkpoint's stop and padding tokens and nothing else of its defaults."""
-    tokenizer = processor.tokenizer
+    from transformers import GenerationConfig
+
     eos = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
     pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
-    return transformers.GenerationConfig(eos_token_id=eos, pad_token_id=pad, bos_token_id=own.bos_token_id)
+    return GenerationConfig(eos_token_id=eos, pad_token_id=pad, bos_token_id=own.bos_token_id)
 
 
 @contextlib.contextmanager
 def _load_errors(ref: str) -> Iterator[None]:
-    """What transformers and safetensors raise on damaged files is many classes; to the user it is one thing."""
+    # What transformers and safetensors raise on damaged files is many classes; to the user it is one thing.
     try:
         yield
     except LalmError:
@@ -243,16 +243,16 @@ def _load_errors(ref: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
     """No loading bars and notices of the library; its errors still come as exceptions."""
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    log = transformers.utils.logging
+    bars, level = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
     try:
         yield
     finally:
-        transformers.utils.logging.set_verbosity(level)
+        log.set_verbosity(level)
         if bars:
-            transformers.utils.logging.enable_progress_bar()
+            log.enable_progress_bar()
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
@@ -264,32 +264,24 @@ class AdapterSwitch:
     peft puts an adapter's layers into the base model itself, so whoever uses the base model must say which adapter is
     on. This class is that say; it is exclusive, so that two threads cannot use the one model in two ways at once.
 
-    Args:
-        model: the base model.
-        own: the folder of an adapter that belongs to the checkpoint; it is always on and leaves no room for others.
-
-    Raises:
-        DataError: the checkpoint's own adapter cannot be loaded.
+    own: the folder of an adapter that belongs to the checkpoint; it is always on and leaves no room for others.
     """
 
     def __init__(self, model: Any, own: Path | None = None) -> None:
-        """Import nothing and change nothing without an adapter."""
         self._model = model
         self._peft: Any = None
         self._names: dict[Path, str] = {}
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._own: str | None = None
         if own:
-            with _adapter_errors(own), _without_peft_warning():
-                self._load(own, _read_config(own), "own")
+            self._load(own, _read_config(own), "own")
             self._own = "own"
 
     def add(self, folder: Path, base: str) -> str:
         """Load an adapter and return its name for `on`; peft is imported here and not before.
 
-        Args:
-            folder: what `PeftModel.save_pretrained` wrote.
-            base: the reference that the model was loaded by.
+        base: the reference that the model was loaded by.
 
         Raises:
             UsageError: no such folder, or an adapter of another model.
@@ -299,20 +291,28 @@ class AdapterSwitch:
         if self._own:
             raise UsageError("this checkpoint comes with an adapter of its own and takes no other", "leave it out")
         _refuse_other_base(config, type(self._model).__name__, base, folder)
-        with self._lock, _adapter_errors(folder), _without_peft_warning():
+        with self._lock:
             if folder not in self._names:
                 self._load(folder, config, f"adapter{len(self._names)}")
             return self._names[folder]
 
     def _load(self, folder: Path, config: Any, name: str) -> None:
+        with _adapter_errors(folder), warnings.catch_warnings():
+            # A warning of peft about a name of transformers that is about to go.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            self._load_into_peft(folder, config, name)
+        self._names[folder] = name
+
+    def _load_into_peft(self, folder: Path, config: Any, name: str) -> None:
         from peft import PeftModel
 
+        with time_limit(f"finding the layers that the adapter {folder} names"):
+            _match_patterns(self._model, config)
         first = self._peft is None
         if first:
             self._peft = PeftModel(self._model, config, adapter_name=name)
         try:
-            device = str(self._model.device)
-            mapping = _old_layout(self._model) if _is_of_old_layout(folder, self._model) else None
+            device, mapping = str(self._model.device), _old_layout(folder, self._model)
             result = self._peft.load_adapter(str(folder), name, torch_device=device, key_mapping=mapping)
             if result.unexpected_keys or result.missing_keys:
                 raise UsageError(
@@ -327,7 +327,6 @@ class AdapterSwitch:
             elif name in self._peft.peft_config:
                 self._peft.delete_adapter(name)
             raise
-        self._names[folder] = name
 
     def drop(self) -> None:
         """Take all adapters out of the model again, so that it can be trained, or take others without growing."""
@@ -339,8 +338,16 @@ class AdapterSwitch:
 
     @contextlib.contextmanager
     def on(self, name: str | None) -> Iterator[None]:
-        """Use the model with one adapter, or with none."""
+        """Use the model with one adapter, or with none.
+
+        Raises:
+            PermanentBackendError: in a process that was forked while another thread used the model.
+        """
         name = name or self._own
+        if self._process != os.getpid():
+            if self._lock.locked():
+                raise PermanentBackendError(*FORKED)
+            self._process = os.getpid()
         with self._lock, contextlib.ExitStack() as stack:
             if name is not None:
                 self._peft.set_adapter(name)
@@ -355,7 +362,7 @@ def adapter_files(folder: Path) -> list[Path]:
 
 
 def require_adapter(folder: Path) -> None:
-    """Refuse a folder without an adapter's files; nothing is read, so that it costs nothing before a model is loaded.
+    """Refuse a folder without an adapter's files, by their names alone: before a model is loaded.
 
     Raises:
         UsageError: no such folder.
@@ -369,10 +376,9 @@ def require_adapter(folder: Path) -> None:
 
 
 def refuse_other_weights(folder: Path, weights_sha256: str | None, base: str) -> None:
-    """Refuse an adapter that was trained on other weights, by the `spec.json` that `lalm-agent train` leaves.
+    """Refuse an adapter that was trained on other weights, by the `spec.json` of `lalm-agent train`, if it is there.
 
-    An adapter of another base with the same shapes would load and answer, and be wrong. One without that record is
-    taken as it is.
+    An adapter of another base with the same shapes would load and answer, and be wrong.
 
     Raises:
         UsageError: the weights differ.
@@ -418,24 +424,33 @@ def _read_config(folder: Path) -> Any:
     return config
 
 
-def _is_of_old_layout(folder: Path, model: Any) -> bool:
-    """Whether an adapter has keys that only `_old_layout` brings to the model's modules."""
+def _match_patterns(model: Any, config: Any) -> None:
+    """Match an adapter's patterns as peft will, before it changes the model: one that never ends is met here."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+    from peft.utils.other import get_pattern_key
+
+    patterns = [*(getattr(config, "rank_pattern", None) or {}), *(getattr(config, "alpha_pattern", None) or {})]
+    for name, _ in model.named_modules():
+        get_pattern_key(patterns, name)
+        if getattr(config, "target_modules", None):
+            check_target_module_exists(config, name)
+
+
+def _old_layout(folder: Path, model: Any) -> dict[str, str] | None:
+    """Patterns of an adapter's keys -> their beginning today, for peft's `key_mapping`; None where none is needed.
+
+    Before transformers 4.52 the parts of a model (`audio_tower`, `language_model.model`) stood side by side; now they
+    are in `model`.
+    """
     from safetensors import safe_open
 
-    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
-        keys = [key.removeprefix("base_model.model.") for key in weights.keys()]  # noqa: SIM118
-    return any(re.match(pattern, key) for key in keys for pattern in _old_layout(model))
-
-
-def _old_layout(model: Any) -> dict[str, str]:
-    """Patterns of keys as transformers named modules before 4.52 -> their beginning today, for peft's `key_mapping`.
-
-    Then the parts of a model (`audio_tower`, `language_model.model`) stood side by side; now they are in `model`.
-    """
     parts: Any = getattr(model, "model", None)
     names = [name for name, _ in parts.named_children()] if hasattr(parts, "language_model") else []
     mapping = {r"^language_model\.lm_head\.": "lm_head."} if names else {}
-    return mapping | {rf"^{name}\.(?:model\.)?": f"model.{name}." for name in names}
+    mapping |= {rf"^{name}\.(?:model\.)?": f"model.{name}." for name in names}
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        keys = [key.removeprefix("base_model.model.") for key in weights.keys()]  # noqa: SIM118
+    return mapping if any(re.match(pattern, key) for key in keys for pattern in mapping) else None
 
 
 def _misfits(unexpected: Iterable[str], missing: Iterable[str]) -> str:
@@ -457,14 +472,6 @@ def _refuse_other_base(config: Any, model_class: str, base: str, folder: Path) -
     made_for, name = config.base_model_name_or_path or "", base.partition("@")[0]
     if _HUB_ID.fullmatch(made_for) and _HUB_ID.fullmatch(name) and made_for.lower() != name.lower():
         raise UsageError(f"the adapter {folder} is for {made_for}, the model is {name}", _ADAPTER_HINT)
-
-
-@contextlib.contextmanager
-def _without_peft_warning() -> Iterator[None]:
-    """Silences a warning of peft about a name of transformers that is about to go."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        yield
 
 
 @contextlib.contextmanager

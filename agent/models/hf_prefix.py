@@ -65,13 +65,12 @@ class Prefilled:
 
 
 class PrefixCache:
-    """The prompts' beginnings, up to the end of the clip, of the clips last heard; one for each clip.
+    """The prompts' beginnings, up to the end of the clip, of the last `KEPT_CLIPS` clips; one for each clip.
 
-    At most `KEPT_CLIPS` of them, and, the last one aside, at most `KEPT_BYTES` together.
+    All but the last take at most `KEPT_BYTES`.
     """
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
         self._by_clip: OrderedDict[str, Prefix] = OrderedDict()
 
     def __len__(self) -> int:
@@ -79,25 +78,23 @@ class PrefixCache:
 
     def get(self, clip: str, tokens: tuple[int, ...]) -> Prefix | None:
         """The beginning of a prompt about this clip, if it is these very tokens."""
-        found = self._by_clip.get(clip)
-        if found is None or found.tokens != tokens:
+        prefix = self._by_clip.get(clip)
+        if prefix is None or prefix.tokens != tokens:
             return None
         self._by_clip.move_to_end(clip)
-        return found
+        return prefix
 
     def put(self, clip: str, prefix: Prefix) -> None:
         """Keep it, in place of those unused for longest."""
         self._by_clip.pop(clip, None)
         self._by_clip[clip] = prefix
-        while len(self) > KEPT_CLIPS or (len(self) > 1 and self._nbytes() > KEPT_BYTES):
+        kept = self._by_clip.values()
+        while len(kept) > KEPT_CLIPS or (len(kept) > 1 and sum(prefix.nbytes for prefix in kept) > KEPT_BYTES):
             self._by_clip.popitem(last=False)
 
     def clear(self) -> None:
         """Give the memory back."""
         self._by_clip.clear()
-
-    def _nbytes(self) -> int:
-        return sum(prefix.nbytes for prefix in self._by_clip.values())
 
 
 def keeps_plain_cache(model: Any) -> bool:
@@ -118,12 +115,9 @@ def keeps_plain_cache(model: Any) -> bool:
 def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: PrefixCache) -> Prefilled:
     """Compute a prompt up to its last token.
 
-    Args:
-        model: one that `keeps_plain_cache`.
-        inputs: its inputs for the one prompt, without padding.
-        clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
-        clip: names the clip in `kept`.
-        kept: where the beginning is looked up and left.
+    model: one that `keeps_plain_cache`. inputs: for the one prompt, without padding.
+    clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
+    clip: names the clip in `kept`, where the beginning is looked up and left.
 
     Raises:
         PermanentBackendError: no text follows the clip, or there is but one token.
@@ -136,21 +130,20 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
         )
     if not clip_end:
         return Prefilled(_run(model, Prefix((), ()), tokens[:-1]), tokens[-1])
-    heard = kept.get(clip, tokens[:clip_end])
-    if heard is None:
+    beginning = kept.get(clip, tokens[:clip_end])
+    if beginning is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
         with trimmed_window(model, cut) as shorter:
-            heard = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
-        kept.put(clip, heard)
-    return Prefilled(_run(model, heard, tokens[clip_end:-1]), tokens[-1])
+            beginning = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
+        kept.put(clip, beginning)
+    return Prefilled(_run(model, beginning, tokens[clip_end:-1]), tokens[-1])
 
 
 def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) -> dict[str, Any]:
     """What `generate` needs to go on from computed prompts: row i continues prompt `rows[i]`.
 
-    Returns:
-        input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64, padded on the
-        left; past_key_values for all tokens but the last.
+    input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64, padded on the left;
+    past_key_values for all tokens but the last.
     """
     width = max(len(prompt.tokens) for prompt in prompts)
     padding = [width - len(prompt.tokens) for prompt in prompts]
@@ -226,7 +219,7 @@ class GrowingCache(DynamicCache):
     """
 
     def __init__(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Begin with keys and values of each layer, (rows, heads, tokens, head size). They are copied."""
+        """Copy the keys and values of each layer, (rows, heads, tokens, head size)."""
         super().__init__()
         self.layer_class_to_replicate = GrowingLayer
         for index, (keys, values) in enumerate(layers):
@@ -237,7 +230,6 @@ class GrowingLayer(DynamicLayer):
     """One layer of a `GrowingCache`."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._memories = (_Memory(), _Memory())
 
@@ -262,48 +254,46 @@ class _Memory:
     def __init__(self) -> None:
         self._memory: torch.Tensor | None = None
 
-    def extended(self, there: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """`there` and `new` behind it; nothing is copied where `there` lies at the beginning of this memory."""
-        start, end = there.shape[-2], there.shape[-2] + new.shape[-2]
+    def extended(self, part: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """`part` and `new` behind it; nothing is copied where `part` is the beginning of this memory."""
+        start, end = part.shape[-2], part.shape[-2] + new.shape[-2]
         memory = self._memory
-        if memory is None or end > memory.shape[-2] or not _begins(memory, there):
+        if (
+            memory is None
+            or end > memory.shape[-2]
+            or (part.data_ptr(), part.stride(), len(part)) != (memory.data_ptr(), memory.stride(), len(memory))
+        ):
             memory = self._memory = new.new_empty((*new.shape[:-2], end + ROOM, new.shape[-1]))
-            memory[..., :start, :] = there
+            memory[..., :start, :] = part
         memory[..., start:end, :] = new
         return memory[..., :end, :]
-
-
-def _begins(memory: torch.Tensor, part: torch.Tensor) -> bool:
-    return part.data_ptr() == memory.data_ptr() and part.stride() == memory.stride() and len(part) == len(memory)
 
 
 # --- an audio tower on a clip's own frames ---------------------------------------------------------------------------
 #
 # Whisper's front end pads each clip with silence to the window (30 s in Qwen2-Audio), so that the tower costs the same
 # however short the clip is. Where the class hides the padding (attention looks at no key that stands for it, and all
-# else in the tower is local), leaving it away but for its first frames changes nothing that the language model is
-# given. Most towers of Whisper's kind do hear the padding: only `_TRIMMABLE_TOWERS` run on less than the window.
+# else in the tower is local), only the first frames of the padding can change what the language model gets; the others
+# are left out. Most towers of Whisper's kind do hear the padding: only `_TRIMMABLE_TOWERS` run on less than the window.
 
 
 class TrimsPadding:
-    """Base of what stands in place of a tower's `forward` and runs it on each clip's own frames (`encode_trimmed`)."""
+    """Base of what replaces a tower's `forward` and runs it on each clip's own frames (`encode_trimmed`)."""
 
 
 def ignores_padding(tower: Any) -> bool:
-    """Whether a tower is of a class in which a clip's outputs hang on no more of the padding than its first frame."""
+    """Whether a tower is of a class in which a clip's outputs depend on no more of the padding than its first frame."""
     return type(tower).__name__ in _TRIMMABLE_TOWERS
 
 
 @contextmanager
 def trimmed_window(model: Any, inputs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Within this, the model takes inputs with no more frames than the longest of their clips needs; yields those.
+    """Inputs with no more frames than the longest of their clips needs, which the model takes within this context.
 
     A model whose tower hears the padding, or does this by itself (`TrimsPadding`), and inputs without a clip, stay as
-    they are. One thread at a time uses the model meanwhile, as `AdapterSwitch.on` sees to: another tower stands in it.
+    they are. Another tower stands in the model meanwhile, so one thread at a time uses it (`AdapterSwitch.on`).
 
-    Args:
-        model: a model of transformers, its audio tower at `model.base_model.audio_tower` where it is such a class.
-        inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
+    inputs: input_features (clips, mels, frames) and feature_attention_mask (clips, frames) among them.
     """
     core = model.base_model
     tower: Any = getattr(core, "audio_tower", None)
@@ -325,10 +315,9 @@ def encode_trimmed(tower: Any, features: torch.Tensor, mask: Any, **arguments: A
     Args:
         tower: of its `forward` only the class's own is used.
         features: (1, mels, frames), the whole window.
-        mask: what the model gives its tower: None where nothing is padding; (1, positions) with zeros for padding; or
-            (1, 1, positions, positions), additive, or boolean with True where a query looks at a key. With any other
-            the tower runs on the whole window.
-        arguments: what else the tower is given.
+        mask: of the model for its tower: (1, positions) with zeros for padding; (1, 1, positions, positions), additive,
+            or boolean with True where a query looks at a key; or None where nothing is padding.
+        arguments: further ones of `forward`.
     """
     positions = tower.config.max_source_positions
     if isinstance(mask, torch.Tensor):
@@ -358,10 +347,9 @@ def frames_for(positions: int, window: int) -> int:
 
 
 def with_window(tower: Any, frames: int) -> Any:
-    """A tower of the same class and weights for a window of so many frames, an even number.
+    """A tower of the same class for a window of so many frames, an even number, with the class's own `forward`.
 
-    It shares every part with the one given, but of its table of positions it has the beginning. What stands in place
-    of that tower's `forward` is not taken over.
+    It shares every part with this tower, but has only the beginning of its table of positions.
     """
     shorter = copy.copy(tower)
     vars(shorter).pop("forward", None)

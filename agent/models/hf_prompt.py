@@ -4,7 +4,8 @@ Everything in a turn is data: control tokens written in it are encoded as plain 
 has no effect is refused.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.audio import Sound, pad_to
-from lalm_agent.errors import PermanentBackendError
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id
+from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id, time_limit
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
@@ -30,10 +31,16 @@ class Hearing:
 
 
 def hearing_of(processor: Any, family: Family) -> Hearing | None:
-    """Read the settings off the processor; None for a model that takes text only."""
+    """Read the settings off the processor; None for a model that takes text only.
+
+    Raises:
+        DataError: the processor's sampling rate is no positive number.
+    """
     if not family.hears:
         return None
     rate = audio_front_end(processor).sampling_rate
+    if not isinstance(rate, int) or rate < 1:
+        raise DataError(f"the processor's sampling_rate is {rate!r}", "restore the checkpoint's preprocessor files")
     return Hearing(rate, family.window(processor), audio_token_id(processor))
 
 
@@ -42,10 +49,10 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
 
     A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
     """
-    heard, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
+    samples, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
     whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
-    end_s = sound.ref.seconds if whole else len(heard) / hearing.rate
-    return pad_to(heard, round(MIN_S * hearing.rate)), (0.0, end_s)
+    end_s = sound.ref.seconds if whole else len(samples) / hearing.rate
+    return pad_to(samples, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 
 def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[NDArray[np.float32] | None]) -> Any:
@@ -98,26 +105,23 @@ def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[
     Raises:
         PermanentBackendError: the chat template writes a reply's beginning otherwise than its own generation prompt.
     """
-    prompt = _text_ids(processor, request.turns, **_ending(request.turns))
-    replies = [_text_ids(processor, _with_reply(request.turns, option)) for option in request.options]
-    return [_reply_tokens(prompt, reply, stop_ids) for reply in replies]
-
-
-def _reply_tokens(prompt: list[int], reply: list[int], stop_ids: set[int]) -> list[int]:
-    if reply[: len(prompt)] != prompt or len(reply) <= len(prompt):
-        raise PermanentBackendError(
-            "options cannot be scored: the chat template writes a reply otherwise than its generation prompt begins it",
-            "use --answer-mode generate",
-        )
-    tokens = reply[len(prompt) :]
-    end = next((i for i, token in enumerate(tokens) if token in stop_ids), len(tokens) - 1)
-    return tokens[: end + 1]
-
-
-def _with_reply(turns: tuple[Turn, ...], reply: str) -> tuple[Turn, ...]:
+    turns, begun = request.turns, ""
+    prompt = _text_ids(processor, turns, **_ending(turns))
     if turns[-1].role == "assistant":
-        return (*turns[:-1], Turn("assistant", turns[-1].text + reply))
-    return (*turns, Turn("assistant", reply))
+        turns, begun = turns[:-1], turns[-1].text
+    replies = []
+    for option in request.options:
+        ids = _text_ids(processor, (*turns, Turn("assistant", begun + option)))
+        if ids[: len(prompt)] != prompt or len(ids) <= len(prompt):
+            raise PermanentBackendError(
+                "options cannot be scored: the chat template writes a reply otherwise than its generation prompt "
+                "begins it",
+                "use --answer-mode generate",
+            )
+        tokens = ids[len(prompt) :]
+        end = next((i for i, token in enumerate(tokens) if token in stop_ids), len(tokens) - 1)
+        replies.append(tokens[: end + 1])
+    return replies
 
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
@@ -159,22 +163,33 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
 
     Raises:
         PermanentBackendError: they become control tokens, or the check cannot be made.
+        DataError: the template does not end.
     """
     tokenizer = processor.tokenizer
-    try:
+    with _template_errors(ref), time_limit(f"{ref}: its chat template"):
         plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
         answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
         added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
-        heard = () if processor.audio_token is None else (processor.audio_token,)
-        control = sorted({*tokenizer.all_special_tokens, *heard, *filter(str.strip, added)})
+        audio = () if processor.audio_token is None else (processor.audio_token,)
+        control = sorted({*tokenizer.all_special_tokens, *audio, *filter(str.strip, added)})
         tokenizer.chat_control_tokens = control
         hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
         marked = _text_ids(processor, hostile, add_generation_prompt=True)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise PermanentBackendError(f"{ref}: control tokens in a question cannot be made harmless: {error}") from error
     control_ids = set(tokenizer.convert_tokens_to_ids(control))
     if sum(i in control_ids for i in plain) != sum(i in control_ids for i in marked):
         raise PermanentBackendError(
             f"{ref}: this tokenizer reads control tokens in a question as control tokens",
             "untrusted questions would steer the model; use a fast tokenizer of the same checkpoint",
         )
+
+
+@contextlib.contextmanager
+def _template_errors(ref: str) -> Iterator[None]:
+    try:
+        yield
+    except LalmError:
+        raise
+    except Exception as error:  # a template is a program
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"{ref}: control tokens in a question cannot be made harmless: {reason}"
+        raise PermanentBackendError(message, "its chat template fails; take the checkpoint of its makers") from error

@@ -22,6 +22,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,34 +31,30 @@ from typing import Any, Literal
 
 from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError
+from lalm_agent.models import endpoint as endpoints
 from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
-from lalm_agent.models.endpoint import (
-    RATE,
-    Endpoint,
-    EndpointOptions,
-    FailedAttempt,
-    Notice,
-    Retrying,
-    endpoint_of,
-    exchange,
-    failed_status,
-    garbage,
-    make_client,
-    run_async,
-    wav_of,
-    words_of,
-)
+from lalm_agent.models.endpoint import RATE, Endpoint, EndpointOptions, FailedAttempt, Notice, garbage, words_of
 from lalm_agent.records import ModelInfo
-
-Feature = Literal["limit", "logprobs", "seed", "n", "temperature", "top_p"]
 
 NO_TEMPERATURE = "the server takes no temperature: it decodes by its own"
 NO_TOP_P = "the server takes no top_p: it decodes by its own"
 NO_FINISH = "the server does not say how the reply ended"
-_STOPPED = {"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "stop_token", "complete", "completed"}
-_CUT_OFF = {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "max_new_tokens"}
-_FILTERED = {"content_filter", "safety"}
+
+_ENDS: dict[Literal["stop", "length", "filtered"], set[str]] = {
+    "stop": {"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "stop_token", "complete", "completed"},
+    "length": {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "max_new_tokens"},
+    "filtered": {"content_filter", "safety"},
+}
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_LIMITS = ("max_tokens", "max_completion_tokens")
+# Optional parts of a request, and the words by which servers name them.
+_PARTS = {
+    "logprobs": {"logprobs", "top_logprobs"},
+    "seed": {"seed"},
+    "temperature": {"temperature"},
+    "top_p": {"top_p"},
+    "n": {"n", "choice", "choices"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,54 +62,40 @@ class Dialect:
     """Which optional parts of the API a server takes. It starts full; a refusal that names a part takes it away.
 
     limit: the name of the limit of new tokens, of which each server knows one or both.
+    left_out: other parts that the server does not take.
     """
 
-    limit: Literal["max_tokens", "max_completion_tokens"]
+    limit: str
     limit_is_settled: bool = False
-    logprobs: bool = True
-    seed: bool = True
-    n: bool = True
-    temperature: bool = True
-    top_p: bool = True
+    left_out: frozenset[str] = frozenset()
 
-    def refused(self, complaint: str, body: Collection[str]) -> Feature | None:
+    def refused(self, complaint: str, body: Collection[str]) -> str | None:
         """The part that a server's complaint names, among those that the body uses."""
-        words = set("".join(c if c.isalnum() or c == "_" else " " for c in complaint.lower()).split())
+        words = set(re.findall(r"\w+", complaint.lower()))
         if self.limit in words and not self.limit_is_settled:
             return "limit"
-        names: dict[Feature, set[str]] = {
-            "logprobs": {"logprobs", "top_logprobs"},
-            "seed": {"seed"},
-            "temperature": {"temperature"},
-            "top_p": {"top_p"},
-            "n": {"n", "choice", "choices"},
-        }
-        return next((feature for feature, own in names.items() if feature in body and words & own), None)
+        return next((part for part, names in _PARTS.items() if part in body and words & names), None)
 
-    def without(self, feature: Feature) -> "Dialect":
+    def without(self, part: str) -> "Dialect":
         """The dialect with that part taken away; the limit gets its other name, once."""
-        if feature != "limit":
-            return replace(self, **{feature: False})  # type: ignore[arg-type]
+        if part != "limit":
+            return replace(self, left_out=self.left_out | {part})
         if self.limit_is_settled:
             return self
-        other: Literal["max_tokens", "max_completion_tokens"]
-        other = "max_completion_tokens" if self.limit == "max_tokens" else "max_tokens"
-        return replace(self, limit=other, limit_is_settled=True)
+        return replace(self, limit=_LIMITS[1 - _LIMITS.index(self.limit)], limit_is_settled=True)
 
-    def warnings(self, request: Request) -> tuple[str, ...]:
+    def warnings(self, request: Request) -> list[str]:
         """What of the request's decoding the server was not told."""
-        decoding = request.decoding
-        sampled = decoding.temperature > 0
-        told = {NO_TEMPERATURE: self.temperature, NO_TOP_P: self.top_p or not sampled or decoding.top_p == 1}
-        return tuple(warning for warning, is_told in told.items() if not is_told)
+        untold = [NO_TEMPERATURE] if "temperature" in self.left_out else []
+        is_filtered = request.decoding.temperature > 0 and request.decoding.top_p < 1
+        return [*untold, NO_TOP_P] if is_filtered and "top_p" in self.left_out else untold
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a good response holds.
 
-    audio_tokens: how many tokens the clip took, where the server says so. model: the name by which the server calls the
-    model that answered, where it does.
+    audio_tokens: how many tokens the clip took; model: the name of the model that answered; None where it is not said.
     """
 
     completions: tuple[Completion, ...]
@@ -127,18 +110,11 @@ def load(ref: str, options: EndpointOptions | None = None) -> "OpenAICompatLALM"
     Raises:
         UsageError: the reference names nothing, or its key is missing.
     """
-    return OpenAICompatLALM(endpoint_of(ref, environ), options)
+    return OpenAICompatLALM(endpoints.endpoint_of(ref, environ), options)
 
 
 class OpenAICompatLALM:
-    """An endpoint that answers requests.
-
-    Args:
-        endpoint: what `endpoint_of` returned.
-        options: timeout, deadline, attempts, concurrency; whether the model hears.
-        sleep: waits that many seconds between attempts.
-        notice: told in a line of each longer wait (`endpoint.Retrying`).
-    """
+    """An endpoint that answers requests. notice: told in a line of each longer wait (`endpoint.Retrying`)."""
 
     def __init__(
         self,
@@ -147,10 +123,9 @@ class OpenAICompatLALM:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         notice: Notice | None = None,
     ) -> None:
-        """Keep the settings; connections live as long as one `generate` call."""
         self._endpoint = endpoint
         self._options = options or EndpointOptions()
-        self._retrying = Retrying(endpoint, self._options, notice, sleep)
+        self._retrying = endpoints.Retrying(endpoint, self._options, notice, sleep)
         # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
         self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
         self.spec = ModelSpec(ModelInfo(endpoint.ref), None, "remote", "unknown", self._options.hears_audio)
@@ -165,11 +140,12 @@ class OpenAICompatLALM:
         """
         for request in requests:
             check(request, self._endpoint)
-        return run_async(self._all(requests))
+        return endpoints.run_async(self._all(requests))
 
     async def _all(self, requests: Sequence[Request]) -> list[Response]:
         gate = asyncio.Semaphore(self._options.concurrency)
-        async with make_client(self._endpoint, self._options.trust_env) as client, asyncio.TaskGroup() as group:
+        client = endpoints.make_client(self._endpoint, self._options.trust_env)
+        async with client, asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
         return [task.result() for task in tasks]
 
@@ -198,7 +174,7 @@ class OpenAICompatLALM:
         while True:
             dialect = self._dialect
             body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
-            received = await exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
+            received = await endpoints.exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
             if not isinstance(received, FailedAttempt):
                 return read_reply(*received, self._endpoint, clip is not None)
             refused = dialect.refused(received.complaint, body)
@@ -212,7 +188,7 @@ class OpenAICompatLALM:
 
 def audio_part(sound: Sound) -> dict[str, Any]:
     """A clip as a part of a message: a wav file (`endpoint.wav_of`) in base64."""
-    data = base64.b64encode(wav_of(sound.mono(RATE))).decode("ascii")
+    data = base64.b64encode(endpoints.wav_of(sound.mono(RATE))).decode("ascii")
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 
 
@@ -234,22 +210,19 @@ def chat_body(
     model: str, request: Request, clip: dict[str, Any] | None, dialect: Dialect, first_draw: int = 0
 ) -> dict[str, Any]:
     """The JSON of a request's completions from `first_draw` on."""
-    decoding = request.decoding
-    body: dict[str, Any] = {"model": model, "messages": _messages(request, clip)}
-    body[dialect.limit] = decoding.max_new_tokens
-    if dialect.temperature:
-        body["temperature"] = decoding.temperature
-    missing = request.n - first_draw
-    if missing > 1 and dialect.n:
-        body["n"] = missing
+    decoding, missing = request.decoding, request.n - first_draw
+    optional: dict[str, Any] = {"temperature": decoding.temperature, "logprobs": True}
+    if missing > 1:
+        optional["n"] = missing
     if decoding.temperature > 0:
-        if dialect.top_p:
-            # Said even where it is off: a server may have defaults of its own.
-            body["top_p"] = decoding.top_p
-        if dialect.seed:
-            body["seed"] = seed_of(request, first_draw)
-    if dialect.logprobs:
-        body["logprobs"] = True
+        # top_p is said even where it is off: a server may have defaults of its own.
+        optional |= {"top_p": decoding.top_p, "seed": seed_of(request, first_draw)}
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": _messages(request, clip),
+        dialect.limit: decoding.max_new_tokens,
+    }
+    body |= {part: value for part, value in optional.items() if part not in dialect.left_out}
     if decoding.top_k:
         body["top_k"] = decoding.top_k
     if request.turns[-1].role == "assistant":
@@ -258,10 +231,7 @@ def chat_body(
 
 
 def seed_of(request: Request, first_draw: int) -> int:
-    """The seed to send, below 2**31: fixed by the request's seed and key and by the number of the first draw sent for.
-
-    first_draw: counted within the request, whose own `draw` is added.
-    """
+    """The seed to send, below 2**31: fixed by the request's seed and key and the number of the first draw sent for."""
     text = f"{request.decoding.seed}\n{request.draw + first_draw}\n{request.key}"
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
 
@@ -277,12 +247,12 @@ def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, A
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 
-def read_reply(content: bytes, content_type: str, endpoint: Endpoint, heard: bool) -> Reply | FailedAttempt:
+def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: bool) -> Reply | FailedAttempt:
     """Read the body of a response of status 200. The body decides, not what the server calls it.
 
     Only a choice with a text that ended by itself or at the limit becomes a completion.
 
-    heard: a clip was in the request, so a count of no audio tokens means that nobody heard it.
+    has_clip: a clip was in the request, so a count of no audio tokens means that nobody heard it.
     """
     try:
         data = json.loads(content)
@@ -297,12 +267,12 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, heard: boo
         words = words_of(data)
         return _incomplete(endpoint, f"no choices{f': {words}' if words else ''}")
     audio_tokens = _audio_tokens(data)
-    if heard and audio_tokens == 0:
+    if has_clip and audio_tokens == 0:
         return FailedAttempt(
             f"{endpoint.url} counts no audio tokens: {endpoint.name} answered without hearing the clip",
             "name a model that hears, or ask it as a text-only one",
         )
-    completions = []
+    completions: list[Completion] = []
     for choice in choices:
         completion = _completion(choice, endpoint)
         if isinstance(completion, FailedAttempt):
@@ -320,18 +290,19 @@ def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
         return _incomplete(endpoint, "a choice without a message")
     if choice.get("error"):
         return _marked_error(choice, endpoint)
-    finish = _finish_of(choice.get("finish_reason"))
+    reason = choice.get("finish_reason")
+    finish = _finish_of(reason)
     text, reasoning, refusal = _parts_of(message)
     objections = {
-        f"{endpoint.name} refused: {refusal}": bool(refusal),
+        f"{endpoint.name} refused: {refusal}": refusal,
         f"a content filter of {endpoint.url} withheld the reply": finish == "filtered",
-        f"{endpoint.name} called a tool in place of answering": _calls_tool(message),
+        f"{endpoint.name} called a tool in place of answering": message.get("tool_calls")
+        or message.get("function_call"),
         f"{endpoint.url} replied in the role {message.get('role')!r}": not _is_of_model(message),
-        f"{endpoint.url} replied with a choice that did not end: {choice.get('finish_reason')!r}": finish is None,
+        f"{endpoint.url} replied with a choice that did not end: {reason!r}": finish is None,
     }
-    for objection, holds in objections.items():
-        if holds:
-            return FailedAttempt(endpoint.shown(objection), "this is no answer; ask otherwise")
+    if objection := next((objection for objection, holds in objections.items() if holds), None):
+        return FailedAttempt(endpoint.shown(objection), "this is no answer; ask otherwise")
     assert finish in ("stop", "length")
     if text is None and (finish == "length" or reasoning):
         # A reasoning model whose limit was used up before it began to answer.
@@ -344,10 +315,6 @@ def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
     return Completion(text, _token_logprobs(choice), finish, reasoning=reasoning)
 
 
-def _calls_tool(message: dict[str, Any]) -> bool:
-    return bool(message.get("tool_calls") or message.get("function_call"))
-
-
 def _is_of_model(message: dict[str, Any]) -> bool:
     return str(message.get("role") or "assistant").lower() in ("assistant", "model")
 
@@ -357,9 +324,7 @@ def _finish_of(reason: object) -> Literal["stop", "length", "filtered"] | None:
     if reason is None:
         return "stop"
     name = reason.strip().lower() if isinstance(reason, str) else ""
-    kinds: tuple[tuple[Literal["stop", "length", "filtered"], set[str]], ...]
-    kinds = (("stop", _STOPPED), ("length", _CUT_OFF), ("filtered", _FILTERED))
-    return next((kind for kind, names in kinds if name in names), None)
+    return next((kind for kind, names in _ENDS.items() if name in names), None)
 
 
 def _parts_of(message: dict[str, Any]) -> tuple[str | None, str, str]:
@@ -406,7 +371,7 @@ def _marked_error(data: dict[str, Any], endpoint: Endpoint) -> FailedAttempt:
     fields = error if isinstance(error, dict) else data
     code = fields.get("code", fields.get("status"))
     if isinstance(code, int | str) and str(code).isascii() and str(code).isdigit() and 400 <= int(str(code)[:4]) < 600:
-        return failed_status(int(str(code)), json.dumps(data).encode("ascii"), None, endpoint)
+        return endpoints.failed_status(int(str(code)), json.dumps(data).encode("ascii"), None, endpoint)
     return _incomplete(endpoint, f"an error: {words_of(data) or 'without words'}")
 
 

@@ -33,16 +33,14 @@ class PretrainedClips:
     hashes: NDArray[np.uint64]
 
     def __len__(self) -> int:
-        """How many clips."""
         return len(self.hashes)
 
     def __contains__(self, sha256: object) -> bool:
-        """Whether a clip is one of them."""
         if not isinstance(sha256, str) or len(sha256) < 2 * HASH_BYTES:
             return False
-        wanted = np.uint64(int(sha256[: 2 * HASH_BYTES], 16))
-        place = int(np.searchsorted(self.hashes, wanted))
-        return place < len(self.hashes) and bool(self.hashes[place] == wanted)
+        first = np.uint64(int(sha256[: 2 * HASH_BYTES], 16))
+        place = int(np.searchsorted(self.hashes, first))
+        return place < len(self.hashes) and bool(self.hashes[place] == first)
 
 
 NO_CLIPS = PretrainedClips(np.zeros(0, dtype=np.uint64))
@@ -50,11 +48,7 @@ NO_CLIPS = PretrainedClips(np.zeros(0, dtype=np.uint64))
 
 
 def read_pretrained_clips(path: Path) -> PretrainedClips:
-    """Read such a file.
-
-    Raises:
-        DataError: it cannot be read, is of another form, or its hashes do not rise.
-    """
+    """Read such a file. Raises DataError where it cannot be read or is damaged."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -68,21 +62,15 @@ def read_pretrained_clips(path: Path) -> PretrainedClips:
 
 
 def clips_bytes(hashes: Iterable[bytes]) -> bytes:
-    """The bytes of such a file. hashes: eight bytes or more of each clip's sha256, in any order and as often as comes.
-
-    Raises:
-        ValueError: a hash is shorter.
-    """
-    kept = sorted({one[:HASH_BYTES] for one in hashes})
-    if any(len(one) < HASH_BYTES for one in kept):
+    """The bytes of such a file. hashes: eight bytes or more (else ValueError) of each sha256, in any order."""
+    kept = sorted({hash_[:HASH_BYTES] for hash_ in hashes})
+    if any(len(hash_) < HASH_BYTES for hash_ in kept):
         raise ValueError(f"a hash has fewer than {HASH_BYTES} bytes")
     return _MAGIC + b"".join(kept)
 
 
 def pretrained_clips_of(ref: str) -> PretrainedClips:
-    """The clips that a model's reference names: of `mini`, of a folder, of a hub id whose files are in the cache.
-
-    A model that does not say gives an empty set.
+    """The pretraining clips of `mini`, a checkpoint's folder, or a hub id whose files are in the cache; else none.
 
     Raises:
         DataError: the file is there and cannot be used.
@@ -94,21 +82,17 @@ def pretrained_clips_of(ref: str) -> PretrainedClips:
     if ref.strip() and path.is_dir():
         return _of_folder(path)
     name, _, revision = ref.partition("@")
-    return NO_CLIPS if name.count("/") != 1 or ":" in ref else _of_cache(name, revision or None)
+    if name.count("/") != 1 or ":" in ref:
+        return NO_CLIPS
+    try:
+        import huggingface_hub
+
+        file: Any = huggingface_hub.try_to_load_from_cache(name, FILE_NAME, revision=revision or None)
+    except (ImportError, ValueError):
+        return NO_CLIPS
+    return read_pretrained_clips(Path(file)) if isinstance(file, str) else NO_CLIPS
 
 
 def _of_folder(folder: Path) -> PretrainedClips:
     path = folder / FILE_NAME
     return read_pretrained_clips(path) if path.is_file() else NO_CLIPS
-
-
-def _of_cache(name: str, revision: str | None) -> PretrainedClips:
-    try:
-        import huggingface_hub
-    except ImportError:
-        return NO_CLIPS
-    try:
-        found: Any = huggingface_hub.try_to_load_from_cache(name, FILE_NAME, revision=revision)
-    except ValueError:
-        return NO_CLIPS
-    return read_pretrained_clips(Path(found)) if isinstance(found, str) else NO_CLIPS

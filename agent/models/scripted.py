@@ -6,6 +6,7 @@ no options unless its script says so.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError
@@ -19,35 +20,28 @@ Script = Iterable[Reply] | Callable[[Request], Reply]
 class ScriptedLALM:
     """Answers each request with the script's next reply.
 
-    Args:
-        script: replies in order (text, a whole `Response`, or an error to raise), or a function of the request.
-        ref: the reference under which answers record this model.
+    script: replies in order (text, a whole `Response`, or an error to raise), or a function of the request.
+    ref: the reference under which answers record this model.
+    asked: the requests so far, for inspection.
     """
 
     def __init__(self, script: Script, ref: str = "scripted:-") -> None:
-        """Keep the script; `asked` collects the requests for inspection."""
         self.asked: list[Request] = []
         self._script = script if callable(script) else _in_order(script)
-        self._spec = ModelSpec(ModelInfo(ref), window_s=None, device="none", dtype="none")
-
-    @property
-    def spec(self) -> ModelSpec:
-        """A model without weights."""
-        return self._spec
+        self.spec = ModelSpec(ModelInfo(ref), window_s=None, device="none", dtype="none")
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer from the script. Raises whatever error the script holds."""
-        return [self._one(request) for request in requests]
+        return [self._response(request) for request in requests]
 
-    def _one(self, request: Request) -> Response:
+    def _response(self, request: Request) -> Response:
         self.asked.append(request)
         reply = self._script(request)
         if isinstance(reply, LalmError):
             raise reply
         if isinstance(reply, Response):
             return reply
-        heard = (0.0, request.sound.ref.seconds) if request.sound else None
-        return Response((Completion(reply, None, "stop"),) * request.n, None, heard, None)
+        return _plain(reply, request)
 
 
 def load_script(path: Path, ref: str) -> ScriptedLALM:
@@ -87,23 +81,23 @@ def _from_entries(entries: list[dict[str, object]]) -> Callable[[Request], Reply
 
     def reply(request: Request) -> Reply:
         prompt = request.turns[-1].text
-        found = next((entry for entry in matching if str(entry["match"]) in prompt), None) or next(once, None)
-        return _as_response(found, request) if found else PermanentBackendError("the script has no further reply")
+        entry = next((entry for entry in matching if str(entry["match"]) in prompt), None) or next(once, None)
+        if entry is None:
+            return PermanentBackendError("the script has no further reply")
+        logprobs, options = entry.get("options"), request.options
+        if not isinstance(logprobs, list) or not options:
+            return str(entry["reply"])
+        if len(logprobs) < len(options):
+            return PermanentBackendError(f"the script scores {len(logprobs)} options, {len(options)} were asked")
+        scores = tuple(OptionScore(text, float(value), 1) for text, value in zip(options, logprobs, strict=False))
+        return replace(_plain(str(entry["reply"]), request), option_scores=scores)
 
     return reply
 
 
-def _as_response(entry: dict[str, object], request: Request) -> Reply:
-    logprobs = entry.get("options")
-    heard = (0.0, request.sound.ref.seconds) if request.sound else None
-    completions = (Completion(str(entry["reply"]), None, "stop"),) * request.n
-    if not isinstance(logprobs, list) or not request.options:
-        return Response(completions, None, heard, None)
-    if len(logprobs) < len(request.options):
-        return PermanentBackendError(f"the script scores {len(logprobs)} options, {len(request.options)} were asked")
-    pairs = zip(request.options, logprobs, strict=False)
-    scores = tuple(OptionScore(text, float(value), 1) for text, value in pairs)
-    return Response(completions, scores, heard, None)
+def _plain(reply: str, request: Request) -> Response:
+    heard_s = (0.0, request.sound.ref.seconds) if request.sound else None
+    return Response((Completion(reply, None, "stop"),) * request.n, None, heard_s, None)
 
 
 def _in_order(replies: Iterable[Reply]) -> Callable[[Request], Reply]:

@@ -1,9 +1,10 @@
-"""What stands around a model: text only, a limit on requests, responses kept in a file, one batch of many threads."""
+"""What stands around a model: text only, a limit on requests, a cache of replies, one batch of many threads."""
 
 import copy
 import hashlib
 import json
-import sqlite3
+import os
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,19 +14,19 @@ from pathlib import Path
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any
 
-from lalm_agent.errors import BudgetSpent, DataError, TransientBackendError
-from lalm_agent.models.base import DEAF, LALM, ModelSpec, Request, Response
+from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
+from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response
 
-_FORM = 1
+_FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
-_PATIENCE_S = 30.0
+_LONGEST_ROW = 2**26
+"""Bytes of a stored response, unpacked, beyond which it is not read."""
 
 
 class WithoutClip:
-    """A model that is never given the clip; each response to a request that had one says so."""
+    """A model (`inner`) that is never sent the clip; each response to a request that had one says so."""
 
     def __init__(self, model: LALM) -> None:
-        """Keep the model as `inner`."""
         self.inner = model
 
     @property
@@ -36,27 +37,23 @@ class WithoutClip:
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request by its text; raises what the model raises."""
         responses = self.inner.generate([replace(request, sound=None) for request in requests])
-        return [
-            response
-            if request.sound is None
-            else replace(
-                response, heard_s=None, audio_tokens=None, warnings=tuple(dict.fromkeys((DEAF, *response.warnings)))
-            )
-            for request, response in zip(requests, responses, strict=True)
-        ]
+        for place, (request, response) in enumerate(zip(requests, responses, strict=True)):
+            if request.sound is not None:
+                warnings = tuple(dict.fromkeys((DEAF, *response.warnings)))
+                responses[place] = replace(response, heard_s=None, audio_tokens=None, warnings=warnings)
+        return responses
 
 
 # --- a limit on requests ---------------------------------------------------------------------------------------------
 
 
 class Budget:
-    """How many requests may be made, and how many were. Several models may share one.
+    """How many requests may be made, and how many were (`spent`). Several models may share one.
 
     limit: None for no limit; the requests are counted all the same.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        """Nothing is spent yet."""
         self.limit = limit
         self.spent = 0
         self._lock = Lock()
@@ -84,7 +81,6 @@ class WithBudget:
     """
 
     def __init__(self, model: LALM, budget: Budget) -> None:
-        """Keep both."""
         self._model = model
         self._budget = budget
         self.spec = model.spec
@@ -95,64 +91,130 @@ class WithBudget:
         return self._model.generate(requests)
 
 
-# --- responses kept in a file ----------------------------------------------------------------------------------------
+# --- the cache of replies --------------------------------------------------------------------------------------------
+
+
+class ReplyCache:
+    """Responses of one completion each, under the keys of `key_of`, in a folder kept by diskcache.
+
+    Threads and processes may share the folder. Rows are JSON inside its database, never pickled, and a row of another
+    kind is refused. A row survives the end of the process, if not that of the machine.
+
+    folder: made where it does not exist. None keeps the responses as long as this object.
+
+    Raises:
+        DataError: the folder cannot be read or written, or a row is damaged; `get` and `put` raise it, too.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._memory: dict[str, Response] = {}
+        self._disk: Any = None
+        if folder is not None:
+            with self._mapped_errors():
+                if folder.is_file():
+                    raise ValueError("it is a file, and a cache is a folder (older versions wrote a file)")
+                if links := [entry.name for entry in folder.glob("*") if entry.is_symlink()]:
+                    raise ValueError(f"{links[0]} is a symbolic link and is not written through")
+                settings = {"cull_limit": 0, "eviction_policy": "none", "disk_min_file_size": _LONGEST_ROW}
+                import diskcache
+
+                self._disk = diskcache.Cache(str(folder), disk=_json_rows(), **settings)
+
+    def get(self, key: str) -> Response | None:
+        """The response under a key, or None."""
+        if self._disk is None:
+            return self._memory.get(key)
+        with self._mapped_errors():
+            fields = self._disk.get(key)
+            return None if fields is None else _reader().validate_python(fields)
+
+    def put(self, responses: Mapping[str, Response]) -> None:
+        """Store responses by their keys, all or none."""
+        if self._disk is None:
+            self._memory |= responses
+            return
+        with self._mapped_errors(), self._disk.transact():
+            for key, response in responses.items():
+                self._disk.set(key, asdict(response))
+
+    def close(self) -> None:
+        """Close this thread's connection; the next use opens another."""
+        if self._disk is not None:
+            self._disk.close()
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of sqlite3, zlib, json, pydantic, diskcache and the file system
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            message = f"{self._folder} cannot hold replies: {reason}"
+            raise DataError(message, "name another folder, or remove this one") from error
+
+
+@cache
+def _json_rows() -> Any:
+    """A `JSONDisk` that unpickles nothing, reads no file beside the database, and unpacks no row without a bound."""
+    import diskcache
+
+    class JSONRows(diskcache.JSONDisk):  # type: ignore[misc]
+        def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+            unpacker = zlib.decompressobj()
+            if mode != diskcache.core.MODE_RAW or not isinstance(value, bytes):
+                raise ValueError("a row of another kind")
+            text = unpacker.decompress(value, _LONGEST_ROW)
+            if not unpacker.eof:
+                raise ValueError("a row that is cut short or too long")
+            return json.loads(text)
+
+    return JSONRows
+
+
+@cache
+def _reader() -> Any:
+    """Validates the JSON of a response. Pydantic is loaded with the first one that is read."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Response)
 
 
 class CachedResponses:
-    """A model whose completions are asked for once and kept in an SQLite file: nothing is paid for twice.
+    """A model whose completions are asked for once and kept in a `ReplyCache`: nothing is paid for twice.
 
     Each completion is stored by itself as soon as its response is there: a request for five of which three are stored
-    asks for two. Only whole responses are stored, never an error. Requests for scores alone go through. Threads and
-    processes may share the file; two that ask the same at the same time both ask the model.
+    asks for two. Only whole responses are stored, never an error. Requests for scores alone go through. Two threads or
+    processes that ask the same at the same time both ask the model.
 
-    Args:
-        model: what answers where nothing is stored.
-        path: the SQLite file, made if it does not exist.
+    model: what answers where nothing is stored. folder: of the cache. hits: completions that came out of it.
 
     Raises:
-        DataError: the file is no SQLite database or cannot be written.
+        DataError: the folder cannot be used.
     """
 
-    def __init__(self, model: LALM, path: str | Path) -> None:
-        """Open the file; `hits` counts the completions that came out of it."""
+    def __init__(self, model: LALM, folder: str | Path) -> None:
         self._model = model
-        self._path = Path(path)
-        self._lock = Lock()
+        self._cache = ReplyCache(Path(folder))
         self.hits = 0
         self.spec = model.spec
-        with self._mapped_errors():
-            self._connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, check_same_thread=False)
-            try:
-                # A commit survives the end of the process, if not that of the machine.
-                self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-                table = "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, response TEXT NOT NULL)"
-                self._connection.execute(table)
-                self._connection.commit()
-            except sqlite3.Error:
-                self._connection.close()
-                raise
+        self.close = self._cache.close
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer each request, from the file as far as it goes.
+        """Answer each request, from the cache as far as it goes.
 
         Raises what the model raises; nothing of that call is then stored.
 
         Raises:
-            DataError: the file cannot be read or written.
+            DataError: the cache cannot be read or written.
         """
         stored = [self._stored(request) for request in requests]
         parts = [_missing(request, draws) for request, draws in zip(requests, stored, strict=True)]
-        asked = [part for missing in parts for part in missing]
-        fresh = iter(self._model.generate(asked) if asked else ())
+        unanswered = [part for missing in parts for part in missing]
+        fresh = iter(self._model.generate(unanswered) if unanswered else ())
         return [
             self._complete(request, draws, missing, fresh)
             for request, draws, missing in zip(requests, stored, parts, strict=True)
         ]
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
 
     def _complete(
         self, request: Request, draws: dict[int, Response], missing: Sequence[Request], fresh: Iterator[Response]
@@ -162,46 +224,25 @@ class CachedResponses:
             return next(fresh)
         for part in missing:
             response = next(fresh)
-            new = {
-                part.draw + place: replace(response, completions=(completion,))
-                for place, completion in enumerate(response.completions)
-            }
-            self._store(part, new)
+            singles = [replace(response, completions=(completion,)) for completion in response.completions]
+            new = dict(enumerate(singles, part.draw))
+            self._cache.put({key_of(part, draw, self.spec): single for draw, single in new.items()})
             draws |= new
         singles = [draws[draw] for draw in _draws(request)]
         return replace(singles[0], completions=tuple(single.completions[0] for single in singles))
 
     def _stored(self, request: Request) -> dict[int, Response]:
         """Responses of one completion each, by the draw's number."""
-        stored: dict[int, Response] = {}
-        with self._lock, self._mapped_errors():
-            for draw in _draws(request):
-                key = key_of(request, draw, self.spec)
-                row = self._connection.execute("SELECT response FROM responses WHERE key = ?", (key,)).fetchone()
-                if row is not None:
-                    stored[draw] = _reader().validate_python(json.loads(row[0]))
-            self.hits += len(stored)
+        rows = {draw: self._cache.get(key_of(request, draw, self.spec)) for draw in _draws(request)}
+        stored = {draw: row for draw, row in rows.items() if row is not None}
+        self.hits += len(stored)
         return stored
-
-    def _store(self, request: Request, singles: Mapping[int, Response]) -> None:
-        rows = [(key_of(request, draw, self.spec), json.dumps(asdict(single))) for draw, single in singles.items()]
-        with self._lock, self._mapped_errors(), self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?)", rows)
-
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            message = f"{self._path} cannot hold responses: {reason}"
-            raise DataError(message, "name another file, or remove this one") from error
 
 
 def key_of(request: Request, draw: int, spec: ModelSpec) -> str:
     """The hexadecimal sha256 that one completion of a request is stored under (CONTRACT).
 
-    It is over what the model and its server are told: the reference (name and URL), the clip's sha256, the turns, the
+    It is over what the model and its server are told: the model (name, URL, weights), the clip's sha256, the turns, the
     decoding, the options, and the draw's number. A request's own key is not in it, so that two questions that say the
     same share their draws. A greedy completion is the same whatever its seed and draw.
     """
@@ -241,14 +282,6 @@ def _missing(request: Request, stored: Mapping[int, Response]) -> list[Request]:
     return parts
 
 
-@cache
-def _reader() -> Any:
-    """Makes a response of its JSON. Pydantic is loaded with the first response that is read."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Response)
-
-
 # --- one batch of many threads ---------------------------------------------------------------------------------------
 
 WAIT_S = 0.02
@@ -279,14 +312,11 @@ class MicroBatch:
     long as somebody who has asked lately is still away, and never longer than `wait_s`, so that neither a lone thread
     nor one that has ended holds anybody up.
 
-    Args:
-        model: what computes. It is never asked by two threads at once.
-        rows: how many completions a batch holds at most; one call that wants more is a batch of its own.
-        wait_s: longest wait in seconds for a batch to fill.
+    rows: how many completions a batch holds at most; one call that wants more is a batch of its own.
+    wait_s: longest wait in seconds for a batch to fill.
     """
 
     def __init__(self, model: LALM, rows: int, wait_s: float = WAIT_S) -> None:
-        """Nobody waits yet."""
         self._model = model
         self._rows = rows
         self._wait_s = wait_s
@@ -294,7 +324,8 @@ class MicroBatch:
         self._waiting: deque[_Call] = deque()
         self._leader: _Call | None = None
         self._batches = 0
-        self._last_asked: dict[Thread, int] = {}
+        self._last_batch: dict[Thread, int] = {}
+        self._process = os.getpid()
         self.spec = model.spec
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
@@ -302,20 +333,32 @@ class MicroBatch:
 
         Raises what the model raises. An error reaches the thread whose requests caused it: a batch that fails is
         computed again call by call. A transient one reaches all, who may each try again.
+
+        Raises:
+            PermanentBackendError: in a process that was forked while another thread asked.
         """
         if not requests:
             return []
+        if self._process != os.getpid():
+            if self._leader is not None or self._waiting:
+                raise PermanentBackendError(*FORKED)
+            self._process = os.getpid()
         call = _Call(tuple(requests), current_thread())
         try:
             with self._change:
-                self._last_asked[call.thread] = self._batches
+                self._last_batch[call.thread] = self._batches
                 self._waiting.append(call)
                 self._change.notify_all()
             while call.outcome is None:
                 self._advance(call)
         except BaseException:
             # Ctrl-C while waiting or computing: the others' requests are still to be answered.
-            self._leave(call)
+            with self._change:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+                if self._leader is call:
+                    self._waiting.extendleft(other for other in reversed(call.batch) if other is not call)
+                    self._hand_over(call)
             raise
         if isinstance(call.outcome, Exception):
             raise call.outcome
@@ -329,7 +372,11 @@ class MicroBatch:
                 return
             self._leader = call
             self._change.wait_for(self._is_complete, self._wait_s)
-            self._take(call)
+            left = self._rows
+            while self._waiting and (not call.batch or self._waiting[0].rows <= left):
+                call.batch.append(self._waiting.popleft())
+                left -= call.batch[-1].rows
+            self._batches += 1
         outcomes = self._outcomes(call.batch)
         with self._change:
             for member, outcome in zip(call.batch, outcomes, strict=True):
@@ -337,24 +384,12 @@ class MicroBatch:
             self._hand_over(call)
 
     def _is_complete(self) -> bool:
-        """Whether the batch is full, or nobody is left to wait for."""
+        """Whether the batch is full, or nobody who has asked lately is left to wait for."""
         if sum(call.rows for call in self._waiting) >= self._rows:
             return True
-        return self._askers() <= {call.thread for call in self._waiting}
-
-    def _askers(self) -> set[Thread]:
-        recent = self._batches - _RECENT
-        self._last_asked = {
-            thread: batch for thread, batch in self._last_asked.items() if batch >= recent and thread.is_alive()
-        }
-        return set(self._last_asked)
-
-    def _take(self, leader: _Call) -> None:
-        left = self._rows
-        while self._waiting and (not leader.batch or self._waiting[0].rows <= left):
-            leader.batch.append(self._waiting.popleft())
-            left -= leader.batch[-1].rows
-        self._batches += 1
+        recent, last = self._batches - _RECENT, self._last_batch
+        self._last_batch = {thread: batch for thread, batch in last.items() if batch >= recent and thread.is_alive()}
+        return self._last_batch.keys() <= {call.thread for call in self._waiting}
 
     def _outcomes(self, batch: list[_Call]) -> list[list[Response] | Exception]:
         """What became of each call of a batch."""
@@ -374,14 +409,6 @@ class MicroBatch:
             return self._model.generate(requests)
         except Exception as error:
             return error
-
-    def _leave(self, call: _Call) -> None:
-        with self._change:
-            if call in self._waiting:
-                self._waiting.remove(call)
-            if self._leader is call:
-                self._waiting.extendleft(other for other in reversed(call.batch) if other is not call)
-                self._hand_over(call)
 
     def _hand_over(self, call: _Call) -> None:
         call.batch = []

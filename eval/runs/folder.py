@@ -8,7 +8,7 @@
                    one question and draw (`--retry-failed`) the last counts.
     lock           held by the process that asks.
     silence/       the clips of `--audio silence`.
-    responses.sqlite   replies of an endpoint, so that a resumed run does not pay for one twice.
+    responses/     replies of an endpoint, so that a resumed run does not pay for one twice.
 
 Readers ignore a torn last line, so that a run can be scored while it goes on.
 """
@@ -39,7 +39,7 @@ from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, RunSpec, Ses
 from lalm_agent.records import Method, Status
 
 ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
-SILENCE, RESPONSES = "silence", "responses.sqlite"
+SILENCE, RESPONSES = "silence", "responses"
 RUN = Kind("run", "is asking the questions of", (SPEC, ITEMS), early=(f"{SPEC}.", ITEMS, RESPONSES))
 
 

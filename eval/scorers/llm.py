@@ -5,9 +5,6 @@ questions have no options to select from, so both leave them to the parser, with
 fails, or that says nothing, makes its question `failed` and never wrong: the next call asks again.
 """
 
-import contextlib
-import hashlib
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lalm_agent.answers import parse
-from lalm_agent.artefacts import Journal, read_lines
-from lalm_agent.errors import BackendError, DataError, PermanentBackendError, UsageError
+from lalm_agent.errors import BackendError, PermanentBackendError
 from lalm_agent.eval.grade import JUDGE_FAILED, NORMALISER_FAILED, Grade, Outcome, grade, outcome_of, unanswered
 from lalm_agent.eval.items import Item
-from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
+from lalm_agent.models.wrappers import ReplyCache, key_of
 from lalm_agent.prompts import IDK
 from lalm_agent.prompts.judging import judge_prompt, normaliser_prompt
 from lalm_agent.reasoning import strip_reasoning
-from lalm_agent.records import AbstentionKind, ModelInfo, Status
+from lalm_agent.records import AbstentionKind, Status
 
 Progress = Callable[[int, int], None]
 """Called with how many of the prompts to be asked are done, and how many there are."""
@@ -32,7 +29,6 @@ CHUNK = 32
 """Prompts in one `generate` call: enough for an endpoint's concurrency, few enough to lose little by a kill."""
 GIVE_UP_AFTER = 5
 """Failures in a row, each of one prompt alone, after which the model counts as dead."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,50 +51,53 @@ class TextAsker:
     Args:
         model: the model; a request has no clip.
         max_new_tokens: the limit of a reply.
-        cache: a file for the replies, or None.
+        cache: a folder for the replies, which processes may share; None keeps them as long as this object.
         progress: told after every chunk.
     """
 
     def __init__(
         self, model: LALM, max_new_tokens: int, cache: Path | None = None, progress: Progress | None = None
     ) -> None:
-        """Nothing is asked or read yet."""
         self._model = model
         self._decoding = Decoding(max_new_tokens)
-        self._cache = ReplyCache(cache)
+        self._folder = cache
+        self._cache: ReplyCache | None = None
         self._progress = progress or (lambda done, total: None)
 
     def __call__(self, prompts: Sequence[str]) -> TextReplies:
         """A reply to each prompt. Failures of the model are not raised but returned.
 
         Raises:
-            UsageError: a request that the model's interface cannot express, or the cache is another process's.
+            UsageError: a request that the model's interface cannot express.
             DataError: the cache cannot be read or written.
         """
-        keys = {prompt: request_key(self._model.spec.info, prompt, self._decoding.max_new_tokens) for prompt in prompts}
+        cache = self._cache = self._cache or ReplyCache(self._folder)
+        keys = {prompt: key_of(self._request(prompt), 0, self._model.spec) for prompt in prompts}
+        replies = {prompt: row for prompt, key in keys.items() if (row := cache.get(key)) is not None}
+        missing = [prompt for prompt in keys if prompt not in replies]
         error: BackendError | None = None
-        with self._cache.opened():
-            missing = [prompt for prompt, key in keys.items() if self._cache.get(key) is None]
-            for done, (prompt, answer) in enumerate(zip(missing, self._answers(missing), strict=False), 1):
-                if isinstance(answer, str):
-                    self._cache.put(keys[prompt], answer)
-                else:
-                    error = error or answer
-                self._progress(done, len(missing))
-        kept = (self._cache.get(keys[prompt]) for prompt in prompts)
-        return TextReplies(tuple(None if reply is None else _said(reply) for reply in kept), len(missing), error)
+        for done, (prompt, answer) in enumerate(zip(missing, self._answers(missing), strict=False), 1):
+            if isinstance(answer, Response):
+                cache.put({keys[prompt]: answer})
+                replies[prompt] = answer
+            else:
+                error = error or answer
+            self._progress(done, len(missing))
+        cache.close()
+        texts = (_said(replies[prompt]) if prompt in replies else None for prompt in prompts)
+        return TextReplies(tuple(texts), len(missing), error)
 
-    def _answers(self, prompts: list[str]) -> Iterator[str | BackendError]:
+    def _answers(self, prompts: list[str]) -> Iterator[Response | BackendError]:
         """One for each prompt, in order; they end early where the model is given up."""
         in_a_row = 0
         for start in range(0, len(prompts), CHUNK):
             for answer in self._chunk(prompts[start : start + CHUNK]):
                 yield answer
-                in_a_row = 0 if isinstance(answer, str) else in_a_row + 1
+                in_a_row = 0 if isinstance(answer, Response) else in_a_row + 1
                 if in_a_row == GIVE_UP_AFTER:
                     return
 
-    def _chunk(self, prompts: list[str]) -> Iterator[str | BackendError]:
+    def _chunk(self, prompts: list[str]) -> Iterator[Response | BackendError]:
         """All at once; where that fails one by one, because one refused prompt fails all that go with it."""
         try:
             responses = self._model.generate([self._request(prompt) for prompt in prompts])
@@ -110,95 +109,22 @@ class TextAsker:
                 yield from self._chunk([prompt])
             return
         for response in responses:
-            text = response.completions[0].text
-            yield text if _said(text) else PermanentBackendError(
-                f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
-                "a model that reasons at length may need another one, or its reasoning switched off",
+            yield (
+                response
+                if _said(response)
+                else PermanentBackendError(
+                    f"{self._model.spec.info.ref} replied with nothing in {self._decoding.max_new_tokens} tokens",
+                    "a model that reasons at length may need another one, or its reasoning switched off",
+                )
             )
 
     def _request(self, prompt: str) -> Request:
         return Request((Turn("user", prompt),), None, self._decoding)
 
 
-def _said(reply: str) -> str:
+def _said(response: Response) -> str:
     """The reply without its reasoning; empty where it ended inside that."""
-    return strip_reasoning(reply).strip()
-
-
-def request_key(model: ModelInfo, prompt: str, max_new_tokens: int) -> str:
-    """sha256 over what decides a greedy reply: the model's reference, revision and weights, the prompt, the limit."""
-    parts = [model.ref, model.revision, model.weights_sha256, model.adapter_sha256, prompt, max_new_tokens]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-class ReplyCache:
-    """Key -> reply, in memory and, with a path, in a file.
-
-    Args:
-        path: the file; it and its folder need not exist. None keeps nothing beyond this object.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        """Nothing is read yet."""
-        self._path = path
-        self._replies: dict[str, str] = {}
-        self._journal: Journal | None = None
-
-    def get(self, key: str) -> str | None:
-        """The reply kept under a key, or None."""
-        return self._replies.get(key)
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Read what the file holds, and keep it open, under its lock, for what is put.
-
-        Raises:
-            UsageError: another process writes to the file.
-            DataError: the file cannot be read or written, or a line of it is damaged.
-        """
-        if self._path is None:
-            yield
-            return
-        with _locked(self._path):
-            self._replies |= dict(_entries(self._path))
-            with Journal(self._path) as self._journal:
-                yield
-
-    def put(self, key: str, reply: str) -> None:
-        """Keep a reply, at once on the disk as well. Only inside `opened`.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
-        self._replies[key] = reply
-        if self._journal is not None:
-            self._journal.append({"key": key, "reply": reply})
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(f"{path}.lock", timeout=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(f"another process writes to {path}", "wait for it, or give another file") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}", "name another file by --cache") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _entries(path: Path) -> Iterator[tuple[str, str]]:
-    for number, fields in enumerate(read_lines(path), 1):
-        key, reply = fields.get("key"), fields.get("reply")
-        if not isinstance(key, str) or not isinstance(reply, str):
-            raise DataError(f"{path}:{number} is no kept reply", "remove that line; it will be asked for again")
-        yield key, reply
+    return strip_reasoning(response.completions[0].text).strip()
 
 
 MAX_NEW_TOKENS = 512

@@ -59,7 +59,7 @@ def make_scorer(
 ) -> Scorer:
     """A scorer by its name: a key of `SCORERS`, with `:MODEL` for those of `ASKING`, which need the loaded model.
 
-    cache: a file for the model's replies, so that a second call asks only for what is missing. None keeps nothing.
+    cache: a folder for the model's replies, so that a second call asks only for what is missing. None keeps nothing.
     progress: told how many requests are done, and how many there are.
 
     Raises UsageError: no such scorer, or no model for one that asks.
@@ -86,7 +86,7 @@ class Kept:
         if self.file is not None or self.folder is None:
             return self.file
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}.jsonl"
+        return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}-{digest}"
 
 
 def made_scorers(
@@ -101,7 +101,7 @@ def made_scorers(
     models: dict[str, LALM] = {}
     for ref in dict.fromkeys(ref for ref in refs.values() if ref is not None):
         if not models and kept.folder is None and kept.file is None:
-            tell("what the models reply is not kept for a next time; --cache FILE keeps it")
+            tell("what the models reply is not kept for a next time; --cache FOLDER keeps it")
         tell(f"loading {ref}")
         models[ref] = load(ref)
 

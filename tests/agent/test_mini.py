@@ -78,11 +78,7 @@ def test_of_real_speech_it_says_idk_with_a_reason(agent: Agent, shared_data: Pat
     refused = [answer for answer in answers if answer.status is Status.ABSTAINED]
     assert len(refused) >= 0.8 * len(answers), [answer.answer for answer in answers]
     assert all(answer.reason and answer.answer is None for answer in refused)
+    assert (answers[0].audio_type, answers[0].tools["asr"]) == ("speech", "pocketsphinx")
+    assert answers[0].content
 
 
-@pytest.mark.parametrize("file", REAL_ENGLISH)
-def test_type_and_transcript_of_real_speech_are_shown(agent: Agent, shared_data: Path, file: str) -> None:
-    answer = agent.ask(shared_data / "clips" / file, ASKED_IN_TRAINING)
-    assert answer.audio_type == "speech"
-    assert answer.content
-    assert answer.tools["asr"] == "pocketsphinx"

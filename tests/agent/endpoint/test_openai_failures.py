@@ -77,18 +77,6 @@ def test_a_redirect_is_named_and_not_followed(stub: Any, connect: Any, failure: 
     assert "redirects are not followed" in str(error.hint)
 
 
-@pytest.mark.parametrize("manner", ["hangs_up", "cuts"])
-def test_a_cut_connection_is_asked_again_and_transient_in_the_end(
-    stub: Any, connect: Any, failure: Any, manner: str
-) -> None:
-    stub.plays(getattr(stub, manner), stub.says("dog"))
-    assert connect().lalm.generate([ask()])[0].completions[0].text == "dog"
-    stub.plays(getattr(stub, manner))
-    error = failure(connect(max_attempts=2).lalm)
-    assert isinstance(error, TransientBackendError)
-    assert error.message.startswith(f"no reply from {stub.url}")
-
-
 def test_a_body_that_is_not_packed_as_it_says_is_transient(stub: Any, connect: Any, failure: Any) -> None:
     stub.plays(stub.sends(b"not gzip", "application/json", Content_Encoding="gzip"))
     assert isinstance(failure(connect(max_attempts=2).lalm), TransientBackendError)
@@ -152,28 +140,9 @@ def test_a_drip_is_ended_by_the_clock(stub: Any, connect: Any, failure: Any) -> 
     assert "within 0.3 s" in error.message
 
 
-@pytest.mark.parametrize(
-    ("content", "content_type"), [(b"{", "application/json"), (b"<html>Log in</html>", "text/html"), (b"", "")]
-)
-def test_garbage_is_asked_again_and_transient_in_the_end(
-    stub: Any, connect: Any, failure: Any, content: bytes, content_type: str
-) -> None:
-    stub.plays(stub.sends(content, content_type), stub.says("dog"))
-    assert connect().lalm.generate([ask()])[0].completions[0].text == "dog"
-    stub.plays(stub.sends(content, content_type))
-    assert isinstance(failure(connect(max_attempts=2).lalm), TransientBackendError)
-
-
 def test_good_json_under_a_wrong_name_is_a_reply(stub: Any, connect: Any) -> None:
     stub.plays(stub.sends(b'{"choices": [{"finish_reason": "stop", "message": {"content": "dog"}}]}', "text/html"))
     assert connect().lalm.generate([ask()])[0].completions[0].text == "dog"
-
-
-def test_no_choices_are_permanent_in_the_end(stub: Any, connect: Any, failure: Any) -> None:
-    stub.plays(stub.json({"choices": []}))
-    error = failure(connect(max_attempts=3).lalm)
-    assert isinstance(error, PermanentBackendError)
-    assert "no choices (3 attempts)" in error.message
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------

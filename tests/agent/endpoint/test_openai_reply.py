@@ -15,9 +15,9 @@ from lalm_agent.models.openai_lalm import NO_FINISH, Reply, read_reply
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
 
 
-def read(data: object, heard: bool = True) -> Reply | FailedAttempt:
+def read(data: object, has_clip: bool = True) -> Reply | FailedAttempt:
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return read_reply(content, "application/json", OWN, heard)
+    return read_reply(content, "application/json", OWN, has_clip)
 
 
 def choice(content: object = "dog", finish: object = "stop", **message: object) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def test_a_clip_of_no_audio_tokens_was_not_heard() -> None:
     assert isinstance(failed, FailedAttempt)
     assert not failed.again
     assert isinstance(failed.as_error(1), PermanentBackendError)
-    assert isinstance(read(data, heard=False), Reply)
+    assert isinstance(read(data, has_clip=False), Reply)
 
 
 JSON = st.recursive(

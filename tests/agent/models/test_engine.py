@@ -14,7 +14,7 @@ from lalm_agent.models import hf_engine
 from lalm_agent.models.base import Decoding, OptionScore, Request, Response, Turn
 from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prefix import KEPT_CLIPS
+from lalm_agent.models.hf_prefix import KEPT_CLIPS, Prefix, PrefixCache, keeps_plain_cache
 from lalm_agent.models.hf_prompt import hearing_of
 
 FAMILIES = [
@@ -116,9 +116,7 @@ def test_sharing_changes_nothing(checkpoint: Checkpoint, sound: Sound, write_cli
     same([shared.answers([one])[0] for one in everything], unshared)
 
 
-def test_sharing_changes_nothing_where_the_window_is_full(
-    qwen: Checkpoint, write_clip: Callable[..., Path]
-) -> None:
+def test_sharing_changes_nothing_where_the_window_is_full(qwen: Checkpoint, write_clip: Callable[..., Path]) -> None:
     half_minute = load(write_clip(30.0, name="half-minute.wav"))
     everything = [
         asked(qwen, half_minute, "What is heard?", decoding=DRAWN, n=5, key="q"),
@@ -272,3 +270,25 @@ def test_what_is_kept_is_given_up_when_memory_runs_out(
     monkeypatch.setattr(hf_engine, "prefill", exhausted)
     with pytest.raises(torch.OutOfMemoryError):
         Engine(qwen, 8).answers([one])
+
+
+def test_kept_prefixes_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lalm_agent.models.hf_prefix.KEPT_BYTES", 1000)
+    kept = PrefixCache()
+    for clip in ("a", "b", "c"):
+        tensor = torch.zeros(1, 1, 50, 1)  # 200 bytes, twice
+        kept.put(clip, Prefix((1, 2), ((tensor, tensor.clone()),)))
+    assert [kept.get(clip, (1, 2)) is not None for clip in ("a", "b", "c")] == [False, True, True]
+    assert kept.get("c", (1, 3)) is None
+    kept.put("d", Prefix((1,), ((torch.zeros(1, 1, 500, 1), torch.zeros(1, 1, 500, 1)),)))
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "longrope"}, {"full_attention": {"rope_type": "dynamic"}}])
+def test_positions_that_hang_on_the_whole_length_are_not_shared(
+    tiny_checkpoint: Path, rope: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_checkpoint(str(tiny_checkpoint), LoadOptions("cpu")).model
+    assert keeps_plain_cache(model)
+    monkeypatch.setattr(model.config.get_text_config(decoder=True), "rope_parameters", rope)
+    assert not keeps_plain_cache(model)

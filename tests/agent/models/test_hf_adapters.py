@@ -1,6 +1,8 @@
 """An adapter changes the answers of the model that was given it and nobody else's."""
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import torch
 
 from lalm_agent.audio import Sound
 from lalm_agent.cli.main import run
-from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
+from lalm_agent.models import hf_families
 from lalm_agent.models.base import LALM, Decoding, Request, Turn
 from lalm_agent.models.hf_engine import TransformersLALM, load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
@@ -27,8 +30,6 @@ ATTENTION = r".*language_model.*\.(q_proj|v_proj)"
 def make_adapter(checkpoint: Path, folder: Path, seed: int = 1, targets: str = ATTENTION) -> Path:
     """A LoRA on the language model's attention, with random weights in place of trained ones."""
     from peft import LoraConfig, get_peft_model
-
-    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
 
     model = load_checkpoint(str(checkpoint), LoadOptions("cpu")).model
     config = LoraConfig(r=4, lora_alpha=64, target_modules=targets)
@@ -77,6 +78,16 @@ def test_the_adapter_changes_the_adapted_model_s_answers_only(
     assert answers[1] == answers[3] != answers[2] != before
     assert len({lalm.spec.info.adapter_sha256 for lalm in (base, adapted, other)}) == 3
     assert adapted.spec.info.weights_sha256 == base.spec.info.weights_sha256
+
+
+def test_each_adapter_keeps_what_it_heard_itself(tiny_checkpoint: Path, sound: Sound, tmp_path: Path) -> None:
+    folder = make_adapter(tiny_checkpoint, tmp_path, targets=r".*language_model.*\.(k_proj|v_proj)")
+    base = load(str(tiny_checkpoint))
+    adapted = base.with_adapter(folder)
+    first, second = answer(base, sound), answer(adapted, sound)
+    assert first != second
+    assert answer(load(str(tiny_checkpoint)).with_adapter(folder), sound) == second
+    assert (answer(base, sound), answer(adapted, sound)) == (first, second)
 
 
 def test_weights_are_shared(tiny_checkpoint: Path, qwen_adapter: Path) -> None:
@@ -198,6 +209,25 @@ def test_an_adapter_that_changes_the_base_is_refused(
     assert "changes the base" in error.message
 
 
+@pytest.mark.parametrize(
+    "change", [{"target_modules": "(([a-z_.0-9]+)+)+!"}, {"rank_pattern": {"(([a-z_.0-9]+)+)+!": 2}}]
+)
+def test_a_pattern_that_never_ends_is_given_up(
+    change: dict[str, object],
+    tiny_checkpoint: Path,
+    qwen_adapter: Path,
+    tmp_path: Path,
+    sound: Sound,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(shutil.copytree(qwen_adapter, tmp_path / "copy"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | change))
+    base = load(str(tiny_checkpoint))
+    monkeypatch.setattr(hf_families, "LONGEST_S", 0.5)
+    assert "takes more than 0.5 s" in refused(base, folder, sound).message
+
+
 def test_an_adapter_of_other_weights_of_the_same_shapes(
     tiny_checkpoint: Path, qwen_adapter: Path, tmp_path: Path, sound: Sound
 ) -> None:
@@ -295,3 +325,22 @@ def test_the_method_lora_asks_the_adapted_model(
     assert lora["steps"][0]["output"] != baseline["steps"][0]["output"]
     assert baseline["model"]["adapter_sha256"] is None
     assert lora["model"]["adapter_sha256"] is not None
+
+
+def test_a_process_forked_while_the_model_is_used_says_so(tiny_checkpoint: Path) -> None:
+    adapters = load_checkpoint(str(tiny_checkpoint), LoadOptions("cpu")).adapters
+    with adapters.on(None):
+        if (child := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                try:
+                    with adapters.on(None):
+                        os._exit(2)
+                except PermanentBackendError:
+                    os._exit(3)
+            os._exit(4)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    if (child := os.fork()) == 0:
+        with contextlib.suppress(BaseException), adapters.on(None):
+            os._exit(5)
+        os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5

@@ -63,22 +63,6 @@ def test_the_clip_reaches_the_model(lalm: TransformersLALM, sound: Sound, write_
     assert first.option_scores != second.option_scores
 
 
-def test_clips_of_other_lengths_in_a_batch_change_nothing(
-    lalm: TransformersLALM, sound: Sound, write_clip: Callable[..., Path]
-) -> None:
-    requests = [
-        ask(sound),
-        ask(load(write_clip(2.3, name="longer.wav")), "And what is heard in this one, if anything?"),
-    ]
-    together = lalm.generate(requests)
-    for request, beside in zip(requests, together, strict=True):
-        alone = lalm.generate([request])[0]
-        assert alone.audio_tokens == beside.audio_tokens
-        assert alone.completions[0].text == beside.completions[0].text
-        logprobs = beside.completions[0].token_logprobs
-        assert alone.completions[0].token_logprobs == pytest.approx(logprobs, abs=1e-4)
-
-
 def test_a_template_that_drops_the_clip_is_an_error(checkpoint: Checkpoint, sound: Sound) -> None:
     processor = checkpoint.processor
     own = processor.chat_template

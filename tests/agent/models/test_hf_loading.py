@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError
+from lalm_agent.models import hf_families
+from lalm_agent.models.hf_engine import load
 from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint, weights_sha256
 
 Copy = Callable[[], Path]
@@ -98,6 +101,35 @@ def test_damaged_side_files(copied: Path, name: str) -> None:
     refused(copied)
 
 
+@pytest.mark.parametrize("rate", [0, -1, None, "fast"])
+def test_an_impossible_sampling_rate(copied: Path, rate: object) -> None:
+    for file in copied.glob("*processor_config.json"):
+        text = re.sub(r'"sampling_rate": \d+', f'"sampling_rate": {json.dumps(rate)}', file.read_text())
+        file.write_text(text)
+    assert f'"sampling_rate": {json.dumps(rate)}' in text
+    with pytest.raises(LalmError) as error:
+        load(str(copied), LoadOptions("cpu"))
+    assert error.value.exit_code == 2
+    assert "\n" not in error.value.message
+
+
+# Ten billion rounds; more than a sandbox allows; and what is no template.
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
+BROKEN = ["{{ 1 / 0 }}", "{% for a in range(10 ** 9) %}{% endfor %}", "{% if %}", "{{ messages.no.thing }}"]
+
+
+@pytest.mark.parametrize("template", [ENDLESS, *BROKEN, "{{ raise_exception('no') }}", "{{ ''.__class__.mro() }}"])
+def test_a_hostile_chat_template(copied: Path, template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf_families, "LONGEST_S", 1.0)
+    (copied / "chat_template.jinja").write_text(template)
+    with pytest.raises(LalmError) as error:
+        load(str(copied), LoadOptions("cpu"))
+    assert error.value.exit_code == 2
+    assert "\n" not in error.value.message
+    if template == ENDLESS:
+        assert "takes more than 1 s" in error.value.message
+
+
 @pytest.mark.parametrize(
     "options", [LoadOptions(device="cuda:99"), LoadOptions(device="abacus"), LoadOptions(dtype="int3")]
 )
@@ -123,7 +155,7 @@ def test_a_file_s_hash_is_that_of_its_content_whatever_it_is_called(tmp_path: Pa
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_lengths(tiny_checkpoint: Path) -> None:
     from lalm_agent.models.base import Decoding, Request, Turn
-    from lalm_agent.models.hf_engine import PreparedRequest, answer_rows, load
+    from lalm_agent.models.hf_engine import PreparedRequest, answer_rows
 
     model = load(str(tiny_checkpoint), LoadOptions("cpu"))
     context = model._checkpoint.model.config.get_text_config().max_position_embeddings

@@ -64,9 +64,7 @@ def test_what_is_kept_is_what_would_be_made(checkpoint: Checkpoint, sound: Sound
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_adapters_share_what_is_kept(
-    checkpoint: Checkpoint, sound: Sound, made: list[str], tmp_path: Path
-) -> None:
+def test_adapters_share_what_is_kept(checkpoint: Checkpoint, sound: Sound, made: list[str], tmp_path: Path) -> None:
     """Replies and log-probabilities are, bit for bit, those of a model that keeps nothing."""
     from peft import LoraConfig, get_peft_model
 

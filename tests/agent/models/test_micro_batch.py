@@ -1,5 +1,6 @@
 """Many threads, one batch: nobody's reply changes, nobody's error reaches another, and nobody waits for ever."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -214,7 +215,7 @@ def test_ctrl_c_gives_back_what_was_in_the_same_batch() -> None:
             found.append(None)
 
     # Somebody who has asked before and is away: the first caller waits for the second to fill the batch.
-    model._last_asked[threading.main_thread()] = 0
+    model._last_batch[threading.main_thread()] = 0
     threads = [threading.Thread(target=ask, args=(text,)) for text in "ab"]
     for thread in threads:
         thread.start()
@@ -263,3 +264,27 @@ def test_texts_do_not_depend_on_the_batch_size(lalm: LALM, clips: list[Sound]) -
             assert one.option_scores is not None
             logprobs = [score.logprob for score in one.option_scores]
             assert [score.logprob for score in other.option_scores] == pytest.approx(logprobs, abs=1e-4)
+
+
+def test_a_process_forked_while_another_thread_asks_says_so() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> str:
+        begun.set()
+        ended.wait(100)
+        return "dog"
+
+    model = MicroBatch(ScriptedLALM(slow), 4)
+    thread = threading.Thread(target=model.generate, args=([user("a")],))
+    thread.start()
+    begun.wait(100)
+    if (child := os.fork()) == 0:
+        try:
+            model.generate([user("b")])
+        except PermanentBackendError:
+            os._exit(3)
+        finally:
+            os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    ended.set()
+    thread.join()

@@ -75,13 +75,6 @@ def test_a_prefilled_reply_is_continued(lm: LALM) -> None:
     assert continued.text != fresh.text
 
 
-def test_the_checkpoint_s_own_sampling_settings_do_not_leak(tiny_text_lm: Path) -> None:
-    from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
-
-    config = load_checkpoint(str(tiny_text_lm), LoadOptions("cpu")).model.generation_config
-    assert (config.do_sample, config.temperature, config.repetition_penalty) == (None, None, None)
-
-
 def test_control_tokens_in_a_question_stay_text(tiny_text_lm: Path) -> None:
     from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint
     from lalm_agent.models.hf_prompt import batch_inputs
@@ -167,17 +160,6 @@ def test_a_tokenizer_without_a_padding_token_pads_with_the_end_of_turn(copied: P
     assert [r.completions[0].text for r in bare.generate(requests)] == [
         r.completions[0].text for r in lm.generate(requests)
     ]
-
-
-def test_pickled_weights_only_by_a_flag(copied: Path) -> None:
-    import torch
-    from safetensors.torch import load_file
-
-    torch.save(load_file(copied / "model.safetensors"), copied / "pytorch_model.bin")
-    (copied / "model.safetensors").unlink()
-    assert "--allow-pickle" in (refused(copied).hint or "")
-    allowed = load_model(AgentConfig(model=str(copied), device="cpu", allow_pickle=True))
-    assert len(allowed.generate([user("a")])) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def predictions(tmp_path: Path) -> Path:
 def test_it_reads_the_replies_of_another_model(
     predictions: Path, tiny_text_lm: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    kept = tmp_path / "kept.jsonl"
+    kept = tmp_path / "kept"
     arguments = ["rescore", str(predictions), "--benchmark", "mmau", "--with", f"rule,llm:{tiny_text_lm}"]
     assert run([*arguments, "--device", "cpu", "--cache", str(kept), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -37,7 +37,6 @@ def test_it_reads_the_replies_of_another_model(
     # Random weights write what nobody can read; that is no failure. The missing reply is the one that failed.
     assert by_model["counts"] == {"correct": 0, "wrong": 0, "abstained": 0, "unparsed": 4, "failed": 1}
     assert by_model["unscored"] == 0
-    assert len(kept.read_text("utf-8").splitlines()) == 3
     assert run([*arguments, "--device", "cpu", "--cache", str(kept), "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["scorers"][1] == by_model

@@ -1,12 +1,13 @@
 """Responses that were paid for: found again, and only where the very same thing is asked."""
 
-import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +20,7 @@ from lalm_agent.audio import Sound, load
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response, Turn
 from lalm_agent.models.scripted import Script, ScriptedLALM
-from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget, key_of
+from lalm_agent.models.wrappers import Budget, CachedResponses, ReplyCache, WithBudget, key_of
 from lalm_agent.records import ModelInfo
 
 SAMPLED = Decoding(temperature=0.7, seed=1)
@@ -37,17 +38,17 @@ def drawn(request: Request) -> Response:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "responses.sqlite"
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "responses"
 
 
 @pytest.fixture
-def cached(file: Path) -> Iterator[Callable[..., tuple[CachedResponses, ScriptedLALM]]]:
+def cached(folder: Path) -> Iterator[Callable[..., tuple[CachedResponses, ScriptedLALM]]]:
     opened = []
 
     def make(script: Script = drawn, ref: str = "openai:tiny@http://host/v1") -> tuple[CachedResponses, ScriptedLALM]:
         inner = ScriptedLALM(script, ref)
-        opened.append(CachedResponses(inner, file))
+        opened.append(CachedResponses(inner, folder))
         return opened[-1], inner
 
     yield make
@@ -85,7 +86,7 @@ def test_more_draws_ask_for_the_missing_ones_only(cached: Any) -> None:
     assert model.hits == 4
 
 
-def test_an_error_is_not_kept_nor_is_what_came_with_it(cached: Any, file: Path) -> None:
+def test_an_error_is_not_kept_nor_is_what_came_with_it(cached: Any, folder: Path) -> None:
     model, _ = cached(["good", PermanentBackendError("no"), "good", "now"])
     with pytest.raises(PermanentBackendError):
         model.generate([user("a"), user("b")])
@@ -101,10 +102,10 @@ def test_scores_alone_go_through(cached: Any) -> None:
     assert len(inner.asked) == 2
 
 
-def test_hits_cost_nothing(cached: Any, file: Path) -> None:
+def test_hits_cost_nothing(cached: Any, folder: Path) -> None:
     cached()[0].generate([user()])
     budget = Budget(1)
-    model = CachedResponses(WithBudget(ScriptedLALM(drawn, "openai:tiny@http://host/v1"), budget), file)
+    model = CachedResponses(WithBudget(ScriptedLALM(drawn, "openai:tiny@http://host/v1"), budget), folder)
     model.generate([user(), user("Why?")])
     model.generate([user(), user("Why?")])
     assert budget.spent == 1
@@ -149,7 +150,7 @@ def test_what_it_is_not_told_is_not_in_the_key(sound: Sound) -> None:
     assert key_of(sampled, 2, spec) == key_of(replace(sampled, key="q2", n=4, draw=1), 2, spec)
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the folder ------------------------------------------------------------------------------------------------------
 
 
 def test_threads_share_it(cached: Any) -> None:
@@ -178,35 +179,82 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_was_stored_survives_kill_9(file: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(file)], env=os.environ, check=False)
+def test_what_was_stored_survives_kill_9(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL
-    model = CachedResponses(ScriptedLALM([]), file)
+    model = CachedResponses(ScriptedLALM([]), folder)
     replies = model.generate([user(str(number)) for number in range(20)])
     assert [reply.completions[0].text for reply in replies] == [f"re {number}" for number in range(20)]
     model.close()
 
 
-def test_a_file_that_holds_no_responses(tmp_path: Path, file: Path) -> None:
-    (tmp_path / "text").write_text("no database, but long enough to be looked at as one by the library" * 3)
-    for path in (tmp_path / "text", tmp_path / "no" / "folder", tmp_path):
-        with pytest.raises(DataError, match="cannot hold responses"):
-            CachedResponses(ScriptedLALM([]), path)
-    with sqlite3.connect(file) as connection:
-        connection.execute("CREATE TABLE responses (x)")
-    connection.close()
-    model = CachedResponses(ScriptedLALM(drawn), file)
-    with pytest.raises(DataError, match="no such column"):
-        model.generate([user()])
-    model.close()
+@pytest.mark.parametrize("where", ["a file of an older version", "below a file"])
+def test_a_path_that_can_hold_no_folder_is_said_in_a_line(tmp_path: Path, where: str) -> None:
+    (tmp_path / "responses.sqlite").write_bytes(b"SQLite format 3\0" + bytes(100))
+    path = tmp_path / "responses.sqlite"
+    with pytest.raises(DataError, match="cannot hold replies"):
+        ReplyCache(path if where.startswith("a file") else path / "below")
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps({"completions": []}), "[]"])
-def test_a_damaged_row_is_said_and_not_asked_anew(cached: Any, file: Path, content: str) -> None:
+def test_a_folder_with_another_database_is_said_in_a_line(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "cache.db").write_text("no database, but long enough to be looked at as one by the library" * 3)
+    with pytest.raises(DataError, match="cannot hold replies"):
+        ReplyCache(folder)
+
+
+def test_nothing_is_written_through_a_link(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir()
+    (folder / "cache.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"cache\.db is a symbolic link"):
+        ReplyCache(folder)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+ROWS = [b"{", zlib.compress(b"{"), zlib.compress(b'{"completions": []}'), zlib.compress(b"[]"), zlib.compress(b'"dog"')]
+
+
+@pytest.mark.parametrize("row", [*ROWS, zlib.compress(b"[" * 10**5), zlib.compress(bytes(2**27))])
+def test_a_damaged_row_is_said_and_not_asked_anew(cached: Any, folder: Path, row: bytes) -> None:
     model, _ = cached()
     model.generate([user()])
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE responses SET response = ?", (content,))
-    connection.close()
-    with pytest.raises(DataError, match="cannot hold responses"):
+    change(folder, "value = ?", row)
+    with pytest.raises(DataError, match="cannot hold replies"):
         model.generate([user()])
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("trapped"),)
+
+
+@pytest.mark.parametrize("mode", [1, 2, 3, 4])
+def test_nothing_is_unpickled_and_no_other_file_read(
+    cached: Any, folder: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    (folder.parent / "bait").write_bytes(pickle.dumps(Trap()))
+    model, _ = cached()
+    model.generate([user()])
+    change(folder, "value = ?, mode = ?, filename = '../bait'", pickle.dumps(Trap()), mode)
+    with pytest.raises(DataError, match="cannot hold replies"):
+        model.generate([user()])
+    change(folder, "value = NULL")
+    with pytest.raises(DataError, match="cannot hold replies"):
+        model.generate([user()])
+    assert not Path("trapped").exists()
+
+
+def change(folder: Path, what: str, *values: Any) -> None:
+    connection = sqlite3.connect(folder / "cache.db")
+    connection.execute(f"UPDATE Cache SET {what}", values)
+    connection.commit()
+    connection.close()
+
+
+def test_without_a_folder_replies_live_as_long_as_the_object(sound: Sound) -> None:
+    kept, response = ReplyCache(), drawn(user())
+    kept.put({"key": response})
+    assert kept.get("key") == response
+    assert (kept.get("other"), ReplyCache().get("key")) == (None, None)
+    kept.close()
