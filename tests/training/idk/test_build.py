@@ -41,8 +41,8 @@ def bank(drawn: Any, counted: Any) -> list[GradedQuestion]:
         for n in range(10)
     ]
     extra = [drawn("none", ["dog"] * 5, gold=None), drawn("short", ["cat", "cat", None, "cat", "cat"])]
-    found: list[GradedQuestion] = counted([*questions, *extra])
-    return found
+    graded: list[GradedQuestion] = counted([*questions, *extra])
+    return graded
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_questions_that_need_no_clip(bank: list[GradedQuestion]) -> None:
 
 def test_held_out_clips_are_no_rows_and_are_named(built: Built, bank: list[GradedQuestion]) -> None:
     made = built(hold_out=0.4)
-    out = {one.question.audio_sha256 for one in bank if is_held_out(one.question.clip, 0.4)}
+    out = {graded.question.audio_sha256 for graded in bank if is_held_out(graded.question.clip, 0.4)}
     assert 2 < len(out) < 18
     assert set(made.held_out) == out
     assert not {row.audio_sha256 for row in made.rows} & out
@@ -140,11 +140,11 @@ def test_an_own_sample_keeps_the_order_that_it_was_asked_in(drawn: Any) -> None:
     """The reply is "(b)": under the file's order that would be another choice."""
     turned = ("cat", "dog", "cow", "frog")
     known = SampledQuestion(drawn("q", []).item, (Sample("(b)", turned),), "sha")
-    found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
-    row = build(found, SOURCE, BuildPlan(1, 1, target=TargetKind.SELF)).rows[0]
+    graded = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
+    row = build(graded, SOURCE, BuildPlan(1, 1, target=TargetKind.SELF)).rows[0]
     assert (row.target, row.choices) == ("(b)", turned)
     assert row.prompt.endswith("cat dog cow frog")
-    assert build(found, SOURCE, BuildPlan(1, 1)).rows[0].choices == CHOICES
+    assert build(graded, SOURCE, BuildPlan(1, 1)).rows[0].choices == CHOICES
 
 
 def test_a_suffix_keeps_the_answer(built: Built) -> None:
@@ -171,8 +171,8 @@ def test_the_pool_is_used(built: Built) -> None:
 def test_an_agents_row_has_what_its_prompt_was_given(drawn: Any) -> None:
     item = drawn("q", []).item
     known = SampledQuestion(item, (Sample("dog", CHOICES, None, AudioType.SOUND, "barking"),), "sha")
-    found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
-    row = build(found, replace(SOURCE, method=Method.AGENT), BuildPlan(1, 1)).rows[0]
+    graded = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
+    row = build(graded, replace(SOURCE, method=Method.AGENT), BuildPlan(1, 1)).rows[0]
     assert (row.audio_type, row.content) == ("sound", "barking")
     assert row.prompt.startswith("The Sound content is: barking What is q?")
 
