@@ -1,6 +1,7 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-from lalm_agent.cli import eval_flags, idk, options, train_flags, transfer_flags
+from lalm_agent.cli import eval_flags, idk, options, transfer_flags
+from lalm_agent.cli import train as train_flags
 
 
 def transfer(

@@ -174,7 +174,7 @@ def test_nothing_is_written_for_a_set_that_teaches_nothing(bank: Any, said: Said
         (["--k", "5"], "error: all 24 questions are IDK, so nothing would be left to answer"),
         (["--k", "0"], "error: all 24 questions are kept, so no refusal would be learned"),
         (["--n", "9"], "error: the bank has 5 draws, not 9"),
-        (["--rule", "luck"], "error: --rule is not luck"),
+        (["--rule", "luck"], "'luck' is not one of 'kn', 'entropy', 'confidence'"),
         (["--rule", "confidence", "--k", "1"], "error: the bank has no confidence for question"),
         (["--scorer", "nobody"], "error: unknown scorer: nobody"),
         (["--drop-blind"], "error: --drop-blind needs a blind bank"),
