@@ -32,7 +32,11 @@ ScorerFlag = Annotated[
 ]
 WithFlag = Annotated[
     str | None,
-    _option("Other scorers, with commas, whose labels are compared; or none.", "the published string match", "--with"),
+    _option(
+        "Compare the labels of other scorers, separated by commas; `none` compares nothing.",
+        "the published string match",
+        "--with",
+    ),
 ]
 
 
@@ -151,7 +155,7 @@ def build(
     share: Annotated[float | None, _option("Share of IDK in [0, 1] for a rule that ranks.", "that of K@N")] = None,
     target: Annotated[
         Literal["gold", "self", "sure"],
-        _option("Target of a kept question: the data's answer, a correct sample, or the answer with a suffix.", True),
+        _option("Target of an answer. gold: the data's text. self: a correct sample. sure: with a suffix that tells.", True),
     ] = "gold",
     refusals: Annotated[
         Literal["fixed", "pool"],
@@ -194,7 +198,10 @@ def build(
 
     docs/training.md describes the rows. A set of one class alone teaches nothing and is refused.
     """
-    flags: dict[str, Any] = dict(locals())
+    return _build(dict(locals()))
+
+
+def _build(flags: dict[str, Any]) -> int:
     from lalm_agent.training.idk.labels import Control, Rule
     from lalm_agent.training.idk.make import BuildRequest, build_idk
     from lalm_agent.training.idk.report import set_lines
@@ -204,16 +211,16 @@ def build(
     request = BuildRequest(
         **_bank_settings(flags),
         **{name: flags[name] for name in same},
-        rule=Rule(rule),
-        target=TargetKind(target),
-        refusals=Refusals(refusals),
-        control=None if control is None else Control(control),
-        modality=tuple(sorted(set(modality or ()))),
-        one_class=allow_one_class,
-        replace=force,
+        rule=Rule(flags["rule"]),
+        target=TargetKind(flags["target"]),
+        refusals=Refusals(flags["refusals"]),
+        control=flags["control"] and Control(flags["control"]),
+        modality=tuple(sorted(set(flags["modality"] or ()))),
+        one_class=flags["allow_one_class"],
+        replace=flags["force"],
     )
     idk_set = build_idk(request, say)
-    if as_json:
+    if flags["as_json"]:
         fields = idk_set.manifest.model_dump(mode="json", by_alias=True)
         typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
     else:

@@ -14,11 +14,9 @@ from lalm_agent.records import AudioType, Status
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sampled reply, as the model wrote it.
+    """A reply as the model wrote it; confidence: length-normalised probability of the answer, in [0, 1].
 
-    choices: in the order in which this draw showed them.
-    confidence: length-normalised probability of the answer, in [0, 1]; None where there is none.
-    audio_type, content: what the agent's prompt said of the clip; None for the baseline's.
+    choices: in the order that this draw showed. audio_type, content: what an agent's prompt said of the clip.
     """
 
     reply: str
@@ -30,10 +28,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """A question with its samples.
+    """A question with its samples, by the number of the draw; None where it was not asked, or the request failed.
 
-    samples: by the number of the draw; None where it has not been asked, or where the request failed: neither is a
-        reply, and neither says anything about what the model knows.
     audio_sha256: of the clip, over the decoded samples; None where no draw could read it or another clip was played.
     """
 
@@ -49,10 +45,7 @@ class SampledQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A whole bank.
-
-    questions: in the order of asking. audio_root: where the clips were when it was last asked; None if not recorded.
-    """
+    """Questions in the order of asking. audio_root: where the clips were when it was last asked, if recorded."""
 
     run_id: str
     identity: RunIdentity
@@ -63,9 +56,7 @@ class Bank:
 def read_bank(folder: Path) -> Bank:
     """Read a bank; a torn last line is passed over, so that a bank can be read while it grows.
 
-    Raises:
-        UsageError: the folder is no run.
-        DataError: its files are damaged, or a question's clip changed between two draws.
+    Raises UsageError where the folder is no run, and DataError where its files are damaged or a clip changed.
     """
     if not is_run(folder):
         raise UsageError(f"{folder} is no bank", "lalm-agent idk sample DATA --model M --out FOLDER makes one")
@@ -116,9 +107,8 @@ def keyed(seed: int, purpose: str, *names: str) -> int:
 
 
 def is_held_out(clip: str, share: float) -> bool:
-    """Whether a clip belongs to the share that no set is built from.
+    """Whether a clip, by the sha256 of its decoded samples, belongs to the share that no set is built from.
 
-    clip: sha256 over the decoded samples. A clip is in or out for every bank and model alike, a larger share holds a
-    smaller one, and no seed moves it.
+    It does so for every bank and model alike, a larger share holds a smaller one, and no seed moves it.
     """
     return keyed(0, "hold-out", clip) < share * 2**64

@@ -21,9 +21,6 @@ TOTAL = "total"
 NO_MODALITY = "no modality"
 
 
-# --- how many of N samples are right ---------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class GradedQuestion:
     """A question with the grades of its first N samples; None where there is no sample, or it could not be graded."""
@@ -49,10 +46,7 @@ class GradedQuestion:
 
 
 def counts(questions: Sequence[SampledQuestion], scorer: Scorer, n: int) -> list[GradedQuestion]:
-    """Grade the first n samples of each question, all in one call of the scorer.
-
-    A reply is graded with the choices in the order that its draw showed.
-    """
+    """Grade the first n samples of each question, with the choices in the order that each draw showed, in one call."""
     places = [
         (row, draw, sample)
         for row, question in enumerate(questions)
@@ -94,11 +88,8 @@ class Control(StrEnum):
 def labels_by(rule: Rule, graded: Sequence[GradedQuestion], k: int, share: float | None, seed: int) -> dict[str, bool]:
     """Id -> whether the question is IDK. Every question has all its samples.
 
-    share: of the questions that become IDK, in [0, 1], for the rules that rank; None takes as many as K@N.
-    seed: of the order among questions that a ranking rule finds equally uncertain.
-
-    Raises:
-        DataError: the rule needs confidences, and a sample that has an answer has none.
+    share: of IDK, in [0, 1], for the rules that rank; None takes as many as K@N. seed: of the order among equals.
+    Raises DataError where the rule needs confidences and a sample that has an answer has none.
     """
     by_kn = {question.id: bool(is_idk(question.n_right, k)) for question in graded}
     if rule is Rule.KN:
@@ -136,11 +127,7 @@ def semantic_entropy(question: SampledQuestion, n: int) -> float:
 
 
 def mean_uncertainty(question: SampledQuestion, n: int) -> float:
-    """1 - the mean over the first n samples of the probability of the answer; a reply without an answer counts as 0.
-
-    Raises:
-        DataError: a sample has an answer, and the model gave no probability for it.
-    """
+    """1 - the mean over the first n samples of the probability of the answer; a reply without an answer counts as 0."""
     confidences = []
     for reading, confidence in _readings(question, n):
         if reading.outcome not in (Outcome.CORRECT, Outcome.WRONG):
@@ -189,7 +176,7 @@ def balanced(labels: Mapping[str, bool], seed: int) -> dict[str, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How intervals are made: percentile bootstrap over clips."""
+    """Percentile bootstrap over clips."""
 
     resamples: int = 2000
     seed: int = 0
@@ -209,10 +196,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A group of questions.
+    """The n questions of a group whose label is defined.
 
-    n: questions whose label is defined. by_right: how many have 0, 1, … N right samples.
-    shares: for K = 1 … N; empty where n is 0.
+    by_right: how many have 0, 1, … N right samples. shares: for K = 1 … N; empty where n is 0.
     """
 
     n: int
@@ -223,10 +209,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """What another scorer makes of the same samples.
-
-    compared: questions whose label is defined under both. to_idk, to_kept: for K = 1 … N, how many labels change.
-    """
+    """For K = 1 … N, how many labels another scorer changes, of the questions whose label both define."""
 
     scorer: str
     compared: int

@@ -35,11 +35,10 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class BankRequest:
-    """Which samples of a bank are graded, and by what.
+    """Which samples of a bank are graded, and by what. n: the first so many samples; None for all.
 
-    bank: a folder that `idk sample` made. n: the first so many samples; None for all.
-    scorer: says whether a sample is right. compare: other scorers, whose labels are compared; None for the string
-    match that the benchmark's authors published. config: how the models of scorers are loaded.
+    compare: other scorers, whose labels are compared; None for the string match that the benchmark's authors published.
+    config: how the models of scorers are loaded.
     """
 
     bank: str | Path
@@ -51,9 +50,8 @@ class BankRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest(BankRequest, BuildOptions):
-    """Which set is built of a bank.
+    """Which set is built of a bank, as a file of rows with its manifest beside it. k: None for N.
 
-    out: the file of rows; its manifest lies beside it. k: at least so many of N right keep an answer; None for N.
     blind: a bank that was sampled on silence. audio_root: the folder of the clips; None for where the bank was sampled.
     replace: whether a file that is there and differs is replaced.
     """
@@ -95,9 +93,8 @@ class GradedBank:
 class BankCurve(Record):
     """The share of questions that K@N makes IDK, for every K, as `idk curve --json` prints it.
 
-    questions: of the bank; unanswerable ones are in no other figure, undefined ones have fewer than N samples.
+    Unanswerable questions are in no other figure, undefined ones have fewer than N samples.
     draws: how often each outcome occurred in each draw; `failed` counts those without a sample or a grade.
-    groups: `total` and each modality. flips: by other scorers.
     """
 
     run: str
@@ -122,9 +119,7 @@ class BankCurve(Record):
 def grade_bank(request: BankRequest, observer: Observer | None = None) -> GradedBank:
     """Read a bank and grade it. A scorer's own replies are kept in the bank's folder `scores`.
 
-    Raises:
-        UsageError: no bank, fewer draws than n, or an unknown scorer.
-        DataError: the bank is damaged, or a model cannot be loaded.
+    Raises UsageError for no bank, fewer draws than n, or an unknown scorer; DataError for a damaged bank or model.
     """
     names = [request.scorer, *(request.compare or ())]
     for name in names:
@@ -214,11 +209,7 @@ def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet
 
 
 def require_trainable(bank: Bank, folder: Path, methods: Sequence[Method] = _METHODS) -> None:
-    """Refuse a bank that no adapter can be trained from. methods: that its questions may have been asked by.
-
-    Raises:
-        UsageError: it was sampled without the clips, or by another method.
-    """
+    """Refuse a bank that was sampled without the clips, or by another method than these. Raises UsageError."""
     if bank.identity.audio != "real":
         raise UsageError(f"{folder} was sampled without the clips", "give it as --blind of another bank")
     if bank.identity.method not in methods:
@@ -237,12 +228,9 @@ def clip_root(graded: GradedBank, root: str | Path | None) -> Path | None:
 def described(
     graded: GradedBank, plan: BuildPlan, built: BuiltSet, root: Path | None, blind: Mapping[str, Any] | None = None
 ) -> tuple[Manifest, bytes]:
-    """A set's manifest, and the bytes of its rows with the paths of their clips.
+    """A set's manifest, and the bytes of its rows with the paths of their clips. Raises DataError where clips lack.
 
     root: the folder of the clips; None leaves the paths as in the data. blind: the manifest's field.
-
-    Raises:
-        DataError: clips are not there.
     """
     rows = built.rows
     if root is not None:
@@ -287,9 +275,6 @@ def _blind(request: BuildRequest, graded: GradedBank, plan: BuildPlan) -> tuple[
 
     A question needs no clip where the same K of the blind bank's samples keeps it, with K = 0 at least one; None where
     that is undefined or was not asked.
-
-    Raises:
-        UsageError: the blind bank was sampled with the clips, or is of another model, method or data.
     """
     bank, identity = read_bank(Path(str(request.blind))), graded.bank.identity
     if bank.identity.audio == "real":

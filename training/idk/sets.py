@@ -153,18 +153,14 @@ def set_bytes(rows: Sequence[IdkRow]) -> bytes:
 def write_set(path: Path, data: bytes, manifest: Manifest) -> None:
     """Write rows and manifest, each of them whole or not at all. Raises StorageError where that fails.
 
-    The manifest comes last and names the hash of the rows, so that a kill between the two shows.
+    The manifest comes last and has the hash of the rows, so that a kill between the two shows.
     """
     write_whole(path, data)
     write_whole(meta_path(path), record_text(manifest).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a file of rows, compared with the rows.
-
-    Raises:
-        DataError: it cannot be read, is of a newer version, or is that of other rows.
-    """
+    """The manifest of a file of rows. Raises DataError where it cannot be read, is newer, or is that of other rows."""
     manifest = read_record(meta_path(path), Manifest, "lalm-agent idk build writes it beside its rows")
     try:
         rows_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -203,7 +199,7 @@ class Refusals(StrEnum):
 class BuildOptions:
     """How to build, beside K and N.
 
-    share: of IDK for the rules that rank; None takes that of K@N. modality: values of the group; empty for all.
+    share: of IDK for the rules that rank; None takes that of K@N. modality: empty for all.
     drop_ambiguous: leave out 0 < right < K. hold_out: share of the clips, in [0, 1), that stay out.
     one_class: whether a set without IDK, or with nothing else, may be built; the control `kept` always may.
     """
@@ -239,10 +235,7 @@ class BuildPlan(BuildOptions):
 
 @dataclass(frozen=True, slots=True)
 class BuiltSet:
-    """Rows, and what became of the other questions.
-
-    left_out: reason -> questions. held_out: sorted sha256 of the plan's clips that no row is about.
-    """
+    """Rows; reason -> questions that are left out; sorted sha256 of the plan's clips that no row is about."""
 
     rows: tuple[IdkRow, ...]
     left_out: Mapping[str, int]
@@ -267,10 +260,7 @@ def build(
     """Make the rows, in the order of the bank.
 
     blind: id -> whether a model without the clip keeps the question; None where it is undefined.
-
-    Raises:
-        UsageError: impossible settings, no question left, or one class alone.
-        DataError: the rule needs confidences, and there are none.
+    Raises UsageError for impossible settings, no question left, or one class alone; DataError as `labels_by`.
     """
     check_plan(plan)
     blind = blind or {}
@@ -299,11 +289,7 @@ def build(
 
 
 def check_plan(plan: BuildPlan) -> None:
-    """Refuse settings that no bank could serve.
-
-    Raises:
-        UsageError: K outside 0 to N, a share outside its bounds, or a share for K@N.
-    """
+    """Refuse settings that no bank could serve: K outside 0 to N, a share outside its bounds, or a share for K@N."""
     if not 0 <= plan.k <= plan.n:
         raise UsageError(f"K is 0 to N = {plan.n}, not {plan.k}", "5@5 is --k 5 --n 5")
     if not 0 <= plan.hold_out < 1:
@@ -323,7 +309,6 @@ def class_counts(rows: Sequence[IdkRow]) -> dict[str, dict[str, int]]:
 
 
 def _reason(graded: GradedQuestion, plan: BuildPlan, of_plan: set[str], blind: bool | None) -> str | None:
-    """Why a question is no row; None for a row."""
     right, clip = graded.n_right, graded.question.audio_sha256
     tests = {
         "other modality": graded.id not in of_plan,
@@ -345,11 +330,8 @@ def _require_two_classes(idk: Mapping[str, bool], plan: BuildPlan) -> None:
 
 
 def _target(graded: GradedQuestion, gold: str, idk: bool, plan: BuildPlan) -> tuple[str, str, int | None]:
-    """(text, source, draw of the model's own sample or None) of the target of a question that has a right answer.
-
-    A kept question without a correct sample (it is kept by a control, or by a rule that does not look at gold) has its
-    gold text in place of a sample: the source says which.
-    """
+    # (text, source, draw of the model's own sample). A kept question without a correct sample (a control keeps it, or a
+    # rule that does not look at gold) has its gold text in place of a sample.
     if plan.target is TargetKind.SURE:
         return with_certainty(gold, not idk), "gold", None
     if idk:

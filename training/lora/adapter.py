@@ -44,7 +44,7 @@ PACKAGES = ("accelerate", "deepspeed", "safetensors", "tokenizers")
 
 
 class RowsIdentity(Record):
-    """Which rows. sha256: over the file's bytes."""
+    """How many rows, how many of them are IDK, and the sha256 of the file's bytes."""
 
     sha256: str
     rows: int
@@ -110,11 +110,7 @@ class AdapterFolder(Folder):
             raise MismatchError(self.path, changes)
 
     def begin(self, spec: TrainingSpec) -> None:
-        """Write what is trained here, and remove checkpoints that are not whole.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
+        """Write what is trained here, and remove checkpoints that are not whole. Raises StorageError."""
         for checkpoint in self._checkpoints().values():
             if _is_damaged(checkpoint):
                 shutil.rmtree(checkpoint, ignore_errors=True)
@@ -132,9 +128,9 @@ class AdapterFolder(Folder):
         return [step for step, path in checkpoints if (path / COMPLETE).is_file() and _is_damaged(path)]
 
     def finish(self, part: Path, rows: RowSet, last: dict[str, float]) -> None:
-        """Write the adapter from the folder that peft saved it in; `adapter_config.json` makes it complete.
+        """Write the adapter from the folder that peft saved it in. Raises StorageError.
 
-        last: the figures of the last step. Raises StorageError where it cannot be written.
+        last: the figures of the last step.
         """
         assert self.spec is not None
         clips = json.dumps({"audio_sha256": rows.clips}, indent=1) + "\n"
@@ -145,11 +141,6 @@ class AdapterFolder(Folder):
         # While training it is the folder that the weights came from, because peft would look for another on the hub.
         config |= {"base_model_name_or_path": self.spec.base, "revision": self.spec.identity.revision}
         write_whole(self.path / CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-        shutil.rmtree(part, ignore_errors=True)
-
-    def drop_checkpoints(self) -> None:
-        """Remove all of them: the adapter is finished."""
-        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
 
     def _checkpoints(self) -> dict[int, Path]:
         """Step -> folder."""
@@ -159,7 +150,8 @@ class AdapterFolder(Folder):
 
 def complete(checkpoint: Path) -> None:
     """Mark a checkpoint as whole by the hashes of its files. Raises StorageError where that fails."""
-    hashes = {path.relative_to(checkpoint).as_posix(): _sha256(path) for path in _files(checkpoint)}
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    hashes = {path.relative_to(checkpoint).as_posix(): _sha256(path) for path in files}
     write_whole(checkpoint / COMPLETE, json.dumps(hashes, indent=1).encode())
 
 
@@ -172,10 +164,6 @@ def _is_damaged(checkpoint: Path) -> bool:
         return any(_sha256(checkpoint / name) != sha256 for name, sha256 in hashes.items())
     except (OSError, ValueError, AttributeError):
         return True
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
 
 
 def _sha256(path: Path) -> str:

@@ -30,15 +30,9 @@ _ONE_CLASS = "add rows of the other class, or pass --allow-one-class (a control 
 
 
 class TrainingRow(BaseModel):
-    """A question with the reply that is to be learnt. Further keys of the file are passed over.
+    """A question with the reply that is to be learnt; `lalm_agent.training.idk.sets.IdkRow` says what the fields mean.
 
-    audio: a path; a relative one starts from the audio root. audio_sha256: over the decoded samples.
-    choices: in the order in which they are shown; empty for an open question.
-    method: how the question was asked when the row was made. With `agent`, audio_type and content are what its first
-        two steps said, or None.
-    target: the reply without its end of turn. is_idk: whether it is a refusal.
-    prompt: how the model was asked when the row was made; None where that is not recorded.
-    line: where the row stands in its file, from 1.
+    Further keys of the file are passed over. target: without its end of turn. line: of the file, from 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -78,11 +72,7 @@ class RowSet:
         return sorted({row.audio_sha256 for row in self.rows})
 
     def sound(self, row: TrainingRow) -> Sound:
-        """The row's clip, decoded and compared with its hash.
-
-        Raises:
-            DataError: it is missing, no audio, or another recording than the row was made of.
-        """
+        """The row's clip. Raises DataError where it is missing, no audio, or another recording than that of the row."""
         where = f"{self.path}:{row.line}"
         try:
             sound = load(self.root / row.audio, MAX_S)
@@ -100,8 +90,7 @@ class RowSet:
 def read_rows(path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
     """Read and check a file of rows without its clips. root: where relative clips are; None for the file's folder.
 
-    Raises:
-        DataError: no such file, a row that cannot be used, no rows at all, or rows of one class only.
+    Raises DataError for no such file, a row that cannot be used, no rows at all, or rows of one class only.
     """
     try:
         data = path.read_bytes()
@@ -143,12 +132,7 @@ def _row(line: str, number: int) -> TrainingRow | str:
 
 
 def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
-    """The rows that a model is to be trained on. model: its reference.
-
-    Raises:
-        DataError: see `read_rows`.
-        PretrainedError: the model was pretrained on some of the clips.
-    """
+    """Read the rows that a model is to be trained on. Raises PretrainedError where it was pretrained on their clips."""
     rows, pretrained = read_rows(path, root, allow_one_class), pretrained_clips_of(model)
     if any(clip in pretrained for clip in rows.clips):
         from lalm_agent.eval.runs.controls import refuse_pretrained
@@ -158,11 +142,7 @@ def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: 
 
 
 def check_clips(rows: RowSet) -> float:
-    """Decode every clip once; the seconds of audio that an epoch holds, each row's clip counted.
-
-    Raises:
-        DataError: see `RowSet.sound`.
-    """
+    """Decode every clip once, as `RowSet.sound` does; the seconds of audio of all rows."""
     seconds: dict[tuple[str, str], float] = {}
     for row in rows.rows:
         key = row.audio, row.audio_sha256
@@ -203,13 +183,9 @@ class Collator:
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, "Tensor"]:
         """Prompts padded on the left, targets on the right.
 
-        Returns:
-            input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and their
-            end of turn; and the features of the clips as the processor makes them.
-
-        Raises:
-            DataError: a clip is gone or has changed.
-            PermanentBackendError: the checkpoint's processor or chat template cannot be used so.
+        Returns input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and
+        their end of turn; and the features of the clips as the processor makes them.
+        Raises DataError where a clip is gone or has changed, PermanentBackendError where the template cannot be used.
         """
         requests = [self.request(row) for row in rows]
         sounds = [waveform(request.sound, self.hearing)[0] for request in requests if request.sound is not None]

@@ -35,10 +35,7 @@ _ADAM_BYTES = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """The base model, as loaded.
-
-    name: what an adapter's `base_model_name_or_path` says: `mini`, a folder's absolute path, or a hub id.
-    """
+    """The base model as loaded. name: `mini`, a folder's absolute path, or a hub id."""
 
     checkpoint: Checkpoint
     hearing: Hearing
@@ -52,11 +49,9 @@ class Base:
 
 
 def load_base(config: AgentConfig, device: str, stack: ExitStack) -> Base:
-    """Load the model of the settings on a device.
+    """Load the model of the settings on a device. Raises DataError where its files cannot be used.
 
-    Raises:
-        UsageError: a model that takes no adapter, does not hear, or a dtype that cannot be trained in.
-        DataError: its files cannot be used.
+    Raises UsageError for a model that takes no adapter or does not hear, or a dtype that cannot be trained in.
     """
     ref = folder = config.model
     require_checkpoint(ref)
@@ -80,10 +75,7 @@ def load_base(config: AgentConfig, device: str, stack: ExitStack) -> Base:
 def with_lora(base: Base, recipe: Recipe) -> Any:
     """The model with trainable LoRA layers on the recipe's targets; everything else is frozen.
 
-    The layers' first weights are drawn from torch's generator, which is seeded here.
-
-    Raises:
-        UsageError: the targets match nothing.
+    Seeds torch's generator for the layers' first weights. Raises UsageError where the targets match nothing.
     """
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
@@ -133,10 +125,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Parameters, and the bytes that they take by arithmetic; activations are not among them.
-
-    state_bytes: of the adapter with its gradients and Adam's moments, all in float32.
-    """
+    """Parameters, and their bytes. state_bytes: of the adapter, its gradients and Adam's moments, all in float32."""
 
     parameters: int
     trainable: int
@@ -168,10 +157,7 @@ def _mb(size: float) -> str:
 
 
 def encode_once(model: Any) -> bool:
-    """Give the model's audio encoder a memory; whether it has one now.
-
-    model: a model of transformers, before or after peft has put its layers in.
-    """
+    """Give the audio encoder of a model, with or without LoRA layers, a memory; whether it has one now."""
     tower: Any = getattr(model.base_model, "audio_tower", None)
     if not ignores_padding(tower):
         return False
@@ -193,10 +179,7 @@ class _EncoderMemory(TrimsPadding):
         self._nbytes = 0
 
     def __call__(self, input_features: torch.Tensor, attention_mask: Any = None, **options: Any) -> BaseModelOutput:
-        """input_features : (batch, mels, frames); attention_mask : (batch, …) or None. Runs clip by clip.
-
-        Returns as many outputs as the longest clip has, (batch, outputs, size), zeros behind the others'.
-        """
+        """(batch, mels, frames), (batch, …) or None -> (batch, outputs of the longest clip, size), zeros behind."""
         rows = []
         for row in range(len(input_features)):
             mask = None if attention_mask is None else attention_mask[row : row + 1]

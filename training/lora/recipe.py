@@ -66,22 +66,14 @@ NOTES = {
 
 
 def preset_of(name: str | None, model: str) -> str:
-    """The preset of that name; without a name `mini` for the embedded model and `paper` for any other.
-
-    Raises:
-        UsageError: there is no preset of that name.
-    """
+    """The preset of that name (UsageError for another); without a name `mini` for the embedded model, else `paper`."""
     if name is not None and name not in PRESETS:
         raise UsageError(f"unknown preset: {name}", did_you_mean(name, PRESETS))
     return name or ("mini" if model == "mini" else "paper")
 
 
 def make_recipe(preset: str, changes: Mapping[str, Any]) -> Recipe:
-    """A preset with the fields that are not None in `changes`.
-
-    Raises:
-        UsageError: a value that a field does not take.
-    """
+    """A preset with the fields that are not None in `changes`. Raises UsageError for a value that one does not take."""
     fields = {**PRESETS[preset].model_dump(), **{name: value for name, value in changes.items() if value is not None}}
     try:
         return Recipe.model_validate(fields)
@@ -108,14 +100,10 @@ def shown(recipe: Recipe) -> str:
     )
 
 
-# --- what an adapter goes on -----------------------------------------------------------------------------------------
-
-
 def matched_modules(model: Any, pattern: str) -> list[str]:
     """The names of the linear modules that the expression matches whole, as peft matches it.
 
-    Raises:
-        UsageError: it is no regular expression, or matches nothing; the message lists the kinds of module there are.
+    Raises UsageError where it is no regular expression, or matches nothing, with the kinds of module there are.
     """
     import torch
 
@@ -137,11 +125,7 @@ def matched_modules(model: Any, pattern: str) -> list[str]:
 
 
 def require_checkpoint(ref: str) -> None:
-    """Refuse a model that takes no adapter.
-
-    Raises:
-        UsageError: the reference is that of an endpoint or a script.
-    """
+    """Refuse a model that takes no adapter: an endpoint or a script. Raises UsageError."""
     if ref.startswith(("openai:", "scripted:")):
         raise UsageError(f"the model {ref} takes no adapter", NO_ADAPTER)
 

@@ -7,6 +7,7 @@
 The same request resumes after a kill, a full disk or Ctrl-C, to the same loss curve. `estimate` says what it takes.
 """
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from lalm_agent.errors import UsageError
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 from lalm_agent.training.lora.adapter import (
+    CHECKPOINTS,
     PACKAGES,
     AdapterFolder,
     AdapterIdentity,
@@ -49,15 +51,12 @@ _SAVES = 10
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What to train.
+    """What to train: rows of `idk build` to the folder of an adapter.
 
-    data: rows of `idk build`. out: the adapter's folder. config: model, device, dtype and the like.
     recipe: None for that of the preset. preset: None for `mini` with the embedded model, `paper` with any other.
-    audio_root: the folder of relative clips; None for that of the rows.
-    prompt: `baseline` or `agent`; None for what the rows were made with.
+    audio_root: the folder of relative clips; None for that of the rows. prompt: None for that of the rows.
     save_every: steps between checkpoints; None for a tenth of all, at least 10.
-    command: as it was typed; None for that of this process.
-    progress: whether stderr shows steps as they are made.
+    command: as it was typed; None for that of this process. progress: whether stderr shows the steps.
     """
 
     data: str | Path
@@ -95,7 +94,7 @@ class TrainedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """A dry run's figures. memory_bytes: the process's peak while it was measured."""
+    """A dry run's figures. memory_bytes: the peak of the process while it was measured."""
 
     rows: int
     idk: int
@@ -111,8 +110,6 @@ class TrainingEstimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Training:
-    """A request with what it is trained on and as. steps: optimiser steps in all."""
-
     request: TrainRequest
     rows: RowSet
     identity: AdapterIdentity
@@ -121,8 +118,6 @@ class _Training:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """What a training needs beside: the base, the same with its LoRA layers, and the Trainer's settings."""
-
     base: "Base"
     model: Any
     collator: Collator
@@ -134,10 +129,8 @@ def train(request: TrainRequest, observer: Observer | None = None, base: "Base |
 
     base: the model of the settings, loaded and without an adapter; it comes back so. None to load it here.
 
-    Raises:
-        UsageError: the request is wrong, the folder is another training's, or the model takes no such adapter.
-        PretrainedError: the model was pretrained on some of the clips.
-        DataError: rows, clips or checkpoint files cannot be used; the loss is not finite; the disk is full.
+    Raises UsageError where the request is wrong, the folder is another training's, or the model takes no such adapter
+    or was pretrained on the clips; DataError where files cannot be used, the loss is not finite, or the disk is full.
     """
     observer = observer if observer is not None and is_main() else _silent
     training, out = _training(request), Path(request.out)
@@ -227,7 +220,7 @@ def _train(
         figures: dict[str, float] = {name: float(last[name]) for name in ("step", "loss") if name in last}
         export(trainer, folder, training.rows, figures)
     if is_main():
-        folder.drop_checkpoints()
+        shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
     return TrainedAdapter(folder.path, steps, last.get("loss"))
 
 
@@ -253,7 +246,6 @@ def _load(training: _Training, stack: ExitStack, observer: Observer, base: "Base
 
 
 def _training(request: TrainRequest) -> _Training:
-    """Read the rows, and say what a training on them is."""
     root = None if request.audio_root is None else Path(request.audio_root)
     rows = rows_for(request.config.model, Path(request.data), root, request.allow_one_class)
     prompt, recipe = _prompt(request.prompt, rows), request.used_recipe
@@ -273,12 +265,7 @@ def _training(request: TrainRequest) -> _Training:
 
 
 def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
-    """Whose answering prompt, by the request or by the rows.
-
-    Raises:
-        UsageError: none of these names, rows made with another wording, rows of both kinds and no prompt named, or the
-            agent's prompt without its steps.
-    """
+    """Whose answering prompt, by the request or by the rows; UsageError where the rows do not fit it."""
     methods = {row.method for row in rows.rows}
     if prompt not in (None, "baseline", "agent"):
         raise UsageError(f"unknown prompt: {prompt}", "--prompt baseline or agent")
@@ -309,4 +296,4 @@ def _describe(training: _Training, audio_s: float, observer: Observer) -> None:
 
 
 def _silent(_: str) -> None:
-    """No observer; the other processes of a training say nothing either."""
+    pass

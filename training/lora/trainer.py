@@ -30,7 +30,6 @@ class DivergedError(DataError):
     """The loss or a gradient is not finite. The step was not made; the last checkpoint stays."""
 
     def __init__(self, what: str, step: int) -> None:
-        """Name the figure and the step."""
         super().__init__(
             f"{what} of step {step} is no finite number: the training stops before it spoils the adapter",
             "a lower --learning-rate, or --dtype float32 or bfloat16, with another --out",
@@ -118,10 +117,7 @@ class Guard(TrainerCallback):
 def arguments(
     folder: Path, recipe: Recipe, device: str, save_every: int, gradient_checkpointing: bool
 ) -> TrainingArguments:
-    """The Trainer's settings. Making them joins the processes of an `accelerate launch`.
-
-    folder: of the adapter; checkpoints lie under it, one in `save_every` steps. device: such as `cpu` or `cuda:1`.
-    """
+    """The Trainer's settings. Making them joins the processes of an `accelerate launch`. device: such as `cuda:1`."""
     if device.startswith("cuda:") and processes() == 1:
         torch.cuda.set_device(device)
     settings = TrainingArguments(
@@ -159,7 +155,7 @@ def arguments(
 def make_trainer(
     model: Any, settings: TrainingArguments, collator: Collator, callbacks: list[TrainerCallback]
 ) -> LoraTrainer:
-    """A Trainer on the collator's rows that averages the loss over the target tokens of a step and prints nothing."""
+    """A Trainer on the collator's rows that prints nothing."""
     rows: Any = collator.rows.rows
     trainer = LoraTrainer(
         model, settings, collator, train_dataset=rows, compute_loss_func=target_loss, callbacks=callbacks
@@ -197,12 +193,9 @@ class StepLog(TrainerCallback):
     """
 
     def __init__(self, folder: Path, from_step: int, steps: int | None, observer: Callable[[str], None]) -> None:
-        """Cut off the steps behind `from_step`, which are made again.
+        """Cut off the steps behind `from_step`, which are made again. steps: in all; None shows no progress.
 
-        folder: of the adapter. steps: in all, of which stderr shows the progress; None shows nothing.
-
-        Raises:
-            StorageError, DataError: the journal cannot be used.
+        Raises StorageError or DataError where the journal cannot be used.
         """
         lines = read_lines(folder / LOG)
         kept = [line for line in lines if line["step"] <= from_step]
@@ -242,14 +235,10 @@ class StepLog(TrainerCallback):
 
 
 def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict[str, float]) -> None:
-    """Write the adapter; `adapter_config.json` comes last, so that a folder with it is complete.
+    """Write the adapter; every process calls this, because a sharded adapter is put together by all of them.
 
-    Every process calls this: a sharded adapter is put together by all of them.
-    last: the figures of the last step.
-
-    Raises:
-        DivergedError: the last step made the adapter's weights infinite or undefined.
-        StorageError: it cannot be written; the checkpoints are still there.
+    last: the figures of the last step. Raises DivergedError where it made a weight infinite or undefined, and
+    StorageError where the adapter cannot be written; the checkpoints are still there.
     """
     part = folder.path / CHECKPOINTS / "export"
     with _storing(folder.path):

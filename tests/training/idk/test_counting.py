@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,9 +96,3 @@ def test_raising_n_changes_no_count_of_a_smaller_n(bank: list[list[str | None]],
     for few, many in zip(rights(grown, n), rights(grown, n + 1), strict=True):
         if few is not None and many is not None:
             assert many - few in (0, 1)
-
-
-@pytest.mark.parametrize("k", range(6))
-def test_k_at_n_by_the_count_alone(counted: Any, k: int) -> None:
-    graded = counted({str(right): right for right in range(6)})
-    assert [is_idk(row.n_right, k) for row in graded] == [right < k for right in range(6)]

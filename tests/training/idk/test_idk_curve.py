@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.training.idk.labels import Bootstrap, counts, curve, curves, flips
 
@@ -41,12 +39,6 @@ def test_questions_about_one_clip_move_together(drawn: Any, counted: Any) -> Non
     assert 0.1 < alone.shares[0].low < 0.5 < alone.shares[0].high < 0.9
 
 
-def test_the_seed_decides_the_interval(counted: Any) -> None:
-    graded = counted({str(n): n % 6 for n in range(40)})
-    assert curve(graded, 5, Bootstrap(seed=1)) == curve(graded, 5, Bootstrap(seed=1))
-    assert curve(graded, 5, Bootstrap(50, seed=1)) != curve(graded, 5, Bootstrap(50, seed=2))
-
-
 def test_labels_that_another_scorer_changes(drawn: Any, counted: Any) -> None:
     """MMAU's match wants the choice's words and no others: it does not know what (a) is."""
     questions = [drawn("a", ["(a)", "dog"]), drawn("b", ["dog", "dog"]), drawn("c", ["cat", None])]
@@ -58,9 +50,3 @@ def test_labels_that_another_scorer_changes(drawn: Any, counted: Any) -> None:
     assert changed.to_kept == (0, 0)
     back = flips("rule", after, before, 2)
     assert (back.to_idk, back.to_kept) == ((0, 0), (0, 1))
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_smaller_n_needs_no_new_sample(drawn: Any, counted: Any, n: int) -> None:
-    questions = [drawn("a", ["dog", "cat", "dog"]), drawn("b", ["cat", "dog", "dog"])]
-    assert curve(counted(questions, n), n, Bootstrap()).by_right == {1: (1, 1), 3: (0, 0, 2, 0)}[n]

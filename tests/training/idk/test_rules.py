@@ -96,15 +96,6 @@ def test_controls_and_balance(labels: dict[str, bool], seed: int) -> None:
     assert all(labels[id_] is label for id_, label in even.items())
 
 
-def test_random_places_follow_the_seed(counted: Any) -> None:
-    labels = {str(n): n < 20 for n in range(40)}
-    modalities = dict.fromkeys(labels, "sound")
-    first = controlled(Control.RANDOM, labels, modalities, 0)
-    assert first == controlled(Control.RANDOM, labels, modalities, 0)
-    assert first != controlled(Control.RANDOM, labels, modalities, 1)
-    assert first != labels
-
-
 def test_a_larger_share_of_held_out_clips_holds_a_smaller_one() -> None:
     clips = [f"{n:064x}" for n in range(2000)]
     small, large = ({clip for clip in clips if is_held_out(clip, share)} for share in (0.2, 0.5))

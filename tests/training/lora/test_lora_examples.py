@@ -136,23 +136,6 @@ def test_the_loss_does_not_see_the_prompt() -> None:
     assert logits.grad.abs().sum(dim=2).gt(0).tolist() == [[False, True, False, False]]
 
 
-def test_a_frozen_encoder_runs_once_for_each_clip(hub_folder: Path, make_rows: Any) -> None:
-    with ExitStack() as stack:
-        base = load_base(AgentConfig(model=str(hub_folder)), "cpu", stack)
-        batch = collator(base, path := make_rows(3))(read_rows(path).rows)
-        batch.pop("labels")
-        model = with_lora(base, PRESETS["mini"])
-        with torch.no_grad():
-            before = model(**batch).logits
-            tower, runs = base.checkpoint.model.model.audio_tower, []
-            tower.layers[0].register_forward_hook(lambda *_: runs.append(1))
-            assert encode_once(base.checkpoint.model)
-            after, again = model(**batch).logits, model(**batch).logits
-    assert len(runs) == 3
-    assert torch.equal(after, again)
-    assert torch.allclose(before, after, atol=1e-4)
-
-
 def test_a_trained_encoder_has_no_memory(hub_folder: Path) -> None:
     with ExitStack() as stack:
         base = load_base(AgentConfig(model=str(hub_folder)), "cpu", stack)

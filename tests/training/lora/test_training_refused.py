@@ -42,27 +42,6 @@ def test_unknown_target_modules_list_the_candidates(
     assert "no regular expression" in said
 
 
-@pytest.mark.parametrize("idk", [True, False])
-def test_one_class_needs_a_flag(
-    idk: bool, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows, out = make_rows(2, is_idk=idk), tmp_path / "adapter"
-    assert "has one class" in refused(capsys, command(rows, hub_folder, out))
-    assert run(command(rows, hub_folder, out, "--max-steps", "1", "--allow-one-class")) == 0
-
-
-def test_an_empty_set_and_a_changed_clip_are_refused(
-    make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "adapter"
-    (tmp_path / "empty.jsonl").write_text("")
-    assert "holds no rows" in refused(capsys, command(tmp_path / "empty.jsonl", "mini", out))
-    rows = make_rows(2)
-    (tmp_path / "1.wav").write_bytes((tmp_path / "0.wav").read_bytes())
-    assert "idk.jsonl:2: 1.wav is another recording" in refused(capsys, command(rows, "mini", out))
-    assert not out.exists()
-
-
 def test_models_that_take_no_adapter_are_refused(
     make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

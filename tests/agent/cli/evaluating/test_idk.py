@@ -73,16 +73,6 @@ def test_a_smaller_n_uses_the_first_samples(bank: Any, said: Said) -> None:
     assert json.loads(said()[0])["n"] == 2
 
 
-def test_fewer_samples_keep_the_orders_of_the_others(place: Any) -> None:
-    assert sample("--n", "4", "--shuffle-choices", "--limit", "3") == 0
-    assert sample("--n", "2", "--shuffle-choices") == 0
-    lines = (place.path / "bank" / "items.jsonl").read_text("utf-8").splitlines()
-    assert {len(json.loads(line)["orders"]) for line in lines} == {4}
-    assert len(place.asks()) == 3 * 4 + 21 * 2
-    bank = read_bank(Path("bank"))
-    assert sum(sum(one is not None for one in question.samples) == 4 for question in bank.questions) == 3
-
-
 def test_other_settings_are_another_bank(bank: Any, said: Said) -> None:
     assert sample("--temperature", "0.5") == 2
     assert "differs: temperature: 1.0 in the run, 0.5 now" in said()[1]
@@ -148,15 +138,6 @@ def test_a_set_and_its_manifest(bank: Any, said: Said) -> None:
     assert json.loads(said()[0])["counts"] == manifest.counts
     assert (Path("idk.jsonl").read_bytes(), Path("idk.jsonl.meta.json").read_bytes()) == before
     assert len(bank.asks()) == 120
-
-
-def test_a_grown_bank_gives_the_old_set_again(place: Any) -> None:
-    assert sample("--n", "3") == 0
-    assert run(["idk", "build", "bank", "--k", "1", "--out", "idk.jsonl"]) == 0
-    before = Path("idk.jsonl").read_bytes()
-    assert sample("--n", "6") == 0
-    assert run(["idk", "build", "bank", "--k", "1", "--n", "3", "--out", "again.jsonl"]) == 0
-    assert Path("again.jsonl").read_bytes() == before
 
 
 def test_a_file_that_differs_is_not_replaced(bank: Any, said: Said) -> None:
