@@ -155,7 +155,7 @@ def build(
     share: Annotated[float | None, _option("Share of IDK in [0, 1] for a rule that ranks.", "that of K@N")] = None,
     target: Annotated[
         Literal["gold", "self", "sure"],
-        _option("Target of an answer. gold: the data's text. self: a correct sample. sure: with a suffix that tells.", True),
+        _option("Target of an answer: the data's (gold), a correct sample (self), or with a suffix (sure).", True),
     ] = "gold",
     refusals: Annotated[
         Literal["fixed", "pool"],

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lalm_agent import artefacts
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CLIPS, COMPLETE, LOG, WEIGHTS
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -80,12 +81,16 @@ def _full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def _full_at(name: str) -> Any:
+    """Like `write_whole`, on a disk that is full when it comes to this file."""
+    return lambda path, data: _full() if path.name == name else artefacts.write_whole(path, data)
+
+
 @pytest.mark.parametrize("where", ["checkpoint", "log", "export"])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     where: str, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from transformers import Trainer
-
 
     rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
     arguments = ("--max-steps", "4", "--save-every", "2")
@@ -96,7 +101,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         elif where == "log":
             patch.setattr(artefacts, "_write", _full)
         else:
-            patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full)
+            patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at("README.md"))
         said = refused(capsys, command(rows, hub_folder, out, *arguments))
     assert "cannot be written: No space left on device" in said
     assert not (out / "adapter_config.json").exists()
@@ -104,6 +109,27 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert run(command(rows, hub_folder, out, *arguments)) == 0
     name = "adapter_model.safetensors"
     assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
+    arguments = ("--max-steps", "4", "--save-every", "2")
+    assert run(command(rows, hub_folder, whole, *arguments)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at(CLIPS))
+        refused(capsys, command(rows, hub_folder, out, *arguments))
+    for name in ("optimizer.pt", WEIGHTS, "rng_state.pth", "trainer_state.json"):
+        damaged = Path(shutil.copytree(out, tmp_path / name))
+        with (damaged / CHECKPOINTS / "checkpoint-4" / name).open("r+b") as file:
+            file.truncate(100)
+        assert run(command(rows, hub_folder, damaged, *arguments)) == 0
+        said = capsys.readouterr().err
+        assert "note: the checkpoint of step 4 is damaged and is not used" in said
+        assert "resume: from the checkpoint of step 2 of 4" in said
+        assert (damaged / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert len((damaged / LOG).read_text().splitlines()) == 4
 
 
 def test_an_adapter_of_another_base_is_refused(
