@@ -177,23 +177,15 @@ def model_card(spec: TrainingSpec, rows: RowSet, last: dict[str, float]) -> str:
     is_hub = "/" in spec.base and not spec.base.startswith(("/", ".", "~"))
     card = resources.files("lalm_agent.training.lora").joinpath("card.md").read_text(encoding="utf-8")
     return card.format(
+        spec=spec,
+        identity=identity,
+        recipe=identity.recipe,
         front=f"base_model: {spec.base}\n" if is_hub else "",
-        model=identity.model,
         method="lora" if identity.prompt == "baseline" else "agent",
-        prompt=identity.prompt,
         revision=f"@{identity.revision}" if identity.revision else "",
-        weights=identity.weights_sha256,
-        dtype=identity.dtype,
-        rows=identity.data.rows,
         classes=class_counts(rows.rows),
-        data=identity.data.sha256,
         clips=len(rows.clips),
         targets=identity.recipe.targets.replace("|", r"\|"),
-        recipe=identity.recipe,
-        steps=spec.steps,
-        processes=identity.processes,
-        trainable=spec.trainable,
         last=", ".join(f"{name} {value:.4g}" for name, value in last.items()),
-        commit=session.commit or "unknown",
-        dirty=" with changes" if session.dirty else "",
+        source=(session.commit or "unknown") + (" with changes" if session.dirty else ""),
     )

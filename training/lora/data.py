@@ -17,7 +17,6 @@ from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens, waveform
-from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.records import AudioType, Method
 
 if TYPE_CHECKING:
@@ -129,16 +128,6 @@ def _row(line: str, number: int) -> TrainingRow | str:
             return "not a JSON object"
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return "choices: there is only one" if len(row.choices) == 1 else row.model_copy(update={"line": number})
-
-
-def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
-    """Read the rows that a model is to be trained on. Raises PretrainedError where it was pretrained on their clips."""
-    rows, pretrained = read_rows(path, root, allow_one_class), pretrained_clips_of(model)
-    if any(clip in pretrained for clip in rows.clips):
-        from lalm_agent.eval.runs.controls import refuse_pretrained
-
-        refuse_pretrained(pretrained, rows.clips, model, str(path))
-    return rows
 
 
 def check_clips(rows: RowSet) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
+from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 from lalm_agent.training.lora.adapter import (
@@ -27,7 +28,7 @@ from lalm_agent.training.lora.adapter import (
     TrainingSession,
     TrainingSpec,
 )
-from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, rows_for
+from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, read_rows
 from lalm_agent.training.lora.recipe import (
     NOTES,
     PRESETS,
@@ -247,10 +248,15 @@ def _load(training: _Training, stack: ExitStack, observer: Observer, base: "Base
 
 def _training(request: TrainRequest) -> _Training:
     root = None if request.audio_root is None else Path(request.audio_root)
-    rows = rows_for(request.config.model, Path(request.data), root, request.allow_one_class)
+    rows = read_rows(Path(request.data), root, request.allow_one_class)
+    model, pretrained = request.config.model, pretrained_clips_of(request.config.model)
+    if any(clip in pretrained for clip in rows.clips):
+        from lalm_agent.eval.runs.controls import refuse_pretrained
+
+        refuse_pretrained(pretrained, rows.clips, model, str(request.data))
     prompt, recipe = _prompt(request.prompt, rows), request.used_recipe
     identity = AdapterIdentity(
-        model=request.config.model,
+        model=model,
         revision=None,
         weights_sha256=None,
         dtype="not loaded",

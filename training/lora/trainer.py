@@ -1,7 +1,6 @@
 """transformers' Trainer: it stops at a loss that is not finite, keeps every whole checkpoint, and logs each step."""
 
 import math
-import re
 import shutil
 import sys
 import time
@@ -12,10 +11,11 @@ from typing import Any
 
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
+from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
-from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.extras import install_line, is_installed
 from lalm_agent.terminal import ProgressDisplay
 from lalm_agent.training.lora.adapter import CHECKPOINTS, LOG, TENSORBOARD, WEIGHTS, AdapterFolder, complete
@@ -23,7 +23,6 @@ from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_
 from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
 _NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
-_WRITING = re.compile(r"No space left|os error \d+|write failed|PytorchStreamWriter|File too large|I/?O ?error", re.I)
 
 
 class DivergedError(DataError):
@@ -124,13 +123,10 @@ def arguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.grad_accum,
-        learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
         num_train_epochs=recipe.epochs,
         max_steps=recipe.max_steps or -1,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        seed=recipe.seed,
+        **recipe.model_dump(include={"learning_rate", "weight_decay", "max_grad_norm", "seed"}),
         data_seed=recipe.seed,
         logging_steps=1,
         # The filter would replace a loss that is not finite by the last finite one.
@@ -169,11 +165,7 @@ def _storing(path: Path) -> Iterator[None]:
     """Raise StorageError for what the system, torch and safetensors raise where `path` cannot be written."""
     try:
         yield
-    except LalmError:
-        raise
-    except Exception as error:
-        if not isinstance(error, OSError) and not _WRITING.search(str(error)):
-            raise
+    except (OSError, RuntimeError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
         raise StorageError(
             f"{path} cannot be written: {reason}",

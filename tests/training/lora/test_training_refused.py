@@ -81,6 +81,10 @@ def _full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def _full_for_torch(*_: Any, **__: Any) -> None:
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 47936 vs 47824")
+
+
 def _full_at(name: str) -> Any:
     """Like `write_whole`, on a disk that is full when it comes to this file."""
     return lambda path, data: _full() if path.name == name else artefacts.write_whole(path, data)
@@ -97,13 +101,13 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert run(command(rows, hub_folder, whole, *arguments)) == 0
     with pytest.MonkeyPatch.context() as patch:
         if where == "checkpoint":
-            patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full)
+            patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full_for_torch)
         elif where == "log":
             patch.setattr(artefacts, "_write", _full)
         else:
             patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at("README.md"))
         said = refused(capsys, command(rows, hub_folder, out, *arguments))
-    assert "cannot be written: No space left on device" in said
+    assert "cannot be written: " in said
     assert not (out / "adapter_config.json").exists()
     assert all((path / COMPLETE).is_file() for path in (out / CHECKPOINTS).glob("checkpoint-*"))
     assert run(command(rows, hub_folder, out, *arguments)) == 0
