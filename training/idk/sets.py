@@ -133,21 +133,19 @@ def meta_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{META_SUFFIX}")
 
 
-def row_fields(row: IdkRow) -> dict[str, Any]:
-    """A row as a JSON object.
-
-    `messages` holds prompt and target as chat turns. The clip's turn part has no path: `datasets` gives every part of
-    a list the keys of all, and a chat template takes a key `audio` on a text part for a second clip.
-    """
-    user = [{"type": "audio"}, {"type": "text", "text": row.prompt}]
-    assistant = [{"type": "text", "text": row.target}]
-    messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    return {**row.model_dump(mode="json"), "messages": messages}
-
-
 def set_bytes(rows: Sequence[IdkRow]) -> bytes:
-    """The bytes of the file of rows."""
-    return b"".join(json_line(row_fields(row)) for row in rows)
+    """The bytes of the file of rows: each a JSON object, with prompt and target as chat turns under `messages`.
+
+    The clip's turn part has no path: `datasets` gives every part of a list the keys of all, and a chat template takes a
+    key `audio` on a text part for a second clip.
+    """
+    lines = []
+    for row in rows:
+        user = [{"type": "audio"}, {"type": "text", "text": row.prompt}]
+        assistant = [{"type": "text", "text": row.target}]
+        messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+        lines.append(json_line({**row.model_dump(mode="json"), "messages": messages}))
+    return b"".join(lines)
 
 
 def write_set(path: Path, data: bytes, manifest: Manifest) -> None:

@@ -150,7 +150,7 @@ class AdapterFolder(Folder):
 
 def complete(checkpoint: Path) -> None:
     """Mark a checkpoint as whole by the hashes of its files. Raises StorageError where that fails."""
-    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)
     hashes = {path.relative_to(checkpoint).as_posix(): _sha256(path) for path in files}
     write_whole(checkpoint / COMPLETE, json.dumps(hashes, indent=1).encode())
 

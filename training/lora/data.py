@@ -193,11 +193,9 @@ def _with_targets(inputs: dict[str, "Tensor"], targets: Sequence[Sequence[int]],
     import torch
 
     prompt = inputs["input_ids"]
-    reply = prompt.new_full((len(targets), max(map(len, targets))), pad)
-    mask = torch.zeros_like(reply)
-    for row, target in enumerate(targets):
-        reply[row, : len(target)] = torch.tensor(target)
-        mask[row, : len(target)] = 1
+    replies = [torch.tensor(target) for target in targets]
+    reply = torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=pad)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(target) for target in replies], batch_first=True)
     behind = {"input_ids": reply, "attention_mask": mask}
     whole = {}
     for name, value in inputs.items():

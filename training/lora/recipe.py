@@ -21,8 +21,6 @@ TARGETS: dict[str, str] = {
 }
 """Regular expressions over the names of modules, by what `--adapt` says. Read literally, the paper's target list
 (P1 section 5.1: k_proj, q_proj, v_proj) also matches the audio tower, which has modules of these names."""
-CONFIGS = ("ddp", "fsdp", "zero2", "zero3")
-"""Configs for `accelerate launch` that come with the package."""
 NO_ADAPTER = "adapters go on checkpoints only: mini, a folder, or a hub id"
 _SHOWN = 12
 
@@ -163,5 +161,5 @@ def strategy() -> str:
 
 
 def launch_config(name: str) -> Path:
-    """The file of a config of `CONFIGS`, for `accelerate launch --config_file`."""
+    """The file for `accelerate launch --config_file` of a name: ddp, fsdp, zero2 or zero3."""
     return Path(str(resources.files("lalm_agent.training.lora").joinpath("launch", f"{name}.yaml")))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from safetensors import SafetensorError
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
 from lalm_agent.errors import DataError, UsageError
@@ -92,9 +92,7 @@ class Guard(TrainerCallback):
         """observer: takes a line for the user."""
         self._observer = observer
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """Count parameters, once the launcher's settings took effect. Raises UsageError: nothing is sharded."""
         if strategy() != "fsdp":
             return
@@ -104,9 +102,7 @@ class Guard(TrainerCallback):
             raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
         self._observer(f"sharded: this process holds {here:,} of {whole:,} parameters")
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """Look at the gradients of what is trained: a few small matrices. Raises DivergedError."""
         for parameter in more["model"].parameters():
             if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
@@ -209,7 +205,7 @@ class StepLog(TrainerCallback):
         if self._display is not None:
             self._stack.callback(self._display.close)
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """A step is done. Raises StorageError on a full disk."""
         logs, step = more.get("logs") or {}, state.global_step
         if "loss" not in logs:

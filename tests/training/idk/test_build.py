@@ -23,7 +23,7 @@ from lalm_agent.training.idk.sets import (
     TargetKind,
     build,
     class_counts,
-    row_fields,
+    set_bytes,
 )
 
 SOURCE = RowSource(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
@@ -160,7 +160,7 @@ def test_what_is_refused(built: Built, bank: list[GradedQuestion]) -> None:
 
 def test_chat_turns_of_a_row(built: Built) -> None:
     row = built().rows[0]
-    fields = json.loads(json.dumps(row_fields(row)))
+    fields = json.loads(set_bytes([row]))
     user, assistant = fields["messages"]
     assert [part["type"] for part in user["content"]] == ["audio", "text"]
     assert user["content"][1]["text"] == row.prompt

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
-    given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
-    return [*given, "--device", "cpu", "--batch-size", "2", *more]
+    arguments = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
+    return [*arguments, "--device", "cpu", "--batch-size", "2", *more]
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -141,8 +141,8 @@ def test_an_adapter_of_another_base_is_refused(
 ) -> None:
     rows, out = make_rows(2), tmp_path / "adapter"
     assert run(command(rows, hub_folder, out, "--max-steps", "1")) == 0
-    asked = ["ask", str(tmp_path / "0.wav"), "Which?", "--choice", "a", "--choice", "b", "--method", "lora"]
-    said = refused(capsys, [*asked, "--model", "mini", "--adapter", str(out)])
+    question = ["ask", str(tmp_path / "0.wav"), "Which?", "--choice", "a", "--choice", "b", "--method", "lora"]
+    said = refused(capsys, [*question, "--model", "mini", "--adapter", str(out)])
     assert "was trained on other weights" in said
     # Nor is it trained on with another model.
     assert "is another run; what differs: model" in refused(

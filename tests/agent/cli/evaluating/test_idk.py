@@ -41,9 +41,9 @@ def test_a_bank_is_a_run_that_asks_question_by_question(place: Any, said: Said) 
     assert len(place.asks()) == 72
     (place.path / "asks.log").unlink()
     assert sample("--n", "3", "--concurrency", "1", "--batch-size", "1", out="one") == 0
-    asked = [(key, draw) for key, draw, *_ in place.asks()]
-    assert [draw for _, draw in asked] == [0, 1, 2] * 24
-    assert [key for key, _ in asked[::3]] == [key for key, _ in asked[2::3]]
+    draws = [(key, draw) for key, draw, *_ in place.asks()]
+    assert [draw for _, draw in draws] == [0, 1, 2] * 24
+    assert [key for key, _ in draws[::3]] == [key for key, _ in draws[2::3]]
     assert place.answers("one") == place.answers("bank")
 
 
@@ -52,8 +52,8 @@ def test_a_larger_n_asks_for_the_missing_samples_alone(place: Any, said: Said) -
     first, run_id = place.answers("bank"), place.spec("bank")["run_id"]
     assert sample("--n", "5", "--shuffle-choices") == 0
     assert "resume: 48 answers are there, 72 are left" in said()[1]
-    asked = [(key, draw) for key, draw, *_ in place.asks()]
-    assert len(asked) == len(set(asked)) == 120
+    draws = [(key, draw) for key, draw, *_ in place.asks()]
+    assert len(draws) == len(set(draws)) == 120
     grown = place.answers("bank")
     assert {key: grown[key] for key in first} == first
     assert place.spec("bank")["run_id"] == run_id
@@ -83,17 +83,17 @@ def test_other_settings_are_another_bank(bank: Any, said: Said) -> None:
 
 def test_the_curve(bank: Any, said: Said) -> None:
     assert run(["idk", "curve", "bank", "--json", "--with", "mmau,lmms"]) == 0
-    found = json.loads(said()[0])
-    assert list(found["groups"]) == ["total", "music", "sound", "speech"]
-    total = found["groups"]["total"]
+    printed = json.loads(said()[0])
+    assert list(printed["groups"]) == ["total", "music", "sound", "speech"]
+    total = printed["groups"]["total"]
     assert (total["n"], total["n_clips"], len(total["shares"])) == (24, 12, 5)
     right = [
         sum(line["reply"] == row["answer"] for (key, _), line in bank.answers("bank").items() if key == row["id"])
         for row in bank.rows()
     ]
     assert total["by_right"] == [right.count(n) for n in range(6)]
-    assert [one["scorer"] for one in found["flips"]] == ["mmau", "lmms"]
-    assert sum(found["draws"][0][outcome] for outcome in ("correct", "wrong", "abstained", "unparsed")) == 24
+    assert [flip["scorer"] for flip in printed["flips"]] == ["mmau", "lmms"]
+    assert sum(printed["draws"][0][outcome] for outcome in ("correct", "wrong", "abstained", "unparsed")) == 24
     assert run(["idk", "curve", "bank", "--markdown"]) == 0
     out = said()[0]
     assert "| IDK %" in out
@@ -177,8 +177,8 @@ def test_failed_samples_are_undefined(place: Any, said: Said) -> None:
     (place.path / "broken").unlink()
     said()
     assert run(["idk", "curve", "bank", "--json"]) == 0
-    found = json.loads(said()[0])
-    assert (found["n"], found["undefined"], found["groups"]["total"]["n"]) == (3, 24, 0)
+    printed = json.loads(said()[0])
+    assert (printed["n"], printed["undefined"], printed["groups"]["total"]["n"]) == (3, 24, 0)
     assert run(["idk", "build", "bank", "--out", "idk.jsonl"]) == 2
     assert "no question is left to build from: 24 undefined" in said()[1]
     assert run(["idk", "build", "bank", "--n", "2", "--k", "1", "--out", "idk.jsonl"]) == 0
