@@ -115,7 +115,7 @@ def curve(
 
     Questions without a right answer are left out, and so are those with fewer than N samples: these are undefined.
     """
-    flags: dict[str, Any] = dict(locals())
+    arguments: dict[str, Any] = dict(locals())
     from lalm_agent.training.idk.labels import Bootstrap
     from lalm_agent.training.idk.make import BankRequest, bank_curve, grade_bank
     from lalm_agent.training.idk.plot import check_plot, write_plot
@@ -125,7 +125,7 @@ def curve(
         raise UsageError("--json and --markdown are two forms of one output", "give one of them")
     if plot is not None:
         check_plot(plot)
-    graded = grade_bank(BankRequest(**_bank_settings(flags)), say)
+    graded = grade_bank(BankRequest(**_bank_settings(arguments)), say)
     drawn = bank_curve(graded, Bootstrap(resamples, seed))
     if as_json:
         typer.echo(json.dumps(drawn.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
@@ -201,7 +201,7 @@ def build(
     return _build(dict(locals()))
 
 
-def _build(flags: dict[str, Any]) -> int:
+def _build(arguments: dict[str, Any]) -> int:
     from lalm_agent.training.idk.labels import Control, Rule
     from lalm_agent.training.idk.make import BuildRequest, build_idk
     from lalm_agent.training.idk.report import set_lines
@@ -209,18 +209,18 @@ def _build(flags: dict[str, Any]) -> int:
 
     same = "out k share drop_ambiguous balance blind drop_blind hold_out seed audio_root".split()
     request = BuildRequest(
-        **_bank_settings(flags),
-        **{name: flags[name] for name in same},
-        rule=Rule(flags["rule"]),
-        target=TargetKind(flags["target"]),
-        refusals=Refusals(flags["refusals"]),
-        control=flags["control"] and Control(flags["control"]),
-        modality=tuple(sorted(set(flags["modality"] or ()))),
-        one_class=flags["allow_one_class"],
-        replace=flags["force"],
+        **_bank_settings(arguments),
+        **{name: arguments[name] for name in same},
+        rule=Rule(arguments["rule"]),
+        target=TargetKind(arguments["target"]),
+        refusals=Refusals(arguments["refusals"]),
+        control=arguments["control"] and Control(arguments["control"]),
+        modality=tuple(sorted(set(arguments["modality"] or ()))),
+        one_class=arguments["allow_one_class"],
+        replace=arguments["force"],
     )
     idk_set = build_idk(request, say)
-    if flags["as_json"]:
+    if arguments["as_json"]:
         fields = idk_set.manifest.model_dump(mode="json", by_alias=True)
         typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
     else:
@@ -228,13 +228,13 @@ def _build(flags: dict[str, Any]) -> int:
     return 0
 
 
-def _bank_settings(flags: dict[str, Any]) -> dict[str, Any]:
+def _bank_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `BankRequest`."""
-    others: str | None = flags["others"]
+    others: str | None = arguments["others"]
     compare = None if others is None else tuple(dict.fromkeys(name.strip() for name in others.split(",")))
     settings = ("device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle")
     return {
-        **{name: flags[name] for name in ("bank", "n", "scorer")},
+        **{name: arguments[name] for name in ("bank", "n", "scorer")},
         "compare": () if others == "none" else compare,
-        "config": options.settings_from({name: flags[name] for name in settings}),
+        "config": options.settings_from({name: arguments[name] for name in settings}),
     }

@@ -101,17 +101,17 @@ def train(
     return _run(dict(locals()))
 
 
-def _run(flags: dict[str, Any]) -> int:
+def _run(arguments: dict[str, Any]) -> int:
     from lalm_agent.training.lora.recipe import is_main
     from lalm_agent.training.lora.train import estimate, train
 
-    request = _request(flags)
-    if flags["dry_run"]:
+    request = _request(arguments)
+    if arguments["dry_run"]:
         figures = asdict(estimate(request, say))
-        typer.echo(json.dumps(figures, allow_nan=False) if flags["as_json"] else _estimate_text(**figures))
+        typer.echo(json.dumps(figures, allow_nan=False) if arguments["as_json"] else _estimate_text(**figures))
         return 0
     adapter = train(request, say)
-    if flags["as_json"] and is_main():
+    if arguments["as_json"] and is_main():
         fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
         typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
     elif is_main():
@@ -123,17 +123,17 @@ def _run(flags: dict[str, Any]) -> int:
     return 0
 
 
-def _request(flags: dict[str, Any]) -> "TrainRequest":
+def _request(arguments: dict[str, Any]) -> "TrainRequest":
     from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
     from lalm_agent.training.lora.train import TrainRequest
 
     settings = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
-    config = options.settings_from({name: flags[name] for name in settings})
-    preset = preset_of(flags["preset"], config.model)
-    targets = flags["target_modules"] or TARGETS[flags["adapt"]]
-    changes = {name: flags[name] for name in Recipe.model_fields if name in flags} | {"targets": targets}
+    config = options.settings_from({name: arguments[name] for name in settings})
+    preset = preset_of(arguments["preset"], config.model)
+    targets = arguments["target_modules"] or TARGETS[arguments["adapt"]]
+    changes = {name: arguments[name] for name in Recipe.model_fields if name in arguments} | {"targets": targets}
     same = "data out audio_root prompt allow_one_class save_every gradient_checkpointing".split()
-    fields = {name: flags[name] for name in same}
+    fields = {name: arguments[name] for name in same}
     return TrainRequest(**fields, config=config, recipe=make_recipe(preset, changes), preset=preset, progress=True)
 
 
