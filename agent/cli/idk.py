@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lalm_agent.cli import eval_flags, options
+from lalm_agent.cli import eval_flags, flags
 from lalm_agent.cli.eval import run_request
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import AudioControl
 from lalm_agent.terminal import say
@@ -46,7 +47,7 @@ def sample(
     out: eval_flags.OutFlag,
     data_file: eval_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     method: Annotated[
         Literal["baseline", "agent"], _option("Method that asks; of an agent only the answering node is sampled.", True)
     ] = "baseline",
@@ -56,34 +57,34 @@ def sample(
     temperature: Annotated[
         float | None, _option("Temperature of the samples; 1 is the model's own distribution.", "1")
     ] = None,
-    seed: options.SeedFlag = None,
+    seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
-    adapter: options.AdapterFlag = None,
+    adapter: flags.AdapterFlag = None,
     tools: eval_flags.ToolsFlag = None,
-    tool: options.ToolFlag = None,
+    tool: flags.ToolFlag = None,
     limit: eval_flags.LimitFlag = None,
     modality: eval_flags.ModalityFlag = None,
-    max_new_tokens: options.MaxNewTokensFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
     concurrency: eval_flags.ConcurrencyFlag = None,
     batch_size: Annotated[
         int | None,
         _option("Prompts that a local model computes at once; from N on, samples share their clip.", "N", min=1),
     ] = None,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
     audio: eval_flags.AudioFlag = AudioControl.REAL,
     dry_run: eval_flags.DryRunFlag = False,
     max_requests: eval_flags.MaxRequestsFlag = None,
     retry_failed: eval_flags.RetryFlag = False,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    max_audio_s: options.MaxAudioFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    hears_audio: options.HearsAudioFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    hears_audio: flags.HearsAudioFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: eval_flags.JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Ask each question N times and keep every sample; the same command resumes, and a larger --n adds to it.
 
@@ -102,14 +103,14 @@ def curve(
     plot: Annotated[Path | None, _option("Write a picture of the curve: FILE.png or FILE.svg.")] = None,
     resamples: Annotated[int, _option("Number of resamples of the bootstrap over clips.", True, min=1)] = 2000,
     seed: Annotated[int, _option("Seed of the bootstrap.", True)] = 0,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
     as_markdown: Annotated[bool, _option("Print the tables in Markdown.", False, "--markdown")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Show how many questions K@N makes IDK, for K = 1 to N and each modality. Nothing is asked of the model.
 
@@ -186,13 +187,13 @@ def build(
     seed: Annotated[int, _option("Seed of ties, wordings, samples, balance and random labels.", True)] = 0,
     audio_root: Annotated[Path | None, _option("Folder of the clips.", "where the bank was sampled")] = None,
     force: Annotated[bool, _option("Replace a file that is there and differs.", False, "--force")] = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, _option("Print the manifest on stdout.", False, "--json")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Label the questions of a bank by K@N or another rule, and write prompts with targets. Nothing is asked.
 
@@ -236,5 +237,5 @@ def _bank_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: arguments[name] for name in ("bank", "n", "scorer")},
         "compare": () if others == "none" else compare,
-        "config": options.settings_from({name: arguments[name] for name in settings}),
+        "config": settings_from({name: arguments[name] for name in settings}),
     }

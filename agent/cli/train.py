@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lalm_agent.cli import options
+from lalm_agent.cli import flags
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.terminal import duration, printable, say
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ AccumFlag = Annotated[int | None, _option("Forward passes of one optimiser step.
 def train(
     data: Annotated[Path, _option("File of rows that `lalm-agent idk build` wrote.")],
     out: Annotated[Path, _option("Folder of the adapter. The same folder resumes a training.")],
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     preset: PresetFlag = None,
     adapt: AdaptFlag = Adapt.LANGUAGE_MODEL,
     target_modules: TargetsFlag = None,
@@ -80,10 +81,10 @@ def train(
     dry_run: Annotated[
         bool, _option("Estimate time and memory by two real passes, and write nothing.", False, "--dry-run")
     ] = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
     show_config: Annotated[
         Literal["ddp", "fsdp", "zero2", "zero3"] | None,
@@ -91,7 +92,7 @@ def train(
             "Print the path of this config for `accelerate launch`, and exit.", callback=_show_config, is_eager=True
         ),
     ] = None,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Train a LoRA on the answering model; its loss is on the answer's tokens alone.
 
@@ -128,7 +129,7 @@ def _request(arguments: dict[str, Any]) -> "TrainRequest":
     from lalm_agent.training.lora.train import TrainRequest
 
     settings = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
-    config = options.settings_from({name: arguments[name] for name in settings})
+    config = settings_from({name: arguments[name] for name in settings})
     preset = preset_of(arguments["preset"], config.model)
     targets = arguments["target_modules"] or TARGETS[arguments["adapt"]]
     changes = {name: arguments[name] for name in Recipe.model_fields if name in arguments} | {"targets": targets}

@@ -1,13 +1,14 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-from lalm_agent.cli import eval_flags, idk, options, transfer_flags
+from lalm_agent.cli import eval_flags, flags, idk, transfer_flags
 from lalm_agent.cli import train as train_flags
+from lalm_agent.cli.flags import loader_from, settings_from
 
 
 def transfer(
     out: transfer_flags.OutFlag,
     bank: transfer_flags.BankFlag = None,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     data: transfer_flags.DataFlag = None,
     data_file: transfer_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
@@ -39,20 +40,20 @@ def transfer(
     tried: transfer_flags.TriedFlag = None,
     jobs: transfer_flags.JobsFlag = None,
     eval_batch_size: transfer_flags.BatchFlag = 8,
-    max_new_tokens: options.MaxNewTokensFlag = None,
-    max_audio_s: options.MaxAudioFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
     resamples: transfer_flags.ResamplesFlag = 2000,
     report_only: transfer_flags.ReportFlag = False,
     dry_run: transfer_flags.DryRunFlag = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: transfer_flags.JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.
 

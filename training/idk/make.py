@@ -133,7 +133,7 @@ def grade_bank(request: BankRequest, observer: Observer | None = None) -> Graded
         names.append("rule" if request.scorer == published else published)
 
     def load(ref: str) -> Any:
-        from lalm_agent.assemble import load_model
+        from lalm_agent.agent import load_model
 
         return load_model(request.config.model_copy(update={"model": ref}))
 

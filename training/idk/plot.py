@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lalm_agent.errors import UsageError
-from lalm_agent.extras import require_extra
+from lalm_agent.registry import require_extra
 from lalm_agent.terminal import printable
 from lalm_agent.training.idk.make import BankCurve
 

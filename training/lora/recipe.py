@@ -12,8 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from lalm_agent.artefacts import Record
-from lalm_agent.errors import UsageError
-from lalm_agent.hints import did_you_mean
+from lalm_agent.errors import UsageError, did_you_mean
 
 TARGETS: dict[str, str] = {
     "language-model": r".*language_model.*\.(q|k|v)_proj",

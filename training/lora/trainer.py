@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 
 from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.extras import install_line, is_installed
+from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import ProgressDisplay
 from lalm_agent.training.lora.adapter import CHECKPOINTS, LOG, TENSORBOARD, WEIGHTS, AdapterFolder, complete
 from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss

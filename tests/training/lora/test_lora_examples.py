@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.config import AgentConfig
 from lalm_agent.models.base import LALM, Request, Response, Turn
 from lalm_agent.models.hf_prompt import batch_inputs, option_tokens, waveform

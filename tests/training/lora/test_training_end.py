@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.assemble import Agent
+from lalm_agent.agent import Agent
 from lalm_agent.cli.main import run
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.training.lora.adapter import LOG, SPEC

@@ -112,7 +112,7 @@ def test_the_picture_names_its_bank(bank: Any, said: Said, name: str) -> None:
 def test_pictures_that_cannot_be_made(bank: Any, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(["idk", "curve", "bank", "--plot", "curve.pdf"]) == 2
     assert "neither a .png nor an .svg" in said()[1]
-    monkeypatch.setattr("lalm_agent.extras.is_installed", lambda module: module != "matplotlib")
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "matplotlib")
     assert run(["idk", "curve", "bank", "--plot", "curve.png"]) == 2
     assert "try: pip install 'lalm-agent[draw]'" in said()[1]
 
