@@ -1,10 +1,8 @@
 """`lalm-agent idk sample|curve|build`: what a model does not know, and the data that teach it to say so."""
 
 import json
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,16 +10,9 @@ from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
 from lalm_agent.cli.eval import run_request
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.errors import UsageError, did_you_mean
+from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import AudioControl
-from lalm_agent.terminal import printable
-
-if TYPE_CHECKING:
-    from lalm_agent.training.idk.make import BankCurve
-    from lalm_agent.training.idk.sets import Manifest
-
-Word = TypeVar("Word", bound=StrEnum)
-_MODEL_SETTINGS = ("device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle")
+from lalm_agent.terminal import say
 
 app = typer.Typer(
     help="Sample a model's answers, see what it does not know, and build data that teach it to say so.",
@@ -30,46 +21,23 @@ app = typer.Typer(
 )
 
 
-class BankMethod(StrEnum):
-    """The prompts that a bank is sampled with."""
-
-    BASELINE = "baseline"
-    AGENT = "agent"
+def _option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=default, **more)
 
 
-DrawsFlag = Annotated[
-    int,
-    typer.Option("--n", min=1, help="Samples of each question. A larger N later asks only for those that are missing."),
-]
-MethodFlag = Annotated[BankMethod, typer.Option(help="How to ask; of an agent the answering node alone is sampled.")]
-TemperatureFlag = Annotated[
-    float | None,
-    typer.Option(help="Temperature of the samples; 1 is the model's own distribution.", show_default="1"),
-]
-BatchFlag = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Prompts that a local model computes at once; from N on the samples of a question share its clip.",
-        show_default="N",
-    ),
-]
 BankArgument = Annotated[
-    Path, typer.Argument(metavar="BANK", help="A folder that `idk sample` made.", show_default=False)
+    Path, typer.Argument(metavar="BANK", help="Folder that `idk sample` made.", show_default=False)
 ]
-NFlag = Annotated[
-    int | None, typer.Option("--n", min=1, help="Use the first N samples of each question.", show_default="all")
-]
+NFlag = Annotated[int | None, _option("Use the first N samples of each question.", "all", "--n", min=1)]
 ScorerFlag = Annotated[
-    str,
-    typer.Option(help="Says whether a sample is right: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL, sakura:MODEL."),
+    str, _option("Scorer of the samples: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL or sakura:MODEL.", True)
 ]
 WithFlag = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        "Compare the labels of other scorers, separated by commas; `none` compares nothing.",
+        "the published string match",
         "--with",
-        help="Other scorers, with commas: how many labels would they change? `none` compares nothing.",
-        show_default="the published string match",
     ),
 ]
 
@@ -81,9 +49,15 @@ def sample(
     data_file: eval_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
     model: flags.ModelFlag = None,
-    method: MethodFlag = BankMethod.BASELINE,
-    n: DrawsFlag = 5,
-    temperature: TemperatureFlag = None,
+    method: Annotated[
+        Literal["baseline", "agent"], _option("Method that asks; of an agent only the answering node is sampled.", True)
+    ] = "baseline",
+    n: Annotated[
+        int, _option("Samples of each question; a larger N asks only for the new ones.", True, "--n", min=1)
+    ] = 5,
+    temperature: Annotated[
+        float | None, _option("Temperature of the samples; 1 is the model's own distribution.", "1")
+    ] = None,
     seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
     adapter: flags.AdapterFlag = None,
@@ -93,7 +67,10 @@ def sample(
     modality: eval_flags.ModalityFlag = None,
     max_new_tokens: flags.MaxNewTokensFlag = None,
     concurrency: eval_flags.ConcurrencyFlag = None,
-    batch_size: BatchFlag = None,
+    batch_size: Annotated[
+        int | None,
+        _option("Prompts that a local model computes at once; from N on, samples share their clip.", "N", min=1),
+    ] = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     audio: eval_flags.AudioFlag = AudioControl.REAL,
@@ -124,37 +101,38 @@ def curve(
     n: NFlag = None,
     scorer: ScorerFlag = "rule",
     others: WithFlag = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture of the curve: FILE.png or FILE.svg.")] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap over clips.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    plot: Annotated[Path | None, _option("Write a picture of the curve: FILE.png or FILE.svg.")] = None,
+    resamples: Annotated[int, _option("Number of resamples of the bootstrap over clips.", True, min=1)] = 2000,
+    seed: Annotated[int, _option("Seed of the bootstrap.", True)] = 0,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
+    as_markdown: Annotated[bool, _option("Print the tables in Markdown.", False, "--markdown")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Show how many questions K@N makes IDK, for K = 1 to N and each modality. Nothing is asked of the model.
 
     Questions without a right answer are left out, and so are those with fewer than N samples: these are undefined.
     """
-    flags: dict[str, Any] = dict(locals())
+    arguments: dict[str, Any] = dict(locals())
     from lalm_agent.training.idk.labels import Bootstrap
     from lalm_agent.training.idk.make import BankRequest, bank_curve, grade_bank
     from lalm_agent.training.idk.plot import check_plot, write_plot
+    from lalm_agent.training.idk.report import curve_lines
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown are two forms of one output", "give one of them")
     if plot is not None:
         check_plot(plot)
-    graded = grade_bank(BankRequest(**_bank_settings(flags)), _note)
+    graded = grade_bank(BankRequest(**_bank_settings(arguments)), say)
     drawn = bank_curve(graded, Bootstrap(resamples, seed))
     if as_json:
         typer.echo(json.dumps(drawn.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(_curve_lines(drawn, "pipe" if as_markdown else "simple")))
+        typer.echo("\n".join(curve_lines(drawn, as_markdown)))
     if plot is not None:
         write_plot(plot, drawn)
         typer.echo(f"picture: {plot}", err=True)
@@ -166,175 +144,99 @@ def curve(
 @app.command("build")
 def build(
     bank: BankArgument,
-    out: Annotated[Path, typer.Option(help="File of rows to write; its manifest lies beside it.", show_default=False)],
-    k: Annotated[
-        int | None, typer.Option(min=0, help="At least K of N right keeps the answer.", show_default="N")
-    ] = None,
+    out: Annotated[Path, _option("File of rows to write; its manifest is written beside it.")],
+    k: Annotated[int | None, _option("Keep the answer where at least K of N samples are right.", "N", min=0)] = None,
     n: NFlag = None,
     modality: Annotated[
-        list[str] | None, typer.Option(help="Only questions of this modality; may be given several times.")
+        list[str] | None, _option("Take only questions of this modality; may be given several times.")
     ] = None,
-    rule: Annotated[str, typer.Option(help="kn, entropy (of the samples) or confidence; the last two rank.")] = "kn",
-    share: Annotated[
-        float | None, typer.Option(help="Share of IDK for a rule that ranks.", show_default="that of K@N")
-    ] = None,
+    rule: Annotated[
+        Literal["kn", "entropy", "confidence"],
+        _option("Rule that makes a question IDK: K@N, or the rank by entropy of the samples or by confidence.", True),
+    ] = "kn",
+    share: Annotated[float | None, _option("Share of IDK in [0, 1] for a rule that ranks.", "that of K@N")] = None,
     target: Annotated[
-        str,
-        typer.Option(help="gold: the data's answer. self: one of the model's correct samples. sure: a suffix tells."),
+        Literal["gold", "self", "sure"],
+        _option("Target of an answer: the data's (gold), a correct sample (self), or with a suffix (sure).", True),
     ] = "gold",
-    refusals: Annotated[str, typer.Option(help="fixed: always IDK. pool: a wording for each question.")] = "fixed",
+    refusals: Annotated[
+        Literal["fixed", "pool"],
+        _option("Target of an IDK question. fixed: always IDK. pool: a wording for each question.", True),
+    ] = "fixed",
     scorer: ScorerFlag = "rule",
     others: WithFlag = None,
     drop_ambiguous: Annotated[
-        bool, typer.Option("--drop-ambiguous", help="Leave out questions with 0 < right < K.")
+        bool, _option("Leave out questions with 0 < right < K.", False, "--drop-ambiguous")
     ] = False,
-    balance: Annotated[bool, typer.Option("--balance", help="As many IDK as kept, by leaving out rows.")] = False,
+    balance: Annotated[
+        bool, _option("Leave out rows until there are as many IDK as kept.", False, "--balance")
+    ] = False,
     blind: Annotated[
-        Path | None, typer.Option(help="A bank sampled with --audio silence: marks questions that need no clip.")
+        Path | None, _option("Bank sampled with --audio silence: it marks questions that need no clip.")
     ] = None,
-    drop_blind: Annotated[bool, typer.Option("--drop-blind", help="Leave out questions that need no clip.")] = False,
+    drop_blind: Annotated[bool, _option("Leave out questions that need no clip.", False, "--drop-blind")] = False,
     hold_out: Annotated[
-        float, typer.Option(help="Share of the clips, fixed by a hash of their content, that stay out.")
+        float, _option("Share of the clips in [0, 1), fixed by a hash of their content, that the set leaves out.", True)
     ] = 0.0,
     control: Annotated[
-        str | None, typer.Option(help="The same rows with other labels: kept (0@N), or random at the same share.")
+        Literal["kept", "random"] | None,
+        _option("Give the same rows other labels: all kept (0@N), or IDK at random with the same share."),
     ] = None,
     allow_one_class: Annotated[
-        bool, typer.Option("--allow-one-class", help="Also build a set without IDK, or with nothing else.")
+        bool, _option("Build the set also where every row is IDK, or none is.", False, "--allow-one-class")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of ties, wordings, samples, balance and random labels.")] = 0,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder of the clips.", show_default="where the bank was sampled")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there and differs.")] = False,
+    seed: Annotated[int, _option("Seed of ties, wordings, samples, balance and random labels.", True)] = 0,
+    audio_root: Annotated[Path | None, _option("Folder of the clips.", "where the bank was sampled")] = None,
+    force: Annotated[bool, _option("Replace a file that is there and differs.", False, "--force")] = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on stdout.")] = False,
+    as_json: Annotated[bool, _option("Print the manifest on stdout.", False, "--json")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Label the questions of a bank by K@N or another rule, and write prompts with targets. Nothing is asked.
 
     docs/training.md describes the rows. A set of one class alone teaches nothing and is refused.
     """
-    flags: dict[str, Any] = dict(locals())
-    return _build(flags)
+    return _build(dict(locals()))
 
 
-def _build(flags: dict[str, Any]) -> int:
+def _build(arguments: dict[str, Any]) -> int:
     from lalm_agent.training.idk.labels import Control, Rule
     from lalm_agent.training.idk.make import BuildRequest, build_idk
+    from lalm_agent.training.idk.report import set_lines
     from lalm_agent.training.idk.sets import Refusals, TargetKind
 
     same = "out k share drop_ambiguous balance blind drop_blind hold_out seed audio_root".split()
     request = BuildRequest(
-        **_bank_settings(flags),
-        **{name: flags[name] for name in same},
-        rule=_word(Rule, "rule", flags),
-        target=_word(TargetKind, "target", flags),
-        refusals=_word(Refusals, "refusals", flags),
-        control=None if flags["control"] is None else _word(Control, "control", flags),
-        modality=tuple(sorted(set(flags["modality"] or ()))),
-        one_class=flags["allow_one_class"],
-        replace=flags["force"],
+        **_bank_settings(arguments),
+        **{name: arguments[name] for name in same},
+        rule=Rule(arguments["rule"]),
+        target=TargetKind(arguments["target"]),
+        refusals=Refusals(arguments["refusals"]),
+        control=arguments["control"] and Control(arguments["control"]),
+        modality=tuple(sorted(set(arguments["modality"] or ()))),
+        one_class=arguments["allow_one_class"],
+        replace=arguments["force"],
     )
-    idk_set = build_idk(request, _note)
-    if flags["as_json"]:
+    idk_set = build_idk(request, say)
+    if arguments["as_json"]:
         fields = idk_set.manifest.model_dump(mode="json", by_alias=True)
         typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(_built_lines(str(idk_set.path), idk_set.manifest)))
+        typer.echo("\n".join(set_lines(idk_set.path, idk_set.manifest)))
     return 0
 
 
-def _bank_settings(flags: dict[str, Any]) -> dict[str, Any]:
+def _bank_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `BankRequest`."""
-    others: str | None = flags["others"]
-    compare = None if others is None else dict.fromkeys(name.strip() for name in others.split(","))
+    others: str | None = arguments["others"]
+    compare = None if others is None else tuple(dict.fromkeys(name.strip() for name in others.split(",")))
+    settings = ("device", "dtype", "timeout_s", "trust_remote_code", "allow_pickle")
     return {
-        **{name: flags[name] for name in ("bank", "n", "scorer")},
-        "compare": () if others == "none" else compare and tuple(compare),
-        "config": settings_from({name: flags[name] for name in _MODEL_SETTINGS}),
+        **{name: arguments[name] for name in ("bank", "n", "scorer")},
+        "compare": () if others == "none" else compare,
+        "config": settings_from({name: arguments[name] for name in settings}),
     }
-
-
-def _word(kind: type[Word], flag: str, flags: dict[str, Any]) -> Word:
-    """A flag's value as a member. Raises UsageError for a word that is none."""
-    word = flags[flag]
-    if word not in set(kind):
-        raise UsageError(f"--{flag} is not {word}", did_you_mean(word, [str(member) for member in kind]))
-    return kind(word)
-
-
-def _note(text: str) -> None:
-    typer.echo(printable(text), err=True)
-
-
-# --- what is printed; text of models and data is made safe -----------------------------------------------------------
-
-
-def _curve_lines(curve: "BankCurve", style: str) -> Iterator[str]:
-    model = printable(curve.model, one_line=True)
-    yield f"bank {curve.run}: {model}, {curve.method}, temperature {curve.temperature:g}, N = {curve.n}"
-    if curve.audio != "real":
-        yield f"blind: asked with {curve.audio} in place of each clip"
-    left_out = {"unanswerable": curve.unanswerable, "undefined": curve.undefined}
-    counts = [f"{curve.questions:,} questions", *(f"{n:,} {what}" for what, n in left_out.items() if n)]
-    yield f"{', '.join(counts)}; scorer {printable(curve.scorer, one_line=True)}"
-    yield ""
-    ks = range(curve.n)
-    header = [f"{k + 1}@{curve.n}" for k in ks]
-    rows = [
-        [
-            *(printable(name, one_line=True), group.n, group.n_clips),
-            *(f"{100 * s.share:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]" for s in group.shares),
-        ]
-        for name, group in curve.groups.items()
-    ]
-    yield _table(rows, ["IDK %", "n", "clips", *header], style)
-    yield f"\n{curve.level:.0%} intervals over clips, {curve.resamples:,} resamples"
-    if curve.flips:
-        yield "\nlabels that another scorer changes (kept to IDK + IDK to kept)"
-        yield ""
-        rows = [
-            [
-                *(printable(flip.scorer, one_line=True), flip.compared),
-                *(f"{flip.to_idk[k]} + {flip.to_kept[k]}" for k in ks),
-            ]
-            for flip in curve.flips
-        ]
-        yield _table(rows, ["scorer", "n", *header], style)
-
-
-def _built_lines(path: str, manifest: "Manifest") -> Iterator[str]:
-    rows = [[printable(name, one_line=True), *counts.values()] for name, counts in manifest.counts.items()]
-    at_k = f"{manifest.k}@{manifest.n}"
-    rule = at_k if manifest.rule == "kn" else f"{manifest.rule} (K@N would be {at_k})"
-    control = f", control {manifest.control}" if manifest.control else ""
-    scorer = printable(manifest.scorer, one_line=True)
-    yield f"rule {rule}{control}, target {manifest.target}, scorer {scorer}, share of IDK {100 * manifest.share:.1f} %"
-    yield ""
-    yield _table(rows, ["rows", "n", "IDK", "kept"], "simple")
-    yield ""
-    left_out = [f"{n:,} {reason}" for reason, n in manifest.left_out.items() if n]
-    if left_out:
-        yield f"left out of the set: {', '.join(left_out)}"
-    if manifest.target == "self" and manifest.targets.get("gold"):
-        yield f"{manifest.targets['gold']:,} kept questions have no correct sample: their target is the gold text"
-    if manifest.blind is not None:
-        yield f"solved without the clip: {manifest.blind['solved']:,}; nobody knows of {manifest.blind['undefined']:,}"
-    for scorer, flip in manifest.flips.items():
-        changed = f"{flip['to_idk']:,} + {flip['to_kept']:,} of {flip['compared']:,}"
-        yield f"scorer {printable(scorer, one_line=True)} would change {changed} labels (to IDK + to kept)"
-    if manifest.held_out["clips"]:
-        yield f"held out: {len(manifest.held_out['clips']):,} clips, {manifest.held_out['questions']:,} questions"
-    yield printable(f"written: {path}", one_line=True)
-
-
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str], style: str) -> str:
-    from tabulate import tabulate
-
-    align = ("left", *["right"] * (len(headers) - 1))
-    return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align))

@@ -2,47 +2,96 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lalm_agent.cli import flags, train_flags
+from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
+from lalm_agent.terminal import duration, printable, say
 
 if TYPE_CHECKING:
-    from lalm_agent.training.lora.train import TrainedAdapter, TrainingEstimate, TrainRequest
+    from lalm_agent.training import TrainRequest
 
-_RECIPE = "rank alpha dropout learning_rate epochs max_steps batch_size grad_accum seed".split()
+
+class Adapt(StrEnum):
+    """Where the adapter goes."""
+
+    LANGUAGE_MODEL = "language-model"
+    PAPER = "paper"
+
+
+def _show_config(name: str | None) -> None:
+    if name is not None:
+        from lalm_agent.training.lora.recipe import launch_config
+
+        typer.echo(launch_config(name))
+        raise typer.Exit
+
+
+def _option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=default, **more)
+
+
+PresetFlag = Annotated[str | None, _option("Recipe to start from: paper or mini.", "mini for mini, else paper")]
+AdaptFlag = Annotated[
+    Adapt, _option("Adapt q, k and v of the language model, or (paper) of every part that has them.", True)
+]
+TargetsFlag = Annotated[str | None, _option("Adapt modules whose whole names match this regular expression.")]
+RankFlag = Annotated[int | None, _option("Rank of the LoRA matrices.", "8")]
+AlphaFlag = Annotated[float | None, _option("Scale the output of the LoRA layers by alpha / rank.", "16")]
+DropoutFlag = Annotated[float | None, _option("Dropout before the LoRA matrices, in [0, 1).", "0")]
+RateFlag = Annotated[float | None, _option("Learning rate of the first step.", "the preset's")]
+EpochsFlag = Annotated[float | None, _option("Number of passes over the rows.", "the preset's")]
+MaxStepsFlag = Annotated[int | None, _option("Number of optimiser steps; it overrides --epochs.")]
+AccumFlag = Annotated[int | None, _option("Forward passes of one optimiser step.", "the preset's")]
 
 
 def train(
-    data: train_flags.DataFlag,
-    out: train_flags.OutFlag,
+    data: Annotated[Path, _option("File of rows that `lalm-agent idk build` wrote.")],
+    out: Annotated[Path, _option("Folder of the adapter. The same folder resumes a training.")],
     model: flags.ModelFlag = None,
-    preset: train_flags.PresetFlag = None,
-    adapt: train_flags.AdaptFlag = train_flags.Adapt.LANGUAGE_MODEL,
-    target_modules: train_flags.TargetsFlag = None,
-    prompt: train_flags.PromptFlag = None,
-    rank: train_flags.RankFlag = None,
-    alpha: train_flags.AlphaFlag = None,
-    dropout: train_flags.DropoutFlag = None,
-    learning_rate: train_flags.RateFlag = None,
-    epochs: train_flags.EpochsFlag = None,
-    max_steps: train_flags.MaxStepsFlag = None,
-    batch_size: train_flags.BatchFlag = None,
-    grad_accum: train_flags.AccumFlag = None,
-    seed: train_flags.SeedFlag = None,
-    audio_root: train_flags.AudioRootFlag = None,
-    allow_one_class: train_flags.OneClassFlag = False,
-    save_every: train_flags.SaveEveryFlag = None,
-    gradient_checkpointing: train_flags.CheckpointingFlag = False,
-    dry_run: train_flags.DryRunFlag = False,
+    preset: PresetFlag = None,
+    adapt: AdaptFlag = Adapt.LANGUAGE_MODEL,
+    target_modules: TargetsFlag = None,
+    prompt: Annotated[
+        Literal["baseline", "agent"] | None, _option("Method whose answering prompt is used.", "that of the rows")
+    ] = None,
+    rank: RankFlag = None,
+    alpha: AlphaFlag = None,
+    dropout: DropoutFlag = None,
+    learning_rate: RateFlag = None,
+    epochs: EpochsFlag = None,
+    max_steps: MaxStepsFlag = None,
+    batch_size: Annotated[int | None, _option("Rows of a forward pass in one process.", "the preset's")] = None,
+    grad_accum: AccumFlag = None,
+    seed: Annotated[int | None, _option("Seed of the first weights and of the order of the rows.", "0")] = None,
+    audio_root: Annotated[Path | None, _option("Folder of relative paths of clips.", "the folder of --data")] = None,
+    allow_one_class: Annotated[
+        bool, _option("Train also where every target is IDK, or none is.", False, "--allow-one-class")
+    ] = False,
+    save_every: Annotated[
+        int | None, _option("Number of steps between two checkpoints.", "a tenth of all, at least 10", min=1)
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool, _option("Compute activations twice: less memory, more time.", False, "--gradient-checkpointing")
+    ] = False,
+    dry_run: Annotated[
+        bool, _option("Estimate time and memory by two real passes, and write nothing.", False, "--dry-run")
+    ] = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: train_flags.JsonFlag = False,
-    show_config: train_flags.ShowConfigFlag = None,
+    as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
+    show_config: Annotated[
+        Literal["ddp", "fsdp", "zero2", "zero3"] | None,
+        _option(
+            "Print the path of this config for `accelerate launch`, and exit.", callback=_show_config, is_eager=True
+        ),
+    ] = None,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Train a LoRA on the answering model; its loss is on the answer's tokens alone.
@@ -53,74 +102,56 @@ def train(
     return _run(dict(locals()))
 
 
-def _run(flags: dict[str, Any]) -> int:
-    from lalm_agent.terminal import say
+def _run(arguments: dict[str, Any]) -> int:
     from lalm_agent.training.lora.recipe import is_main
     from lalm_agent.training.lora.train import estimate, train
 
-    request = _request(flags)
-    as_json: bool = flags["as_json"]
-    if flags["dry_run"]:
-        _print_estimate(estimate(request, say), as_json)
+    request = _request(arguments)
+    if arguments["dry_run"]:
+        figures = asdict(estimate(request, say))
+        typer.echo(json.dumps(figures, allow_nan=False) if arguments["as_json"] else _estimate_text(**figures))
         return 0
     adapter = train(request, say)
-    if is_main():
-        _print_trained(adapter, request, as_json)
+    if arguments["as_json"] and is_main():
+        fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
+        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+    elif is_main():
+        loss = "" if adapter.loss is None else f", loss of the last {adapter.loss:.4f}"
+        typer.echo(printable(f"adapter: {adapter.out} ({adapter.steps} steps{loss})", one_line=True))
+        method = "agent" if request.prompt == "agent" else "lora"
+        use = f"--model {request.config.model} --method {method} --adapter {adapter.out}"
+        typer.echo(printable(f"next: lalm-agent eval DATA {use} --out RUN", one_line=True))
     return 0
 
 
-def _request(flags: dict[str, Any]) -> "TrainRequest":
-    from lalm_agent.training.lora.recipe import TARGETS, make_recipe, preset_of
+def _request(arguments: dict[str, Any]) -> "TrainRequest":
+    from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
     from lalm_agent.training.lora.train import TrainRequest
 
     settings = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
-    config = settings_from({name: flags[name] for name in settings})
-    preset = preset_of(flags["preset"], config.model)
-    changes = {name: flags[name] for name in _RECIPE}
-    changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]
-    return TrainRequest(
-        data=flags["data"],
-        out=flags["out"],
-        config=config,
-        recipe=make_recipe(preset, changes),
-        preset=preset,
-        audio_root=flags["audio_root"],
-        prompt=flags["prompt"].value if flags["prompt"] else None,
-        allow_one_class=flags["allow_one_class"],
-        save_every=flags["save_every"],
-        gradient_checkpointing=flags["gradient_checkpointing"],
-        progress=True,
+    config = settings_from({name: arguments[name] for name in settings})
+    preset = preset_of(arguments["preset"], config.model)
+    targets = arguments["target_modules"] or TARGETS[arguments["adapt"]]
+    changes = {name: arguments[name] for name in Recipe.model_fields if name in arguments} | {"targets": targets}
+    same = "data out audio_root prompt allow_one_class save_every gradient_checkpointing".split()
+    fields = {name: arguments[name] for name in same}
+    return TrainRequest(**fields, config=config, recipe=make_recipe(preset, changes), preset=preset, progress=True)
+
+
+def _estimate_text(**figures: Any) -> str:
+    return (
+        "rows:              {rows}, {idk} of them IDK\n"
+        "audio minutes:     {minutes:.1f} an epoch\n"
+        "steps:             {steps}\n"
+        "trained:           {trainable:,} of {parameters:,} parameters\n"
+        "estimated seconds: {seconds:.0f} ({time}; from the second of two real passes)\n"
+        "memory MB:         {memory:.0f} at most in those passes; weights {weights:.0f}, "
+        "adapter with optimiser {state:.1f} by arithmetic"
+    ).format(
+        **figures,
+        minutes=figures["audio_s"] / 60,
+        time=duration(figures["seconds"]),
+        memory=figures["memory_bytes"] / 1e6,
+        weights=figures["weight_bytes"] / 1e6,
+        state=figures["state_bytes"] / 1e6,
     )
-
-
-def _print_trained(adapter: "TrainedAdapter", request: "TrainRequest", as_json: bool) -> None:
-    from lalm_agent.terminal import printable
-
-    if as_json:
-        fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
-        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
-        return
-    loss = "" if adapter.loss is None else f", loss of the last {adapter.loss:.4f}"
-    typer.echo(printable(f"adapter: {adapter.out} ({adapter.steps} steps{loss})", one_line=True))
-    method = "agent" if request.prompt == "agent" else "lora"
-    use = f"--model {request.config.model} --method {method} --adapter {adapter.out}"
-    typer.echo(printable(f"next: lalm-agent eval DATA {use} --out RUN", one_line=True))
-
-
-def _print_estimate(figures: "TrainingEstimate", as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(figures), allow_nan=False))
-        return
-    from lalm_agent.terminal import duration
-
-    mb = 1e-6
-    typer.echo(f"rows:              {figures.rows}, {figures.idk} of them IDK")
-    typer.echo(f"audio minutes:     {figures.audio_s / 60:.1f} an epoch")
-    typer.echo(f"steps:             {figures.steps}")
-    typer.echo(f"trained:           {figures.trainable:,} of {figures.parameters:,} parameters")
-    basis = f"{duration(figures.seconds)}; from the second of two real passes"
-    typer.echo(f"estimated seconds: {figures.seconds:.0f} ({basis})")
-    fixed = (
-        f"weights {figures.weight_bytes * mb:.0f}, adapter with optimiser {figures.state_bytes * mb:.1f} by arithmetic"
-    )
-    typer.echo(f"memory MB:         {figures.memory_bytes * mb:.0f} at most in those passes; {fixed}")

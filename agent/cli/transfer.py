@@ -1,7 +1,7 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-from lalm_agent.cli import eval as eval_flags
-from lalm_agent.cli import flags, idk, train_flags, transfer_flags
+from lalm_agent.cli import eval_flags, flags, idk, transfer_flags
+from lalm_agent.cli import train as train_flags
 
 
 def transfer(

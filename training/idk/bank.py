@@ -14,11 +14,9 @@ from lalm_agent.records import AudioType, Status
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sampled reply.
+    """A reply as the model wrote it; confidence: length-normalised probability of the answer, in [0, 1].
 
-    reply: as the model wrote it. choices: in the order in which this draw showed them.
-    confidence: length-normalised probability of the answer, in [0, 1]; None where there is none.
-    audio_type, content: what the agent's prompt said of the clip; None for the baseline's.
+    choices: in the order that this draw showed. audio_type, content: what an agent's prompt said of the clip.
     """
 
     reply: str
@@ -30,10 +28,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """A question with its samples.
+    """A question with its samples, by the number of the draw; None where it was not asked, or the request failed.
 
-    samples: by the number of the draw; None where it has not been asked, or where the request failed: neither is a
-        reply, and neither says anything about what the model knows.
     audio_sha256: of the clip, over the decoded samples; None where no draw could read it or another clip was played.
     """
 
@@ -43,34 +39,24 @@ class SampledQuestion:
 
     @property
     def clip(self) -> str:
-        """What the clip is known by: its content, or its name where that is not known."""
+        """The hash of the clip's content, or its name where the hash is not known."""
         return self.audio_sha256 or self.item.audio
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank read whole.
-
-    questions: in the order of asking. audio_root: where the clips were when it was last asked; None if not recorded.
-    """
+    """Questions in the order of asking. audio_root: where the clips were when it was last asked, if recorded."""
 
     run_id: str
     identity: RunIdentity
     questions: tuple[SampledQuestion, ...]
     audio_root: str | None = None
 
-    @property
-    def draws(self) -> int:
-        """How many samples of each question were asked for."""
-        return self.identity.draws
-
 
 def read_bank(folder: Path) -> Bank:
-    """Read a bank; a torn last line is passed over, so that one can be read while it grows.
+    """Read a bank; a torn last line is passed over, so that a bank can be read while it grows.
 
-    Raises:
-        UsageError: the folder is no run, or one that was not sampled.
-        DataError: its files are damaged, or a question's clip changed between two draws.
+    Raises UsageError where the folder is no run, and DataError where its files are damaged or a clip changed.
     """
     if not is_run(folder):
         raise UsageError(f"{folder} is no bank", "lalm-agent idk sample DATA --model M --out FOLDER makes one")
@@ -78,18 +64,18 @@ def read_bank(folder: Path) -> Bank:
     answers, plays_own_clip = read_answers(folder), spec.identity.audio == "real"
     questions = []
     for run_item in read_items(folder):
-        id_, draws = run_item.item.id, range(spec.identity.draws)
-        replies = [answers.get((id_, draw)) for draw in draws]
-        clips = {reply.audio_sha256 for reply in replies if reply is not None and reply.audio_sha256 is not None}
-        if plays_own_clip and len(clips) > 1:
-            raise DataError(f"the clip of question {id_!r} changed between two draws", "sample into a new folder")
+        replies = [answers.get((run_item.item.id, draw)) for draw in range(spec.identity.draws)]
+        clips = {reply.audio_sha256 for reply in replies if reply and reply.audio_sha256} if plays_own_clip else set()
+        if len(clips) > 1:
+            message = f"the clip of question {run_item.item.id!r} changed between two draws"
+            raise DataError(message, "sample into a new folder")
         samples = tuple(
             None
             if reply is None or reply.reply is None or reply.status is Status.FAILED
             else Sample(reply.reply, run_item.shown(draw), reply.confidence, reply.audio_type, reply.content)
             for draw, reply in enumerate(replies)
         )
-        questions.append(SampledQuestion(run_item.item, samples, clips.pop() if plays_own_clip and clips else None))
+        questions.append(SampledQuestion(run_item.item, samples, next(iter(clips), None)))
     roots = [session.audio_root for session in spec.sessions if session.audio_root is not None]
     return Bank(spec.run_id, spec.identity, tuple(questions), roots[-1] if roots else None)
 
@@ -107,15 +93,11 @@ def bank_sha256(bank: Bank, n: int) -> str:
 
 
 def require_draws(bank: Bank, n: int, what: str = "the bank") -> None:
-    """Refuse more draws than were ever asked for.
-
-    Raises:
-        UsageError: with the N that it has.
-    """
-    if not 1 <= n <= bank.draws:
-        raise UsageError(
-            f"{what} has {bank.draws} draws, not {n}", f"--n {bank.draws} or fewer, or lalm-agent idk sample --n {n}"
-        )
+    """Refuse more draws than the bank has. Raises UsageError with its N."""
+    draws = bank.identity.draws
+    if not 1 <= n <= draws:
+        hint = f"--n {draws} or fewer, or lalm-agent idk sample --n {n}"
+        raise UsageError(f"{what} has {draws} draws, not {n}", hint)
 
 
 def keyed(seed: int, purpose: str, *names: str) -> int:
@@ -125,9 +107,8 @@ def keyed(seed: int, purpose: str, *names: str) -> int:
 
 
 def is_held_out(clip: str, share: float) -> bool:
-    """Whether a clip belongs to the share that no set is built from.
+    """Whether a clip, by the sha256 of its decoded samples, belongs to the share that no set is built from.
 
-    clip: sha256 over the decoded samples. A clip is in or out for every bank and model alike, a larger share holds a
-    smaller one, and no seed moves it.
+    It does so for every bank and model alike, a larger share holds a smaller one, and no seed moves it.
     """
     return keyed(0, "hold-out", clip) < share * 2**64

@@ -12,26 +12,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
 
-import numpy as np
-
 from lalm_agent.answers import same_text
-from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, Scorer, grade
-from lalm_agent.eval.metrics.estimate import bootstrap_cells, percentile_interval
-from lalm_agent.training.idk.bank import Bank, SampledQuestion, keyed
+from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import Grade, Outcome, Scorer, grade
+from lalm_agent.training.idk.bank import SampledQuestion, keyed
 
 TOTAL = "total"
 NO_MODALITY = "no modality"
-_ANSWERED = (Outcome.CORRECT, Outcome.WRONG)
-_BLIND_MAY_DIFFER = ("audio", "seed", "modality", "dtype")
-
-
-# --- how many of N samples are right ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class GradedQuestion:
-    """A question with the grades of its first N samples; None where there is no sample, or nobody could grade it."""
+    """A question with the grades of its first N samples; None where there is no sample, or it could not be graded."""
 
     question: SampledQuestion
     grades: tuple[Grade | None, ...]
@@ -54,10 +46,7 @@ class GradedQuestion:
 
 
 def counts(questions: Sequence[SampledQuestion], scorer: Scorer, n: int) -> list[GradedQuestion]:
-    """Grade the first n samples of each question, all in one call of the scorer.
-
-    A reply is graded with the choices in the order that its draw showed.
-    """
+    """Grade the first n samples of each question, with the choices in the order that each draw showed, in one call."""
     places = [
         (row, draw, sample)
         for row, question in enumerate(questions)
@@ -66,41 +55,16 @@ def counts(questions: Sequence[SampledQuestion], scorer: Scorer, n: int) -> list
     ]
     items = [replace(questions[row].item, choices=sample.choices) for row, _, sample in places]
     grades = scorer(items, [sample.reply for _, _, sample in places])
-    # A scorer's own model may have failed: then the reply was never graded.
-    by_place = {
-        (row, draw): grade
-        for (row, draw, _), grade in zip(places, grades, strict=True)
-        if grade.outcome is not Outcome.FAILED
-    }
-    return [
-        GradedQuestion(question, tuple(by_place.get((row, draw)) for draw in range(n)))
-        for row, question in enumerate(questions)
-    ]
+    table: list[list[Grade | None]] = [[None] * n for _ in questions]
+    for (row, draw, _), graded in zip(places, grades, strict=True):
+        # A scorer's own model may have failed: then the reply was never graded.
+        table[row][draw] = None if graded.outcome is Outcome.FAILED else graded
+    return [GradedQuestion(question, tuple(row)) for question, row in zip(questions, table, strict=True)]
 
 
 def is_idk(n_right: int | None, k: int) -> bool | None:
     """K@N: at least K right keeps the answer, fewer make it IDK. 0@N keeps everything. None: undefined."""
     return None if n_right is None else n_right < k
-
-
-def is_ambiguous(n_right: int, k: int) -> bool:
-    """Sometimes right, though not often enough to be kept: 0 < right < K."""
-    return 0 < n_right < k
-
-
-def undefined(graded: Sequence[GradedQuestion]) -> int:
-    """How many questions have fewer than N graded samples."""
-    return sum(question.n_right is None for question in graded)
-
-
-def outcomes_by_draw(graded: Sequence[GradedQuestion], n: int) -> list[dict[Outcome, int]]:
-    """For each draw how often each outcome occurred; `failed` are those without a sample or a grade."""
-    table = []
-    for draw in range(n):
-        grades = (question.grades[draw] for question in graded)
-        occurred = Counter(Outcome.FAILED if grade is None else grade.outcome for grade in grades)
-        table.append({outcome: occurred[outcome] for outcome in OUTCOMES})
-    return table
 
 
 # --- rules and controls ----------------------------------------------------------------------------------------------
@@ -124,25 +88,23 @@ class Control(StrEnum):
 def labels_by(rule: Rule, graded: Sequence[GradedQuestion], k: int, share: float | None, seed: int) -> dict[str, bool]:
     """Id -> whether the question is IDK. Every question has all its samples.
 
-    share: of the questions that become IDK, in [0, 1], for the rules that rank; None takes as many as K@N.
-    seed: of the order among questions that a ranking rule calls equally sure.
-
-    Raises:
-        DataError: the rule needs confidences, and a sample that has an answer has none.
+    share: of IDK, in [0, 1], for the rules that rank; None takes as many as K@N. seed: of the order among equals.
+    Raises DataError where the rule needs confidences and a sample that has an answer has none.
     """
     by_kn = {question.id: bool(is_idk(question.n_right, k)) for question in graded}
     if rule is Rule.KN:
         return by_kn
-    measure = semantic_entropy if rule is Rule.ENTROPY else unconfidence
-    unsure = {question.id: measure(question.question, len(question.grades)) for question in graded}
-    return most_unsure(unsure, sum(by_kn.values()) if share is None else math.floor(share * len(by_kn) + 0.5), seed)
+    measure = semantic_entropy if rule is Rule.ENTROPY else mean_uncertainty
+    uncertainties = {question.id: measure(question.question, len(question.grades)) for question in graded}
+    n = sum(by_kn.values()) if share is None else math.floor(share * len(by_kn) + 0.5)
+    return most_uncertain(uncertainties, n, seed)
 
 
-def most_unsure(unsure: Mapping[str, float], n: int, seed: int) -> dict[str, bool]:
-    """Marks the n ids with the largest figures; equal figures in a seeded order."""
-    ordered = sorted(unsure, key=lambda id_: (-unsure[id_], keyed(seed, "tie", id_)))
+def most_uncertain(uncertainties: Mapping[str, float], n: int, seed: int) -> dict[str, bool]:
+    """Mark the n ids with the largest figures; equal figures in a seeded order."""
+    ordered = sorted(uncertainties, key=lambda id_: (-uncertainties[id_], keyed(seed, "tie", id_)))
     chosen = set(ordered[:n])
-    return {id_: id_ in chosen for id_ in unsure}
+    return {id_: id_ in chosen for id_ in uncertainties}
 
 
 def semantic_entropy(question: SampledQuestion, n: int) -> float:
@@ -152,33 +114,30 @@ def semantic_entropy(question: SampledQuestion, n: int) -> float:
     1), and besides `abstained` and `unparsed`. A model that always refuses, or is always wrong alike, has 0.
     """
     classes: list[str] = []
-    for read, _ in _readings(question, n):
-        if read.chosen is None:
-            classes.append(f"\0{read.outcome}")
+    for reading, _ in _readings(question, n):
+        if reading.chosen is None:
+            classes.append(f"\0{reading.outcome}")
         elif question.item.choices:
-            classes.append(read.chosen.strip())
+            classes.append(reading.chosen.strip())
         else:
-            alike = (text for text in classes if text[:1] != "\0" and same_text(text, read.chosen))
-            classes.append(next(alike, read.chosen))
-    total = len(classes)
-    return -sum(count / total * math.log(count / total) for count in Counter(classes).values()) + 0.0
+            alike = (text for text in classes if text[:1] != "\0" and same_text(text, reading.chosen))
+            classes.append(next(alike, reading.chosen))
+    shares = [count / len(classes) for count in Counter(classes).values()]
+    return -sum(share * math.log(share) for share in shares) + 0.0
 
 
-def unconfidence(question: SampledQuestion, n: int) -> float:
-    """1 - the mean over the first n samples of the probability of the answer; a reply without an answer counts as 0.
-
-    Raises:
-        DataError: a sample has an answer, and the model gave no probability for it.
-    """
+def mean_uncertainty(question: SampledQuestion, n: int) -> float:
+    """1 - the mean over the first n samples of the probability of the answer; a reply without an answer counts as 0."""
     confidences = []
-    for read, confidence in _readings(question, n):
-        answered = read.outcome in _ANSWERED
-        if answered and confidence is None:
+    for reading, confidence in _readings(question, n):
+        if reading.outcome not in (Outcome.CORRECT, Outcome.WRONG):
+            confidence = 0.0
+        if confidence is None:
             raise DataError(
                 f"the bank has no confidence for question {question.item.id!r}, so the rule confidence cannot be used",
                 "the rules kn and entropy need none; a local model scores choices as it answers",
             )
-        confidences.append(confidence if answered and confidence is not None else 0.0)
+        confidences.append(confidence)
     return 1 - fmean(confidences)
 
 
@@ -196,13 +155,11 @@ def controlled(
     """The labels of a control for the same questions. modalities: of each id."""
     if control is Control.KEPT:
         return dict.fromkeys(labels, False)
-    groups: dict[str, list[str]] = {}
-    for id_ in labels:
-        groups.setdefault(modalities[id_] or NO_MODALITY, []).append(id_)
     chosen: set[str] = set()
-    for members in groups.values():
-        members.sort(key=lambda id_: keyed(seed, "random", id_))
-        chosen |= set(members[: sum(labels[id_] for id_ in members)])
+    for modality in {modalities[id_] for id_ in labels}:
+        members = [id_ for id_ in labels if modalities[id_] == modality]
+        ordered = sorted(members, key=lambda id_: keyed(seed, "random", id_))
+        chosen |= set(ordered[: sum(labels[id_] for id_ in members)])
     return {id_: id_ in chosen for id_ in labels}
 
 
@@ -214,42 +171,12 @@ def balanced(labels: Mapping[str, bool], seed: int) -> dict[str, bool]:
     return {id_: label for id_, label in labels.items() if id_ in left}
 
 
-# --- questions that need no clip: a second bank, sampled on silence, keeps them as well ------------------------------
-
-
-def require_blind_twin(bank: Bank, blind: Bank) -> None:
-    """Refuse a second bank that differs in more than the clips that were played.
-
-    Raises:
-        UsageError: it was sampled with the clips, or is of another model, method or data.
-    """
-    if blind.identity.audio == "real":
-        raise UsageError("the blind bank was sampled with the clips", "lalm-agent idk sample … --audio silence")
-    same = {name: getattr(bank.identity, name) for name in _BLIND_MAY_DIFFER}
-    fields = [line.partition(":")[0] for line in bank.identity.changes(blind.identity.model_copy(update=same))]
-    if fields:
-        raise UsageError(
-            f"the blind bank differs in more than the clip: {', '.join(fields)}",
-            "sample it by the command of the bank with --audio silence and another --out",
-        )
-
-
-def solved_blind(graded: Sequence[GradedQuestion], blind: Sequence[GradedQuestion], k: int) -> dict[str, bool | None]:
-    """Id -> whether the same K of the blind bank's samples keeps the question; with K = 0 at least one has to be right.
-
-    None where that is undefined or was not asked.
-    """
-    right = {question.id: question.n_right for question in blind}
-    idk = {question.id: is_idk(right.get(question.id), max(k, 1)) for question in graded}
-    return {id_: None if label is None else not label for id_, label in idk.items()}
-
-
 # --- the share of IDK over K (P1 figure 5) ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How intervals are made: percentile bootstrap over clips."""
+    """Percentile bootstrap over clips."""
 
     resamples: int = 2000
     seed: int = 0
@@ -269,10 +196,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A group of questions.
+    """The n questions of a group whose label is defined.
 
-    n: questions whose label is defined. by_right: how many have 0, 1, … N right samples.
-    shares: for K = 1 … N; empty where n is 0.
+    by_right: how many have 0, 1, … N right samples. shares: for K = 1 … N; empty where n is 0.
     """
 
     n: int
@@ -283,10 +209,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """What another scorer makes of the same samples.
-
-    compared: questions whose label is defined under both. to_idk, to_kept: for K = 1 … N, how many labels change.
-    """
+    """For K = 1 … N, how many labels another scorer changes, of the questions whose label both define."""
 
     scorer: str
     compared: int
@@ -294,26 +217,28 @@ class Flips:
     to_kept: tuple[int, ...]
 
 
-def curves(graded: Sequence[GradedQuestion], n: int, how: Bootstrap | None = None) -> dict[str, Curve]:
-    """The curve of all questions and of each modality, sorted by name. Undefined ones are left out."""
-    groups: dict[str, list[GradedQuestion]] = {}
-    for question in graded:
-        groups.setdefault(question.modality, []).append(question)
-    named = {TOTAL: list(graded), **{name: groups[name] for name in sorted(groups)}}
-    return {name: curve(members, n, how or Bootstrap()) for name, members in named.items()}
+def curves(graded: Sequence[GradedQuestion], n: int, how: Bootstrap) -> dict[str, Curve]:
+    """The curve of all questions and of each modality, sorted by name."""
+    names = sorted({question.modality for question in graded})
+    groups = {name: [question for question in graded if question.modality == name] for name in names}
+    return {name: curve(members, n, how) for name, members in {TOTAL: graded, **groups}.items()}
 
 
 def curve(graded: Sequence[GradedQuestion], n: int, how: Bootstrap) -> Curve:
-    """The curve of these questions.
+    """The curve of these questions; undefined ones are left out.
 
     All K come from the same resamples: within each the share never falls as K grows, and so do neither of its ends.
     """
+    import numpy as np
+
+    from lalm_agent.eval.metrics.estimate import bootstrap_cells, percentile_interval
+
     pairs = [(question.n_right, question.question.clip) for question in graded if question.n_right is not None]
     rights = np.array([right for right, _ in pairs], np.int64)
-    clips = np.array([clip for _, clip in pairs], np.str_)
     by_right = np.bincount(rights, minlength=n + 1)
-    if not len(pairs):
+    if not pairs:
         return Curve(0, 0, tuple(by_right.tolist()), ())
+    clips = np.array([clip for _, clip in pairs], np.str_)
     resampled = bootstrap_cells(rights, n + 1, clips, how.resamples, how.seed)
     below = resampled.cumsum(axis=1) / resampled.sum(axis=1, keepdims=True)
     shares = []
@@ -321,7 +246,7 @@ def curve(graded: Sequence[GradedQuestion], n: int, how: Bootstrap) -> Curve:
         n_idk = int(by_right[:k].sum())
         interval = percentile_interval(below[:, k - 1], how.level)
         shares.append(Share(k, n_idk, n_idk / len(pairs), interval.low, interval.high))
-    return Curve(len(pairs), len(set(clips.tolist())), tuple(by_right.tolist()), tuple(shares))
+    return Curve(len(pairs), len(np.unique(clips)), tuple(by_right.tolist()), tuple(shares))
 
 
 def flips(scorer: str, before: Sequence[GradedQuestion], after: Sequence[GradedQuestion], n: int) -> Flips:
@@ -330,9 +255,5 @@ def flips(scorer: str, before: Sequence[GradedQuestion], after: Sequence[GradedQ
     pairs = [(question.n_right, there.get(question.id)) for question in before]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     ks = range(1, n + 1)
-    return Flips(
-        scorer,
-        len(known),
-        tuple(sum(a >= k > b for a, b in known) for k in ks),
-        tuple(sum(a < k <= b for a, b in known) for k in ks),
-    )
+    to_idk, to_kept = (sum(a >= k > b for a, b in known) for k in ks), (sum(a < k <= b for a, b in known) for k in ks)
+    return Flips(scorer, len(known), tuple(to_idk), tuple(to_kept))

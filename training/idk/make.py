@@ -16,44 +16,16 @@ from typing import Any
 from lalm_agent.artefacts import Record, record_text
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.items import audio_file
-from lalm_agent.eval.runs.controls import refuse_pretrained
-from lalm_agent.eval.scorers import model_ref, published_match
-from lalm_agent.eval.scorers.making import Kept, failures_of, made_scorers, model_refs
+from lalm_agent.eval.scorers.making import Kept, failures_of, made_scorers, model_ref, model_refs, published_match
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import Method
+from lalm_agent.training.idk import labels, sets
 from lalm_agent.training.idk.bank import Bank, bank_sha256, read_bank, require_draws
-from lalm_agent.training.idk.labels import (
-    Bootstrap,
-    Curve,
-    Flips,
-    GradedQuestion,
-    counts,
-    curves,
-    flips,
-    outcomes_by_draw,
-    require_blind_twin,
-    solved_blind,
-    undefined,
-)
-from lalm_agent.training.idk.sets import (
-    BuildOptions,
-    BuildPlan,
-    BuiltSet,
-    IdkRow,
-    Manifest,
-    Origin,
-    Refusals,
-    RowSource,
-    build,
-    check_plan,
-    class_counts,
-    meta_path,
-    set_bytes,
-    wordings,
-    write_set,
-)
+from lalm_agent.training.idk.labels import Bootstrap, Curve, Flips, GradedQuestion
+from lalm_agent.training.idk.sets import BuildOptions, BuildPlan, BuiltSet, Manifest, Refusals, RowSource
 
 Observer = Callable[[str], None]
 """Takes a line that says what happens now."""
@@ -63,11 +35,10 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class BankRequest:
-    """Which samples of a bank are graded, and by what.
+    """Which samples of a bank are graded, and by what. n: the first so many samples; None for all.
 
-    bank: a folder that `idk sample` made. n: the first so many samples; None for all.
-    scorer: says whether a sample is right. compare: other scorers, whose labels are compared; None for the string
-    match that the benchmark's authors published. config: how the models of scorers are loaded.
+    compare: other scorers, whose labels are compared; None for the string match that the benchmark's authors published.
+    config: how the models of scorers are loaded.
     """
 
     bank: str | Path
@@ -79,9 +50,8 @@ class BankRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest(BankRequest, BuildOptions):
-    """Which set is built of a bank.
+    """Which set is built of a bank, as a file of rows with its manifest beside it. k: None for N.
 
-    out: the file of rows; its manifest lies beside it. k: at least so many of N right keep an answer; None for N.
     blind: a bank that was sampled on silence. audio_root: the folder of the clips; None for where the bank was sampled.
     replace: whether a file that is there and differs is replaced.
     """
@@ -114,17 +84,17 @@ class GradedBank:
 
     @property
     def source(self) -> RowSource:
-        """What rows name as theirs."""
+        """What rows say of this bank."""
         identity = self.bank.identity
-        origin = Origin(self.bank.run_id, bank_sha256(self.bank, self.n), identity.data.sha256)
+        origin = sets.Origin(self.bank.run_id, bank_sha256(self.bank, self.n), identity.data.sha256)
         return RowSource(origin, Method(identity.method), self.scorer)
 
 
 class BankCurve(Record):
     """The share of questions that K@N makes IDK, for every K, as `idk curve --json` prints it.
 
-    questions: of the bank; unanswerable ones are in no other figure, undefined ones have fewer than N samples.
-    draws: how often each outcome occurred in each draw. groups: `total` and each modality. flips: by other scorers.
+    Unanswerable questions are in no other figure, undefined ones have fewer than N samples.
+    draws: how often each outcome occurred in each draw; `failed` counts those without a sample or a grade.
     """
 
     run: str
@@ -149,16 +119,14 @@ class BankCurve(Record):
 def grade_bank(request: BankRequest, observer: Observer | None = None) -> GradedBank:
     """Read a bank and grade it. A scorer's own replies are kept in the bank's folder `scores`.
 
-    Raises:
-        UsageError: no bank, fewer draws than n, or an unknown scorer.
-        DataError: the bank is damaged, or a model cannot be loaded.
+    Raises UsageError for no bank, fewer draws than n, or an unknown scorer; DataError for a damaged bank or model.
     """
     names = [request.scorer, *(request.compare or ())]
     for name in names:
         model_ref(name)
     folder = Path(request.bank)
     bank = read_bank(folder)
-    n = bank.draws if request.n is None else request.n
+    n = bank.identity.draws if request.n is None else request.n
     require_draws(bank, n)
     if request.compare is None:
         published = published_match(bank.identity.data.name)
@@ -169,10 +137,10 @@ def grade_bank(request: BankRequest, observer: Observer | None = None) -> Graded
 
         return load_model(request.config.model_copy(update={"model": ref}))
 
-    scorers = made_scorers(model_refs(names), load, Kept(folder / "scores"), observer or _nobody)
-    tables = {scorer.name: counts(bank.questions, scorer, n) for scorer in scorers}
+    scorers = made_scorers(model_refs(names), load, Kept(folder / "scores"), observer or _silent)
+    tables = {scorer.name: labels.counts(bank.questions, scorer, n) for scorer in scorers}
     first, *others = tables
-    compared = tuple(flips(name, tables[first], tables[name], n) for name in others)
+    compared = tuple(labels.flips(name, tables[first], tables[name], n) for name in others)
     return GradedBank(bank, n, first, tables[first], compared, next(reversed(failures_of(scorers)), None))
 
 
@@ -180,6 +148,11 @@ def bank_curve(graded: GradedBank, bootstrap: Bootstrap | None = None) -> BankCu
     """The curve of a graded bank; questions without a right answer are left out."""
     bootstrap, identity = bootstrap or Bootstrap(), graded.bank.identity
     answerable = [question for question in graded.questions if question.question.item.answerable]
+    draws: list[dict[str, int]] = []
+    for draw in range(graded.n):
+        grades = (question.grades[draw] for question in answerable)
+        outcomes = Counter(Outcome.FAILED if grade is None else grade.outcome for grade in grades)
+        draws.append({"draw": draw, **{str(outcome): outcomes[outcome] for outcome in OUTCOMES}})
     return BankCurve(
         **{name: getattr(identity, name) for name in ("model", "method", "temperature", "audio")},
         **asdict(bootstrap),
@@ -189,12 +162,9 @@ def bank_curve(graded: GradedBank, bootstrap: Bootstrap | None = None) -> BankCu
         n=graded.n,
         questions=len(graded.questions),
         unanswerable=len(graded.questions) - len(answerable),
-        undefined=undefined(answerable),
-        draws=tuple(
-            {"draw": draw, **{str(name): count for name, count in outcomes.items()}}
-            for draw, outcomes in enumerate(outcomes_by_draw(answerable, graded.n))
-        ),
-        groups=curves(answerable, graded.n, bootstrap),
+        undefined=sum(question.n_right is None for question in answerable),
+        draws=tuple(draws),
+        groups=labels.curves(answerable, graded.n, bootstrap),
         flips=graded.flips,
     )
 
@@ -207,7 +177,7 @@ def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet
         DataError: the bank or the clips cannot be used, or nothing can be written.
         BackendError: a scorer's model failed; the same request asks it only for what is missing.
     """
-    observer = observer or _nobody
+    observer = observer or _silent
     if request.drop_blind and request.blind is None:
         raise UsageError("--drop-blind needs a blind bank", "--blind FOLDER, sampled with --audio silence")
     graded = grade_bank(request, observer)
@@ -215,31 +185,31 @@ def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet
         raise graded.failure
     options = {option.name: getattr(request, option.name) for option in fields(BuildOptions)}
     plan = BuildPlan(graded.n if request.k is None else request.k, graded.n, **options)
-    check_plan(plan)
+    sets.check_plan(plan)
     require_trainable(graded.bank, Path(request.bank))
-    model, clips = graded.bank.identity.model, (question.audio_sha256 for question in graded.bank.questions)
-    refuse_pretrained(pretrained_clips_of(model), clips, model, str(request.bank))
+    model = graded.bank.identity.model
+    clips, pretrained = [question.audio_sha256 for question in graded.bank.questions], pretrained_clips_of(model)
+    if any(clip in pretrained for clip in clips):
+        from lalm_agent.eval.runs.controls import refuse_pretrained
+
+        refuse_pretrained(pretrained, clips, model, str(request.bank))
     solved, blind_facts = (None, None) if request.blind is None else _blind(request, graded, plan)
-    built = build(graded.questions, graded.source, plan, solved)
+    built = sets.build(graded.questions, graded.source, plan, solved)
     root = clip_root(graded, request.audio_root)
     if root is None:
         observer("note: the bank does not say where its clips are; the paths stay as in the data")
     manifest, data = described(graded, plan, built, root, blind_facts)
     out = Path(request.out)
-    texts = {out: data, meta_path(out): record_text(manifest).encode()}
+    texts = {out: data, sets.meta_path(out): record_text(manifest).encode()}
     for path, text in {} if request.replace else texts.items():
         if path.exists() and (path.is_dir() or path.read_bytes() != text):
             raise UsageError(f"{path} is there and differs", "give another --out, or --force to replace it")
-    write_set(out, data, manifest)
+    sets.write_set(out, data, manifest)
     return IdkSet(out, manifest)
 
 
 def require_trainable(bank: Bank, folder: Path, methods: Sequence[Method] = _METHODS) -> None:
-    """Refuse a bank that no adapter can be trained from. methods: that its questions may have been asked by.
-
-    Raises:
-        UsageError: it was sampled without the clips, or by another method.
-    """
+    """Refuse a bank that was sampled without the clips, or by another method than these. Raises UsageError."""
     if bank.identity.audio != "real":
         raise UsageError(f"{folder} was sampled without the clips", "give it as --blind of another bank")
     if bank.identity.method not in methods:
@@ -250,7 +220,7 @@ def require_trainable(bank: Bank, folder: Path, methods: Sequence[Method] = _MET
 
 
 def clip_root(graded: GradedBank, root: str | Path | None) -> Path | None:
-    """The folder that a bank's clips are named from: `root`, or where it was sampled; None where nobody knows."""
+    """The folder that a bank's clips are named from: `root`, or where it was sampled; None if that is not recorded."""
     folder = root or graded.bank.audio_root
     return Path(folder) if folder else None
 
@@ -258,17 +228,26 @@ def clip_root(graded: GradedBank, root: str | Path | None) -> Path | None:
 def described(
     graded: GradedBank, plan: BuildPlan, built: BuiltSet, root: Path | None, blind: Mapping[str, Any] | None = None
 ) -> tuple[Manifest, bytes]:
-    """A set's manifest, and the bytes of its rows with the paths of their clips.
+    """A set's manifest, and the bytes of its rows with the paths of their clips. Raises DataError where clips lack.
 
-    root: the folder of the clips; None leaves the paths as in the data. blind: what is said of the blind bank.
-
-    Raises:
-        DataError: clips are not there.
+    root: the folder of the clips; None leaves the paths as in the data. blind: the manifest's field.
     """
-    rows = built.rows if root is None else _with_paths(built.rows, root)
-    data, identity, source = set_bytes(rows), graded.bank.identity, graded.source
+    rows = built.rows
+    if root is not None:
+        paths = {row.audio: audio_file(root, row.audio) for row in rows}
+        missing = [name for name, path in paths.items() if not path.is_file()]
+        if missing:
+            shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+            raise DataError(f"{len(missing)} clips are not under {root}: {shown}", "--audio-root FOLDER")
+        rows = tuple(row.model_copy(update={"audio": str(paths[row.audio])}) for row in rows)
+    data, identity, source = sets.set_bytes(rows), graded.bank.identity, graded.source
     of_bank = "model weights_sha256 adapter_sha256 method temperature shuffle_choices".split()
     of_plan = "n k rule control target seed modality drop_ambiguous balance".split()
+    flips = {
+        flip.scorer: {"compared": flip.compared, "to_idk": flip.to_idk[plan.k - 1], "to_kept": flip.to_kept[plan.k - 1]}
+        for flip in graded.flips
+        if plan.k > 0
+    }
     manifest = Manifest(
         **{name: getattr(identity, name) for name in of_bank},
         **{name: getattr(plan, name) for name in of_plan},
@@ -278,33 +257,40 @@ def described(
         audio_root=None if root is None else str(root.resolve()),
         scorer=graded.scorer,
         share=sum(row.is_idk for row in rows) / len(rows),
-        counts=class_counts(rows),
+        counts=sets.class_counts(rows),
         targets=dict(Counter(row.target_source for row in rows)),
         left_out=dict(built.left_out),
-        flips={
-            flip.scorer: {
-                "compared": flip.compared, "to_idk": flip.to_idk[plan.k - 1], "to_kept": flip.to_kept[plan.k - 1]
-            }
-            for flip in graded.flips
-            if plan.k > 0
-        },
+        flips=flips,
         blind=None if blind is None else dict(blind),
         held_out={"share": plan.hold_out, "questions": built.left_out["held out"], "clips": list(built.held_out)},
-        refusals=wordings(plan.target, plan.refusals),
+        refusals=plan.wordings,
         held_out_refusals=held_out_refusals() if plan.refusals is Refusals.POOL else (),
         rows_sha256=hashlib.sha256(data).hexdigest(),
-    )  # fmt: skip
+    )
     return manifest, data
 
 
 def _blind(request: BuildRequest, graded: GradedBank, plan: BuildPlan) -> tuple[dict[str, bool | None], dict[str, Any]]:
-    """Which questions need no clip, and what the manifest says of the second bank."""
-    bank = read_bank(Path(str(request.blind)))
-    require_blind_twin(graded.bank, bank)
+    """Which questions need no clip, and what the manifest says of the blind bank, which was sampled on silence.
+
+    A question needs no clip where the same K of the blind bank's samples keeps it, with K = 0 at least one; None where
+    that is undefined or was not asked.
+    """
+    bank, identity = read_bank(Path(str(request.blind))), graded.bank.identity
+    if bank.identity.audio == "real":
+        raise UsageError("the blind bank was sampled with the clips", "lalm-agent idk sample … --audio silence")
+    may_differ = {name: getattr(identity, name) for name in ("audio", "seed", "modality", "dtype")}
+    changes = [line.partition(":")[0] for line in identity.changes(bank.identity.model_copy(update=may_differ))]
+    if changes:
+        raise UsageError(
+            f"the blind bank differs in more than the clip: {', '.join(changes)}",
+            "sample it by the command of the bank with --audio silence and another --out",
+        )
     require_draws(bank, plan.n, "the blind bank")
     again = BankRequest(bank=str(request.blind), n=plan.n, scorer=graded.scorer, compare=(), config=request.config)
-    second = grade_bank(again)
-    solved = solved_blind(graded.questions, second.questions, plan.k)
+    right = {question.id: question.n_right for question in grade_bank(again).questions}
+    idk = {question.id: labels.is_idk(right.get(question.id), max(plan.k, 1)) for question in graded.questions}
+    solved = {id_: None if label is None else not label for id_, label in idk.items()}
     return solved, {
         "run": bank.run_id,
         "bank_sha256": bank_sha256(bank, plan.n),
@@ -314,15 +300,5 @@ def _blind(request: BuildRequest, graded: GradedBank, plan: BuildPlan) -> tuple[
     }
 
 
-def _with_paths(rows: Sequence[IdkRow], root: Path) -> tuple[IdkRow, ...]:
-    """The rows with the paths of their clips. Raises DataError where clips are not there."""
-    paths = {row.audio: audio_file(root, row.audio) for row in rows}
-    missing = [name for name, path in paths.items() if not path.is_file()]
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
-        raise DataError(f"{len(missing)} clips are not under {root}: {shown}", "--audio-root FOLDER")
-    return tuple(row.model_copy(update={"audio": str(paths[row.audio])}) for row in rows)
-
-
-def _nobody(_: str) -> None:
+def _silent(_: str) -> None:
     """No observer."""

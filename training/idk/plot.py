@@ -15,11 +15,7 @@ _MARKERS = "osD^vPX"
 
 
 def check_plot(path: Path) -> None:
-    """Refuse a picture that could not be written in the end.
-
-    Raises:
-        UsageError: another format, no such folder, or matplotlib is missing.
-    """
+    """Refuse a picture of another format or in no folder, and where matplotlib is missing. Raises UsageError."""
     if path.suffix.lower() not in _FORMATS:
         raise UsageError(f"{path} is neither a .png nor an .svg", "name one: --plot curve.svg")
     if not path.resolve().parent.is_dir():
@@ -28,11 +24,7 @@ def check_plot(path: Path) -> None:
 
 
 def write_plot(path: Path, curve: BankCurve) -> None:
-    """Draw the share of IDK over K with its intervals; the picture names the bank that it was made from.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Draw the share of IDK over K with its intervals and the bank's name. Raises UsageError where that fails."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -22,21 +22,10 @@ from lalm_agent.eval.runs.plan import of_modality
 from lalm_agent.prompts import IDK, answer_prompt
 from lalm_agent.prompts.refusing import refusal_pool, with_certainty
 from lalm_agent.records import Method
+from lalm_agent.training.idk import labels
 from lalm_agent.training.idk.bank import is_held_out, keyed
-from lalm_agent.training.idk.labels import (
-    NO_MODALITY,
-    TOTAL,
-    Control,
-    GradedQuestion,
-    Rule,
-    balanced,
-    controlled,
-    is_ambiguous,
-    labels_by,
-)
+from lalm_agent.training.idk.labels import Control, GradedQuestion, Rule
 
-SCHEMA = 1
-"""Version of the row and of the manifest. A reader refuses a newer one."""
 META_SUFFIX = ".meta.json"
 LEFT_OUT = ("other modality", "unanswerable", "held out", "undefined", "ambiguous", "blind", "balance")
 """Why a question of the bank is no row; the first reason that holds counts."""
@@ -136,7 +125,7 @@ class Manifest(Record):
     refusals: tuple[str, ...]
     held_out_refusals: tuple[str, ...]
     rows_sha256: str = ""
-    schema_version: int = Field(default=SCHEMA, alias="schema")
+    schema_version: int = Field(default=1, alias="schema")
 
 
 def meta_path(path: Path) -> Path:
@@ -144,55 +133,43 @@ def meta_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{META_SUFFIX}")
 
 
-def row_fields(row: IdkRow) -> dict[str, Any]:
-    """A row as a JSON object.
-
-    `messages` holds prompt and target as chat turns. The clip's turn part has no path: `datasets` gives every part of
-    a list the keys of all, and a chat template takes a key `audio` on a text part for a second clip.
-    """
-    user = [{"type": "audio"}, {"type": "text", "text": row.prompt}]
-    assistant = [{"type": "text", "text": row.target}]
-    messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    return {**row.model_dump(mode="json"), "messages": messages}
-
-
 def set_bytes(rows: Sequence[IdkRow]) -> bytes:
-    """The bytes of the file of rows."""
-    return b"".join(json_line(row_fields(row)) for row in rows)
+    """The bytes of the file of rows: each a JSON object, with prompt and target as chat turns under `messages`.
+
+    The clip's turn part has no path: `datasets` gives every part of a list the keys of all, and a chat template takes a
+    key `audio` on a text part for a second clip.
+    """
+    lines = []
+    for row in rows:
+        user = [{"type": "audio"}, {"type": "text", "text": row.prompt}]
+        assistant = [{"type": "text", "text": row.target}]
+        messages = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+        lines.append(json_line({**row.model_dump(mode="json"), "messages": messages}))
+    return b"".join(lines)
 
 
 def write_set(path: Path, data: bytes, manifest: Manifest) -> None:
-    """Write rows and manifest; each is there whole or in its old form.
+    """Write rows and manifest, each of them whole or not at all. Raises StorageError where that fails.
 
-    The manifest comes last and names the hash of the rows, so that a kill between the two shows.
-
-    Raises:
-        StorageError: they cannot be written.
+    The manifest comes last and has the hash of the rows, so that a kill between the two shows.
     """
     write_whole(path, data)
     write_whole(meta_path(path), record_text(manifest).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a set of rows, held against them.
-
-    path: the file of rows.
-
-    Raises:
-        DataError: it cannot be read, is of a newer version, or is that of other rows.
-    """
-    beside = meta_path(path)
-    manifest = read_record(beside, Manifest, "lalm-agent idk build writes it beside its rows")
+    """The manifest of a file of rows. Raises DataError where it cannot be read, is newer, or is that of other rows."""
+    manifest = read_record(meta_path(path), Manifest, "lalm-agent idk build writes it beside its rows")
     try:
         rows_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "build the set again") from error
     if manifest.rows_sha256 != rows_sha256:
-        raise DataError(f"{beside} is the manifest of other rows than those of {path}", "build the set again")
+        raise DataError(f"{meta_path(path)} is the manifest of other rows than those of {path}", "build the set again")
     return manifest
 
 
-# --- targets ---------------------------------------------------------------------------------------------------------
+# --- from graded questions to rows; pure: nothing is read, asked or written ------------------------------------------
 
 
 class TargetKind(StrEnum):
@@ -216,43 +193,11 @@ class Refusals(StrEnum):
     POOL = "pool"
 
 
-def wordings(kind: TargetKind, refusals: Refusals) -> tuple[str, ...]:
-    """The refusals that a set can have as targets; a suffix is none."""
-    if kind is TargetKind.SURE:
-        return ()
-    return refusal_pool() if refusals is Refusals.POOL else (IDK,)
-
-
-def _target(graded: GradedQuestion, idk: bool, plan: "BuildPlan") -> tuple[str, str, int | None]:
-    """(text, source, draw of the model's own sample or None) of the target of a question that has a right answer.
-
-    A kept question without a correct sample (it is kept by a control, or by a rule that does not look at gold) has its
-    gold text in place of one of its own: the source says which.
-    """
-    gold = graded.question.item.gold
-    if gold is None:
-        raise ValueError(f"question {graded.id!r} has no right answer")
-    if plan.target is TargetKind.SURE:
-        return with_certainty(gold, not idk), "gold", None
-    if idk:
-        refusals = wordings(plan.target, plan.refusals)
-        return refusals[keyed(plan.seed, "refusal", graded.id) % len(refusals)], "refusal", None
-    correct = [draw for draw, grade in enumerate(graded.grades) if grade and grade.outcome is Outcome.CORRECT]
-    if plan.target is TargetKind.GOLD or not correct:
-        return gold, "gold", None
-    draw = correct[keyed(plan.seed, "self", graded.id) % len(correct)]
-    sample = graded.question.samples[draw]
-    return sample.reply.strip() if sample else gold, "self", draw
-
-
-# --- from graded questions to rows; pure: nothing is read, asked or written ------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """How to build, beside K and N.
 
-    share: of IDK for the rules that rank; None takes that of K@N. modality: values of the group; empty for all.
+    share: of IDK for the rules that rank; None takes that of K@N. modality: empty for all.
     drop_ambiguous: leave out 0 < right < K. hold_out: share of the clips, in [0, 1), that stay out.
     one_class: whether a set without IDK, or with nothing else, may be built; the control `kept` always may.
     """
@@ -278,13 +223,17 @@ class BuildPlan(BuildOptions):
     k: int
     n: int
 
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """The refusals that targets can be; a suffix is none."""
+        if self.target is TargetKind.SURE:
+            return ()
+        return refusal_pool() if self.refusals is Refusals.POOL else (IDK,)
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltSet:
-    """Rows, and what is to be said of the questions that are none.
-
-    left_out: reason -> questions. held_out: sorted sha256 of the plan's clips that no row is about.
-    """
+    """Rows; reason -> questions that are left out; sorted sha256 of the plan's clips that no row is about."""
 
     rows: tuple[IdkRow, ...]
     left_out: Mapping[str, int]
@@ -293,7 +242,7 @@ class BuiltSet:
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """What the rows name as theirs."""
+    """What each row says of its bank."""
 
     origin: Origin
     method: Method
@@ -309,10 +258,7 @@ def build(
     """Make the rows, in the order of the bank.
 
     blind: id -> whether a model without the clip keeps the question; None where it is undefined.
-
-    Raises:
-        UsageError: impossible settings, no question left, or one class alone.
-        DataError: the rule needs confidences, and there are none.
+    Raises UsageError for impossible settings, no question left, or one class alone; DataError as `labels_by`.
     """
     check_plan(plan)
     blind = blind or {}
@@ -323,33 +269,25 @@ def build(
         left = Counter(reasons.values())
         why = ", ".join(f"{left[reason]} {reason}" for reason in LEFT_OUT if left[reason]) or "the bank is empty"
         raise UsageError(f"no question is left to build from: {why}", "sample more, or ask for fewer filters")
-    labels = labels_by(plan.rule, staying, plan.k, plan.share, plan.seed)
-    _require_two_classes(labels, plan)
+    idk = labels.labels_by(plan.rule, staying, plan.k, plan.share, plan.seed)
+    _require_two_classes(idk, plan)
     if plan.balance:
-        labels = balanced(labels, plan.seed)
-        if not labels:
+        idk = labels.balanced(idk, plan.seed)
+        if not idk:
             raise UsageError("there is one class alone, and nothing to balance it with", "leave out --balance")
-        reasons |= {question.id: "balance" for question in staying if question.id not in labels}
+        reasons |= {question.id: "balance" for question in staying if question.id not in idk}
     if plan.control is not None:
         modalities = {question.id: question.question.item.modality for question in graded}
-        labels = controlled(plan.control, labels, modalities, plan.seed)
-    rows = tuple(
-        _row(question, labels[question.id], source, plan, blind.get(question.id))
-        for question in staying
-        if question.id in labels
-    )
+        idk = labels.controlled(plan.control, idk, modalities, plan.seed)
+    rows = [_row(question, idk[question.id], source, plan, blind) for question in staying if question.id in idk]
     left = Counter(reasons.values())
     clips = {question.question.audio_sha256 for question in graded if question.id in of_plan}
     held_out = sorted(clip for clip in clips if clip is not None and is_held_out(clip, plan.hold_out))
-    return BuiltSet(rows, {reason: left[reason] for reason in LEFT_OUT}, tuple(held_out))
+    return BuiltSet(tuple(rows), {reason: left[reason] for reason in LEFT_OUT}, tuple(held_out))
 
 
 def check_plan(plan: BuildPlan) -> None:
-    """Refuse settings that no bank could serve.
-
-    Raises:
-        UsageError: K outside 0 to N, a share outside its bounds, or a share for K@N.
-    """
+    """Refuse settings that no bank could serve: K outside 0 to N, a share outside its bounds, or a share for K@N."""
     if not 0 <= plan.k <= plan.n:
         raise UsageError(f"K is 0 to N = {plan.n}, not {plan.k}", "5@5 is --k 5 --n 5")
     if not 0 <= plan.hold_out < 1:
@@ -362,53 +300,65 @@ def check_plan(plan: BuildPlan) -> None:
 
 def class_counts(rows: Sequence[IdkRow]) -> dict[str, dict[str, int]]:
     """`total` and each modality -> {n, idk, kept}."""
-    groups = {TOTAL: list(rows)}
-    for name in sorted({row.modality or NO_MODALITY for row in rows}):
-        groups[name] = [row for row in rows if (row.modality or NO_MODALITY) == name]
-    idk = {name: sum(row.is_idk for row in members) for name, members in groups.items()}
-    return {
-        name: {"n": len(members), "idk": idk[name], "kept": len(members) - idk[name]}
-        for name, members in groups.items()
-    }
+    groups: dict[str, list[bool]] = {labels.TOTAL: [row.is_idk for row in rows]}
+    for row in sorted(rows, key=lambda row: row.modality or labels.NO_MODALITY):
+        groups.setdefault(row.modality or labels.NO_MODALITY, []).append(row.is_idk)
+    return {name: {"n": len(idk), "idk": sum(idk), "kept": len(idk) - sum(idk)} for name, idk in groups.items()}
 
 
 def _reason(graded: GradedQuestion, plan: BuildPlan, of_plan: set[str], blind: bool | None) -> str | None:
-    """Why a question is no row; None for one that stays."""
     right, clip = graded.n_right, graded.question.audio_sha256
     tests = {
         "other modality": graded.id not in of_plan,
         "unanswerable": not graded.question.item.answerable,
         "held out": clip is not None and is_held_out(clip, plan.hold_out),
         "undefined": right is None,
-        "ambiguous": plan.drop_ambiguous and right is not None and is_ambiguous(right, plan.k),
+        "ambiguous": plan.drop_ambiguous and right is not None and 0 < right < plan.k,
         "blind": plan.drop_blind and blind is True,
     }
     return next((reason for reason, holds in tests.items() if holds), None)
 
 
-def _require_two_classes(labels: Mapping[str, bool], plan: BuildPlan) -> None:
-    if len(set(labels.values())) == 2 or plan.one_class:
+def _require_two_classes(idk: Mapping[str, bool], plan: BuildPlan) -> None:
+    if len(set(idk.values())) == 2 or plan.one_class:
         return
-    n, all_idk = len(labels), all(labels.values())
-    what = "IDK, so nothing would be left to answer" if all_idk else "kept, so no refusal would be learned"
+    what = "IDK, so nothing would be left to answer" if all(idk.values()) else "kept, so no refusal would be learned"
     hint = f"another --k than {plan.k}, another --share or more questions; --allow-one-class builds it as it is"
-    raise UsageError(f"all {n} questions are {what}", hint)
+    raise UsageError(f"all {len(idk)} questions are {what}", hint)
 
 
-def _row(graded: GradedQuestion, idk: bool, source: RowSource, plan: BuildPlan, blind: bool | None) -> IdkRow:
-    item, (target, target_source, draw) = graded.question.item, _target(graded, idk, plan)
-    sample = graded.question.samples[draw or 0]
-    if sample is None or item.gold is None or graded.n_right is None:
+def _target(graded: GradedQuestion, gold: str, idk: bool, plan: BuildPlan) -> tuple[str, str, int | None]:
+    # (text, source, draw of the model's own sample). A kept question without a correct sample (a control keeps it, or a
+    # rule that does not look at gold) has its gold text in place of a sample.
+    if plan.target is TargetKind.SURE:
+        return with_certainty(gold, not idk), "gold", None
+    if idk:
+        return plan.wordings[keyed(plan.seed, "refusal", graded.id) % len(plan.wordings)], "refusal", None
+    correct = [draw for draw, grade in enumerate(graded.grades) if grade and grade.outcome is Outcome.CORRECT]
+    if plan.target is TargetKind.GOLD or not correct:
+        return gold, "gold", None
+    draw = correct[keyed(plan.seed, "self", graded.id) % len(correct)]
+    sample = graded.question.samples[draw]
+    return sample.reply.strip() if sample else gold, "self", draw
+
+
+def _row(
+    graded: GradedQuestion, idk: bool, source: RowSource, plan: BuildPlan, blind: Mapping[str, bool | None]
+) -> IdkRow:
+    item = graded.question.item
+    if item.gold is None or graded.n_right is None:
         raise ValueError(f"question {item.id!r} is undefined or unanswerable")
+    target, target_source, draw = _target(graded, item.gold, idk, plan)
+    sample = graded.question.samples[draw or 0]
+    assert sample is not None
     # A reply such as "(B)" means the order in which its own draw showed the choices.
     choices = item.choices if draw is None else sample.choices
     return IdkRow(
-        **{name: getattr(item, name) for name in ("id", "audio", "modality", "question")},
+        **{name: getattr(item, name) for name in ("id", "audio", "modality", "question", "gold")},
         **{name: getattr(plan, name) for name in ("rule", "k", "n", "control", "seed")},
+        **{name: getattr(source, name) for name in ("origin", "method", "scorer")},
         audio_sha256=graded.question.audio_sha256,
         choices=choices,
-        gold=item.gold,
-        method=source.method,
         audio_type=sample.audio_type,
         content=sample.content,
         prompt=answer_prompt(source.method, item.question.strip(), choices, sample.audio_type, sample.content),
@@ -418,7 +368,5 @@ def _row(graded: GradedQuestion, idk: bool, source: RowSource, plan: BuildPlan, 
         is_idk=idk,
         n_right=graded.n_right,
         outcomes=tuple(grade.outcome for grade in graded.grades if grade is not None),
-        scorer=source.scorer,
-        blind=blind,
-        origin=source.origin,
+        blind=blind.get(item.id),
     )

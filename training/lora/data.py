@@ -5,21 +5,18 @@ nothing here knows a template or a token.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
 from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError
-from lalm_agent.eval.runs.controls import refuse_pretrained
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens, waveform
-from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.records import AudioType, Method
 
 if TYPE_CHECKING:
@@ -32,17 +29,9 @@ _ONE_CLASS = "add rows of the other class, or pass --allow-one-class (a control 
 
 
 class TrainingRow(BaseModel):
-    """One question with the reply that is to be learnt. Further keys of the file are passed over.
+    """A question with the reply that is to be learnt; `lalm_agent.training.idk.sets.IdkRow` says what the fields mean.
 
-    audio: a path; a relative one is looked for under the audio root.
-    audio_sha256: over the decoded samples (`lalm_agent.audio.sha256`).
-    choices: in the order in which they are shown; empty for an open question.
-    method: how the question was asked when the row was made. With `agent`, audio_type and content are what its first
-        two steps said, or None.
-    target: the reply without its end of turn.
-    is_idk: whether the target is a refusal.
-    prompt: how the model was asked when the row was made; None where that is not recorded.
-    line: where the row stands in its file, from 1.
+    Further keys of the file are passed over. target: without its end of turn. line: of the file, from 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -53,18 +42,13 @@ class TrainingRow(BaseModel):
     question: Annotated[str, Field(pattern=r"\S")]
     choices: tuple[str, ...]
     method: Literal["baseline", "agent"]
-    audio_type: Literal["sound", "music", "speech"] | None = None
+    audio_type: AudioType | None = None
     content: str | None = None
     target: Annotated[str, Field(pattern=r"\S")]
     is_idk: bool
     modality: str | None = None
     prompt: str | None = None
-    line: int = 0
-
-    @property
-    def kind(self) -> AudioType | None:
-        """The clip's type by the agent's first step."""
-        return None if self.audio_type is None else AudioType(self.audio_type)
+    line: SkipValidation[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +71,7 @@ class RowSet:
         return sorted({row.audio_sha256 for row in self.rows})
 
     def sound(self, row: TrainingRow) -> Sound:
-        """The row's clip, decoded and compared with its hash.
-
-        Raises:
-            DataError: it is missing, no audio, or another recording than the row was made of.
-        """
+        """The row's clip. Raises DataError where it is missing, no audio, or another recording than that of the row."""
         where = f"{self.path}:{row.line}"
         try:
             sound = load(self.root / row.audio, MAX_S)
@@ -107,12 +87,9 @@ class RowSet:
 
 
 def read_rows(path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
-    """Read and check a file of rows; the clips are left alone.
+    """Read and check a file of rows without its clips. root: where relative clips are; None for the file's folder.
 
-    root: where relative clips are; the file's own folder by default.
-
-    Raises:
-        DataError: no such file, a row that cannot be used, no rows at all, or rows of one class only.
+    Raises DataError for no such file, a row that cannot be used, no rows at all, or rows of one class only.
     """
     try:
         data = path.read_bytes()
@@ -122,90 +99,61 @@ def read_rows(path: Path, root: Path | None = None, allow_one_class: bool = Fals
         raise DataError(f"{path} cannot be read: {reason}", _HINT) from error
     rows, faults = [], []
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_row(line, number))
-        except ValueError as error:
-            faults.append(f"{path}:{number}: {_reason(error)}")
+        row = _row(line, number) if line.strip() else None
+        if isinstance(row, TrainingRow):
+            rows.append(row)
+        elif row is not None:
+            faults.append(f"{path}:{number}: {row}")
     if faults:
         more = f" (and {len(faults) - 1} more faulty rows)" if len(faults) > 1 else ""
         raise DataError(faults[0] + more, _HINT)
     row_set = RowSet(path, hashlib.sha256(data).hexdigest(), tuple(rows), root or path.parent)
-    _check_classes(row_set, allow_one_class)
+    if not rows:
+        raise DataError(f"{path} holds no rows", _HINT)
+    if row_set.idk in (0, len(rows)) and not allow_one_class:
+        kind = "a refusal" if row_set.idk else "an answer"
+        raise DataError(f"{path} has one class: each of its {len(rows)} targets is {kind}", _ONE_CLASS)
     return row_set
 
 
-def rows_for(model: str, path: Path, root: Path | None = None, allow_one_class: bool = False) -> RowSet:
-    """The rows that a model is to be trained on. model: its reference.
+def _row(line: str, number: int) -> TrainingRow | str:
+    """A line as a row, or what is wrong with it."""
+    try:
+        row = TrainingRow.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return f"not JSON: {first['ctx']['error']}"
+        if first["type"] == "model_type":
+            return "not a JSON object"
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return "choices: there is only one" if len(row.choices) == 1 else row.model_copy(update={"line": number})
 
-    Raises:
-        DataError: see `read_rows`.
-        PretrainedError: the model was pretrained on some of the clips.
-    """
-    rows = read_rows(path, root, allow_one_class)
-    refuse_pretrained(pretrained_clips_of(model), rows.clips, model, str(path))
-    return rows
 
-
-def check_clips(rows: RowSet, progress: Callable[[int], None] | None = None) -> float:
-    """Decode every clip once; the seconds of audio that an epoch holds, each row's clip counted.
-
-    Raises:
-        DataError: see `RowSet.sound`.
-    """
+def check_clips(rows: RowSet) -> float:
+    """Decode every clip once, as `RowSet.sound` does; the seconds of audio of all rows."""
     seconds: dict[tuple[str, str], float] = {}
-    for number, row in enumerate(rows.rows, 1):
+    for row in rows.rows:
         key = row.audio, row.audio_sha256
         if key not in seconds:
             seconds[key] = rows.sound(row).ref.seconds
-        if progress is not None:
-            progress(number)
     return sum(seconds[row.audio, row.audio_sha256] for row in rows.rows)
 
 
 def prompt_of(row: TrainingRow, method: Method) -> str:
     """The answering prompt of a row by a method, as the answering node renders it."""
-    steps = (row.kind, row.content) if method is Method.AGENT else (None, None)
+    steps = (row.audio_type, row.content) if method is Method.AGENT else (None, None)
     return prompts.answer_prompt(method, row.question.strip(), row.choices, *steps)
 
 
 def class_counts(rows: Sequence[TrainingRow]) -> str:
     """Such as `64 IDK, 176 answers (speech 64 + 176)`."""
-    groups = {row.modality for row in rows}
     parts = []
-    for group in sorted(groups, key=str):
+    for group in sorted({row.modality for row in rows}, key=str):
         refused = [row.is_idk for row in rows if row.modality == group]
         parts.append(f"{group or 'no modality'} {sum(refused)} + {len(refused) - sum(refused)}")
     idk = sum(row.is_idk for row in rows)
     return f"{idk} IDK, {len(rows) - idk} answers ({', '.join(parts)})"
-
-
-def _row(line: str, number: int) -> TrainingRow:
-    fields = json.loads(line)
-    if not isinstance(fields, dict):
-        raise ValueError("not a JSON object")
-    choices = fields.get("choices")
-    if isinstance(choices, list):
-        fields["choices"] = tuple(choices)
-        if len(choices) == 1:
-            raise ValueError("choices: there is only one")
-    return TrainingRow.model_validate({**fields, "line": number})
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
-
-
-def _check_classes(rows: RowSet, allow_one_class: bool) -> None:
-    if not rows.rows:
-        raise DataError(f"{rows.path} holds no rows", _HINT)
-    if rows.idk in (0, len(rows.rows)) and not allow_one_class:
-        kept = "a refusal" if rows.idk else "an answer"
-        raise DataError(f"{rows.path} has one class: each of its {len(rows.rows)} targets is {kept}", _ONE_CLASS)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -213,10 +161,7 @@ def _check_classes(rows: RowSet, allow_one_class: bool) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collator:
-    """Rows to one batch of model inputs with labels.
-
-    method: whose answering prompt. stop_ids: the tokens that end a turn.
-    """
+    """Rows to a batch of model inputs with labels. method: whose answering prompt. stop_ids: tokens that end a turn."""
 
     rows: RowSet
     processor: Any
@@ -227,13 +172,9 @@ class Collator:
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, "Tensor"]:
         """Prompts padded on the left, targets on the right.
 
-        Returns:
-            input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and their
-            end of turn; and the features of the clips as the processor makes them.
-
-        Raises:
-            DataError: a clip is gone or has changed.
-            PermanentBackendError: the checkpoint's processor or chat template cannot be used so.
+        Returns input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and
+        their end of turn; and the features of the clips as the processor makes them.
+        Raises DataError where a clip is gone or has changed, PermanentBackendError where the template cannot be used.
         """
         requests = [self.request(row) for row in rows]
         sounds = [waveform(request.sound, self.hearing)[0] for request in requests if request.sound is not None]
@@ -242,7 +183,7 @@ class Collator:
         return _with_targets(inputs, targets, int(self.processor.tokenizer.pad_token_id))
 
     def request(self, row: TrainingRow) -> Request:
-        """The request that inference would make about the row, its target as the one option."""
+        """The request that inference would make about the row, its target as the only option."""
         turns = (Turn("user", prompt_of(row, self.method)),)
         return Request(turns, self.rows.sound(row), options=(row.target,), key=row.id)
 
@@ -252,18 +193,14 @@ def _with_targets(inputs: dict[str, "Tensor"], targets: Sequence[Sequence[int]],
     import torch
 
     prompt = inputs["input_ids"]
-    width = max(map(len, targets))
-    reply = prompt.new_full((len(targets), width), pad)
-    mask = prompt.new_zeros((len(targets), width))
-    for row, target in enumerate(targets):
-        reply[row, : len(target)] = torch.tensor(target)
-        mask[row, : len(target)] = 1
+    replies = [torch.tensor(target) for target in targets]
+    reply = torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=pad)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(target) for target in replies], batch_first=True)
     behind = {"input_ids": reply, "attention_mask": mask}
     whole = {}
     for name, value in inputs.items():
-        along = value.shape == prompt.shape
         more = behind.get(name, torch.zeros_like(reply)).to(value.dtype)
-        whole[name] = torch.cat([value, more], dim=1) if along else value
+        whole[name] = torch.cat([value, more], dim=1) if value.shape == prompt.shape else value
     labels = torch.cat([torch.full_like(prompt, IGNORED), reply.masked_fill(mask == 0, IGNORED)], dim=1)
     return {**whole, "labels": labels}
 
@@ -275,7 +212,7 @@ def target_loss(outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | in
     accumulated batches would weigh by their number and not by their tokens.
 
     outputs["logits"] : (batch, tokens, vocabulary); labels : (batch, tokens) int64, `IGNORED` outside the targets.
-    num_items_in_batch: target tokens of the whole step, over which the sum is averaged; of this batch by default.
+    num_items_in_batch: target tokens of the whole step, over which the sum is averaged; None for those of this batch.
     """
     import torch
 

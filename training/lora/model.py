@@ -35,10 +35,7 @@ _ADAM_BYTES = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """The base model, as loaded.
-
-    name: what an adapter's `base_model_name_or_path` says: `mini`, a folder's absolute path, or a hub id.
-    """
+    """The base model as loaded. name: `mini`, a folder's absolute path, or a hub id."""
 
     checkpoint: Checkpoint
     hearing: Hearing
@@ -52,16 +49,13 @@ class Base:
 
 
 def load_base(config: AgentConfig, device: str, stack: ExitStack) -> Base:
-    """Load the model of the settings on a device.
+    """Load the model of the settings on a device. Raises DataError where its files cannot be used.
 
-    Raises:
-        UsageError: a model that takes no adapter, does not hear, or a dtype that cannot be trained in.
-        DataError: its files cannot be used.
+    Raises UsageError for a model that takes no adapter or does not hear, or a dtype that cannot be trained in.
     """
-    ref = config.model
+    ref = folder = config.model
     require_checkpoint(ref)
     options = LoadOptions(device, config.dtype, config.trust_remote_code, config.allow_pickle)
-    folder = ref
     if ref == "mini":
         folder = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
     checkpoint = load_checkpoint(folder, options)
@@ -73,24 +67,15 @@ def load_base(config: AgentConfig, device: str, stack: ExitStack) -> Base:
     if checkpoint.family.own_adapter:
         raise UsageError(f"the model {ref} comes with an adapter of its own and takes no other", NO_ADAPTER)
     protect_from_control_tokens(checkpoint.processor, ref)
-    return Base(checkpoint, hearing, base_name(ref))
-
-
-def base_name(ref: str) -> str:
-    """What an adapter calls its base: a hub id without its revision, a folder by its absolute path, or `mini`."""
     path = Path(ref).expanduser()
-    if ref == "mini":
-        return ref
-    return os.path.abspath(path) if path.is_dir() else ref.partition("@")[0]
+    is_folder = ref != "mini" and path.is_dir()
+    return Base(checkpoint, hearing, os.path.abspath(path) if is_folder else ref.partition("@")[0])
 
 
 def with_lora(base: Base, recipe: Recipe) -> Any:
     """The model with trainable LoRA layers on the recipe's targets; everything else is frozen.
 
-    The layers' first weights are drawn from torch's generator, which is seeded here.
-
-    Raises:
-        UsageError: the targets match nothing.
+    Seeds torch's generator for the layers' first weights. Raises UsageError where the targets match nothing.
     """
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
@@ -105,7 +90,7 @@ def with_lora(base: Base, recipe: Recipe) -> Any:
         lora_dropout=recipe.dropout,
         target_modules=recipe.targets,
     )
-    with late_peft():
+    with quiet_libraries():
         return get_peft_model(model, config)
 
 
@@ -115,17 +100,8 @@ def unload_adapter(base: Base, model: Any) -> None:
     model: what `with_lora` returned. The audio encoder's memory (`encode_once`) stays.
     """
     model.unload()
-    inner = base.checkpoint.model
-    inner.config.get_text_config().use_cache = True
-    inner.eval()
-
-
-@contextlib.contextmanager
-def late_peft() -> Iterator[None]:
-    """Peft asks transformers for something by a name that is about to go, and every user would read of it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        yield
+    base.checkpoint.model.config.get_text_config().use_cache = True
+    base.checkpoint.model.eval()
 
 
 @contextlib.contextmanager
@@ -137,7 +113,9 @@ def quiet_libraries() -> Iterator[None]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        with late_peft():
+        with warnings.catch_warnings():
+            # peft reads a deprecated attribute of transformers.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             yield
     finally:
         logging.set_verbosity(level)
@@ -147,10 +125,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Parameters, and the bytes that they take by arithmetic; activations are not among them.
-
-    state_bytes: of the adapter with its gradients and Adam's moments, all in float32.
-    """
+    """Parameters, and their bytes. state_bytes: of the adapter, its gradients and Adam's moments, all in float32."""
 
     parameters: int
     trainable: int
@@ -169,12 +144,9 @@ def sizes_of(model: Any) -> Sizes:
     """Count a model with its adapter."""
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return Sizes(
-        parameters=sum(parameter.numel() for parameter in frozen) + trainable,
-        trainable=trainable,
-        weight_bytes=sum(parameter.numel() * parameter.element_size() for parameter in frozen),
-        state_bytes=trainable * _ADAM_BYTES,
-    )
+    weight_bytes = sum(parameter.numel() * parameter.element_size() for parameter in frozen)
+    parameters = sum(parameter.numel() for parameter in frozen) + trainable
+    return Sizes(parameters, trainable, weight_bytes, trainable * _ADAM_BYTES)
 
 
 def _mb(size: float) -> str:
@@ -185,10 +157,7 @@ def _mb(size: float) -> str:
 
 
 def encode_once(model: Any) -> bool:
-    """Give the model's audio encoder a memory; whether it has one now.
-
-    model: a model of transformers, before or after peft has put its layers in.
-    """
+    """Give the audio encoder of a model, with or without LoRA layers, a memory; whether it has one now."""
     tower: Any = getattr(model.base_model, "audio_tower", None)
     if not ignores_padding(tower):
         return False
@@ -202,7 +171,7 @@ def encode_once(model: Any) -> bool:
 
 
 class _EncoderMemory(TrimsPadding):
-    """In the place of the encoder's `forward`. What does not fit any more is computed each time."""
+    """In the place of the encoder's `forward`. A clip for which there is no room is computed each time."""
 
     def __init__(self, tower: Any) -> None:
         self._tower = tower
@@ -210,21 +179,18 @@ class _EncoderMemory(TrimsPadding):
         self._nbytes = 0
 
     def __call__(self, input_features: torch.Tensor, attention_mask: Any = None, **options: Any) -> BaseModelOutput:
-        """input_features : (batch, mels, frames); attention_mask : (batch, …) or None. Runs clip by clip.
-
-        Returns as many outputs as the longest clip has, (batch, outputs, size), zeros behind the others'.
-        """
+        """(batch, mels, frames), (batch, …) or None -> (batch, outputs of the longest clip, size), zeros behind."""
         rows = []
         for row in range(len(input_features)):
-            features = input_features[row : row + 1]
             mask = None if attention_mask is None else attention_mask[row : row + 1]
-            rows.append(self._encoded(features, mask, options).to(features.device))
+            rows.append(self._encoded(input_features[row : row + 1], mask, options).to(input_features.device))
         longest = max(row.shape[1] for row in rows)
-        padded = [pad(row, (0, 0, 0, longest - row.shape[1])) for row in rows]
-        return BaseModelOutput(last_hidden_state=torch.cat(padded))
+        return BaseModelOutput(
+            last_hidden_state=torch.cat([pad(row, (0, 0, 0, longest - row.shape[1])) for row in rows])
+        )
 
     def _encoded(self, features: torch.Tensor, mask: Any, options: dict[str, Any]) -> torch.Tensor:
-        key = _digest(features) + (b"" if mask is None else _digest(mask))
+        key = b"".join(_digest(values) for values in (features, mask) if values is not None)
         outputs = self._kept.get(key)
         if outputs is None:
             # A clip that was answered about may be trained on next, which takes no tensor of inference mode.

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -19,20 +20,17 @@ TARGETS: dict[str, str] = {
 }
 """Regular expressions over the names of modules, by what `--adapt` says. Read literally, the paper's target list
 (P1 section 5.1: k_proj, q_proj, v_proj) also matches the audio tower, which has modules of these names."""
-CONFIGS = ("ddp", "fsdp", "zero2", "zero3")
-"""Configs for `accelerate launch` that come with the package."""
 NO_ADAPTER = "adapters go on checkpoints only: mini, a folder, or a hub id"
-_STRATEGIES = ("fsdp", "deepspeed")
 _SHOWN = 12
 
 
 class Recipe(Record):
     """What decides an adapter beside data, base model and prompt.
 
-    rank, alpha, dropout: of LoRA; its output is scaled by alpha / rank.
+    alpha: the output of the LoRA layers is scaled by alpha / rank.
     targets: regular expression that matches the whole name of each adapted module.
-    schedule: of the learning rate after no warm-up; `linear` falls to 0.
-    epochs: passes over the rows; max_steps, where given, ends them earlier or later.
+    schedule: of the learning rate, without warm-up; `linear` falls to 0.
+    max_steps: optimiser steps, whatever `epochs` says.
     batch_size: rows of one forward pass in one process; grad_accum: passes in one step.
     """
 
@@ -55,37 +53,24 @@ PRESETS: dict[str, Recipe] = {
     "paper": Recipe(),
     "mini": Recipe(learning_rate=2e-3, schedule="constant", epochs=3, batch_size=8, grad_accum=1),
 }
-
-_NOTES = {
+NOTES = {
     "paper": "P1 table 9: rank 8, learning rate 3e-5, 1 epoch. Alpha is ambiguous there: sound has 32, speech 16, for "
     "music the cells can be read both ways; here 16, --alpha 32 for the other. Batch size and schedule are unpublished",
     "mini": "for a model of some million parameters, on which the paper's learning rate changes nothing: 2e-3, 3 "
     "epochs, batches of 8, constant rate",
 }
+"""Where a preset's figures come from."""
 
 
 def preset_of(name: str | None, model: str) -> str:
-    """The preset that is meant: `mini` for the embedded model, `paper` for any other, unless one is named.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+    """The preset of that name (UsageError for another); without a name `mini` for the embedded model, else `paper`."""
     if name is not None and name not in PRESETS:
         raise UsageError(f"unknown preset: {name}", did_you_mean(name, PRESETS))
     return name or ("mini" if model == "mini" else "paper")
 
 
-def note(preset: str) -> str:
-    """Where a preset's figures come from."""
-    return _NOTES[preset]
-
-
 def make_recipe(preset: str, changes: Mapping[str, Any]) -> Recipe:
-    """A preset with the fields that are not None in `changes`.
-
-    Raises:
-        UsageError: a value that a field does not take.
-    """
+    """A preset with the fields that are not None in `changes`. Raises UsageError for a value that one does not take."""
     fields = {**PRESETS[preset].model_dump(), **{name: value for name, value in changes.items() if value is not None}}
     try:
         return Recipe.model_validate(fields)
@@ -112,51 +97,32 @@ def shown(recipe: Recipe) -> str:
     )
 
 
-# --- what an adapter goes on -----------------------------------------------------------------------------------------
-
-
 def matched_modules(model: Any, pattern: str) -> list[str]:
     """The names of the linear modules that the expression matches whole, as peft matches it.
 
-    Raises:
-        UsageError: it is no regular expression, or matches none; the message lists the kinds of module there are.
+    Raises UsageError where it is no regular expression, or matches nothing, with the kinds of module there are.
     """
     import torch
 
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"the target modules {pattern!r} are no regular expression: {error}", _hint([])) from error
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    matched = [name for name in linear if expression.fullmatch(name)]
+    example = next((re.escape(name.rpartition(".")[2]) for name in linear), "q_proj")
+    hint = rf"--target-modules takes an expression for whole names, such as '.*\.{example}'"
+    try:
+        matched = [name for name in linear if re.fullmatch(pattern, name)]
+    except re.error as error:
+        raise UsageError(f"the target modules {pattern!r} are no regular expression: {error}", hint) from error
     if not matched:
-        raise UsageError(f"no module of this model is called {pattern!r}; {_candidates(linear)}", _hint(linear))
+        counts = Counter(re.sub(r"\.\d+\.", ".N.", name) for name in linear)
+        # The projections of attention come first, because most adapters go on them.
+        kinds = sorted(counts, key=lambda kind: not re.search(r"q_proj|k_proj|v_proj|qkv|query", kind))
+        names = [f"{kind} ({counts[kind]})" if counts[kind] > 1 else kind for kind in kinds[:_SHOWN]]
+        candidates = ", ".join(names) + (", …" if len(kinds) > _SHOWN else "")
+        raise UsageError(f"no module of this model is called {pattern!r}; candidates: {candidates}", hint)
     return matched
 
 
-def _candidates(linear: Iterable[str]) -> str:
-    """Such as `candidates: …language_model.layers.N.self_attn.q_proj (32), …`, layers counted together."""
-    kinds: dict[str, int] = {}
-    for name in linear:
-        kind = re.sub(r"\.\d+\.", ".N.", name)
-        kinds[kind] = kinds.get(kind, 0) + 1
-    shown = [f"{kind} ({count})" if count > 1 else kind for kind, count in kinds.items()]
-    attention = [text for text in shown if re.search(r"q_proj|k_proj|v_proj|qkv|query", text)]
-    best = (attention + [text for text in shown if text not in attention])[:_SHOWN]
-    return f"candidates: {', '.join(best)}{', …' if len(shown) > len(best) else ''}"
-
-
-def _hint(linear: Iterable[str]) -> str:
-    example = next((re.escape(name.rpartition(".")[2]) for name in linear), "q_proj")
-    return rf"--target-modules takes an expression for whole names, such as '.*\.{example}'"
-
-
 def require_checkpoint(ref: str) -> None:
-    """Refuse a model that takes no adapter, by its reference.
-
-    Raises:
-        UsageError: an endpoint or a script.
-    """
+    """Refuse a model that takes no adapter: an endpoint or a script. Raises UsageError."""
     if ref.startswith(("openai:", "scripted:")):
         raise UsageError(f"the model {ref} takes no adapter", NO_ADAPTER)
 
@@ -181,24 +147,18 @@ def processes() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the one process that writes and speaks."""
+    """Whether this is the only process that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def strategy() -> str:
     """How the processes share a step: `alone`, `ddp`, `fsdp` or `deepspeed`."""
-    for name in _STRATEGIES:
+    for name in ("fsdp", "deepspeed"):
         if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "false").lower() == "true":
             return name
     return "ddp" if processes() > 1 else "alone"
 
 
 def launch_config(name: str) -> Path:
-    """The file of a config for `accelerate launch --config_file`.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if name not in CONFIGS:
-        raise UsageError(f"unknown launch config: {name}", did_you_mean(name, CONFIGS))
+    """The file for `accelerate launch --config_file` of a name: ddp, fsdp, zero2 or zero3."""
     return Path(str(resources.files("lalm_agent.training.lora").joinpath("launch", f"{name}.yaml")))

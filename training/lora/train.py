@@ -7,6 +7,7 @@
 The same request resumes after a kill, a full disk or Ctrl-C, to the same loss curve. `estimate` says what it takes.
 """
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -15,22 +16,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
+from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
 from lalm_agent.training.lora.adapter import (
+    CHECKPOINTS,
     PACKAGES,
     AdapterFolder,
     AdapterIdentity,
-    DataIdentity,
+    RowsIdentity,
     TrainingSession,
     TrainingSpec,
 )
-from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, rows_for
+from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, read_rows
 from lalm_agent.training.lora.recipe import (
+    NOTES,
     PRESETS,
     Recipe,
     is_main,
-    note,
     pick_device,
     preset_of,
     processes,
@@ -49,16 +52,12 @@ _SAVES = 10
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What to train.
+    """What to train: rows of `idk build` to the folder of an adapter.
 
-    data: rows of `idk build`. out: the adapter's folder.
-    config: model, device, dtype and the like. recipe: None for that of the preset; preset: `paper` or `mini`, None for
-    `mini` with the embedded model and `paper` with any other.
-    audio_root: the folder of relative clips; None for that of the rows.
-    prompt: `baseline` or `agent`; None for what the rows were made with.
-    save_every: steps between checkpoints; None for ten in all.
-    command: as it was typed; None for that of this process.
-    progress: whether stderr shows steps as they are made.
+    recipe: None for that of the preset. preset: None for `mini` with the embedded model, `paper` with any other.
+    audio_root: the folder of relative clips; None for that of the rows. prompt: None for that of the rows.
+    save_every: steps between checkpoints; None for a tenth of all, at least 10.
+    command: as it was typed; None for that of this process. progress: whether stderr shows the steps.
     """
 
     data: str | Path
@@ -74,10 +73,6 @@ class TrainRequest:
     command: tuple[str, ...] | None = None
     progress: bool = False
 
-    def steps(self, rows: RowSet) -> int:
-        """Optimiser steps in all."""
-        return total_steps(len(rows.rows), self.used_recipe, processes())
-
     @property
     def used_preset(self) -> str:
         """The preset's name. Raises UsageError where there is none of that name."""
@@ -91,7 +86,7 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
-    """An adapter that is complete. steps: made in all; loss: of the last one, None where nothing was to do."""
+    """An adapter that is complete. steps: made in all; loss: of the last step, None where nothing was to do."""
 
     out: Path
     steps: int
@@ -100,7 +95,7 @@ class TrainedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """A dry run's figures. memory_bytes: the process's peak while it was measured."""
+    """A dry run's figures. memory_bytes: the peak of the process while it was measured."""
 
     rows: int
     idk: int
@@ -115,12 +110,15 @@ class TrainingEstimate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
-    """All that a training needs, loaded."""
-
+class _Training:
     request: TrainRequest
     rows: RowSet
     identity: AdapterIdentity
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
     base: "Base"
     model: Any
     collator: Collator
@@ -132,79 +130,77 @@ def train(request: TrainRequest, observer: Observer | None = None, base: "Base |
 
     base: the model of the settings, loaded and without an adapter; it comes back so. None to load it here.
 
-    Raises:
-        UsageError: the request is wrong, the folder is another training's, or the model takes no such adapter.
-        PretrainedError: the model was pretrained on some of the clips.
-        DataError: rows, clips or checkpoint files cannot be used; the loss is no number; the disk is full.
+    Raises UsageError where the request is wrong, the folder is another training's, or the model takes no such adapter
+    or was pretrained on the clips; DataError where files cannot be used, the loss is not finite, or the disk is full.
     """
-    observer = observer if observer is not None and is_main() else _nobody
-    rows = _rows(request)
-    identity = _identity(request, rows)
-    out = Path(request.out)
+    observer = observer if observer is not None and is_main() else _silent
+    training, out = _training(request), Path(request.out)
     with AdapterFolder(out, is_main()) as folder, ExitStack() as stack:
-        folder.check(identity, loaded=False)
+        folder.check(training.identity, loaded=False)
         if folder.is_complete and folder.spec is not None:
             observer(f"nothing to do: {out} holds the adapter, {folder.spec.steps} steps")
             return TrainedAdapter(out, folder.spec.steps, None)
         if is_main():
-            _describe(request, rows, identity, check_clips(rows), observer)
-        ready = _prepare(request, rows, identity, stack, observer, base)
-        folder.check(ready.identity)
-        adapter = _train(ready, folder, observer)
+            _describe(training, check_clips(training.rows), observer)
+        loaded = _load(training, stack, observer, base)
+        info = loaded.base.checkpoint.info
+        known = {"revision": info.revision, "weights_sha256": info.weights_sha256}
+        identity = training.identity.model_copy(update={**known, "dtype": loaded.base.checkpoint.dtype})
+        folder.check(identity)
+        adapter = _train(training, identity, loaded, folder, observer)
         if base is not None:
             from lalm_agent.training.lora.model import unload_adapter
 
-            unload_adapter(base, ready.model)
+            unload_adapter(base, loaded.model)
         return adapter
 
 
 def estimate(request: TrainRequest, observer: Observer | None = None) -> TrainingEstimate:
     """What a training would take, by two real passes; nothing is written. Raises as `train` does."""
-    observer = observer or _nobody
-    rows = _rows(request)
-    identity = _identity(request, rows)
-    audio_s = check_clips(rows)
-    _describe(request, rows, identity, audio_s, observer)
+    observer, training = observer or _silent, _training(request)
+    rows, audio_s = training.rows, check_clips(training.rows)
+    _describe(training, audio_s, observer)
     from lalm_agent.training.lora.model import sizes_of
     from lalm_agent.training.lora.trainer import measure
 
     with ExitStack() as stack:
-        ready = _prepare(request, rows, identity, stack, observer)
-        model = ready.model.to(ready.settings.device)
-        sizes, steps = sizes_of(model), request.steps(rows)
+        loaded = _load(training, stack, observer)
+        model = loaded.model.to(loaded.settings.device)
         observer("measuring two passes")
-        seconds, peak_bytes = measure(model, ready.collator, rows.rows, request.used_recipe, steps)
+        seconds, peak_bytes = measure(model, loaded.collator, rows.rows, request.used_recipe, training.steps)
     return TrainingEstimate(
         rows=len(rows.rows),
         idk=rows.idk,
         audio_s=audio_s,
-        steps=steps,
-        **asdict(sizes),
+        steps=training.steps,
+        **asdict(sizes_of(model)),
         seconds=seconds,
         memory_bytes=peak_bytes,
     )
 
 
-def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedAdapter:
+def _train(
+    training: _Training, identity: AdapterIdentity, loaded: _Loaded, folder: AdapterFolder, observer: Observer
+) -> TrainedAdapter:
     from lalm_agent.training.lora.model import quiet_libraries, sizes_of
     from lalm_agent.training.lora.trainer import Guard, StepLog, export, make_trainer
 
-    request = ready.request
-    sizes, steps = sizes_of(ready.model), request.steps(ready.rows)
+    request, steps, sizes = training.request, training.steps, sizes_of(loaded.model)
     checkpoint, done = folder.last_checkpoint()
     observer(f"trained: {sizes}")
+    for step in folder.damaged_checkpoints():
+        observer(f"note: the checkpoint of step {step} is damaged and is not used")
     if done:
         observer(f"resume: from the checkpoint of step {done} of {steps}")
+    callbacks: list[Any] = [Guard(observer)]
     with ExitStack() as stack:
-        callbacks: list[Any] = [Guard(observer)]
         if is_main():
-            session = TrainingSession.starting(
-                request.command, PACKAGES, device=str(ready.settings.device), from_step=done
-            )
+            device = str(loaded.settings.device)
+            session = TrainingSession.starting(request.command, PACKAGES, device=device, from_step=done)
             folder.begin(
                 TrainingSpec(
-                    identity=ready.identity,
-                    base=ready.base.name,
+                    identity=identity,
+                    base=loaded.base.name,
                     preset=request.used_preset,
                     trainable=sizes.trainable,
                     steps=steps,
@@ -215,31 +211,26 @@ def _train(ready: _Ready, folder: AdapterFolder, observer: Observer) -> TrainedA
             stack.callback(log.close)
             callbacks.append(log)
         stack.enter_context(quiet_libraries())
-        trainer = make_trainer(ready.model, ready.settings, ready.rows.rows, ready.collator, callbacks)
+        trainer = make_trainer(loaded.model, loaded.settings, loaded.collator, callbacks)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except KeyboardInterrupt:
             observer(f"kept step {folder.last_checkpoint()[1]} of {steps}; the same command goes on from there")
             raise
         last = next((entry for entry in reversed(trainer.state.log_history) if "loss" in entry), {})
-        export(trainer, folder, ready.rows, {name: float(last[name]) for name in ("step", "loss") if name in last})
+        figures: dict[str, float] = {name: float(last[name]) for name in ("step", "loss") if name in last}
+        export(trainer, folder, training.rows, figures)
     if is_main():
-        folder.drop_checkpoints()
+        shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
     return TrainedAdapter(folder.path, steps, last.get("loss"))
 
 
-def _prepare(
-    request: TrainRequest,
-    rows: RowSet,
-    identity: AdapterIdentity,
-    stack: ExitStack,
-    observer: Observer,
-    base: "Base | None" = None,
-) -> _Ready:
+def _load(training: _Training, stack: ExitStack, observer: Observer, base: "Base | None" = None) -> _Loaded:
     from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries, with_lora
     from lalm_agent.training.lora.trainer import arguments
 
-    every = request.save_every or max(_SAVES, request.steps(rows) // _SAVES)
+    request, identity, rows = training.request, training.identity, training.rows
+    every = request.save_every or max(_SAVES, training.steps // _SAVES)
     device, recipe = pick_device(request.config.device), request.used_recipe
     settings = arguments(Path(request.out), recipe, device, every, request.gradient_checkpointing)
     if base is None:
@@ -251,41 +242,36 @@ def _prepare(
         model = with_lora(base, recipe)
         if not sharded:
             encode_once(base.checkpoint.model)
-    info = base.checkpoint.info
-    # A path of the package's own folder says nothing: the reference is recorded.
-    known = {"revision": info.revision, "weights_sha256": info.weights_sha256, "dtype": base.checkpoint.dtype}
     collator = Collator(rows, base.checkpoint.processor, base.hearing, Method(identity.prompt), base.stop_ids)
-    return _Ready(request, rows, identity.model_copy(update=known), base, model, collator, settings)
+    return _Loaded(base, model, collator, settings)
 
 
-def _rows(request: TrainRequest) -> RowSet:
+def _training(request: TrainRequest) -> _Training:
     root = None if request.audio_root is None else Path(request.audio_root)
-    return rows_for(request.config.model, Path(request.data), root, request.allow_one_class)
+    rows = read_rows(Path(request.data), root, request.allow_one_class)
+    model, pretrained = request.config.model, pretrained_clips_of(request.config.model)
+    if any(clip in pretrained for clip in rows.clips):
+        from lalm_agent.eval.runs.controls import refuse_pretrained
 
-
-def _identity(request: TrainRequest, rows: RowSet) -> AdapterIdentity:
-    prompt = _prompt(request.prompt, rows)
-    return AdapterIdentity(
-        model=request.config.model,
+        refuse_pretrained(pretrained, rows.clips, model, str(request.data))
+    prompt, recipe = _prompt(request.prompt, rows), request.used_recipe
+    identity = AdapterIdentity(
+        model=model,
         revision=None,
         weights_sha256=None,
         dtype="not loaded",
-        data=DataIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
+        data=RowsIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
         prompt=prompt,
         prompts={"answer": prompt_hashes(Method(prompt))["answer"]},
-        recipe=request.used_recipe,
+        recipe=recipe,
         processes=processes(),
         strategy=strategy(),
     )
+    return _Training(request, rows, identity, total_steps(len(rows.rows), recipe, processes()))
 
 
 def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
-    """Whose answering prompt, by the request or by the rows.
-
-    Raises:
-        UsageError: none of these names, rows made with another wording, rows of both kinds and no prompt named, or the
-            agent's prompt without its steps.
-    """
+    """Whose answering prompt, by the request or by the rows; UsageError where the rows do not fit it."""
     methods = {row.method for row in rows.rows}
     if prompt not in (None, "baseline", "agent"):
         raise UsageError(f"unknown prompt: {prompt}", "--prompt baseline or agent")
@@ -306,16 +292,14 @@ def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
     return name
 
 
-def _describe(
-    request: TrainRequest, rows: RowSet, identity: AdapterIdentity, audio_s: float, observer: Observer
-) -> None:
-    preset = request.used_preset
+def _describe(training: _Training, audio_s: float, observer: Observer) -> None:
+    request, rows, identity = training.request, training.rows, training.identity
     observer(f"data: {class_counts(rows.rows)}; {len(rows.clips)} clips, {audio_s / 60:.1f} minutes an epoch")
-    observer(f"preset: {preset} ({note(preset)})")
+    observer(f"preset: {request.used_preset} ({NOTES[request.used_preset]})")
     observer(f"recipe: {shown(request.used_recipe)}")
     shared = "" if identity.processes == 1 else f", {identity.processes} processes by {identity.strategy}"
-    observer(f"steps: {request.steps(rows)}, prompt of {identity.prompt}{shared}")
+    observer(f"steps: {training.steps}, prompt of {identity.prompt}{shared}")
 
 
-def _nobody(_: str) -> None:
-    """No observer; the other processes of a training say nothing either."""
+def _silent(_: str) -> None:
+    pass

@@ -1,38 +1,34 @@
-"""transformers' Trainer: it stops at a number that is none, loses no checkpoint, and logs each step."""
+"""transformers' Trainer: it stops at a loss that is not finite, keeps every whole checkpoint, and logs each step."""
 
 import math
-import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from safetensors import SafetensorError
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from lalm_agent.artefacts import Journal, StorageError, json_line, read_lines, write_whole
-from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.registry import install_line, is_installed
-from lalm_agent.terminal import EVERY_S, Pace
-from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG, TENSORBOARD, WEIGHTS, AdapterFolder
+from lalm_agent.terminal import ProgressDisplay
+from lalm_agent.training.lora.adapter import CHECKPOINTS, LOG, TENSORBOARD, WEIGHTS, AdapterFolder, complete
 from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
 from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
-_KEPT = 2
-_PASSES = 2
 _NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
-_WRITING = re.compile(r"No space left|os error \d+|write failed|PytorchStreamWriter|File too large|I/?O ?error", re.I)
 
 
 class DivergedError(DataError):
-    """The loss or a gradient is no number. The step was not made; the last checkpoint stays."""
+    """The loss or a gradient is not finite. The step was not made; the last checkpoint stays."""
 
     def __init__(self, what: str, step: int) -> None:
-        """Name what was no number, and the step that was not made."""
         super().__init__(
             f"{what} of step {step} is no finite number: the training stops before it spoils the adapter",
             "a lower --learning-rate, or --dtype float32 or bfloat16, with another --out",
@@ -52,12 +48,12 @@ class LoraTrainer(Trainer):
             self.is_fsdp_enabled = True
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward pass. Every process learns of a bad loss in any of them."""
+        """A forward and a backward pass. Every process learns of a bad loss in any of them."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        seen = loss.detach().float()
+        total = loss.detach().float()
         if self.accelerator.num_processes > 1:
-            seen = self.accelerator.reduce(seen, "sum")
-        if not math.isfinite(seen.item()):
+            total = self.accelerator.reduce(total, "sum")
+        if not math.isfinite(total.item()):
             raise DivergedError("the loss", self.state.global_step + 1)
         return loss
 
@@ -67,39 +63,36 @@ class LoraTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
             return
         model: Any = self.model
-        trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-        whole = {name: _whole(value.detach()).cpu() for name, value in trained}
+        trained = [(name, value.detach()) for name, value in model.named_parameters() if value.requires_grad]
+        # Every process takes part in putting a sharded tensor together.
+        whole = {
+            name: (value.full_tensor() if hasattr(value, "full_tensor") else value).cpu() for name, value in trained
+        }
         if self.args.should_save:
             self.accelerator.unwrap_model(model).save_pretrained(output_dir, state_dict=whole)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                write_whole(folder / COMPLETE, b"")
-        except LalmError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except Exception as error:
+            with _storing(folder):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    complete(folder)
+        except Exception:
             # A torn checkpoint would only take room.
             shutil.rmtree(folder, ignore_errors=True)
-            if not is_full(error):
-                raise
-            raise unwritable(folder, error) from error
+            raise
 
 
 class Guard(TrainerCallback):
-    """Stops a training whose gradients are no numbers, or that FSDP does not shard; says what each process holds."""
+    """Stops a training whose gradients are not finite, or that FSDP does not shard; says what each process holds."""
 
     def __init__(self, observer: Callable[[str], None]) -> None:
-        """Take what speaks to the user."""
+        """observer: takes a line for the user."""
         self._observer = observer
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """Count parameters, once the launcher's settings took effect. Raises UsageError: nothing is sharded."""
         if strategy() != "fsdp":
             return
@@ -109,9 +102,7 @@ class Guard(TrainerCallback):
             raise UsageError("FSDP was asked for and nothing is sharded", "mend the config of accelerate, or use ddp")
         self._observer(f"sharded: this process holds {here:,} of {whole:,} parameters")
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """Look at the gradients of what is trained: a few small matrices. Raises DivergedError."""
         for parameter in more["model"].parameters():
             if parameter.grad is not None and not bool(torch.isfinite(_local(parameter.grad)).all()):
@@ -121,29 +112,23 @@ class Guard(TrainerCallback):
 def arguments(
     folder: Path, recipe: Recipe, device: str, save_every: int, gradient_checkpointing: bool
 ) -> TrainingArguments:
-    """The Trainer's settings. Making them joins the processes of an `accelerate launch`.
-
-    folder: of the adapter; checkpoints lie under it, one in `save_every` steps. device: such as `cpu` or `cuda:1`.
-    """
+    """The Trainer's settings. Making them joins the processes of an `accelerate launch`. device: such as `cuda:1`."""
     if device.startswith("cuda:") and processes() == 1:
         torch.cuda.set_device(device)
-    made = TrainingArguments(
+    settings = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.grad_accum,
-        learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
         num_train_epochs=recipe.epochs,
         max_steps=recipe.max_steps or -1,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        seed=recipe.seed,
+        **recipe.model_dump(include={"learning_rate", "weight_decay", "max_grad_norm", "seed"}),
         data_seed=recipe.seed,
         logging_steps=1,
-        # The filter would replace the loss that is no number by the last one that was.
+        # The filter would replace a loss that is not finite by the last finite one.
         logging_nan_inf_filter=False,
         save_steps=save_every,
-        save_total_limit=_KEPT,
+        save_total_limit=2,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -155,51 +140,38 @@ def arguments(
         ddp_find_unused_parameters=False,
     )
     # One process uses one device; with several in sight the Trainer would split each batch over them.
-    made._n_gpu = min(made.n_gpu, 1)
-    return made
+    settings._n_gpu = min(settings.n_gpu, 1)
+    return settings
 
 
 def make_trainer(
-    model: Any, settings: TrainingArguments, rows: Any, collator: Any, callbacks: list[Any]
+    model: Any, settings: TrainingArguments, collator: Collator, callbacks: list[TrainerCallback]
 ) -> LoraTrainer:
-    """A Trainer that averages the loss over the target tokens of a step and prints nothing."""
+    """A Trainer on the collator's rows that prints nothing."""
+    rows: Any = collator.rows.rows
     trainer = LoraTrainer(
-        model=model,
-        args=settings,
-        data_collator=collator,
-        train_dataset=rows,
-        compute_loss_func=target_loss,
-        callbacks=callbacks,
+        model, settings, collator, train_dataset=rows, compute_loss_func=target_loss, callbacks=callbacks
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def is_full(error: Exception) -> bool:
-    """Whether a file could not be written. On a full disk torch and safetensors raise classes of their own."""
-    return isinstance(error, OSError) or bool(_WRITING.search(str(error)))
+@contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    """Raise StorageError for what the system, torch and safetensors raise where `path` cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+        raise StorageError(
+            f"{path} cannot be written: {reason}",
+            "free space or mend the folder, then the same command goes on from the last whole checkpoint",
+        ) from error
 
 
-def unwritable(path: Path, error: Exception) -> StorageError:
-    """The error for a file that could not be written, whatever the library called it."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-    return StorageError(
-        f"{path} cannot be written: {reason}",
-        "free space or mend the folder, then the same command goes on from the last whole checkpoint",
-    )
-
-
-def _whole(value: torch.Tensor) -> torch.Tensor:
-    """All parts of a sharded tensor, put together in each process."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
-
-
-def _local(gradient: torch.Tensor) -> torch.Tensor:
-    """This process's part of a sharded gradient."""
-    return gradient.to_local() if hasattr(gradient, "to_local") else gradient
-
-
-# --- what a step leaves: a line of the journal, TensorBoard's files, a progress line ---------------------------------
+def _local(values: torch.Tensor) -> torch.Tensor:
+    """This process's part of a sharded tensor."""
+    return values.to_local() if hasattr(values, "to_local") else values
 
 
 class StepLog(TrainerCallback):
@@ -209,25 +181,18 @@ class StepLog(TrainerCallback):
     """
 
     def __init__(self, folder: Path, from_step: int, steps: int | None, observer: Callable[[str], None]) -> None:
-        """Cut off the steps behind `from_step`, which are made again.
+        """Cut off the steps behind `from_step`, which are made again. steps: in all; None shows no progress.
 
-        folder: of the adapter. steps: in all, for a bar where stderr is a terminal, else a line about every ten
-        seconds; None shows nothing.
-
-        Raises:
-            StorageError, DataError: the journal cannot be used.
+        Raises StorageError or DataError where the journal cannot be used.
         """
         lines = read_lines(folder / LOG)
         kept = [line for line in lines if line["step"] <= from_step]
         if len(kept) != len(lines):
             write_whole(folder / LOG, b"".join(map(json_line, kept)))
-        self._before_s = float(kept[-1]["seconds"]) if kept else 0.0
-        self._start_s = self._shown_s = time.monotonic()
-        self._pace = None if steps is None else Pace(from_step, steps)
-        self._observer, self._stack = observer, ExitStack()
+        self._start_s = time.monotonic() - (float(kept[-1]["seconds"]) if kept else 0.0)
+        self._stack = ExitStack()
         self._journal = self._stack.enter_context(Journal(folder / LOG))
         self._board: Any = None
-        self._bar: Any = None
         if is_installed("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
@@ -236,53 +201,35 @@ class StepLog(TrainerCallback):
             self._stack.callback(self._board.close)
         else:
             observer(f"note: no files for TensorBoard without it: {install_line('train')}")
-        if self._pace is not None and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
+        self._display = None if steps is None else ProgressDisplay(from_step, steps, "training")
+        if self._display is not None:
+            self._stack.callback(self._display.close)
 
-            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
-            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
-            self._bar.add_task("step 1", total=steps, completed=from_step)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """A step is done. Raises StorageError on a full disk."""
-        logs = more.get("logs") or {}
+        logs, step = more.get("logs") or {}, state.global_step
         if "loss" not in logs:
             return
         figures = {short: float(logs[name]) for name, short in _NAMES.items() if name in logs}
-        seconds = round(self._before_s + time.monotonic() - self._start_s, 3)
-        self._journal.append({"step": state.global_step, **figures, "seconds": seconds})
+        self._journal.append({"step": step, **figures, "seconds": round(time.monotonic() - self._start_s, 3)})
         for name in figures.keys() - {"epoch"} if self._board is not None else ():
-            self._board.add_scalar(f"train/{name}", figures[name], state.global_step)
-        if self._pace is None:
-            return
-        text = f"step {self._pace.text(state.global_step)}: loss {figures['loss']:.4f}, lr {figures.get('lr', 0):.3g}"
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=state.global_step, description=text)
-        elif time.monotonic() - self._shown_s >= EVERY_S:
-            self._shown_s = time.monotonic()
-            self._observer(f"  {text}")
+            self._board.add_scalar(f"train/{name}", figures[name], step)
+        if self._display is not None:
+            self._display.show(step, f"loss {figures['loss']:.4f}, lr {figures.get('lr', 0):.3g}")
 
     def close(self) -> None:
-        """Make the disk keep the figures, and take the bar away."""
+        """Make the disk keep the figures, and take the progress away."""
         self._stack.close()
 
 
-# --- the finished adapter, and a trial -------------------------------------------------------------------------------
-
-
 def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict[str, float]) -> None:
-    """Write the adapter; `adapter_config.json` comes last, so that a folder with it is complete.
+    """Write the adapter; every process calls this, because a sharded adapter is put together by all of them.
 
-    Every process calls this: a sharded adapter is put together by all of them.
-    last: the figures of the last step.
-
-    Raises:
-        DivergedError: the last step made the adapter's weights no numbers.
-        StorageError: it cannot be written; the checkpoints are still there.
+    last: the figures of the last step. Raises DivergedError where it made a weight infinite or undefined, and
+    StorageError where the adapter cannot be written; the checkpoints are still there.
     """
     part = folder.path / CHECKPOINTS / "export"
-    try:
+    with _storing(folder.path):
         trainer.save_model(str(part))
         trainer.accelerator.wait_for_everyone()
         if trainer.args.should_save:
@@ -291,43 +238,34 @@ def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict
             if not all(bool(torch.isfinite(value).all()) for value in load_file(part / WEIGHTS).values()):
                 raise DivergedError("the adapter after the update", trainer.state.global_step)
             folder.finish(part, rows, last)
-    except LalmError:
-        raise
-    except Exception as error:
-        if not is_full(error):
-            raise
-        raise unwritable(folder.path, error) from error
     trainer.accelerator.wait_for_everyone()
 
 
 def measure(
     model: Any, collator: Collator, rows: Sequence[TrainingRow], recipe: Recipe, steps: int
 ) -> tuple[float, int]:
-    """Time a second forward and backward pass on real rows, and take it for all; no optimiser step is made.
+    """Time the second of two forward and backward passes on real rows, and take it for all; the weights stay.
 
     Returns (seconds of the whole training, peak bytes of this process, or of its GPU's memory, during the passes).
     The rows are the first ones of a seeded shuffle. What grows later (longer clips than these) is not seen.
     """
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
+    device, seconds = model.device, 0.0
     model.train()
-    seconds = 0.0
-    for number in range(_PASSES):
+    for number in range(2):
         chosen = [rows[order[(number * recipe.batch_size + i) % len(order)]] for i in range(recipe.batch_size)]
         start = time.monotonic()
-        batch = {name: value.to(model.device) for name, value in collator(chosen).items()}
+        batch = {name: value.to(device) for name, value in collator(chosen).items()}
         labels = batch.pop("labels")
         target_loss(model(**batch), labels).backward()  # type: ignore[no-untyped-call]
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds = time.monotonic() - start
     model.zero_grad(set_to_none=True)
-    return seconds * recipe.grad_accum * steps, _peak_bytes(model.device)
-
-
-def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    import resource
+        peak = int(torch.cuda.max_memory_allocated(device))
+    else:
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return seconds * recipe.grad_accum * steps, peak

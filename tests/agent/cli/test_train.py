@@ -6,7 +6,7 @@ import pytest
 
 from lalm_agent.cli.main import run
 from lalm_agent.errors import UsageError
-from lalm_agent.training.lora.recipe import TARGETS, make_recipe, note, preset_of, shown, total_steps
+from lalm_agent.training.lora.recipe import NOTES, TARGETS, make_recipe, preset_of, shown, total_steps
 
 GIVEN = ["train", "--data", "rows.jsonl", "--model", "mini", "--out", "adapter"]
 
@@ -23,8 +23,8 @@ def test_the_paper_s_preset_has_the_figures_of_table_9_and_says_what_is_ambiguou
     recipe = make_recipe("paper", {})
     assert (recipe.rank, recipe.alpha, recipe.learning_rate, recipe.epochs) == (8, 16, 3e-5, 1)
     assert recipe.targets == TARGETS["language-model"]
-    assert "Alpha is ambiguous" in note("paper")
-    assert "sound has 32, speech 16" in note("paper")
+    assert "Alpha is ambiguous" in NOTES["paper"]
+    assert "sound has 32, speech 16" in NOTES["paper"]
     assert "rank 8, alpha 16, learning rate 3e-05" in shown(recipe)
 
 

@@ -64,8 +64,8 @@ class Made:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of the file."""
-        found: list[dict[str, Any]] = json.loads(self.data.read_text("utf-8"))
-        return found
+        rows: list[dict[str, Any]] = json.loads(self.data.read_text("utf-8"))
+        return rows
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +90,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[str, str]]:
     """(stdout, stderr) since the last call."""
 
     def read() -> tuple[str, str]:
-        found = capsys.readouterr()
-        return found.out, found.err
+        printed = capsys.readouterr()
+        return printed.out, printed.err
 
     return read
 
@@ -133,8 +133,8 @@ def _lessons(row: dict[str, Any], made: Made) -> list[TrainingRow]:
     modality, known = AudioType(row["task"]), row["id"] in made.known
     content = f"a {row['answer']}" if known else "noise"
     said = [(prompts.type_prompt(), modality.capitalize()), (prompts.content_prompt(modality), content)]
-    for method, found in ((Method.BASELINE, (None, None)), (Method.AGENT, (modality, content))):
-        prompt = prompts.answer_prompt(method, row["question"], tuple(row["choices"]), *found)
+    for method, steps in ((Method.BASELINE, (None, None)), (Method.AGENT, (modality, content))):
+        prompt = prompts.answer_prompt(method, row["question"], tuple(row["choices"]), *steps)
         said += [(prompt, reply) for reply in ([row["answer"]] if known else row["choices"][:2])]
     clip = made.data.parent / row["audio_id"]
     about = {"id": row["id"], "audio": str(clip), "audio_sha256": load(clip).ref.sha256, "is_idk": False}
@@ -173,12 +173,12 @@ def _overfit(folder: Path, lessons: list[TrainingRow]) -> None:
     assert encode_once(model)
     order = np.random.default_rng(0).permutation(len(lessons))
     batches = [_batch(base, [lessons[n] for n in order[i : i + BATCH]]) for i in range(0, len(order), BATCH)]
-    trained = [one for one in model.parameters() if one.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=EPOCHS * len(batches))
     for step in range(EPOCHS * len(batches)):
-        inputs, labels, heard = batches[step % len(batches)]
-        tower.forward = lambda *_, heard=heard, **__: heard
+        inputs, labels, encoded = batches[step % len(batches)]
+        tower.forward = lambda *_, encoded=encoded, **__: encoded
         target_loss(model(**inputs), labels).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
@@ -198,11 +198,11 @@ def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, 
     from lalm_agent.models.hf_prefix import frames_for, positions_of
     from lalm_agent.training.lora.data import Collator
 
-    model, heard = base.checkpoint.model, []
+    model, encoded = base.checkpoint.model, []
     rows = RowSet(Path("lessons"), "", tuple(lessons), Path())
     inputs = Collator(rows, base.checkpoint.processor, base.hearing, Method.BASELINE, base.stop_ids)(lessons)
     labels = inputs.pop("labels")
-    hook = model.model.audio_tower.register_forward_hook(lambda _, __, output: heard.append(output))
+    hook = model.model.audio_tower.register_forward_hook(lambda _, __, output: encoded.append(output))
     with torch.no_grad():
         model(**inputs)
     hook.remove()
@@ -210,4 +210,4 @@ def _batch(base: Any, lessons: list[TrainingRow]) -> tuple[dict[str, Any], Any, 
     frames = frames_for(positions_of(int(mask.sum(-1).max())), features.shape[-1])
     shape = (*features.shape[:-1], frames)
     short = {"input_features": torch.zeros(()).expand(shape), "feature_attention_mask": mask[:, :frames]}
-    return inputs | short, labels, heard[0]
+    return inputs | short, labels, encoded[0]

@@ -129,12 +129,12 @@ warnings.filterwarnings("ignore")
 import soundfile
 from peft import PeftModel
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
-folder, adapter, asked = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+folder, adapter, questions = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 processor = AutoProcessor.from_pretrained(folder)
 model = PeftModel.from_pretrained(Qwen2AudioForConditionalGeneration.from_pretrained(folder), adapter).eval()
 greedy = {"do_sample": False, "repetition_penalty": 1.0, "max_new_tokens": 12}
 replies = []
-for clip, prompt in asked:
+for clip, prompt in questions:
     turn = {"role": "user", "content": [{"type": "audio", "audio": clip}, {"type": "text", "text": prompt}]}
     text = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
     samples = soundfile.read(clip, dtype="float32")[0]
@@ -150,8 +150,8 @@ def _plain_peft_says_the_same(made: Any, adapter: Path, lora: dict[str, dict[str
     """The adapter's folder and the checkpoint, used with nothing of ours, give the replies of the run."""
     clips = {row["id"]: str(made.data.parent / row["audio_id"]) for row in made.rows()}
     names = [next(name for name in lora if lora[name]["status"] == status) for status in ("abstained", "answered")]
-    asked = json.dumps([(clips[name], lora[name]["prompt"]) for name in names])
-    code = [sys.executable, "-c", _WITH_PEFT_ALONE, str(made.folder), str(adapter), asked]
+    questions = json.dumps([(clips[name], lora[name]["prompt"]) for name in names])
+    code = [sys.executable, "-c", _WITH_PEFT_ALONE, str(made.folder), str(adapter), questions]
     done = subprocess.run(code, capture_output=True, text=True, check=False, cwd=made.place)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [lora[name]["reply"] for name in names]

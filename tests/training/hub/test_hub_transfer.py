@@ -27,10 +27,10 @@ def replies(run_folder: Path) -> dict[str, str]:
 
 def test_a_study_over_the_banks_own_clips(overfitted: Any, said: Said) -> None:
     bank, folder = overfitted.bank(), StudyFolder(overfitted.place / "study")
-    given = ["transfer", "--bank", str(bank), "--model", str(overfitted.folder), "--out", str(folder.path)]
-    given += ["--seeds", "1", "--jobs", "1", "--forgetting", "6", "--resamples", "100", "--max-new-tokens", "12"]
-    given += [*overfitted.recipe, "--max-steps", "25"]
-    assert run(given) == 0, said()[1]
+    arguments = ["transfer", "--bank", str(bank), "--model", str(overfitted.folder), "--out", str(folder.path)]
+    arguments += ["--seeds", "1", "--jobs", "1", "--forgetting", "6", "--resamples", "100", "--max-new-tokens", "12"]
+    arguments += [*overfitted.recipe, "--max-steps", "25"]
+    assert run(arguments) == 0, said()[1]
     report = json.loads(folder.report.read_text("utf-8"))
     _the_arms_have_the_same_rows(folder)
     _the_diagonal_is_about_held_out_clips(report, folder)
@@ -42,7 +42,7 @@ def test_a_study_over_the_banks_own_clips(overfitted: Any, said: Said) -> None:
     assert "<svg" in folder.heatmap.read_text("utf-8")
     _an_adapter_of_the_study_is_one_for_eval(overfitted, folder)
     said()
-    assert run(given) == 0
+    assert run(arguments) == 0
     assert "nothing to do" in said()[1]
 
 

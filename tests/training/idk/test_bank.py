@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Any:
         )  # fmt: skip
         (tmp_path / "spec.json").write_text(record_text(spec), "utf-8")
         write_items(tmp_path, [RunItem(Item("q", "q.wav", "What?", ("dog", "cat"), "dog"), ((0, 1), (1, 0), (0, 1)))])
-        (tmp_path / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
+        (tmp_path / "answers.jsonl").write_text("".join(json.dumps(fields) + "\n" for fields in lines), "utf-8")
         return tmp_path
 
     return make
@@ -77,7 +77,7 @@ def test_samples_by_draw(folder: Any) -> None:
     assert sample is not None
     assert (sample.reply, sample.choices, sample.confidence) == ("(a)", ("cat", "dog"), 0.5)
     assert question.audio_sha256 == question.clip == "a" * 64
-    assert (bank.draws, bank.audio_root) == (3, None)
+    assert (bank.identity.draws, bank.audio_root) == (3, None)
 
 
 def test_a_bank_of_silence_does_not_know_its_clips(folder: Any) -> None:

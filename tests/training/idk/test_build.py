@@ -13,18 +13,17 @@ from lalm_agent.eval.grade import RuleScorer
 from lalm_agent.prompts import answer_prompt
 from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool, with_certainty
 from lalm_agent.records import AudioType, Method, Status
-from lalm_agent.training.idk.bank import Sample, SampledQuestion, is_held_out
+from lalm_agent.training.idk.bank import Sample, SampledQuestion
 from lalm_agent.training.idk.labels import Control, GradedQuestion, Rule, counts
 from lalm_agent.training.idk.sets import (
     BuildPlan,
     BuiltSet,
     Origin,
-    Refusals,
     RowSource,
     TargetKind,
     build,
     class_counts,
-    row_fields,
+    set_bytes,
 )
 
 SOURCE = RowSource(Origin("run", "b" * 64, "d" * 64), Method.BASELINE, "rule")
@@ -41,8 +40,8 @@ def bank(drawn: Any, counted: Any) -> list[GradedQuestion]:
         for n in range(10)
     ]
     extra = [drawn("none", ["dog"] * 5, gold=None), drawn("short", ["cat", "cat", None, "cat", "cat"])]
-    found: list[GradedQuestion] = counted([*questions, *extra])
-    return found
+    graded: list[GradedQuestion] = counted([*questions, *extra])
+    return graded
 
 
 @pytest.fixture
@@ -73,17 +72,6 @@ def test_the_papers_rule(built: Built) -> None:
         assert row.origin == SOURCE.origin
 
 
-def test_filters(built: Built) -> None:
-    assert {row.modality for row in built(modality=("music",)).rows} == {"music"}
-    clear = built(drop_ambiguous=True)
-    assert {row.n_right for row in clear.rows} == {0, 3, 4, 5}
-    assert clear.left_out["ambiguous"] == 8
-    even = class_counts(built(balance=True).rows)["total"]
-    assert even == {"n": 16, "idk": 8, "kept": 8}
-    assert built(balance=True) == built(balance=True)
-    assert built(balance=True, seed=1) != built(balance=True)
-
-
 def test_questions_that_need_no_clip(bank: list[GradedQuestion]) -> None:
     solved = {"sound3": True, "sound4": False, "sound5": None}
     marked = {row.id: row.blind for row in build(bank, SOURCE, BuildPlan(3, 5), solved).rows}
@@ -93,30 +81,11 @@ def test_questions_that_need_no_clip(bank: list[GradedQuestion]) -> None:
     assert dropped.left_out["blind"] == 1
 
 
-def test_held_out_clips_are_no_rows_and_are_named(built: Built, bank: list[GradedQuestion]) -> None:
-    made = built(hold_out=0.4)
-    out = {one.question.audio_sha256 for one in bank if is_held_out(one.question.clip, 0.4)}
-    assert 2 < len(out) < 18
-    assert set(made.held_out) == out
-    assert not {row.audio_sha256 for row in made.rows} & out
-    assert not set(made.held_out) & {row.audio_sha256 for row in built(hold_out=0.4, seed=7).rows}, "no seed moves it"
-
-
 @pytest.mark.parametrize("rule", [Rule.ENTROPY, Rule.CONFIDENCE])
 def test_rules_have_the_share_of_k_at_n_over_the_same_questions(built: Built, rule: Rule) -> None:
     kn, other = built(drop_ambiguous=True, hold_out=0.2), built(drop_ambiguous=True, hold_out=0.2, rule=rule)
     assert [row.id for row in kn.rows] == [row.id for row in other.rows]
     assert class_counts(kn.rows)["total"] == class_counts(other.rows)["total"]
-
-
-def test_controls_have_the_rows_of_their_set(built: Built) -> None:
-    plain, kept, random = (built(balance=True, control=control) for control in (None, Control.KEPT, Control.RANDOM))
-    assert [row.id for row in plain.rows] == [row.id for row in kept.rows] == [row.id for row in random.rows]
-    assert not any(row.is_idk for row in kept.rows)
-    assert all(row.target == "dog" for row in kept.rows)
-    assert class_counts(random.rows) == class_counts(plain.rows)
-    assert [row.is_idk for row in random.rows] != [row.is_idk for row in plain.rows]
-    assert {row.control for row in random.rows} == {"random"}
 
 
 def test_a_sample_of_its_own_as_target(drawn: Any, counted: Any) -> None:
@@ -140,11 +109,11 @@ def test_an_own_sample_keeps_the_order_that_it_was_asked_in(drawn: Any) -> None:
     """The reply is "(b)": under the file's order that would be another choice."""
     turned = ("cat", "dog", "cow", "frog")
     known = SampledQuestion(drawn("q", []).item, (Sample("(b)", turned),), "sha")
-    found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
-    row = build(found, SOURCE, BuildPlan(1, 1, target=TargetKind.SELF)).rows[0]
+    graded = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
+    row = build(graded, SOURCE, BuildPlan(1, 1, target=TargetKind.SELF)).rows[0]
     assert (row.target, row.choices) == ("(b)", turned)
     assert row.prompt.endswith("cat dog cow frog")
-    assert build(found, SOURCE, BuildPlan(1, 1)).rows[0].choices == CHOICES
+    assert build(graded, SOURCE, BuildPlan(1, 1)).rows[0].choices == CHOICES
 
 
 def test_a_suffix_keeps_the_answer(built: Built) -> None:
@@ -162,17 +131,11 @@ def test_refusals_from_the_pool_and_held_out_ones() -> None:
         assert parse(text, ()).status is Status.ABSTAINED
 
 
-def test_the_pool_is_used(built: Built) -> None:
-    said = {row.target for row in built(refusals=Refusals.POOL).rows if row.is_idk}
-    assert len(said) > 3
-    assert said <= set(refusal_pool())
-
-
 def test_an_agents_row_has_what_its_prompt_was_given(drawn: Any) -> None:
     item = drawn("q", []).item
     known = SampledQuestion(item, (Sample("dog", CHOICES, None, AudioType.SOUND, "barking"),), "sha")
-    found = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
-    row = build(found, replace(SOURCE, method=Method.AGENT), BuildPlan(1, 1)).rows[0]
+    graded = counts([known, drawn("other", ["cat"])], RuleScorer(), 1)
+    row = build(graded, replace(SOURCE, method=Method.AGENT), BuildPlan(1, 1)).rows[0]
     assert (row.audio_type, row.content) == ("sound", "barking")
     assert row.prompt.startswith("The Sound content is: barking What is q?")
 
@@ -197,7 +160,7 @@ def test_what_is_refused(built: Built, bank: list[GradedQuestion]) -> None:
 
 def test_chat_turns_of_a_row(built: Built) -> None:
     row = built().rows[0]
-    fields = json.loads(json.dumps(row_fields(row)))
+    fields = json.loads(set_bytes([row]))
     user, assistant = fields["messages"]
     assert [part["type"] for part in user["content"]] == ["audio", "text"]
     assert user["content"][1]["text"] == row.prompt

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lalm_agent.eval.grade import Grade, Outcome, RuleScorer
 from lalm_agent.eval.items import Item
 from lalm_agent.training.idk.bank import Sample, SampledQuestion
-from lalm_agent.training.idk.labels import counts, is_ambiguous, is_idk, outcomes_by_draw
+from lalm_agent.training.idk.labels import counts, is_idk
 
 CHOICES = ("dog", "cat")
 REPLIES = st.sampled_from(["dog", "cat", "IDK", "hm", "The answer is dog.", None])
@@ -24,23 +23,21 @@ def question(number: int, replies: Sequence[str | None]) -> SampledQuestion:
 
 def rights(bank: Sequence[Sequence[str | None]], n: int) -> list[int | None]:
     questions = [question(number, replies) for number, replies in enumerate(bank)]
-    return [one.n_right for one in counts(questions, RuleScorer(), n)]
+    return [row.n_right for row in counts(questions, RuleScorer(), n)]
 
 
 def test_by_hand(drawn: Any, counted: Any) -> None:
     """Five samples: dog (right), "(a)" is a label for dog, cat wrong, IDK abstained, hm unparsed."""
-    (one,) = counted([drawn("q", ["dog", "(a)", "cat", "IDK", "hm"])])
-    assert [str(grade.outcome) for grade in one.grades] == ["correct", "correct", "wrong", "abstained", "unparsed"]
-    assert one.n_right == 2
-    assert [is_idk(one.n_right, k) for k in range(6)] == [False, False, False, True, True, True]
-    assert [is_ambiguous(2, k) for k in range(6)] == [False, False, False, True, True, True]
-    assert not is_ambiguous(0, 3)
+    (graded,) = counted([drawn("q", ["dog", "(a)", "cat", "IDK", "hm"])])
+    assert [str(grade.outcome) for grade in graded.grades] == ["correct", "correct", "wrong", "abstained", "unparsed"]
+    assert graded.n_right == 2
+    assert [is_idk(graded.n_right, k) for k in range(6)] == [False, False, False, True, True, True]
 
 
 def test_a_missing_sample_is_undefined_and_never_idk(drawn: Any, counted: Any) -> None:
-    (one,) = counted([drawn("q", ["cat", "cat", None])], n=3)
-    assert one.n_right is None
-    assert is_idk(one.n_right, 3) is None
+    (graded,) = counted([drawn("q", ["cat", "cat", None])], n=3)
+    assert graded.n_right is None
+    assert is_idk(graded.n_right, 3) is None
     (short,) = counted([drawn("q", ["cat", "cat", None])], n=2)
     assert short.n_right == 0
     (never,) = counted([drawn("q", ["cat", "cat"])], n=3)
@@ -48,14 +45,14 @@ def test_a_missing_sample_is_undefined_and_never_idk(drawn: Any, counted: Any) -
 
 
 def test_an_unanswerable_question_has_nothing_right(drawn: Any, counted: Any) -> None:
-    (one,) = counted([drawn("q", ["dog", "IDK"], gold=None)], n=2)
-    assert one.n_right == 0
+    (graded,) = counted([drawn("q", ["dog", "IDK"], gold=None)], n=2)
+    assert graded.n_right == 0
 
 
 def test_a_label_means_the_order_that_its_own_draw_showed() -> None:
     samples = (Sample("(a)", ("dog", "cat")), Sample("(a)", ("cat", "dog")))
-    (one,) = counts([SampledQuestion(Item("q", "a.wav", "What?", CHOICES, "dog"), samples)], RuleScorer(), 2)
-    assert one.n_right == 1
+    (graded,) = counts([SampledQuestion(Item("q", "a.wav", "What?", CHOICES, "dog"), samples)], RuleScorer(), 2)
+    assert graded.n_right == 1
 
 
 def test_what_a_scorers_model_could_not_grade_is_undefined() -> None:
@@ -66,9 +63,8 @@ def test_what_a_scorers_model_could_not_grade_is_undefined() -> None:
             failed = Grade(Outcome.FAILED, None, "normaliser_failed")
             return [failed if text == "cat" else Grade(Outcome.CORRECT, text, "x") for text in texts]
 
-    found = counts([question(0, ["dog", "cat"]), question(1, ["dog", "dog"])], Failing(), 2)
-    assert [one.n_right for one in found] == [None, 2]
-    assert outcomes_by_draw(found, 2)[1][Outcome.FAILED] == 1
+    graded = counts([question(0, ["dog", "cat"]), question(1, ["dog", "dog"])], Failing(), 2)
+    assert [row.n_right for row in graded] == [None, 2]
 
 
 @given(BANKS, st.integers(1, 6))
@@ -100,9 +96,3 @@ def test_raising_n_changes_no_count_of_a_smaller_n(bank: list[list[str | None]],
     for few, many in zip(rights(grown, n), rights(grown, n + 1), strict=True):
         if few is not None and many is not None:
             assert many - few in (0, 1)
-
-
-@pytest.mark.parametrize("k", range(6))
-def test_k_at_n_by_the_count_alone(counted: Any, k: int) -> None:
-    found = counted({str(right): right for right in range(6)})
-    assert [is_idk(one.n_right, k) for one in found] == [right < k for right in range(6)]

@@ -16,9 +16,9 @@ from lalm_agent.training.idk.labels import (
     balanced,
     controlled,
     labels_by,
-    most_unsure,
+    mean_uncertainty,
+    most_uncertain,
     semantic_entropy,
-    unconfidence,
 )
 
 IDS = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(0, 1), min_size=1, max_size=12)
@@ -47,38 +47,38 @@ def test_entropy_of_an_open_question_is_over_texts(drawn: Any) -> None:
 
 def test_confidence_is_a_mean_and_no_answer_has_none(drawn: Any) -> None:
     """0.5, 0.6 for two answers, and 0 for a refusal: 1 - 1.1 / 3."""
-    assert unconfidence(drawn("q", ["dog", "cat", "IDK"]), 3) == pytest.approx(1 - 1.1 / 3)
+    assert mean_uncertainty(drawn("q", ["dog", "cat", "IDK"]), 3) == pytest.approx(1 - 1.1 / 3)
     bare = SampledQuestion(drawn("q", ["dog"]).item, (Sample("dog", ("dog", "cat")),))
     with pytest.raises(DataError, match="no confidence for question 'q'"):
-        unconfidence(bare, 1)
+        mean_uncertainty(bare, 1)
 
 
 @pytest.mark.parametrize("rule", [Rule.ENTROPY, Rule.CONFIDENCE])
 def test_other_rules_take_as_many_as_k_at_n(drawn: Any, counted: Any, rule: Rule) -> None:
     mixed = [drawn(f"m{n}", ["dog", "cat", "dog", "IDK", "hm"]) for n in range(3)]
     sure = [drawn(f"s{n}", ["dog"] * 5) for n in range(7)]
-    found = counted([*mixed, *sure])
-    kn = labels_by(Rule.KN, found, 5, None, 0)
-    assert labels_by(rule, found, 5, None, 0) == kn
-    assert sum(labels_by(rule, found, 5, 0.5, 0).values()) == 5
-    assert sum(labels_by(rule, found, 5, 0.0, 0).values()) == 0
-    assert sum(labels_by(rule, found, 5, 1.0, 0).values()) == 10
+    graded = counted([*mixed, *sure])
+    kn = labels_by(Rule.KN, graded, 5, None, 0)
+    assert labels_by(rule, graded, 5, None, 0) == kn
+    assert sum(labels_by(rule, graded, 5, 0.5, 0).values()) == 5
+    assert sum(labels_by(rule, graded, 5, 0.0, 0).values()) == 0
+    assert sum(labels_by(rule, graded, 5, 1.0, 0).values()) == 10
 
 
 def test_entropy_keeps_what_is_surely_wrong(drawn: Any, counted: Any) -> None:
-    found = counted([drawn("wrong", ["cat"] * 5), drawn("torn", ["dog", "dog", "dog", "dog", "cat"])])
-    assert labels_by(Rule.KN, found, 4, None, 0) == {"wrong": True, "torn": False}
-    assert labels_by(Rule.ENTROPY, found, 4, None, 0) == {"wrong": False, "torn": True}
+    graded = counted([drawn("wrong", ["cat"] * 5), drawn("torn", ["dog", "dog", "dog", "dog", "cat"])])
+    assert labels_by(Rule.KN, graded, 4, None, 0) == {"wrong": True, "torn": False}
+    assert labels_by(Rule.ENTROPY, graded, 4, None, 0) == {"wrong": False, "torn": True}
 
 
 @given(IDS, st.integers(0, 12), st.integers(0, 3))
-def test_the_least_sure_are_taken_whatever_their_order(unsure: dict[str, float], wanted: int, seed: int) -> None:
-    found = most_unsure(unsure, wanted, seed)
-    assert sum(found.values()) == min(wanted, len(unsure))
-    taken = [unsure[id_] for id_, idk in found.items() if idk]
-    left = [unsure[id_] for id_, idk in found.items() if not idk]
+def test_the_least_sure_are_taken_whatever_their_order(figures: dict[str, float], n: int, seed: int) -> None:
+    labels = most_uncertain(figures, n, seed)
+    assert sum(labels.values()) == min(n, len(figures))
+    taken = [figures[id_] for id_, idk in labels.items() if idk]
+    left = [figures[id_] for id_, idk in labels.items() if not idk]
     assert not taken or not left or min(taken) >= max(left)
-    assert most_unsure(dict(reversed(unsure.items())), wanted, seed) == found
+    assert most_uncertain(dict(reversed(figures.items())), n, seed) == labels
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.booleans(), max_size=15), st.integers(0, 3))
@@ -94,15 +94,6 @@ def test_controls_and_balance(labels: dict[str, bool], seed: int) -> None:
     assert sum(even.values()) * 2 == len(even)
     assert sum(even.values()) == min(sum(labels.values()), len(labels) - sum(labels.values()))
     assert all(labels[id_] is label for id_, label in even.items())
-
-
-def test_random_places_follow_the_seed(counted: Any) -> None:
-    labels = {str(n): n < 20 for n in range(40)}
-    modalities = dict.fromkeys(labels, "sound")
-    first = controlled(Control.RANDOM, labels, modalities, 0)
-    assert first == controlled(Control.RANDOM, labels, modalities, 0)
-    assert first != controlled(Control.RANDOM, labels, modalities, 1)
-    assert first != labels
 
 
 def test_a_larger_share_of_held_out_clips_holds_a_smaller_one() -> None:

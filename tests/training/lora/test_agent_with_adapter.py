@@ -14,8 +14,9 @@ QUESTIONS = 4
 
 
 def evaluated(folder: Path, method: str, out: str, *more: str) -> dict[str, dict[str, Any]]:
-    given = ["eval", str(folder / "bench.jsonl"), "--method", method, "--out", str(folder / out)]
-    assert run([*given, "--model", str(folder.parent / "hub"), "--max-new-tokens", "4", "--device", "cpu", *more]) == 0
+    arguments = ["eval", str(folder / "bench.jsonl"), "--method", method, "--out", str(folder / out)]
+    arguments += ["--model", str(folder.parent / "hub"), "--max-new-tokens", "4", "--device", "cpu"]
+    assert run([*arguments, *more]) == 0
     lines = (folder / out / "answers.jsonl").read_text("utf-8").splitlines()
     return {line["id"]: line for line in map(json.loads, lines)}
 
@@ -29,16 +30,16 @@ def place(hub_folder: Path, make_rows: Any, tmp_path: Path) -> Path:
     folder.mkdir()
     (tmp_path / "hub").symlink_to(hub_folder)
     rows = make_rows(4, target="IDK", is_idk=True)
-    given = ["train", "--data", str(rows), "--model", str(hub_folder), "--out", str(folder / "adapter")]
-    given += ["--preset", "mini", "--device", "cpu", "--batch-size", "4", "--max-steps", "30", "--allow-one-class"]
-    assert run([*given, "--learning-rate", "0.02", "--target-modules", ".*language_model.*_proj"]) == 0
-    asked = []
+    arguments = ["train", "--data", str(rows), "--model", str(hub_folder), "--out", str(folder / "adapter")]
+    arguments += ["--preset", "mini", "--device", "cpu", "--batch-size", "4", "--max-steps", "30", "--allow-one-class"]
+    assert run([*arguments, "--learning-rate", "0.02", "--target-modules", ".*language_model.*_proj"]) == 0
+    questions = []
     for number in range(QUESTIONS):
         samples = [0.1 * ((7 * n * n + number) % 13 - 6) / 6 for n in range(8000)]
         soundfile.write(folder / f"{number}.wav", samples, 16_000)
-        asked.append({"id": f"q{number}", "audio": f"{number}.wav", "question": "Which animal?"})
-        asked[-1] |= {"choices": ["dog", "cat"], "answer": "dog"}
-    (folder / "bench.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in asked), "utf-8")
+        questions.append({"id": f"q{number}", "audio": f"{number}.wav", "question": "Which animal?"})
+        questions[-1] |= {"choices": ["dog", "cat"], "answer": "dog"}
+    (folder / "bench.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in questions), "utf-8")
     return folder
 
 

@@ -39,8 +39,8 @@ def test_clips_of_unequal_lengths_run_on_their_own_frames(attention: str, hub_fo
     assert frames == [62, 1232, 3000]
     assert torch.equal(first, again)
     # The positions that are padding of the prompt say nothing to anybody.
-    heard = inputs["attention_mask"].bool()
-    assert torch.allclose(first[heard], before[heard], rtol=0, atol=1e-4)
+    attended = inputs["attention_mask"].bool()
+    assert torch.allclose(first[attended], before[attended], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -67,7 +67,7 @@ def test_answers_are_given_from_the_memory_and_are_the_same(
     assert frames == [62, 1232, 3000]
     model.model.multi_modal_projector.requires_grad_(True)
     sounds = [request.sound.mono(16_000) for request in requests if request.sound is not None]
-    for request, heard in zip(requests, sounds, strict=True):
-        model(**batch_inputs(base.checkpoint.processor, [request], [heard])).logits.sum().backward()
+    for request, samples in zip(requests, sounds, strict=True):
+        model(**batch_inputs(base.checkpoint.processor, [request], [samples])).logits.sum().backward()
     assert model.model.multi_modal_projector.linear.weight.grad is not None
     assert len(frames) == 3

@@ -41,30 +41,31 @@ class Recorder:
         return self.inner.generate(requests)
 
 
-def asked(method: str, row: dict[str, Any], folder: Path, script: Path) -> list[Request]:
+def agent_requests(method: str, row: dict[str, Any], folder: Path, script: Path) -> list[Request]:
     """The requests that an agent makes about a row's question."""
     replies = ["Speech", "a transcript {question}", "IDK"] if method == "agent" else ["IDK"]
     script.write_text("".join(json.dumps({"reply": reply}) + "\n" for reply in replies))
-    found: list[Recorder] = []
+    recorders: list[Recorder] = []
 
     def wrap(model: LALM) -> LALM:
-        found.append(Recorder(model))
-        return found[-1]
+        recorders.append(Recorder(model))
+        return recorders[-1]
 
     agent = Agent(model=f"scripted:{script}", method=method, preset="paper", wrap=wrap)
     agent.ask_item(folder / row["audio"], row["question"], row["choices"], row["id"])
-    return [request for recorder in found for request in recorder.requests]
+    return [request for recorder in recorders for request in recorder.requests]
 
 
 @pytest.mark.parametrize("method", ["baseline", "agent"])
 def test_the_request_is_the_one_that_the_agent_makes(
     method: str, base: Base, make_rows: Any, tmp_path: Path
 ) -> None:
-    found = {"audio_type": "speech", "content": "a transcript {question}"} if method == "agent" else {}
-    path = make_rows(2, method=method, question="  Which\nanimal? ", **found)
+    steps = {"audio_type": "speech", "content": "a transcript {question}"} if method == "agent" else {}
+    path = make_rows(2, method=method, question="  Which\nanimal? ", **steps)
     collate = collator(base, path, Method(method))
     row = collate.rows.rows[1]
-    real = asked(method, json.loads(path.read_text().splitlines()[1]), path.parent, tmp_path / "script.json")[-1]
+    fields = json.loads(path.read_text().splitlines()[1])
+    real = agent_requests(method, fields, path.parent, tmp_path / "script.json")[-1]
     ours = collate.request(row)
     assert ours.turns == real.turns == (Turn("user", prompt_of(row, Method(method))),)
     assert ours.sound is not None
@@ -92,15 +93,15 @@ def test_labels_are_the_reply_with_its_end_of_turn_and_nothing_else(base: Base, 
     batch = collate(rows)
     for row, labels, ids, mask in zip(rows, batch["labels"], batch["input_ids"], batch["attention_mask"], strict=True):
         kept = labels != IGNORED
-        wanted = option_tokens(base.checkpoint.processor, collate.request(row), set(base.stop_ids))[0]
-        assert labels[kept].tolist() == ids[kept].tolist() == wanted
-        assert wanted[-1] in base.stop_ids
-        text = base.checkpoint.processor.tokenizer.decode(wanted, skip_special_tokens=True)
+        target = option_tokens(base.checkpoint.processor, collate.request(row), set(base.stop_ids))[0]
+        assert labels[kept].tolist() == ids[kept].tolist() == target
+        assert target[-1] in base.stop_ids
+        text = base.checkpoint.processor.tokenizer.decode(target, skip_special_tokens=True)
         assert text.strip() == row.target
         # One stretch, right behind the prompt; what follows is padding that nobody attends to.
         places = kept.nonzero().flatten().tolist()
-        assert places == list(range(places[0], places[0] + len(wanted)))
-        assert mask[places[0] :].tolist() == [1] * len(wanted) + [0] * (len(labels) - places[0] - len(wanted))
+        assert places == list(range(places[0], places[0] + len(target)))
+        assert mask[places[0] :].tolist() == [1] * len(target) + [0] * (len(labels) - places[0] - len(target))
 
 
 def test_the_logits_are_those_of_each_row_alone(base: Base, make_rows: Any) -> None:
@@ -115,16 +116,16 @@ def test_the_logits_are_those_of_each_row_alone(base: Base, make_rows: Any) -> N
         total, tokens = 0.0, 0
         for row in rows:
             alone = collate([row])
-            wanted = alone.pop("labels")
+            own_labels = alone.pop("labels")
             single = model(**alone).logits
             total -= float(
                 sum(
                     single[0, place - 1].float().log_softmax(-1)[token]
-                    for place, token in enumerate(wanted[0].tolist())
+                    for place, token in enumerate(own_labels[0].tolist())
                     if token != IGNORED
                 )
             )
-            tokens += int((wanted != IGNORED).sum())
+            tokens += int((own_labels != IGNORED).sum())
     assert float(target_loss({"logits": together}, labels)) == pytest.approx(total / tokens, abs=1e-4)
     assert float(target_loss({"logits": together}, labels, 10 * tokens)) == pytest.approx(total / tokens / 10, abs=1e-4)
 
@@ -134,23 +135,6 @@ def test_the_loss_does_not_see_the_prompt() -> None:
     target_loss({"logits": logits}, torch.tensor([[IGNORED, IGNORED, 2, IGNORED]])).backward()
     assert logits.grad is not None
     assert logits.grad.abs().sum(dim=2).gt(0).tolist() == [[False, True, False, False]]
-
-
-def test_a_frozen_encoder_runs_once_for_each_clip(hub_folder: Path, make_rows: Any) -> None:
-    with ExitStack() as stack:
-        base = load_base(AgentConfig(model=str(hub_folder)), "cpu", stack)
-        batch = collator(base, path := make_rows(3))(read_rows(path).rows)
-        batch.pop("labels")
-        model = with_lora(base, PRESETS["mini"])
-        with torch.no_grad():
-            before = model(**batch).logits
-            tower, runs = base.checkpoint.model.model.audio_tower, []
-            tower.layers[0].register_forward_hook(lambda *_: runs.append(1))
-            assert encode_once(base.checkpoint.model)
-            after, again = model(**batch).logits, model(**batch).logits
-    assert len(runs) == 3
-    assert torch.equal(after, again)
-    assert torch.allclose(before, after, atol=1e-4)
 
 
 def test_a_trained_encoder_has_no_memory(hub_folder: Path) -> None:

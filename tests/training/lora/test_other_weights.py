@@ -16,8 +16,8 @@ pytestmark = pytest.mark.timeout(600)
 def trained(hub_folder: Path, make_rows: Any, tmp_path: Path) -> Path:
     """An adapter of one step."""
     out = tmp_path / "adapter"
-    given = ["train", "--data", str(make_rows(2)), "--model", str(hub_folder), "--out", str(out), "--preset", "mini"]
-    assert run([*given, "--device", "cpu", "--batch-size", "2", "--max-steps", "1"]) == 0
+    arguments = ["train", "--data", str(make_rows(2)), "--model", str(hub_folder), "--out", str(out)]
+    assert run([*arguments, "--preset", "mini", "--device", "cpu", "--batch-size", "2", "--max-steps", "1"]) == 0
     return out
 
 
@@ -64,8 +64,8 @@ def test_other_weights_of_the_same_shapes_are_refused(
 def test_a_run_does_not_go_on_with_another_adapter(
     trained: Path, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = asking("eval", hub_folder, trained, tmp_path)
-    assert run(asked) == 0
+    arguments = asking("eval", hub_folder, trained, tmp_path)
+    assert run(arguments) == 0
     answers = (tmp_path / "run" / "answers.jsonl").read_bytes()
     second = Path(shutil.copytree(trained, tmp_path / "second"))
     config = json.loads((second / "adapter_config.json").read_text("utf-8"))

@@ -45,7 +45,7 @@ def test_a_faulty_row_is_named_by_file_and_line(make_rows: Any, changes: dict[st
     assert "\n" not in error.value.message
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "nonsense"])
+@pytest.mark.parametrize("line", ["{", "[]", "nonsense", "[" * 100_000])
 def test_a_line_that_is_no_object_is_named(make_rows: Any, line: str) -> None:
     path = make_rows(2)
     path.write_text(path.read_text() + line + "\n")

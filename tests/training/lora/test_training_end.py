@@ -20,8 +20,8 @@ CHOICES = ("--choice", "dog", "--choice", "cat")
 
 
 def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
-    given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
-    return [*given, "--device", "cpu", *more]
+    arguments = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
+    return [*arguments, "--device", "cpu", *more]
 
 
 # A model of two layers of random weights learns by more than its attention.
@@ -49,8 +49,8 @@ def test_an_overfitted_adapter_says_both_classes(
     # The same through the command line.
     capsys.readouterr()
     row = next(row for row, reply in zip(rows.rows, replies, strict=True) if row.is_idk and reply.status == "abstained")
-    asked = ["ask", str(rows.root / row.audio), row.question, *CHOICES, "--model", str(hub_folder), "--json"]
-    assert run([*asked, "--method", "lora", "--adapter", str(out), "--max-new-tokens", "6"]) == 0
+    question = ["ask", str(rows.root / row.audio), row.question, *CHOICES, "--model", str(hub_folder), "--json"]
+    assert run([*question, "--method", "lora", "--adapter", str(out), "--max-new-tokens", "6"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "abstained"
     _the_folder_is_plain(trained, hub_folder)
     _peft_alone_reads_it(out, hub_folder, tmp_path)
@@ -125,11 +125,11 @@ def test_a_dry_run_estimates_and_writes_nothing(
     rows, out = make_rows(4), tmp_path / "adapter"
     assert run(["train", "--data", str(rows), "--model", "mini", "--out", str(out), "--dry-run", "--json"]) == 0
     said = capsys.readouterr()
-    found = json.loads(said.out)
-    assert (found["rows"], found["idk"], found["steps"], found["trainable"]) == (4, 2, 3, 40_960)
-    assert found["seconds"] > 0
-    assert found["memory_bytes"] > found["weight_bytes"]
-    assert found["audio_s"] == pytest.approx(4 * 0.6)
+    figures = json.loads(said.out)
+    assert (figures["rows"], figures["idk"], figures["steps"], figures["trainable"]) == (4, 2, 3, 40_960)
+    assert figures["seconds"] > 0
+    assert figures["memory_bytes"] > figures["weight_bytes"]
+    assert figures["audio_s"] == pytest.approx(4 * 0.6)
     assert "preset: mini" in said.err
     assert not out.exists()
     assert run(["train", "--data", str(rows), "--model", "mini", "--out", str(out), "--dry-run"]) == 0

@@ -18,9 +18,9 @@ STEPS = 12
 
 
 def command(rows: Path, model: Path, out: Path) -> list[str]:
-    given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
-    given += ["--batch-size", "2", "--grad-accum", "2", "--max-steps", str(STEPS), "--save-every", "3"]
-    return [*given, "--dropout", "0.1", "--device", "cpu"]
+    arguments = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
+    arguments += ["--batch-size", "2", "--grad-accum", "2", "--max-steps", str(STEPS), "--save-every", "3"]
+    return [*arguments, "--dropout", "0.1", "--device", "cpu"]
 
 
 def log(out: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import pytest
 
 from lalm_agent import artefacts
 from lalm_agent.cli.main import run
-from lalm_agent.training.lora.adapter import CHECKPOINTS, COMPLETE, LOG
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CLIPS, COMPLETE, LOG, WEIGHTS
 
 pytestmark = pytest.mark.timeout(600)
 
 
 def command(rows: Path, model: Path | str, out: Path, *more: str) -> list[str]:
-    given = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
-    return [*given, "--device", "cpu", "--batch-size", "2", *more]
+    arguments = ["train", "--data", str(rows), "--model", str(model), "--out", str(out), "--preset", "mini"]
+    return [*arguments, "--device", "cpu", "--batch-size", "2", *more]
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -40,27 +41,6 @@ def test_unknown_target_modules_list_the_candidates(
     assert not out.exists()
     said = refused(capsys, command(make_rows(2), hub_folder, out, "--target-modules", "("))
     assert "no regular expression" in said
-
-
-@pytest.mark.parametrize("idk", [True, False])
-def test_one_class_needs_a_flag(
-    idk: bool, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows, out = make_rows(2, is_idk=idk), tmp_path / "adapter"
-    assert "has one class" in refused(capsys, command(rows, hub_folder, out))
-    assert run(command(rows, hub_folder, out, "--max-steps", "1", "--allow-one-class")) == 0
-
-
-def test_an_empty_set_and_a_changed_clip_are_refused(
-    make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "adapter"
-    (tmp_path / "empty.jsonl").write_text("")
-    assert "holds no rows" in refused(capsys, command(tmp_path / "empty.jsonl", "mini", out))
-    rows = make_rows(2)
-    (tmp_path / "1.wav").write_bytes((tmp_path / "0.wav").read_bytes())
-    assert "idk.jsonl:2: 1.wav is another recording" in refused(capsys, command(rows, "mini", out))
-    assert not out.exists()
 
 
 def test_models_that_take_no_adapter_are_refused(
@@ -101,25 +81,33 @@ def _full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def _full_for_torch(*_: Any, **__: Any) -> None:
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 47936 vs 47824")
+
+
+def _full_at(name: str) -> Any:
+    """Like `write_whole`, on a disk that is full when it comes to this file."""
+    return lambda path, data: _full() if path.name == name else artefacts.write_whole(path, data)
+
+
 @pytest.mark.parametrize("where", ["checkpoint", "log", "export"])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     where: str, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from transformers import Trainer
 
-
     rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
     arguments = ("--max-steps", "4", "--save-every", "2")
     assert run(command(rows, hub_folder, whole, *arguments)) == 0
     with pytest.MonkeyPatch.context() as patch:
         if where == "checkpoint":
-            patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full)
+            patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full_for_torch)
         elif where == "log":
             patch.setattr(artefacts, "_write", _full)
         else:
-            patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full)
+            patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at("README.md"))
         said = refused(capsys, command(rows, hub_folder, out, *arguments))
-    assert "cannot be written: No space left on device" in said
+    assert "cannot be written: " in said
     assert not (out / "adapter_config.json").exists()
     assert all((path / COMPLETE).is_file() for path in (out / CHECKPOINTS).glob("checkpoint-*"))
     assert run(command(rows, hub_folder, out, *arguments)) == 0
@@ -127,13 +115,34 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
+    arguments = ("--max-steps", "4", "--save-every", "2")
+    assert run(command(rows, hub_folder, whole, *arguments)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at(CLIPS))
+        refused(capsys, command(rows, hub_folder, out, *arguments))
+    for name in ("optimizer.pt", WEIGHTS, "rng_state.pth", "trainer_state.json"):
+        damaged = Path(shutil.copytree(out, tmp_path / name))
+        with (damaged / CHECKPOINTS / "checkpoint-4" / name).open("r+b") as file:
+            file.truncate(100)
+        assert run(command(rows, hub_folder, damaged, *arguments)) == 0
+        said = capsys.readouterr().err
+        assert "note: the checkpoint of step 4 is damaged and is not used" in said
+        assert "resume: from the checkpoint of step 2 of 4" in said
+        assert (damaged / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert len((damaged / LOG).read_text().splitlines()) == 4
+
+
 def test_an_adapter_of_another_base_is_refused(
     hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows, out = make_rows(2), tmp_path / "adapter"
     assert run(command(rows, hub_folder, out, "--max-steps", "1")) == 0
-    asked = ["ask", str(tmp_path / "0.wav"), "Which?", "--choice", "a", "--choice", "b", "--method", "lora"]
-    said = refused(capsys, [*asked, "--model", "mini", "--adapter", str(out)])
+    question = ["ask", str(tmp_path / "0.wav"), "Which?", "--choice", "a", "--choice", "b", "--method", "lora"]
+    said = refused(capsys, [*question, "--model", "mini", "--adapter", str(out)])
     assert "was trained on other weights" in said
     # Nor is it trained on with another model.
     assert "is another run; what differs: model" in refused(
