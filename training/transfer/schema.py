@@ -7,6 +7,7 @@ mean is over seeds, every interval a bootstrap over clips and seeds (`resampling
 from pydantic import Field
 
 from lalm_agent.artefacts import Record
+from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.training.transfer.design import StudySpec
 
 SCHEMA = 1
@@ -24,6 +25,11 @@ class Mean(Record):
     high: float | None = None
     undefined_share: float | None = None
     by_seed: tuple[float | None, ...] = ()
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The interval."""
+        return self.low, self.high
 
 
 class RgiMean(Record):
@@ -47,6 +53,11 @@ class RgiMean(Record):
     kinds: tuple[str, ...]
     pooled: float | None
     pooled_kind: str
+
+    @property
+    def figure(self) -> Figure:
+        """The mean with its interval."""
+        return Figure.model_validate(self.model_dump(include=set(Figure.model_fields)))
 
 
 class MatchedMean(Record):

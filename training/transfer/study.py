@@ -36,6 +36,7 @@ from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity
+from lalm_agent.extras import install_line, is_installed
 from lalm_agent.hints import did_you_mean
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method
@@ -248,7 +249,7 @@ def report_study(
 ) -> StudyReport:
     """Analyse what there is of a study, and write `study.json`, `study.md` and `heatmap.svg` into its folder.
 
-    resamples, seed: of the bootstrap over clips and seeds.
+    resamples, seed: of the bootstrap over clips and seeds. Without matplotlib there is no heat map.
 
     Raises:
         UsageError: the folder holds something else.
@@ -258,8 +259,12 @@ def report_study(
 
     with StudyFolder(Path(out), writes=False) as folder:
         report = analyse(folder.path, resamples, seed)
-        write_whole(folder.heatmap, heatmap_svg(report).encode())
-        write_whole(folder.markdown, as_markdown(report).encode())
+        image = folder.heatmap.name if is_installed("matplotlib") else None
+        if image is not None:
+            write_whole(folder.heatmap, heatmap_svg(report).encode())
+        elif observer is not None:
+            observer.note(f"{folder.heatmap.name} is left out, because matplotlib draws it: {install_line('draw')}")
+        write_whole(folder.markdown, as_markdown(report, image).encode())
         write_whole(folder.report, as_json(report).encode())
     return report
 

@@ -29,9 +29,9 @@ def test_what_is_printed(items_of: Callable[..., list[Item]], write_study: Calla
         assert "lalm-agent transfer" in shown
     assert "![Strict RGI of every cell](heatmap.svg)" in markdown
     assert "heatmap.svg" not in as_markdown(report, image=None)
-    assert svg.startswith("<svg")
-    assert len(svg) < 30_000
-    assert svg.count('stroke-width="3"') == sum(claim.claimed for claim in report.claims)
+    assert "<svg" in svg
+    assert len(svg) < 60_000
+    assert svg.count("stroke-width: 3;") == sum(claim.claimed for claim in report.claims) > 0
     assert svg == heatmap_svg(report)
 
 

@@ -165,8 +165,8 @@ def test_questions_on_clips_of_a_sources_sets_never_count_for_it(items_of: MakeI
     assert (blank.figures, blank.n) == (None, 0)
     assert blank.blank == "every clip of these questions is in a set of sound: no clip was held out"
     assert "no clip was held out" in as_markdown(report)
-    assert "no clip was held out" in heatmap_svg(report)
-    assert 'fill="url(#blank)"' in heatmap_svg(report)
+    assert "Blank: speech" not in heatmap_svg(report)
+    assert "Blank: sound on sound" in heatmap_svg(report)
 
 
 def test_matched_coverage_refuses_the_baselines_least_confident(items_of: MakeItems, write_study: WriteStudy) -> None:
