@@ -19,8 +19,7 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
-from lalm_agent.training.idk.sets import meta_path, read_manifest
-from lalm_agent.training.transfer.cells import Key, MadeCell, is_finished, make_cells, read_grid
+from lalm_agent.training.transfer.cells import Key, MadeCell, finished_outputs, make_cells, read_grid
 from lalm_agent.training.transfer.claims import PAIRS, SIGNIFICANT, shown_p, transfer_claims
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec, read_spec
 from lalm_agent.training.transfer.effects import content_rows, forgetting_rows, set_rows
@@ -46,12 +45,10 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
     where, how = StudyFolder(folder), Resampling(resamples, seed)
     spec = read_spec(where.path / SPEC)
     arms = tuple(str(arm) for arm in spec.identity.arms)
-    jobs = [Job(source, Arm(arm), seed_) for source in SOURCES for arm in arms for seed_ in spec.seeds]
+    jobs = [Job(source, arm, own) for source in SOURCES for arm in spec.identity.arms for own in spec.seeds]
     grid = read_grid(where, where.run, jobs)
-    made = make_cells(grid, arms, SOURCES, EVALUATION, how)
-    claims = transfer_claims(made.cells, how) if {str(arm) for arm in Arm} <= set(arms) else ()
-    manifests = {job: read_manifest(rows) for job in jobs if meta_path(rows := where.idk_set(job)).is_file()}
-    files = {job: where.idk_set(job).relative_to(where.path).as_posix() for job in manifests}
+    cells, baseline = make_cells(grid, arms, SOURCES, EVALUATION, how)
+    claims = transfer_claims(cells, how) if {str(arm) for arm in Arm} <= set(arms) else ()
     return StudyReport(
         study=spec,
         resamples=resamples,
@@ -59,14 +56,14 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         level=how.level,
         scorer=grid.scorer,
         baseline_run=grid.baseline_run,
-        baseline=made.baseline,
-        cells=tuple(made_cell.cell for made_cell in made.cells.values()),
+        baseline=baseline,
+        cells=tuple(made.cell for made in cells.values()),
         claims=claims,
-        content=content_rows(made.cells, arms, how),
-        sets=set_rows(manifests, files, made.cells, arms),
+        content=tuple(content_rows(cells, arms, how)),
+        sets=tuple(set_rows(where, jobs, cells)),
         also=tuple(_also(where, spec, jobs, how)),
         forgetting=forgetting_rows(where, how),
-        warnings=(*grid.warnings, *_warnings(spec, made.cells, how)),
+        warnings=(*grid.warnings, *_warnings(spec, cells, how)),
     )
 
 
@@ -79,20 +76,20 @@ def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampl
     """Other benchmarks whose baseline is finished, by track where they have tracks, else by modality."""
     arms = tuple(str(arm) for arm in spec.identity.arms)
     for name in sorted(spec.also):
-        if not is_finished(where.run(None, name)):
+        if finished_outputs(where.run(None, name)) is None:
             continue
         grid = read_grid(where, partial(where.run, benchmark=name), jobs)
         tracks = [key for key in grid.groups if key.startswith("track:")]
         targets = tracks or [key for key in grid.groups if key != TOTAL and ":" not in key]
-        made = make_cells(grid, arms, [*targets, TOTAL], name, how)
+        cells, baseline = make_cells(grid, arms, [*targets, TOTAL], name, how)
         places = [place for place in grid.groups[TOTAL] if grid.baseline[place] >= 0 and grid.answerable[place]]
         yield AlsoBenchmark(
             name=name,
             n=len(places),
             n_clips=len({grid.clips[place] for place in places}),
             run=grid.baseline_run,
-            baseline=made.baseline,
-            cells=tuple(made_cell.cell for made_cell in made.cells.values()),
+            baseline=baseline,
+            cells=tuple(made.cell for made in cells.values()),
             warnings=grid.warnings,
         )
 
