@@ -151,18 +151,14 @@ class StudyWorker:
 
     def _probe(self, part: StudyPart) -> str:
         from lalm_agent.eval.runs.controls import trained_clips
-        from lalm_agent.training.transfer.probe import Probed, probe, sounds_under, write_result
+        from lalm_agent.training.transfer.probe import BEFORE, probe, write_result
 
-        setup, job = self._setup, part.job
-        model, probed = self._lalm, Probed()
+        setup, job, model = self._setup, part.job, self._lalm
+        name, seen = BEFORE, frozenset[str]()
         if job is not None:
             adapter = str(self._folder.adapter(job))
-            model, probed = model.with_adapter(adapter), Probed(job.name, trained_clips(adapter))
-        clip_of = sounds_under(setup.questions[None].benchmark.audio_root or Path(), setup.config.max_audio_s)
-        result = probe(model, setup.probe, clip_of, _silent, probed)
+            model, name, seen = model.with_adapter(adapter), job.name, trained_clips(adapter)
+        root = setup.questions[None].benchmark.audio_root or Path()
+        result = probe(model, setup.probe, root, name, seen, setup.config.max_audio_s)
         write_result(self._folder.probe(job), result)
-        return f"{len(result.questions)} questions, {sum(one.right for one in result.questions.values())} right"
-
-
-def _silent(_: str) -> None:
-    """A study has a line for each part, and no more."""
+        return f"{len(result.questions)} questions, {sum(choice.right for choice in result.questions.values())} right"
