@@ -116,7 +116,7 @@ def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[S
 
 
 def made_sets(
-    counted: Sequence[GradedQuestion], source: RowSource, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
+    graded: Sequence[GradedQuestion], source: RowSource, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
 ) -> dict[Job, BuiltSet]:
     """The rows of each adapter.
 
@@ -127,10 +127,19 @@ def made_sets(
         UsageError: a source without rows, or whose labels by the rule are of one class.
         DataError: the rule needs confidences, and there are none.
     """
-    _require_sources(counted)
-    pools = {job.source: counted for job in jobs}
-    if rows is not None:
-        pools = {name: capped(counted, source, plan_of(base, Job(name, Arm.KN, 0)), rows) for name in pools}
+    modalities = {question.question.item.modality for question in graded}
+    if lacking := [name for name in SOURCES if name not in modalities]:
+        raise UsageError(
+            f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
+            "sample a bank over data of all three modalities",
+        )
+    pools = {job.source: graded for job in jobs}
+    for name in pools if rows is not None else ():
+        # Chosen by a hash of the ids; what is no row for another reason stays, so that a manifest still counts it.
+        plan = replace(plan_of(base, Job(name, Arm.KN, 0)), one_class=True)
+        ids = sorted((row.id for row in build(graded, source, plan).rows), key=lambda id_: keyed(0, "rows", id_))
+        over = set(ids[rows:])
+        pools[name] = [question for question in graded if question.id not in over]
     made = {}
     for job in jobs:
         try:
@@ -140,29 +149,9 @@ def made_sets(
     return made
 
 
-def capped(counted: Sequence[GradedQuestion], source: RowSource, plan: BuildPlan, rows: int) -> list[GradedQuestion]:
-    """The questions without those that are over a number of rows, chosen by a hash of their ids.
-
-    What is no row for another reason stays, so that a set's manifest still counts it.
-    """
-    made = build(counted, source, replace(plan, one_class=True)).rows
-    over = sorted((row.id for row in made), key=lambda id_: keyed(0, "rows", id_))[rows:]
-    return [question for question in counted if question.id not in set(over)]
-
-
 def plan_of(base: BuildPlan, job: Job) -> BuildPlan:
     """The settings of one adapter's set, from those that all share."""
     return replace(base, modality=(job.source,), hold_out=HOLD_OUT, control=CONTROLS[job.arm], seed=job.seed)
-
-
-def _require_sources(counted: Sequence[GradedQuestion]) -> None:
-    there = {counted_question.question.item.modality for counted_question in counted}
-    lacking = [name for name in SOURCES if name not in there]
-    if lacking:
-        raise UsageError(
-            f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
-            "sample a bank over data of all three modalities",
-        )
 
 
 # --- identity --------------------------------------------------------------------------------------------------------
