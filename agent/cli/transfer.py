@@ -15,29 +15,21 @@ if TYPE_CHECKING:
 
 _SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
 
-BankFlag = Annotated[
-    Path | None, typer.Option(help="A folder that `idk sample` made.", show_default="as the study has it")
-]
-DataFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME.",
-        show_default="the bank's own questions",
-    ),
-]
+BankFlag = Annotated[Path | None, typer.Option(help="A folder that `idk sample` made of --model.", show_default=False)]
+DATA = "What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."
+DataFlag = Annotated[str | None, typer.Option(help=DATA, show_default="the bank's own questions")]
 DataFileFlag = Annotated[
     Path | None, typer.Option(help="The file or folder of a benchmark called by name.", show_default=False)
 ]
 BankAudioFlag = Annotated[
     Path | None, typer.Option(help="Folder of the bank's clips.", show_default="where the bank was sampled")
 ]
+KFlag = Annotated[int | None, typer.Option(min=1, help="At least K of N right keeps the answer.", show_default="N")]
 RowsFlag = Annotated[
     int | None, typer.Option(min=2, help="Most rows of a source, the same for all its adapters.", show_default="all")
 ]
 AlsoFlag = Annotated[
-    list[str] | None,
-    typer.Option(help="Another benchmark for all adapters, such as sakura; may be given several times."),
+    list[str] | None, typer.Option(help="Another benchmark to ask, such as sakura; may be given several times.")
 ]
 AlsoDataFlag = Annotated[
     list[Path] | None, typer.Option(help="The file or folder of each --also, in their order.", show_default=False)
@@ -46,22 +38,13 @@ AlsoLimitFlag = Annotated[int | None, typer.Option(min=1, help="Questions of eac
 ForgettingFlag = Annotated[
     int, typer.Option(min=0, help="Questions that show what the adapters cost the model; 0 leaves that out.")
 ]
-JobsFlag = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Adapters at a time, each in a process of one thread; 1 works in this process, with all threads.",
-        show_default="2 on a CPU, else 1",
-    ),
-]
-TriedFlag = Annotated[
-    int | None,
-    typer.Option(min=1, help="Configurations that were tried before this one was frozen.", show_default="not said"),
-]
+JOBS = "Adapters at a time, each in a process of one thread; 1 works in this process, with all threads."
+JobsFlag = Annotated[int | None, typer.Option(min=1, help=JOBS, show_default="2 on a CPU, else 1")]
+TRIED = "Configurations that were tried before this one was frozen."
+TriedFlag = Annotated[int | None, typer.Option(min=1, help=TRIED, show_default="not said")]
 TrainBatchFlag = Annotated[
     int | None, typer.Option("--batch-size", help="Rows at once in training.", show_default="the preset's")
 ]
-KFlag = Annotated[int | None, typer.Option(min=1, help="At least K of N right keeps the answer.", show_default="N")]
 BatchFlag = Annotated[int, typer.Option("--eval-batch-size", min=1, help="Questions that are answered at once.")]
 ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report of what is there; ask nothing.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")]
@@ -106,7 +89,9 @@ def transfer(
     max_audio_s: options.MaxAudioFlag = None,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the intervals.")] = 2000,
+    resamples: Annotated[
+        int, typer.Option(min=100, help="Resamples of the bootstrap that makes the intervals.")
+    ] = 2000,
     report_only: ReportFlag = False,
     dry_run: DryRunFlag = False,
     device: options.DeviceFlag = None,
