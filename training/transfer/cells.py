@@ -125,27 +125,25 @@ def mean_record(value: Floats, drawn: Floats, how: Resampling, by_seed: Floats |
     return Mean(**fields, by_seed=tuple(finite(float(of_seed)) for of_seed in by_seed))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RgiValues:
-    """An RGI () and its resamples (B,), that of each seed (seeds,), and that of the seeds' counts added up."""
-
-    value: Floats
-    drawn: Floats
-    by_seed: Floats | tuple[()] = ()
-    pooled: float = math.nan
-
-    def record(self, d_con: Mean, d_hum: Mean, how: Resampling) -> RgiMean:
-        """With its interval and its two rates."""
-        figure = estimate(float(self.value), percentile_interval(self.drawn, how.level))
-        return RgiMean(
-            **figure.model_dump(mode="json", exclude={"n"}),
-            d_con=d_con,
-            d_hum=d_hum,
-            by_seed=tuple(finite(float(value)) for value in self.by_seed),
-            kinds=tuple(str(kind_of(float(value))) for value in self.by_seed),
-            pooled=finite(self.pooled),
-            pooled_kind=str(kind_of(self.pooled)),
-        )
+def rgi_record(
+    value: Floats,
+    drawn: Floats,
+    rates: tuple[Mean, Mean],
+    how: Resampling,
+    by_seed: Floats | tuple[()] = (),
+    pooled: float = math.nan,
+) -> RgiMean:
+    """An RGI () with the interval of its resamples (B,). rates: dCon and dHum. by_seed, pooled: as in `RgiMean`."""
+    figure = estimate(float(value), percentile_interval(drawn, how.level))
+    return RgiMean(
+        **figure.model_dump(mode="json", exclude={"n"}),
+        d_con=rates[0],
+        d_hum=rates[1],
+        by_seed=tuple(finite(float(of_seed)) for of_seed in by_seed),
+        kinds=tuple(str(kind_of(float(of_seed))) for of_seed in by_seed),
+        pooled=finite(pooled),
+        pooled_kind=str(kind_of(pooled)),
+    )
 
 
 # --- runs as arrays ---------------------------------------------------------------------------------------------------
@@ -180,7 +178,7 @@ class Grid:
 def read_grid(folder: StudyFolder, run_of: RunOf, jobs: Sequence[Job]) -> Grid:
     """Read and grade the runs over one benchmark, with the `rule` scorer.
 
-    A run that is not there or not finished is left out with a warning: half of a run is no sample of the whole.
+    A run that is not finished is left out with a warning: half of a run is no sample of the whole.
 
     Raises:
         DataError: there is no finished baseline, a file is damaged, or a run is of other data or another model.
@@ -411,8 +409,8 @@ def _matched(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resamp
 def _rgi_mean(draws: CellDraws, convention: Convention, how: Resampling) -> RgiMean:
     values, pooled = rgi(draws.t, convention), float(rgi(draws.t.sum(axis=0), convention))
     drawn = draws.resampled(lambda t: rgi(t, convention))
-    d_con, d_hum = (draws.mean(rate(convention, at), how) for at in (0, 1))
-    return RgiValues(mean_over(values), drawn, values, pooled).record(d_con, d_hum, how)
+    rates = (draws.mean(rate(convention, 0), how), draws.mean(rate(convention, 1), how))
+    return rgi_record(mean_over(values), drawn, rates, how, values, pooled)
 
 
 # --- all cells --------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def _of_seeds(draws: CellDraws, cell: Cell, seeds: Sequence[int]) -> tuple[Float
     return shrunk_rgi(draws.t[places]), shrunk_rgi(draws.drawn[:, places])
 
 
-def _claim(cell: Cell, contrasts: tuple[Contrast, ...], p: float | None, p_holm: float) -> TransferClaim:
+def _claim(cell: Cell, contrasts: tuple[Contrast, ...], p: float | None, p_holm: float | None) -> TransferClaim:
     """p: the larger of the two contrasts'; None where there are not both."""
     figures = cell.figures
     ps = ", ".join(f"p {shown_p(own.p)} against {_NAMES[own.control]}" for own in contrasts)
@@ -113,7 +113,7 @@ def _claim(cell: Cell, contrasts: tuple[Contrast, ...], p: float | None, p_holm:
         level = [_NAMES[own.control] for own in contrasts if own.p is None or own.p >= SIGNIFICANT]
         if level:
             against.append(f"not above {' and '.join(level)} ({ps})")
-        elif p_holm >= SIGNIFICANT:
+        elif p_holm is None or p_holm >= SIGNIFICANT:
             against.append(f"above both controls, but not after Holm over six cells ({after_holm})")
     return TransferClaim(
         source=cell.source,

@@ -55,11 +55,7 @@ class Job:
 
     @classmethod
     def parse(cls, name: str) -> "Job":
-        """The job of a name.
-
-        Raises:
-            DataError: no job has this name.
-        """
+        """The job of a name. Raises DataError where no job has it."""
         parts = _NAME.fullmatch(name)
         if parts is None:
             raise DataError(f"no adapter of a transfer study is called {name!r}")
@@ -182,11 +178,9 @@ class Labels(Record):
 
 
 class StudyIdentity(Identity):
-    """What decides the figures of a study.
+    """What decides the figures of a study. own_data: whether the questions are the bank's own.
 
-    own_data: whether the questions are the bank's own; then a clip that no set of a modality has is held out.
-    recipe: its seed is 0 here; each adapter has its own.
-    max_new_tokens: longest reply of the evaluations, in tokens.
+    recipe: its seed is 0 here; each adapter has its own. max_new_tokens: longest reply of the evaluations, in tokens.
     """
 
     model: str
@@ -236,11 +230,7 @@ class StudySpec(Record):
 
 
 def read_spec(path: Path) -> StudySpec:
-    """Read `spec.json`.
-
-    Raises:
-        DataError: it cannot be read, is not of this form, or is of a newer version.
-    """
+    """Read `spec.json`. Raises DataError where it cannot be read, is not of this form, or is of a newer version."""
     return read_record(path, StudySpec, "is this the folder of a study?")
 
 

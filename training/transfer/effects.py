@@ -22,7 +22,6 @@ from lalm_agent.training.transfer.cells import (
     Key,
     MadeCell,
     Metric,
-    RgiValues,
     clip_draws,
     drawn_mean,
     mean_figure,
@@ -30,6 +29,7 @@ from lalm_agent.training.transfer.cells import (
     mean_record,
     of_after,
     rate,
+    rgi_record,
     seed_draws,
 )
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
@@ -77,8 +77,8 @@ def _content_row(
 
     rgis = {}
     for convention in Convention:
-        d_con, d_hum = (mean_record(*both(rate(convention, at)), how) for at in (0, 1))
-        rgis[str(convention)] = RgiValues(*both(partial(rgi, convention=convention))).record(d_con, d_hum, how)
+        rates = (mean_record(*both(rate(convention, 0)), how), mean_record(*both(rate(convention, 1)), how))
+        rgis[str(convention)] = rgi_record(*both(partial(rgi, convention=convention)), rates, how)
     metrics = {"acc": reliability.acc, "tru": reliability.tru, "rel": reliability.rel}
     figures = {name: mean_record(*both(of_after(metric)), how) for name, metric in metrics.items()}
     return ContentRow(target=target, arm=arm, sources=sources, n=n, rgi=rgis, **figures)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -125,7 +126,10 @@ def _claims(report: StudyReport) -> Iterator[Row]:
         for at, arm in enumerate((Arm.KEPT, Arm.RANDOM)):
             contrast = tests.get(str(arm))
             if contrast is not None and contrast.difference.value is not None:
-                low, high = (NOTHING if end is None else f"{end:z.2f}" for end in contrast.difference.ends)
+                low, high = (
+                    NOTHING if end is None else f"{end:z.2f}"
+                    for end in (contrast.difference.low, contrast.difference.high)
+                )
                 beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", shown_p(contrast.p)
         yield (
             *(claim.source, claim.target, str(cell.n), shown_rgi(cell), *beside, _p(claim.p_holm)),
@@ -234,7 +238,7 @@ def mean(figure: Mean | None) -> str:
     """A fraction in percent with its interval."""
     if figure is None or figure.value is None:
         return NOTHING
-    ends = "" if None in figure.ends else f" [{', '.join(percent(end, 1) for end in figure.ends)}]"
+    ends = "" if figure.low is None else f" [{percent(figure.low, 1)}, {percent(figure.high, 1)}]"
     return percent(figure.value, 1) + ends
 
 
@@ -339,29 +343,12 @@ _FORGETTING = (
 )
 
 
-def _reading(report: StudyReport) -> Iterator[str]:
+def _reading(report: StudyReport) -> list[str]:
     labels = report.study.identity.labels
     by = f"{labels.k}@{labels.n}" if labels.rule == "kn" else f"{labels.rule} at the share of {labels.k}@{labels.n}"
-    yield f"labels: rule is {by}; kept is 0@{labels.n}, no question IDK; random has as many IDK at random places"
-    yield (
-        f"[low, high]: {report.level:.0%} percentile bootstrap over clips and seeds, {report.resamples} resamples, "
-        f"seed {report.seed}; clips are drawn once for all runs of a target, of n seeds n - 1"
-    )
-    yield (
-        "a mean is over the seeds that have the figure; strict RGI is undefined for a seed that refuses nothing and "
-        "infinite for one that refuses on one side only; pooled adds the seeds' counts up"
-    )
-    yield (
-        "transfer is claimed where the rule's strict RGI is above 0 and above that of both controls: one-sided paired "
-        "bootstrap, the larger p of the two, Holm over six cells at 5 %; for this test one pseudo-refusal at a random "
-        "place is added to the counts, so that a control that refuses nothing has RGI 0"
-    )
-    yield "null p: how often random refusal spares right answers as well; twice the mean of the seeds' exact p"
-    yield (
-        "matched: as many of the baseline's least confident answers refused; beaten where the whole interval of the "
-        "difference in accuracy among the answered is above 0"
-    )
-    yield "RGI is a ratio: compare at equal coverage. Unparsed and failed replies are in n and count as wrong"
+    text = resources.files(__package__).joinpath("reading.txt").read_text("utf-8")
+    of_bootstrap = {"level": report.level, "resamples": report.resamples, "seed": report.seed}
+    return text.format(by=by, n=labels.n, **of_bootstrap).splitlines()
 
 
 def _origin(report: StudyReport) -> Iterator[str]:

@@ -46,14 +46,7 @@ from lalm_agent.training.idk.labels import Rule
 from lalm_agent.training.idk.make import BankRequest, GradedBank, clip_root, described, grade_bank, require_trainable
 from lalm_agent.training.idk.sets import BuildPlan, Manifest, Refusals, TargetKind, check_plan, meta_path, write_set
 from lalm_agent.training.lora.adapter import CONFIG, WEIGHTS
-from lalm_agent.training.lora.recipe import (
-    PRESETS,
-    Recipe,
-    pick_device,
-    preset_of,
-    require_checkpoint,
-    total_steps,
-)
+from lalm_agent.training.lora.recipe import PRESETS, Recipe, pick_device, preset_of, require_checkpoint, total_steps
 from lalm_agent.training.lora.train import TrainRequest
 from lalm_agent.training.lora.train import estimate as estimate_training
 from lalm_agent.training.transfer.design import (
@@ -343,17 +336,14 @@ def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
     _write_sets(ready.sets, folder)
     write_record(folder.path / SPEC, spec)
     progress = _Progress(total, ready.left, ready.processes, observer)
+    # What is asked of an adapter needs its training.
+    needs = {part: StudyPart(PartKind.TRAIN, part.job).name for part in ready.left if part.kind is not PartKind.TRAIN}
+    tasks = [jobs.Task(part.name, part, (needs[part],) if part in needs else ()) for part in ready.left]
     try:
-        jobs.run_tasks(_tasks(ready.left), partial(StudyWorker, ready.setup), ready.processes, progress)
+        jobs.run_tasks(tasks, partial(StudyWorker, ready.setup), ready.processes, progress)
     except BaseException:
         observer.note(f"kept {progress.done} of {total} parts in {folder.path}; the same command goes on")
         raise
-
-
-def _tasks(parts: Sequence[StudyPart]) -> list[jobs.Task]:
-    """What is asked of an adapter needs its training."""
-    needs = {part: StudyPart(PartKind.TRAIN, part.job).name for part in parts if part.kind is not PartKind.TRAIN}
-    return [jobs.Task(part.name, part, (needs[part],) if part in needs else ()) for part in parts]
 
 
 class _Progress(jobs.Observer):
@@ -366,7 +356,6 @@ class _Progress(jobs.Observer):
 
     @property
     def done(self) -> int:
-        """How many parts are done, those of earlier sessions among them."""
         return self._total - len(self._left)
 
     def ended(self, task: jobs.Task, result: Finished, seconds: float) -> None:
@@ -385,12 +374,7 @@ class _Progress(jobs.Observer):
 
 
 def _write_sets(sets: Sets, folder: StudyFolder) -> None:
-    """Write those that are not there.
-
-    Raises:
-        UsageError: one is there and differs.
-        StorageError: they cannot be written.
-    """
+    """Write those that are not there; a set that is there and differs is refused."""
     try:
         folder.sets.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -407,11 +391,7 @@ def _write_sets(sets: Sets, folder: StudyFolder) -> None:
 
 
 def _clear(folder: StudyFolder) -> None:
-    """Remove what another study has left that may be replaced (see `_require_same`).
-
-    Raises:
-        DataError: something cannot be removed.
-    """
+    """Remove what another study has left that may be replaced (see `_require_same`)."""
     stale = [folder.sets, folder.adapters]
     if not folder.has_answer:
         stale += [folder.path / "runs", folder.path / "also", folder.forgetting]
@@ -464,16 +444,11 @@ def _prepare(request: StudyRequest, folder: StudyFolder, observer: StudyObserver
     parts = tuple(part for job in (None, *sets) for part in parts_of(job, names, bool(probe)))
     of_probe = frozenset(item.id for item in probe)
     ids = {part: of_probe if part.kind is PartKind.PROBE else questions[part.benchmark].ids for part in parts}
-    return _Study(spec, setup, sets, parts, tuple(part for part in parts if not is_done(part, folder, ids[part])))
+    return _Study(spec, setup, sets, parts, tuple(part for part in parts if not _is_done(part, folder, ids[part])))
 
 
 def _bank(request: StudyRequest, config: AgentConfig) -> tuple[GradedBank, BuildPlan, Path]:
-    """The bank, what is made of it, and the folder of its clips.
-
-    Raises:
-        UsageError: no bank, one that was sampled otherwise than a study needs, or settings that do not fit it.
-        DataError: it is damaged, or its scorer failed.
-    """
+    """The bank, what is made of it, and the folder of its clips."""
     kinds: dict[str, Any] = {"rule": Rule, "target": TargetKind, "refusals": Refusals}
     for name, kind in kinds.items():
         word = getattr(request, name)
@@ -495,12 +470,7 @@ def _bank(request: StudyRequest, config: AgentConfig) -> tuple[GradedBank, Build
 def _questions(
     request: StudyRequest, bank: GradedBank, root: Path, limit: int | None, config: AgentConfig
 ) -> dict[str | None, Questions]:
-    """What all adapters are asked: the evaluation data, and other benchmarks by the name of their folder.
-
-    Raises:
-        UsageError: data that are not there, or that are named in the wrong way.
-        DataError: they cannot be used, or their clips are missing.
-    """
+    """What all adapters are asked: the evaluation data, and other benchmarks by the name of their folder."""
     if isinstance(request.data, Benchmark):
         own = request.data
     elif request.data is not None:
@@ -581,9 +551,6 @@ def _require_same(folder: StudyFolder, there: StudySpec, identity: StudyIdentity
 
     Nothing that took long is lost by that. So a call whose first adapter fails (targets that match nothing, a rate that
     gives no finite loss) can be corrected with the same folder, and what the model alone was asked stays.
-
-    Raises:
-        MismatchError: with all differences.
     """
     if not folder.has_adapter:
         identity = identity.model_copy(update={name: getattr(there.identity, name) for name in _OF_ADAPTERS})
@@ -605,11 +572,7 @@ def _refuse_other_model(bank: GradedBank, identity: StudyIdentity) -> None:
 
 
 def _refuse_shared_clips(benchmark: Benchmark, bank: GradedBank, max_s: float) -> None:
-    """Refuse evaluation data that share a clip with the bank, by the hash of the decoded samples.
-
-    Raises:
-        DataError: with how many clips and questions that is.
-    """
+    """Refuse evaluation data that share a clip with the bank, by the hash of the decoded samples."""
     of_bank = {sampled.audio_sha256 for sampled in bank.bank.questions} - {None}
     root = benchmark.audio_root or Path()
     names = dict.fromkeys(item.audio for item in benchmark.items)
@@ -664,24 +627,16 @@ def _spec(
     )
 
 
-def is_done(part: StudyPart, folder: StudyFolder, ids: Collection[str]) -> bool:
-    """Whether a part's result is there whole. ids: of the questions of an evaluation or a probe.
-
-    Raises:
-        DataError: a run folder or a probe is damaged.
-    """
+def _is_done(part: StudyPart, folder: StudyFolder, ids: Collection[str]) -> bool:
+    """Whether a part's result is there whole. ids: of the questions of an evaluation or a probe."""
     if part.kind is PartKind.TRAIN:
         assert part.job is not None
         return all((folder.adapter(part.job) / name).is_file() for name in (CONFIG, WEIGHTS))
     if part.kind is PartKind.PROBE:
-        path = folder.probe(part.job)
-        if not path.is_file():
-            return False
-        probe = read_result(path)
-        return set(ids) <= probe.questions.keys() | set(probe.excluded)
+        probe = read_result(folder.probe(part.job)) if folder.probe(part.job).is_file() else None
+        return probe is not None and set(ids) <= probe.questions.keys() | set(probe.excluded)
     run = folder.run(part.job, part.benchmark)
     if not is_run(run):
         return False
-    answers = read_answers(run)
-    own = [run_item.item.id for run_item in read_items(run)]
-    return all((id_, 0) in answers for id_ in (*ids, *own))
+    answered = {id_ for id_, _ in read_answers(run)}
+    return answered >= {*ids, *(run_item.item.id for run_item in read_items(run))}
