@@ -54,7 +54,7 @@ def test_jobs_come_seed_by_seed_and_names_lead_back() -> None:
 def test_the_arms_of_a_source_share_their_rows() -> None:
     made = made_sets(bank(), SOURCE, PLAN, jobs_of((0, 1)))
     for source in SOURCES:
-        ids = {tuple(row.id for row in one.rows) for job, one in made.items() if job.source == source}
+        ids = {tuple(row.id for row in built.rows) for job, built in made.items() if job.source == source}
         assert len(ids) == 1
         (rows,) = ids
         assert all(name.startswith(source) for name in rows)
@@ -76,7 +76,7 @@ def test_a_cap_leaves_the_same_questions_for_every_arm_and_seed() -> None:
     whole, few, fewer = (made_sets(bank(), SOURCE, PLAN, jobs, rows) for rows in (None, 12, 6))
     for job in jobs:
         names = [{row.id for row in made[job].rows} for made in (whole, few, fewer)]
-        assert [len(one) for one in names[1:]] == [12, 6]
+        assert [len(ids) for ids in names[1:]] == [12, 6]
         assert names[2] < names[1] < names[0]
         assert few[job].held_out == whole[job].held_out
         assert few[job].left_out["held out"] == whole[job].left_out["held out"] > 0
