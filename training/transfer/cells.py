@@ -46,7 +46,7 @@ from lalm_agent.eval.metrics.rgi import Convention, deltas, null_p, rgi
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import read_spec
-from lalm_agent.eval.scoring.compare import Grading, Resampling, study
+from lalm_agent.eval.scoring.compare import Grading, Resampling, Study, study
 from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.transfer.design import SOURCES, Job, StudyFolder
 from lalm_agent.training.transfer.schema import BaselineFigures, Cell, CellFigures, MatchedMean, Mean, RgiMean
@@ -151,28 +151,26 @@ def rgi_record(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """The runs of a study over one benchmark of n questions.
+    """The runs of a study over one benchmark of n questions; the baseline is the model without an adapter.
 
-    clips: (n) what each question's clip is known by: its content, else its name. answerable: (n,) bool.
-    baseline: (n,) int8 outcomes of the model without an adapter, negative where it was not asked. confidence: (n,) its
-    own, NaN where it is not known. after: of each adapter, as `baseline`.
-    counts: source -> (n,) bool, the questions that count for its adapters. on_set_clips: source -> (n,) bool, questions
-    about clips of its sets. groups: group key -> (m,) places of its questions. runs: folders relative to the study.
+    clips: (n) what each question's clip is known by: its content, else its name. after: of each adapter (n,) int8
+    outcomes, negative where it was not asked. counts: source -> (n,) bool, the questions that count for its adapters.
+    on_set_clips: source -> (n,) bool, questions about clips of its sets. runs: folders relative to the study.
     """
 
-    ids: tuple[str, ...]
+    graded: Study
     clips: tuple[str, ...]
-    answerable: Bools
-    groups: Mapping[str, Places]
-    baseline: NDArray[np.int8]
-    confidence: NDArray[np.float64]
     after: Mapping[Job, NDArray[np.int8]]
     counts: Mapping[str, Bools]
     on_set_clips: Mapping[str, Bools]
-    runs: Mapping[Job, str]
-    baseline_run: str
-    scorer: str
+    runs: Mapping[Job | None, str]
     warnings: tuple[str, ...] = ()
+
+    def places(self, group: str) -> tuple[Places, Places]:
+        """Questions of a group (`pairing.group_key`) that the baseline was asked: (all, the answerable ones)."""
+        places = self.graded.groups.get(group, np.empty(0, np.int64))
+        places = places[self.graded.baseline.codes[places] >= 0]
+        return places, places[self.graded.answerable[places]]
 
 
 def read_grid(folder: StudyFolder, run_of: RunOf, jobs: Sequence[Job]) -> Grid:
@@ -219,18 +217,12 @@ def read_grid(folder: StudyFolder, run_of: RunOf, jobs: Sequence[Job]) -> Grid:
         for warning in outputs.warnings:
             warnings.setdefault(warning, []).append(name)
     return Grid(
-        ids=tuple(item.id for item in graded.items),
+        graded=graded,
         clips=clips,
-        answerable=graded.answerable,
-        groups=graded.groups,
-        baseline=graded.baseline.codes,
-        confidence=graded.baseline.confidence,
         after=after,
         counts={source: answered[source] & ~on_set[source] for source in SOURCES},
         on_set_clips=on_set,
-        runs={job: run_of(job).relative_to(folder.path).as_posix() for job in there},
-        baseline_run=run_of(None).relative_to(folder.path).as_posix(),
-        scorer=graded.scorer,
+        runs={job: run_of(job).relative_to(folder.path).as_posix() for job in (None, *there)},
         warnings=(
             *([f"not finished, and left out: {unfinished}"] if unfinished else ()),
             *(f"{', '.join(names)}: {warning}" for warning, names in warnings.items()),
@@ -434,42 +426,42 @@ def make_cells(
     cells: dict[Key, MadeCell] = {}
     baseline = []
     for target in targets:
-        places = grid.groups.get(target, np.empty(0, np.int64))
-        places = places[grid.baseline[places] >= 0]
+        places, _ = grid.places(target)
         clips = clip_draws([grid.clips[place] for place in places], f"{name}/{target}", how)
-        baseline.append(_baseline(grid, target, places, clips, how))
+        baseline.append(_baseline(grid, target, clips, how))
         for source in SOURCES:
             for arm in arms:
-                cells[source, arm, target] = _made(grid, (source, arm, target), places, clips, how)
+                cells[source, arm, target] = _made(grid, (source, arm, target), clips, how)
     return cells, tuple(baseline)
 
 
-def _made(grid: Grid, key: Key, places: Places, clips: ClipDraws, how: Resampling) -> MadeCell:
+def _made(grid: Grid, key: Key, clips: ClipDraws, how: Resampling) -> MadeCell:
     source, arm, target = key
     jobs = sorted(job for job in grid.after if (job.source, job.arm) == (source, arm))
-    counting = places[grid.counts[source][places]]
-    own, others = counting[grid.answerable[counting]], counting[~grid.answerable[counting]]
-    lost = places[grid.on_set_clips[source][places]]
+    places, answerable = grid.places(target)
+    own = answerable[grid.counts[source][answerable]]
+    others = np.setdiff1d(places[grid.counts[source][places]], own)
+    baseline = grid.graded.baseline
     head = Cell(
         source=source,
         arm=arm,
         target=target,
         n=len(own),
         n_clips=len({grid.clips[place] for place in own}),
-        excluded=int(grid.answerable[lost].sum()),
+        excluded=int(grid.on_set_clips[source][answerable].sum()),
         seeds=tuple(job.seed for job in jobs),
         runs=tuple(grid.runs[job] for job in jobs),
-        blank=_blank(grid, key, bool(jobs), places, own),
+        blank=_blank(grid, key, bool(jobs), answerable, own),
         figures=None,
     )
     if head.blank is not None:
         return MadeCell(head, None)
     arrays = CellArrays(
-        before=grid.baseline[own],
+        before=baseline.codes[own],
         after=tuple(grid.after[job][own] for job in jobs),
-        confidence=grid.confidence[own],
+        confidence=baseline.confidence[own],
         clips=tuple(grid.clips[place] for place in own),
-        ids=tuple(grid.ids[place] for place in own),
+        ids=tuple(grid.graded.items[place].id for place in own),
         refusing=tuple(grid.after[job][others] for job in jobs),
         refusing_clips=tuple(grid.clips[place] for place in others),
     )
@@ -477,10 +469,9 @@ def _made(grid: Grid, key: Key, places: Places, clips: ClipDraws, how: Resamplin
     return MadeCell(head.model_copy(update={"figures": cell_figures(arrays, draws, clips, how)}), draws)
 
 
-def _blank(grid: Grid, key: Key, has_run: bool, places: Places, own: Places) -> str | None:
-    """Why a cell has no figures. places: of the group's questions. own: of those that count."""
+def _blank(grid: Grid, key: Key, has_run: bool, answerable: Places, own: Places) -> str | None:
+    """Why a cell has no figures. own: places of the answerable questions that count."""
     source, arm, target = key
-    answerable = places[grid.answerable[places]]
     if len(own):
         return None if has_run else f"no finished run of an adapter {source}-{arm}"
     if not len(answerable):
@@ -490,9 +481,9 @@ def _blank(grid: Grid, key: Key, has_run: bool, places: Places, own: Places) -> 
     return "no question was asked of the baseline and of every adapter"
 
 
-def _baseline(grid: Grid, target: str, places: Places, clips: ClipDraws, how: Resampling) -> BaselineFigures:
-    own = places[grid.answerable[places]]
-    names, outcomes = [grid.clips[place] for place in own], grid.baseline[own]
+def _baseline(grid: Grid, target: str, clips: ClipDraws, how: Resampling) -> BaselineFigures:
+    _, own = grid.places(target)
+    names, outcomes = [grid.clips[place] for place in own], grid.graded.baseline.codes[own]
     value, drawn = counts(outcomes), clips.counts(outcomes, names)
     metrics = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej}
     figures = {name: mean_figure(metric(value)[None], metric(drawn), how) for name, metric in metrics.items()}

@@ -5,7 +5,6 @@ question and clip by clip.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -114,13 +113,8 @@ the questions at which `IDK`, and a refusal that no set is built with, is likeli
 ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """A question or a clip: its value before, and after for each adapter."""
-
-    clip: str
-    modality: str
-    values: tuple[float, ...]
+_Unit = tuple[str, str, tuple[float, ...]]
+"""A question or a clip: the sha256 of its clip, its modality, and its values before and after for each adapter."""
 
 
 def forgetting_rows(folder: StudyFolder, how: Resampling) -> tuple[ForgettingRow, ...]:
@@ -159,18 +153,18 @@ def compare(
     rows = []
     for figure in FIGURES:
         units = _units(figure, [before, *(after[job] for job in jobs)])
-        for group in (ALL, *sorted({unit.modality for unit in units})):
-            members = [unit for unit in units if group in (ALL, unit.modality)]
+        for group in (ALL, *sorted({modality for _, modality, _ in units})):
+            members = [unit for unit in units if group in (ALL, unit[1])]
             if members:
                 rows.append(_row(figure, group, members, jobs, how))
     return tuple(rows)
 
 
 def _row(figure: str, group: str, units: Sequence[_Unit], jobs: Sequence[Job], how: Resampling) -> ForgettingRow:
-    clips = [unit.clip for unit in units]
+    clips = [clip for clip, _, _ in units]
     draws = clip_draws(clips, f"forgetting {figure} {group}", how)
     columns = np.array([draws.order[clip] for clip in clips])
-    values = np.array([(1.0, *unit.values) for unit in units])
+    values = np.array([(1.0, *own) for _, _, own in units])
     sums = np.stack([np.bincount(columns, column, minlength=len(draws.order)) for column in values.T])
     drawn = draws.weights @ sums.T
     means, drawn_means = values[:, 1:].mean(axis=0), drawn[:, 1:] / drawn[:, :1]
@@ -198,7 +192,7 @@ def _units(figure: str, probes: Sequence[ForgettingResult]) -> list[_Unit]:
         if all(name in of_probe for of_probe in values):
             question = probes[0].questions.get(name) if figure not in ("type", "content") else None
             modality = (question or probes[0].clips[name]).modality or NO_MODALITY
-            units.append(_Unit(question.clip if question else name, modality, tuple(own[name] for own in values)))
+            units.append((question.clip if question else name, modality, tuple(own[name] for own in values)))
     return units
 
 

@@ -55,8 +55,8 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         resamples=resamples,
         seed=seed,
         level=how.level,
-        scorer=grid.scorer,
-        baseline_run=grid.baseline_run,
+        scorer=grid.graded.scorer,
+        baseline_run=grid.runs[None],
         baseline=baseline,
         cells=tuple(made.cell for made in cells.values()),
         claims=claims,
@@ -80,15 +80,15 @@ def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampl
         if finished_outputs(where.run(None, name)) is None:
             continue
         grid = read_grid(where, partial(where.run, benchmark=name), jobs)
-        tracks = [key for key in grid.groups if key.startswith("track:")]
-        targets = tracks or [key for key in grid.groups if key != TOTAL and ":" not in key]
+        tracks = [key for key in grid.graded.groups if key.startswith("track:")]
+        targets = tracks or [key for key in grid.graded.groups if key != TOTAL and ":" not in key]
         cells, baseline = make_cells(grid, arms, [*targets, TOTAL], name, how)
-        places = [place for place in grid.groups[TOTAL] if grid.baseline[place] >= 0 and grid.answerable[place]]
+        _, places = grid.places(TOTAL)
         yield AlsoBenchmark(
             name=name,
             n=len(places),
             n_clips=len({grid.clips[place] for place in places}),
-            run=grid.baseline_run,
+            run=grid.runs[None],
             baseline=baseline,
             cells=tuple(made.cell for made in cells.values()),
             warnings=grid.warnings,
