@@ -167,7 +167,7 @@ class Grid:
     warnings: tuple[str, ...] = ()
 
     def places(self, group: str) -> tuple[Places, Places]:
-        """Questions of a group (`pairing.group_key`) that the baseline was asked: (all, the answerable ones)."""
+        """Questions of a group (`compare.group_key`) that the baseline was asked: (all, the answerable ones)."""
         places = self.graded.groups.get(group, np.empty(0, np.int64))
         places = places[self.graded.baseline.codes[places] >= 0]
         return places, places[self.graded.answerable[places]]

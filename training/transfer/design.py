@@ -4,7 +4,6 @@ The number of seeds, the limit, the probe and other benchmarks may grow: they ad
 else that decides a figure is the study's identity, and a folder of another identity is refused.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lalm_agent.artefacts import SPEC, Folder, Identity, Invocation, Kind, Record, read_record
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.idk.bank import keyed
@@ -26,7 +25,6 @@ SOURCES = ("sound", "music", "speech")
 """The modalities that an adapter is trained on, in the order of the paper's tables 10 to 12 (arXiv 2505.19294)."""
 
 BASELINE = "baseline"
-_NAME = re.compile(r"(sound|music|speech)-(kn|kept|random)-(0|[1-9]\d*)")
 
 
 class Arm(StrEnum):
@@ -52,14 +50,6 @@ class Job:
     def name(self) -> str:
         """Name of its set, adapter and runs, such as `speech-kn-0`."""
         return f"{self.source}-{self.arm}-{self.seed}"
-
-    @classmethod
-    def parse(cls, name: str) -> "Job":
-        """The job of a name. Raises DataError where no job has it."""
-        parts = _NAME.fullmatch(name)
-        if parts is None:
-            raise DataError(f"no adapter of a transfer study is called {name!r}")
-        return cls(parts[1], Arm(parts[2]), int(parts[3]))
 
 
 # --- parts of the work ------------------------------------------------------------------------------------------------

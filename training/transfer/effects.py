@@ -117,20 +117,19 @@ _Unit = tuple[str, str, tuple[float, ...]]
 """A question or a clip: the sha256 of its clip, its modality, and its values before and after for each adapter."""
 
 
-def forgetting_rows(folder: StudyFolder, how: Resampling) -> tuple[ForgettingRow, ...]:
-    """The comparison for each source modality and arm whose probes lie in a study's folder; none without `before`.
+def forgetting_rows(folder: StudyFolder, jobs: Sequence[Job], how: Resampling) -> Iterator[ForgettingRow]:
+    """The comparison for each source and arm whose probes are there; none without that of the model alone.
 
     Raises:
         DataError: a probe is damaged, or not of this study.
     """
-    if not folder.probe(None).is_file():
-        return ()
-    before = read_result(folder.probe(None))
-    others = sorted(path for path in folder.forgetting.glob("*.json") if path != folder.probe(None))
-    groups: dict[tuple[str, Arm], dict[Job, ForgettingResult]] = {}
-    for job in sorted(Job.parse(path.stem) for path in others):
-        groups.setdefault((job.source, job.arm), {})[job] = read_result(folder.probe(job))
-    return tuple(row for after in groups.values() for row in compare(before, after, how))
+    if folder.probe(None).is_file():
+        before = read_result(folder.probe(None))
+        groups: dict[tuple[str, Arm], dict[Job, ForgettingResult]] = {}
+        for job in sorted(job for job in jobs if folder.probe(job).is_file()):
+            groups.setdefault((job.source, job.arm), {})[job] = read_result(folder.probe(job))
+        for after in groups.values():
+            yield from compare(before, after, how)
 
 
 def compare(

@@ -63,7 +63,7 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         content=tuple(content_rows(cells, arms, how)),
         sets=tuple(set_rows(where, jobs, cells)),
         also=tuple(_also(where, spec, jobs, how)),
-        forgetting=forgetting_rows(where, how),
+        forgetting=tuple(forgetting_rows(where, jobs, how)),
         warnings=(*grid.warnings, *_warnings(spec, cells, how)),
     )
 
