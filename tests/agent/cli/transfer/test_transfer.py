@@ -17,6 +17,7 @@ from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, 
 from lalm_agent.training.transfer.probe import read_result
 from lalm_agent.training.transfer.schema import StudyReport
 
+pytestmark = pytest.mark.timeout(600)
 JOBS = [Job(source, arm, 0) for source in SOURCES for arm in Arm]
 QUIET = ("--jobs", "1", "--forgetting", "0")
 PROBED = ("--jobs", "1", "--forgetting", "1")
