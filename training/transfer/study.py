@@ -277,8 +277,8 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
     seconds = None
     if asking_s is not None:
         trainings = [training_s[part.job.source] for part in ready.left if part.kind is PartKind.TRAIN and part.job]
-        asked = sum(ready.questions(part) for part in ready.left if part.kind is not PartKind.TRAIN)
-        seconds = (sum(trainings) + asked * asking_s) / ready.processes
+        n_asked = sum(ready.questions(part) for part in ready.left if part.kind is not PartKind.TRAIN)
+        seconds = (sum(trainings) + n_asked * asking_s) / ready.processes
     questions = ready.questions(StudyPart(PartKind.EVALUATE, None))
     basis = f"from two real passes and three questions, {ready.processes} at a time"
     told = "unknown: no question could be asked" if seconds is None else f"{seconds:.0f} ({duration(seconds)}; {basis})"
@@ -432,10 +432,10 @@ def _prepare(request: StudyRequest, folder: StudyFolder, observer: StudyObserver
     # Decoding every clip takes a while, so what was compared before, by the hash of its data, is not again.
     same = there is not None and there.study_id == identity.short_hash
     known = {other.data.sha256 for other in there.also.values()} if there and same else set()
-    for name, asked in questions.items():
-        if not (same or own if name is None else asked.benchmark.sha256 in known):
-            observer.note(f"comparing the clips of {asked.benchmark.name} with the bank's")
-            _refuse_shared_clips(asked.benchmark, graded, config.max_audio_s)
+    for name, of_name in questions.items():
+        if not (same or own if name is None else of_name.benchmark.sha256 in known):
+            observer.note(f"comparing the clips of {of_name.benchmark.name} with the bank's")
+            _refuse_shared_clips(of_name.benchmark, graded, config.max_audio_s)
     probe = _probe(data, graded, own, max(request.forgetting, there.forgetting if there else 0))
     command = command_line() if request.command is None else request.command
     setup = Setup(folder.path, config, recipe, preset, questions, probe, command)
@@ -488,7 +488,7 @@ def _questions(
         benchmarks[_folder_name(name)] = load_benchmark(name, file)
     if len(benchmarks) <= len(names):
         raise UsageError("two of --also would have one folder", "rename a file, or ask them in another study")
-    asked = {}
+    questions = {}
     for key, benchmark in benchmarks.items():
         run = EvaluateRequest(
             data=benchmark,
@@ -501,8 +501,8 @@ def _questions(
         )
         plan = make_plan(benchmark, run)
         check_clips(plan)
-        asked[key] = Questions(benchmark, run, frozenset(run_item.item.id for run_item in plan.items))
-    return asked
+        questions[key] = Questions(benchmark, run, frozenset(run_item.item.id for run_item in plan.items))
+    return questions
 
 
 def _folder_name(name: str) -> str:
