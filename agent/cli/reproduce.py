@@ -1,13 +1,14 @@
 """`lalm-agent reproduce --model mini --out FOLDER`: the paper's tables and figures by one command, in one report."""
 
-from lalm_agent.cli import eval_flags, options, reproduce_flags, train_flags
+from lalm_agent.cli import eval_flags, flags, reproduce_flags, train_flags
 from lalm_agent.cli import transfer as transfer_flags
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.cli.reproduce_flags import SplitName
 
 
 def reproduce(
     out: reproduce_flags.OutFlag,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     quick: reproduce_flags.QuickFlag = False,
     split: reproduce_flags.SplitFlag = SplitName.TEST,
     data: reproduce_flags.DataFlag = None,
@@ -24,12 +25,12 @@ def reproduce(
     jobs: reproduce_flags.JobsFlag = None,
     report_only: reproduce_flags.ReportFlag = False,
     dry_run: reproduce_flags.DryRunFlag = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: reproduce_flags.JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Make tables 1, 2 and 10 to 12 and figures 3 and 5 of arXiv 2505.19294, and a report of them.
 

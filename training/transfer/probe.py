@@ -32,8 +32,8 @@ from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.grade import Outcome, outcome_of
 from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.plan import order_key
+from lalm_agent.graph import named_type
 from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
-from lalm_agent.policy import found_type
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import AudioType, Method
 
@@ -242,7 +242,7 @@ class _Clip:
         right, reference = self.items[0].audio_type, self.reference
         named = next(responses).completions[0].text.strip() if right else None
         content = next(responses).completions[0].text.strip() if right and reference else None
-        kind, score = found_type(named) if named is not None else None, None
+        kind, score = named_type(named) if named is not None else None, None
         if reference is not None and content is not None:
             score = (word_score if right is AudioType.SPEECH else token_f1)(reference, content)
         return ProbedClip(

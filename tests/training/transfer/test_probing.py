@@ -236,9 +236,8 @@ def load_name(clips: Path, one: Item) -> str:
 
 
 def test_choices_and_types_are_those_of_the_agent(clips: Path, tmp_path: Path) -> None:
-    from lalm_agent.assemble import Agent
+    from lalm_agent.agent import Agent, load_model
     from lalm_agent.config import AgentConfig
-    from lalm_agent.loading import load_model
 
     model = load_model(AgentConfig(model="mini", device="cpu"))
     result = probe(model, ITEMS[:4], clips)
