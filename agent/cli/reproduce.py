@@ -1,7 +1,9 @@
 """`lalm-agent reproduce --model mini --out FOLDER`: the paper's tables and figures by one command, in one report."""
 
-from lalm_agent.cli import eval_flags, flags, reproduce_flags, transfer_flags
+from lalm_agent.cli import eval as eval_flags
+from lalm_agent.cli import flags, reproduce_flags
 from lalm_agent.cli import train as train_flags
+from lalm_agent.cli import transfer as transfer_flags
 from lalm_agent.cli.reproduce_flags import SplitName
 
 

@@ -1,4 +1,4 @@
-"""The cells of a study: for each source, arm and group of questions the questions that count, and their figures.
+"""The cells of a study: for each source, arm and group of questions those that count, and their figures.
 
 A question counts for the adapters of a source where its clip is in none of that source's sets and where every run of
 the source and the baseline were asked it, so that all arms and seeds of a source are compared on the same questions.
@@ -36,20 +36,27 @@ from lalm_agent.eval.metrics.counts import (
     Floats,
     after_counts,
     counts,
-    histogram,
-    joint_cells,
+    pair_cells,
     ratio,
+    transitions,
 )
 from lalm_agent.eval.metrics.estimate import estimate, finite, kind_of, percentile_interval
 from lalm_agent.eval.metrics.matched import matched_coverage
 from lalm_agent.eval.metrics.rgi import Convention, deltas, null_p, rgi
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import is_run, run_outputs
-from lalm_agent.eval.runs.records import RunIdentity, read_spec
-from lalm_agent.eval.scoring.compare import Grading, Resampling, study
+from lalm_agent.eval.runs.records import read_spec
+from lalm_agent.eval.scoring.compare import Grading, Resampling, Study, study
 from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.transfer.design import SOURCES, Job, StudyFolder
 from lalm_agent.training.transfer.schema import BaselineFigures, Cell, CellFigures, MatchedMean, Mean, RgiMean
+
+Metric = Callable[[Counts], Floats]
+Places = NDArray[np.int64]
+RunOf = Callable[[Job | None], Path]
+"""The run folder of an adapter; of None that of the model without one."""
+Key = tuple[str, str, str]
+"""Source, arm, target."""
 
 # --- resampling -------------------------------------------------------------------------------------------------------
 
@@ -64,21 +71,15 @@ class ClipDraws:
     order: dict[str, int]
     weights: Floats
 
-    def totals(self, cells: Codes, n_cells: int, clips: Sequence[str]) -> Floats:
+    def totals(self, cells: Codes, n_cells: int, clips: Sequence[str]) -> Counts:
         """Counts of cells (n,) in [0, n_cells) in each resample: (B, n_cells). clips: of each question."""
         columns = np.fromiter((self.order[clip] for clip in clips), np.int64, len(clips))
         table = np.bincount(columns * n_cells + cells.astype(np.int64), minlength=len(self.order) * n_cells)
-        result: Floats = self.weights @ table.reshape(len(self.order), n_cells).astype(np.float64)
-        return result
-
-    def transitions(self, before: Codes, after: Codes, clips: Sequence[str]) -> Counts:
-        """Transitions (B, 5, 5) between the outcomes (n,) of two methods, in each resample."""
-        drawn = self.totals(joint_cells(before, after), N_OUTCOMES**2, clips)
-        return drawn.astype(np.int64).reshape(-1, N_OUTCOMES, N_OUTCOMES)
+        return (self.weights @ table.reshape(len(self.order), n_cells).astype(np.float64)).astype(np.int64)
 
     def counts(self, codes: Codes, clips: Sequence[str]) -> Counts:
         """Outcomes (B, 5) of questions (n,), in each resample."""
-        return self.totals(codes, N_OUTCOMES, clips).astype(np.int64)
+        return self.totals(codes, N_OUTCOMES, clips)
 
 
 def clip_draws(clips: Sequence[str], name: str, how: Resampling) -> ClipDraws:
@@ -93,7 +94,7 @@ def clip_draws(clips: Sequence[str], name: str, how: Resampling) -> ClipDraws:
     return ClipDraws(order, drawn[:, : len(order)].astype(np.float64))
 
 
-def seed_draws(n_seeds: int, source: str, how: Resampling) -> NDArray[np.int64]:
+def seed_draws(n_seeds: int, source: str, how: Resampling) -> Places:
     """Which seeds each resample drew, (B, max(n_seeds - 1, 1)), the same for every arm and target of a source."""
     rng = np.random.default_rng(keyed(how.seed, "seeds", source))
     return rng.integers(0, n_seeds, size=(how.resamples, max(n_seeds - 1, 1)))
@@ -107,7 +108,7 @@ def mean_over(values: Floats) -> Floats:
     return result
 
 
-def drawn_mean(drawn: Floats, picks: NDArray[np.int64]) -> Floats:
+def drawn_mean(drawn: Floats, picks: Places) -> Floats:
     """The mean over the seeds that each resample drew: values (B, seeds), picks (B, m) -> (B,)."""
     return mean_over(np.take_along_axis(drawn, picks, axis=1))
 
@@ -119,120 +120,120 @@ def mean_figure(values: Floats, drawn: Floats, how: Resampling) -> Mean:
 
 def mean_record(value: Floats, drawn: Floats, how: Resampling, by_seed: Floats | tuple[()] = ()) -> Mean:
     """A mean () with the interval of its resamples (B,). by_seed: (seeds,), what it is made of."""
-    mean = estimate(float(value), percentile_interval(drawn, how.level))
-    return Mean(
-        value=mean.value,
-        low=mean.low,
-        high=mean.high,
-        undefined_share=mean.undefined_share,
-        by_seed=tuple(finite(float(one)) for one in by_seed),
+    figure = estimate(float(value), percentile_interval(drawn, how.level))
+    fields = figure.model_dump(include={"value", "low", "high", "undefined_share"})
+    return Mean(**fields, by_seed=tuple(finite(float(of_seed)) for of_seed in by_seed))
+
+
+def rgi_record(
+    value: Floats,
+    drawn: Floats,
+    rates: tuple[Mean, Mean],
+    how: Resampling,
+    by_seed: Floats | tuple[()] = (),
+    pooled: float = math.nan,
+) -> RgiMean:
+    """An RGI () with the interval of its resamples (B,). rates: dCon and dHum. by_seed, pooled: as in `RgiMean`."""
+    figure = estimate(float(value), percentile_interval(drawn, how.level))
+    return RgiMean(
+        **figure.model_dump(mode="json", exclude={"n"}),
+        d_con=rates[0],
+        d_hum=rates[1],
+        by_seed=tuple(finite(float(of_seed)) for of_seed in by_seed),
+        kinds=tuple(str(kind_of(float(of_seed))) for of_seed in by_seed),
+        pooled=finite(pooled),
+        pooled_kind=str(kind_of(pooled)),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RgiValues:
-    """An RGI () and its resamples (B,), that of each seed (seeds,), and that of the seeds' counts added up."""
-
-    value: Floats
-    drawn: Floats
-    by_seed: Floats | tuple[()] = ()
-    pooled: float = math.nan
-
-    def record(self, d_con: Mean, d_hum: Mean, how: Resampling) -> RgiMean:
-        """With its interval and its two rates; infinities by their kind."""
-        mean = estimate(float(self.value), percentile_interval(self.drawn, how.level))
-        return RgiMean(
-            d_con=d_con,
-            d_hum=d_hum,
-            value=mean.value,
-            kind=str(mean.kind),
-            low=mean.low,
-            low_kind=str(mean.low_kind),
-            high=mean.high,
-            high_kind=str(mean.high_kind),
-            undefined_share=mean.undefined_share,
-            by_seed=tuple(finite(float(value)) for value in self.by_seed),
-            kinds=tuple(str(kind_of(float(value))) for value in self.by_seed),
-            pooled=finite(self.pooled),
-            pooled_kind=str(kind_of(self.pooled)),
-        )
-
-
-def outcome_counts(codes: Sequence[Codes]) -> Counts:
-    """Outcomes (seeds, 5) of the runs of several seeds, each (n,)."""
-    return np.stack([counts(one) for one in codes])
-
-
-def transition_counts(before: Codes, after: Sequence[Codes]) -> Counts:
-    """Transitions (seeds, 5, 5) from a baseline's outcomes (n,) to those of several seeds, each (n,)."""
-    rows = [histogram(joint_cells(before, one), N_OUTCOMES**2) for one in after]
-    return np.stack(rows).reshape(-1, N_OUTCOMES, N_OUTCOMES)
 
 
 # --- runs as arrays ---------------------------------------------------------------------------------------------------
 
 
-RunOf = Callable[[Job | None], Path]
-"""The run folder of an adapter; of None that of the model without one."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """The runs of a study over one benchmark of n questions.
+    """The runs of a study over one benchmark of n questions; the baseline is the model without an adapter.
 
-    clips: (n) what each question's clip is known by: its content, else its name. answerable: (n,) bool.
-    baseline: (n,) int8 outcomes of the model without an adapter, negative where it was not asked. confidence: (n,) its
-    own, NaN where it is not known.
-    after: of each adapter, as `baseline`. counts: source -> (n,) bool, the questions that count for its adapters.
-    groups: group key -> (m,) places of its questions (`pairing.group_places`).
+    clips: (n) what each question's clip is known by: its content, else its name. after: of each adapter (n,) int8
+    outcomes, negative where it was not asked. counts: source -> (n,) bool, the questions that count for its adapters.
     on_set_clips: source -> (n,) bool, questions about clips of its sets. runs: folders relative to the study.
     """
 
-    ids: tuple[str, ...]
+    graded: Study
     clips: tuple[str, ...]
-    answerable: Bools
-    groups: Mapping[str, NDArray[np.int64]]
-    baseline: NDArray[np.int8]
-    confidence: NDArray[np.float64]
     after: Mapping[Job, NDArray[np.int8]]
     counts: Mapping[str, Bools]
     on_set_clips: Mapping[str, Bools]
-    runs: Mapping[Job, str]
-    baseline_run: str
-    scorer: str
+    runs: Mapping[Job | None, str]
     warnings: tuple[str, ...] = ()
 
-    def jobs(self, source: str, arm: str) -> tuple[Job, ...]:
-        """The adapters of a source and arm, by seed."""
-        return tuple(sorted(job for job in self.after if (job.source, job.arm) == (source, arm)))
+    def places(self, group: str) -> tuple[Places, Places]:
+        """Questions of a group (`compare.group_key`) that the baseline was asked: (all, the answerable ones)."""
+        places = self.graded.groups.get(group, np.empty(0, np.int64))
+        places = places[self.graded.baseline.codes[places] >= 0]
+        return places, places[self.graded.answerable[places]]
 
 
 def read_grid(folder: StudyFolder, run_of: RunOf, jobs: Sequence[Job]) -> Grid:
     """Read and grade the runs over one benchmark, with the `rule` scorer.
 
-    A run that is not there or not finished is left out with a warning: half of a run is no sample of the whole.
+    A run that is not finished is left out with a warning: half of a run is no sample of the whole.
 
     Raises:
         DataError: there is no finished baseline, a file is damaged, or a run is of other data or another model.
     """
-    baseline = run_of(None)
-    base = _finished(baseline)
+    base = finished_outputs(run_of(None))
     if base is None:
-        raise DataError(f"{baseline} is no finished run of the model without an adapter", "run the study to its end")
-    there = {job: found for job in jobs if (found := _finished(run_of(job))) is not None}
-    of_baseline = read_spec(baseline / SPEC).identity
+        raise DataError(
+            f"{run_of(None)} is no finished run of the model without an adapter", "run the study to its end"
+        )
+    there = {job: outputs for job in jobs if (outputs := finished_outputs(run_of(job))) is not None}
     for job in there:
-        _require_same(of_baseline, read_spec(run_of(job) / SPEC).identity, run_of(job))
-    warnings = []
-    if len(there) < len(jobs):
-        lacking = ", ".join(job.name for job in jobs if job not in there)
-        warnings.append(f"not finished, and left out: {lacking}")
-    return _grid(folder, base, there, run_of, warnings)
+        _require_same(run_of(None), run_of(job))
+    unfinished = ", ".join(job.name for job in jobs if job not in there)
+    # Equal questions are held once.
+    known = {item.id: item for item in base.items}
+    graded = study(
+        [
+            base,
+            *(
+                replace(own, name=job.name, items=tuple(known[i.id] if known.get(i.id) == i else i for i in own.items))
+                for job, own in there.items()
+            ),
+        ],
+        Grading(),
+    )
+    after = {job: method.codes for job, method in zip(there, graded.methods[1:], strict=True)}
+    clips = _clips(graded.items, [base, *there.values()])
+    of_source = source_clips(folder, list(there))
+    on_set = {source: np.array([clip in of_source[source] for clip in clips], np.bool_) for source in SOURCES}
+    answered = {
+        source: np.all(
+            [graded.baseline.codes >= 0, *(after[job] >= 0 for job in there if job.source == source)], axis=0
+        )
+        for source in SOURCES
+    }
+    warnings: dict[str, list[str]] = {}
+    for name, outputs in [("baseline", base), *((job.name, own) for job, own in there.items())]:
+        for warning in outputs.warnings:
+            warnings.setdefault(warning, []).append(name)
+    return Grid(
+        graded=graded,
+        clips=clips,
+        after=after,
+        counts={source: answered[source] & ~on_set[source] for source in SOURCES},
+        on_set_clips=on_set,
+        runs={job: run_of(job).relative_to(folder.path).as_posix() for job in (None, *there)},
+        warnings=(
+            *([f"not finished, and left out: {unfinished}"] if unfinished else ()),
+            *(f"{', '.join(names)}: {warning}" for warning, names in warnings.items()),
+        ),
+    )
 
 
-def is_finished(run: Path) -> bool:
-    """Whether a run folder has an answer to each of its questions. Raises DataError where it is damaged."""
-    return _finished(run) is not None
+def finished_outputs(run: Path) -> Outputs | None:
+    """The outputs of a run with an answer to each of its questions; None for less. DataError where it is damaged."""
+    outputs = run_outputs(run) if is_run(run) else None
+    return outputs if outputs and all(item.id in outputs.by_id for item in outputs.items) else None
 
 
 def source_clips(folder: StudyFolder, jobs: Sequence[Job]) -> dict[str, frozenset[str]]:
@@ -241,105 +242,36 @@ def source_clips(folder: StudyFolder, jobs: Sequence[Job]) -> dict[str, frozense
     Raises:
         DataError: neither the set nor the adapter of one of the jobs is there, or a file is damaged.
     """
-    found: dict[str, frozenset[str]] = dict.fromkeys(SOURCES, frozenset())
+    of_source: dict[str, frozenset[str]] = dict.fromkeys(SOURCES, frozenset())
     for job in jobs:
-        rows, adapter = folder.idk_set(job), folder.adapter(job)
-        clips = trained_clips(str(adapter))
+        rows, clips = folder.idk_set(job), trained_clips(str(folder.adapter(job)))
         if rows.is_file():
             clips |= {str(row["audio_sha256"]) for row in read_lines(rows) if row.get("audio_sha256") is not None}
         elif not clips:
             raise DataError(f"nothing says what {job.name} was trained on", f"{rows} is missing: run the study again")
-        found[job.source] |= clips
-    return found
+        of_source[job.source] |= clips
+    return of_source
 
 
-def _grid(
-    folder: StudyFolder, base: Outputs, there: Mapping[Job, Outputs], run_of: RunOf, warnings: list[str]
-) -> Grid:
-    graded = study([base, *_sharing(base, there)], Grading())
-    after = {job: method.codes for job, method in zip(there, graded.methods[1:], strict=True)}
-    clips = _clips(graded.items, [base, *there.values()])
-    of_source = source_clips(folder, list(there))
-    on_set = {source: np.array([clip in of_source[source] for clip in clips], np.bool_) for source in SOURCES}
-    counts = {}
-    for source in SOURCES:
-        asked = graded.baseline.codes >= 0
-        for job, codes in after.items():
-            if job.source == source:
-                asked &= codes >= 0
-        counts[source] = asked & ~on_set[source]
-    return Grid(
-        ids=tuple(item.id for item in graded.items),
-        clips=clips,
-        answerable=graded.answerable,
-        groups=graded.groups,
-        baseline=graded.baseline.codes,
-        confidence=graded.baseline.confidence,
-        after=after,
-        counts=counts,
-        on_set_clips=on_set,
-        runs={job: _relative(run_of(job), folder) for job in there},
-        baseline_run=_relative(run_of(None), folder),
-        scorer=graded.scorer,
-        warnings=(*warnings, *_doubts(base, there)),
-    )
+def _clips(items: Sequence[Item], runs: Sequence[Outputs]) -> tuple[str, ...]:
+    """What each question's clip is known by: its content as soon as one run has it, else the name in the data."""
+    content: dict[str, str] = {}
+    for outputs in reversed(runs):
+        content |= {output.id: output.audio_sha256 for output in outputs.by_id.values() if output.audio_sha256}
+    by_name = {item.audio: content[item.id] for item in items if item.id in content}
+    return tuple(content.get(item.id) or by_name.get(item.audio) or item.audio for item in items)
 
 
-def _finished(path: Path) -> Outputs | None:
-    """The outputs of a run with an answer to each of its questions; None for anything less."""
-    if not is_run(path):
-        return None
-    outputs = run_outputs(path)
-    return outputs if all(item.id in outputs.by_id for item in outputs.items) else None
-
-
-def _sharing(base: Outputs, there: Mapping[Job, Outputs]) -> list[Outputs]:
-    """The adapters' outputs under their names, equal questions held once."""
-    known = {item.id: item for item in base.items}
-    return [
-        replace(one, name=job.name, items=tuple(known.get(item.id, item) for item in one.items))
-        if all(known.get(item.id, item) == item for item in one.items)
-        else replace(one, name=job.name)
-        for job, one in there.items()
-    ]
-
-
-def _clips(items: Sequence[Item], outputs: Sequence[Outputs]) -> tuple[str, ...]:
-    """What each question's clip is known by: its content as soon as one run heard it, else the name in the data."""
-    heard: dict[str, str] = {}
-    for one in outputs:
-        for output in one.by_id.values():
-            if output.audio_sha256 is not None:
-                heard.setdefault(output.id, output.audio_sha256)
-    by_name = {item.audio: heard[item.id] for item in items if item.id in heard}
-    return tuple(heard.get(item.id) or by_name.get(item.audio) or item.audio for item in items)
-
-
-def _require_same(baseline: RunIdentity, identity: RunIdentity, path: Path) -> None:
+def _require_same(baseline: Path, run: Path) -> None:
     """A run has the baseline's data and weights, or its transitions from the baseline mean nothing."""
+    before, after = read_spec(baseline / SPEC).identity, read_spec(run / SPEC).identity
     for name in ("data", "weights_sha256", "audio"):
-        if getattr(baseline, name) != getattr(identity, name):
+        if getattr(before, name) != getattr(after, name):
             what = name.partition("_")[0]
-            raise DataError(f"{path} is of other {what} than the baseline's run", "is it of another study?")
-
-
-def _doubts(base: Outputs, there: Mapping[Job, Outputs]) -> list[str]:
-    """The runs' own warnings, those of several runs once."""
-    found: dict[str, list[str]] = {}
-    for name, one in [("baseline", base), *((job.name, one) for job, one in there.items())]:
-        for warning in one.warnings:
-            found.setdefault(warning, []).append(name)
-    return [f"{', '.join(names)}: {warning}" for warning, names in found.items()]
-
-
-def _relative(path: Path, folder: StudyFolder) -> str:
-    return path.relative_to(folder.path).as_posix()
+            raise DataError(f"{run} is of other {what} than the baseline's run", "is it of another study?")
 
 
 # --- figures of one cell ----------------------------------------------------------------------------------------------
-
-
-Metric = Callable[[Counts], Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -368,7 +300,7 @@ class CellDraws:
 
     t: Counts
     drawn: Counts
-    picks: NDArray[np.int64]
+    picks: Places
 
     def resampled(self, metric: Metric) -> Floats:
         """A metric's mean over the seeds of each resample: (B,)."""
@@ -389,41 +321,43 @@ def of_after(metric: Metric) -> Metric:
     return lambda t: metric(after_counts(t))
 
 
-def coverage(counts: Counts) -> Floats:
-    """The share that is not refused, 1 - Rej."""
-    return 1 - reliability.rej(counts)
+def rate(convention: Convention, at: int) -> Metric:
+    """A metric of transitions: dCon where `at` is 0, dHum where it is 1."""
+    return lambda t: deltas(t, convention)[at]
 
 
-def cell_draws(arrays: CellArrays, clips: ClipDraws, picks: NDArray[np.int64]) -> CellDraws:
+def cell_draws(arrays: CellArrays, clips: ClipDraws, picks: Places) -> CellDraws:
     """Count a cell's transitions and those of its resamples."""
-    drawn = [clips.transitions(arrays.before, one, arrays.clips) for one in arrays.after]
-    return CellDraws(transition_counts(arrays.before, arrays.after), np.stack(drawn, axis=1), picks)
+    t = np.stack([transitions(arrays.before, after) for after in arrays.after])
+    pairs = [pair_cells(arrays.before, after) for after in arrays.after]
+    drawn = np.stack([clips.totals(cells, N_OUTCOMES**2, arrays.clips) for cells in pairs], axis=1)
+    return CellDraws(t, drawn.reshape(*drawn.shape[:2], N_OUTCOMES, N_OUTCOMES), picks)
 
 
 def cell_figures(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resampling) -> CellFigures:
     """Every figure of a cell."""
     after = after_counts(draws.t)
-    ps = tuple(null_p(one) for one in draws.t)
+    ps = tuple(null_p(t) for t in draws.t)
+    unanswerable = None
+    if arrays.refusing_clips:
+        values = reliability.rej(np.stack([counts(codes) for codes in arrays.refusing]))
+        drawn = [reliability.rej(clips.counts(codes, arrays.refusing_clips)) for codes in arrays.refusing]
+        unanswerable = mean_figure(values, drawn_mean(np.stack(drawn, axis=1), draws.picks), how)
     return CellFigures(
         **{name: draws.mean(of_after(getattr(reliability, name)), how) for name in ("acc", "tru", "rej", "rel")},
         rel_minus_null=draws.mean(reliability.rel_minus_null, how),
-        coverage=draws.mean(of_after(coverage), how),
+        coverage=draws.mean(lambda t: 1 - reliability.rej(after_counts(t)), how),
         acc_answered=draws.mean(of_after(acc_answered), how),
-        rgi=rgi_means(draws, how),
+        rgi={str(convention): _rgi_mean(draws, convention, how) for convention in Convention},
         n_refused=tuple(int(n) for n in after[:, ABSTAINED]),
         n_unparsed=tuple(int(n) for n in after[:, UNPARSED]),
         n_failed=tuple(int(n) for n in after[:, FAILED]),
         null_p=ps,
         null_p_combined=combined_p(ps),
-        matched=matched_mean(arrays, draws, clips, how),
+        matched=_matched(arrays, draws, clips, how),
         n_unanswerable=len(arrays.refusing_clips),
-        refused_unanswerable=_unanswerable(arrays, draws, clips, how),
+        refused_unanswerable=unanswerable,
     )
-
-
-def rgi_means(draws: CellDraws, how: Resampling) -> dict[str, RgiMean]:
-    """RGI and its two rates in every convention."""
-    return {str(convention): _rgi_mean(draws, convention, how) for convention in Convention}
 
 
 def combined_p(ps: Sequence[float | None]) -> float | None:
@@ -436,61 +370,42 @@ def combined_p(ps: Sequence[float | None]) -> float | None:
     return min(1.0, 2 * sum(1.0 if p is None else p for p in ps) / len(ps))
 
 
-def matched_mean(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resampling) -> MatchedMean | None:
+def _matched(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resampling) -> MatchedMean | None:
     """The control of matched coverage; None where no confidence of the baseline is known.
 
     Seeds that refuse less than the baseline itself, or more than it has confidences, are left out on both sides.
     """
     if np.isnan(arrays.confidence).all():
         return None
-    found = [matched_coverage(arrays.before, one, arrays.confidence, arrays.ids) for one in arrays.after]
-    reason = next((one.reason for one in found if one.reason is not None), None)
-    used = [(seed, one.codes) for seed, one in enumerate(found) if one.codes is not None]
+    controls = [matched_coverage(arrays.before, after, arrays.confidence, arrays.ids) for after in arrays.after]
+    reason = next((control.reason for control in controls if control.reason is not None), None)
+    used = [(seed, control.codes) for seed, control in enumerate(controls) if control.codes is not None]
     if not used:
         return MatchedMean(n_seeds=0, reason=reason)
-    seeds = len(found)
     # A seed without a control is undefined, and so in no mean.
-    value = np.full((2, seeds), np.nan)
-    drawn = np.full((2, how.resamples, seeds), np.nan)
-    own, own_drawn = acc_answered(after_counts(draws.t)), acc_answered(after_counts(draws.drawn))
+    value, drawn = np.full(len(controls), np.nan), np.full((how.resamples, len(controls)), np.nan)
     for seed, codes in used:
-        value[0, seed] = acc_answered(outcome_counts([codes]))[0]
-        drawn[0, :, seed] = acc_answered(clips.counts(codes, arrays.clips))
-        value[1, seed] = own[seed] - value[0, seed]
-        drawn[1, :, seed] = own_drawn[:, seed] - drawn[0, :, seed]
-    control, difference = (
-        mean_figure(value[at], drawn_mean(drawn[at], draws.picks), how) for at in (0, 1)
-    )
-    beaten = None if difference.low is None else difference.low > 0
+        value[seed] = acc_answered(counts(codes))
+        drawn[:, seed] = acc_answered(clips.counts(codes, arrays.clips))
+    own, own_drawn = acc_answered(after_counts(draws.t)), acc_answered(after_counts(draws.drawn))
+    difference = mean_figure(own - value, drawn_mean(own_drawn - drawn, draws.picks), how)
     return MatchedMean(
-        n_seeds=len(used), reason=reason, acc_answered=control, difference=difference, beaten=beaten
+        n_seeds=len(used),
+        reason=reason,
+        acc_answered=mean_figure(value, drawn_mean(drawn, draws.picks), how),
+        difference=difference,
+        beaten=None if difference.low is None else difference.low > 0,
     )
 
 
 def _rgi_mean(draws: CellDraws, convention: Convention, how: Resampling) -> RgiMean:
-    values = rgi(draws.t, convention)
-    d_con, d_hum = (
-        mean_figure(rate, drawn_mean(drawn, draws.picks), how)
-        for rate, drawn in zip(deltas(draws.t, convention), deltas(draws.drawn, convention), strict=True)
-    )
-    pooled = float(rgi(draws.t.sum(axis=0), convention))
+    values, pooled = rgi(draws.t, convention), float(rgi(draws.t.sum(axis=0), convention))
     drawn = draws.resampled(lambda t: rgi(t, convention))
-    return RgiValues(mean_over(values), drawn, values, pooled).record(d_con, d_hum, how)
-
-
-def _unanswerable(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resampling) -> Mean | None:
-    if not arrays.refusing_clips:
-        return None
-    values = reliability.rej(outcome_counts(arrays.refusing))
-    drawn = np.stack([reliability.rej(clips.counts(one, arrays.refusing_clips)) for one in arrays.refusing], axis=1)
-    return mean_figure(values, drawn_mean(drawn, draws.picks), how)
+    rates = (draws.mean(rate(convention, 0), how), draws.mean(rate(convention, 1), how))
+    return rgi_record(mean_over(values), drawn, rates, how, values, pooled)
 
 
 # --- all cells --------------------------------------------------------------------------------------------------------
-
-
-Key = tuple[str, str, str]
-"""Source, arm, target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -501,90 +416,75 @@ class MadeCell:
     draws: CellDraws | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """All cells of one benchmark and what its baseline does on the same groups."""
+def make_cells(
+    grid: Grid, arms: Sequence[str], targets: Sequence[str], name: str, how: Resampling
+) -> tuple[dict[Key, MadeCell], tuple[BaselineFigures, ...]]:
+    """Every cell of a benchmark, and what its baseline does on the same groups.
 
-    cells: dict[Key, MadeCell]
-    baseline: tuple[BaselineFigures, ...]
-
-
-def make_cells(grid: Grid, arms: Sequence[str], targets: Sequence[str], name: str, how: Resampling) -> Made:
-    """Every cell of a benchmark. name: the benchmark's, so that its clips are drawn independently of another's."""
+    name: the benchmark's, so that its clips are drawn independently of another's.
+    """
     cells: dict[Key, MadeCell] = {}
     baseline = []
     for target in targets:
-        places = grid.groups.get(target, np.empty(0, np.int64))
-        places = places[grid.baseline[places] >= 0]
+        places, _ = grid.places(target)
         clips = clip_draws([grid.clips[place] for place in places], f"{name}/{target}", how)
-        baseline.append(_baseline(grid, target, places, clips, how))
+        baseline.append(_baseline(grid, target, clips, how))
         for source in SOURCES:
             for arm in arms:
-                cells[source, arm, target] = _made(grid, (source, arm, target), places, clips, how)
-    return Made(cells, tuple(baseline))
+                cells[source, arm, target] = _made(grid, (source, arm, target), clips, how)
+    return cells, tuple(baseline)
 
 
-def _made(grid: Grid, key: Key, places: NDArray[np.int64], clips: ClipDraws, how: Resampling) -> MadeCell:
+def _made(grid: Grid, key: Key, clips: ClipDraws, how: Resampling) -> MadeCell:
     source, arm, target = key
-    jobs = grid.jobs(source, arm)
-    counting = places[grid.counts[source][places]]
-    own = counting[grid.answerable[counting]]
-    lost = places[grid.on_set_clips[source][places]]
+    jobs = sorted(job for job in grid.after if (job.source, job.arm) == (source, arm))
+    places, answerable = grid.places(target)
+    own = answerable[grid.counts[source][answerable]]
+    others = np.setdiff1d(places[grid.counts[source][places]], own)
+    baseline = grid.graded.baseline
     head = Cell(
         source=source,
         arm=arm,
         target=target,
         n=len(own),
         n_clips=len({grid.clips[place] for place in own}),
-        excluded=int(grid.answerable[lost].sum()),
+        excluded=int(grid.on_set_clips[source][answerable].sum()),
         seeds=tuple(job.seed for job in jobs),
         runs=tuple(grid.runs[job] for job in jobs),
-        blank=_blank(grid, key, jobs, (places, own)),
+        blank=_blank(grid, key, bool(jobs), answerable, own),
         figures=None,
     )
     if head.blank is not None:
         return MadeCell(head, None)
-    arrays = _arrays(grid, jobs, own, counting[~grid.answerable[counting]])
+    arrays = CellArrays(
+        before=baseline.codes[own],
+        after=tuple(grid.after[job][own] for job in jobs),
+        confidence=baseline.confidence[own],
+        clips=tuple(grid.clips[place] for place in own),
+        ids=tuple(grid.graded.items[place].id for place in own),
+        refusing=tuple(grid.after[job][others] for job in jobs),
+        refusing_clips=tuple(grid.clips[place] for place in others),
+    )
     draws = cell_draws(arrays, clips, seed_draws(len(jobs), source, how))
     return MadeCell(head.model_copy(update={"figures": cell_figures(arrays, draws, clips, how)}), draws)
 
 
-def _arrays(grid: Grid, jobs: Sequence[Job], own: NDArray[np.int64], others: NDArray[np.int64]) -> CellArrays:
-    return CellArrays(
-        before=grid.baseline[own],
-        after=tuple(grid.after[job][own] for job in jobs),
-        confidence=grid.confidence[own],
-        clips=tuple(grid.clips[place] for place in own),
-        ids=tuple(grid.ids[place] for place in own),
-        refusing=tuple(grid.after[job][others] for job in jobs),
-        refusing_clips=tuple(grid.clips[place] for place in others),
-    )
-
-
-def _blank(
-    grid: Grid, key: Key, jobs: Sequence[Job], which: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> str | None:
-    """Why a cell has no figures. which: places of the group's questions, and of those that count."""
+def _blank(grid: Grid, key: Key, has_run: bool, answerable: Places, own: Places) -> str | None:
+    """Why a cell has no figures. own: places of the answerable questions that count."""
     source, arm, target = key
-    places, own = which
-    answerable = places[grid.answerable[places]]
     if len(own):
-        return None if jobs else f"no finished run of an adapter {source}-{arm}"
+        return None if has_run else f"no finished run of an adapter {source}-{arm}"
     if not len(answerable):
         return f"the data have no answerable question of {target}"
-    on_set: Bools = grid.on_set_clips[source][answerable]
-    if on_set.all():
+    if grid.on_set_clips[source][answerable].all():
         return f"every clip of these questions is in a set of {source}: no clip was held out"
     return "no question was asked of the baseline and of every adapter"
 
 
-def _baseline(
-    grid: Grid, target: str, places: NDArray[np.int64], clips: ClipDraws, how: Resampling
-) -> BaselineFigures:
-    own = places[grid.answerable[places]]
-    names = [grid.clips[place] for place in own]
-    found = counts(grid.baseline[own])
-    drawn = clips.counts(grid.baseline[own], names)
+def _baseline(grid: Grid, target: str, clips: ClipDraws, how: Resampling) -> BaselineFigures:
+    _, own = grid.places(target)
+    names, outcomes = [grid.clips[place] for place in own], grid.graded.baseline.codes[own]
+    value, drawn = counts(outcomes), clips.counts(outcomes, names)
     metrics = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej}
-    figures = {name: mean_figure(metric(found)[None], metric(drawn), how) for name, metric in metrics.items()}
+    figures = {name: mean_figure(metric(value)[None], metric(drawn), how) for name, metric in metrics.items()}
     return BaselineFigures(target=target, n=len(own), n_clips=len(set(names)), **figures)

@@ -8,7 +8,6 @@ choose less badly than a control.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +23,7 @@ CONTROLS = (Arm.KEPT, Arm.RANDOM)
 PAIRS = tuple((source, target) for source in SOURCES for target in SOURCES if source != target)
 """The six cells that a claim is made about."""
 SIGNIFICANT = 0.05
+_NAMES = {str(Arm.KEPT): "labels kept", str(Arm.RANDOM): "random places"}
 
 
 def shrunk_rgi(t: Counts) -> Floats:
@@ -53,9 +53,15 @@ def shrunk_rgi(t: Counts) -> Floats:
 
 def transfer_claims(cells: Mapping[Key, MadeCell], how: Resampling) -> tuple[TransferClaim, ...]:
     """The six claims. A cell that cannot be tested counts as one with p = 1, so that the family stays one of six."""
-    tested = [_tested(cells, pair, how) for pair in PAIRS]
-    adjusted = holm([1.0 if one.p is None else one.p for one in tested])
-    return tuple(_claim(one, p) for one, p in zip(tested, adjusted, strict=True))
+    tested = []
+    for source, target in PAIRS:
+        rule = cells[source, Arm.KN, target]
+        controls = [cells[key] for control in CONTROLS if (key := (source, str(control), target)) in cells]
+        made = tuple(made for control in controls if (made := contrast(rule, control, how)) is not None)
+        ps = [own.p for own in made if own.p is not None]
+        tested.append((rule.cell, made, max(ps) if len(ps) == len(CONTROLS) else None))
+    adjusted = holm([1.0 if p is None else p for _, _, p in tested])
+    return tuple(_claim(*test, p_holm) for test, p_holm in zip(tested, adjusted, strict=True))
 
 
 def contrast(rule: MadeCell, control: MadeCell, how: Resampling) -> Contrast | None:
@@ -81,83 +87,45 @@ def contrast(rule: MadeCell, control: MadeCell, how: Resampling) -> Contrast | N
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
-    cell: Cell
-    contrasts: tuple[Contrast, ...]
-    p: float | None
-
-
-def _tested(cells: Mapping[Key, MadeCell], pair: tuple[str, str], how: Resampling) -> _Tested:
-    source, target = pair
-    rule = cells[source, Arm.KN, target]
-    controls = [cells[key] for control in CONTROLS if (key := (source, str(control), target)) in cells]
-    made = tuple(found for one in controls if (found := contrast(rule, one, how)) is not None)
-    ps = [one.p for one in made if one.p is not None]
-    return _Tested(rule.cell, made, max(ps) if len(ps) == len(CONTROLS) else None)
-
-
 def _of_seeds(draws: CellDraws, cell: Cell, seeds: Sequence[int]) -> tuple[Floats, Floats]:
     places = [cell.seeds.index(seed) for seed in seeds]
     return shrunk_rgi(draws.t[places]), shrunk_rgi(draws.drawn[:, places])
 
 
-def _claim(tested: _Tested, p_holm: float | None) -> TransferClaim:
-    cell, figures = tested.cell, tested.cell.figures
-    why = _objections(tested, p_holm)
+def _claim(cell: Cell, contrasts: tuple[Contrast, ...], p: float | None, p_holm: float | None) -> TransferClaim:
+    """p: the larger of the two contrasts'; None where there are not both."""
+    figures = cell.figures
+    ps = ", ".join(f"p {shown_p(own.p)} against {_NAMES[own.control]}" for own in contrasts)
+    after_holm = f"{ps}, after Holm {shown_p(p_holm)}"
     beats = figures.matched.beaten if figures and figures.matched else None
-    holds = f"transfer claimed: {_shown(tested, p_holm)}; {_beside(beats)}"
+    beside = f"{'beats' if beats else 'does not beat'} the baseline's own confidence at equal coverage"
+    text = f"transfer claimed: {after_holm}; {'matched coverage is not tested' if beats is None else beside}"
+    against = []
+    if figures is None:
+        against = [cell.blank or "there are no figures"]
+    elif p is None:
+        against = ["the controls are not there, or strict RGI cannot be tested"]
+    elif not any(figures.n_refused):
+        against = ["the adapters refuse nothing"]
+    else:
+        if (own_rgi := contrasts[0].rule_rgi) is None or own_rgi <= 0:
+            against.append("strict RGI is not above 0")
+        level = [_NAMES[own.control] for own in contrasts if own.p is None or own.p >= SIGNIFICANT]
+        if level:
+            against.append(f"not above {' and '.join(level)} ({ps})")
+        elif p_holm is None or p_holm >= SIGNIFICANT:
+            against.append(f"above both controls, but not after Holm over six cells ({after_holm})")
     return TransferClaim(
         source=cell.source,
         target=cell.target,
-        claimed=not why,
-        text=f"not claimed: {'; '.join(why)}" if why else holds,
-        p=tested.p,
-        p_holm=None if tested.p is None else p_holm,
-        contrasts=tested.contrasts,
+        claimed=not against,
+        text=f"not claimed: {'; '.join(against)}" if against else text,
+        p=p,
+        p_holm=None if p is None else p_holm,
+        contrasts=contrasts,
         null_p_combined=figures.null_p_combined if figures else None,
         beats_matched_coverage=beats,
     )
-
-
-def _objections(tested: _Tested, p_holm: float | None) -> list[str]:
-    """What stands against a claim; nothing where it holds."""
-    figures = tested.cell.figures
-    if figures is None:
-        return [tested.cell.blank or "there are no figures"]
-    if tested.p is None:
-        return ["the controls are not there, or strict RGI cannot be tested"]
-    if not any(figures.n_refused):
-        return ["the adapters refuse nothing"]
-    found = []
-    own = tested.contrasts[0].rule_rgi
-    if own is None or own <= 0:
-        found.append("strict RGI is not above 0")
-    level = [one.control for one in tested.contrasts if one.p is None or one.p >= SIGNIFICANT]
-    if level:
-        found.append(f"not above {_controls(level)} ({_ps(tested)})")
-    elif p_holm is None or p_holm >= SIGNIFICANT:
-        found.append(f"above both controls, but not after Holm over six cells ({_shown(tested, p_holm)})")
-    return found
-
-
-def _shown(tested: _Tested, p_holm: float | None) -> str:
-    return f"{_ps(tested)}, after Holm {shown_p(p_holm)}"
-
-
-def _ps(tested: _Tested) -> str:
-    return ", ".join(f"p {shown_p(one.p)} against {_controls([one.control])}" for one in tested.contrasts)
-
-
-def _controls(arms: Sequence[str]) -> str:
-    names = {str(Arm.KEPT): "labels kept", str(Arm.RANDOM): "random places"}
-    return " and ".join(names.get(arm, arm) for arm in arms)
-
-
-def _beside(beats: bool | None) -> str:
-    if beats is None:
-        return "matched coverage is not tested"
-    return f"{'beats' if beats else 'does not beat'} the baseline's own confidence at equal coverage"
 
 
 def shown_p(p: float | None) -> str:

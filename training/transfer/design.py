@@ -4,7 +4,6 @@ The number of seeds, the limit, the probe and other benchmarks may grow: they ad
 else that decides a figure is the study's identity, and a folder of another identity is refused.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,19 +11,20 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_record
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.artefacts import SPEC, Folder, Identity, Invocation, Kind, Record, read_record
+from lalm_agent.errors import UsageError
+from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.idk.labels import Control, GradedQuestion
 from lalm_agent.training.idk.sets import BuildPlan, BuiltSet, RowSource, build
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CONFIG
 from lalm_agent.training.lora.recipe import Recipe
 
 SOURCES = ("sound", "music", "speech")
 """The modalities that an adapter is trained on, in the order of the paper's tables 10 to 12 (arXiv 2505.19294)."""
 
 BASELINE = "baseline"
-_NAME = re.compile(r"(sound|music|speech)-(kn|kept|random)-(0|[1-9]\d*)")
 
 
 class Arm(StrEnum):
@@ -51,18 +51,6 @@ class Job:
         """Name of its set, adapter and runs, such as `speech-kn-0`."""
         return f"{self.source}-{self.arm}-{self.seed}"
 
-    @classmethod
-    def parse(cls, name: str) -> "Job":
-        """The job of a name.
-
-        Raises:
-            DataError: no job has this name.
-        """
-        parts = _NAME.fullmatch(name)
-        if parts is None:
-            raise DataError(f"no adapter of a transfer study is called {name!r}")
-        return cls(parts[1], Arm(parts[2]), int(parts[3]))
-
 
 # --- parts of the work ------------------------------------------------------------------------------------------------
 
@@ -72,7 +60,7 @@ HOLD_OUT = 0.2
 CONTROLS: Mapping[Arm, Control | None] = {Arm.KN: None, Arm.KEPT: Control.KEPT, Arm.RANDOM: Control.RANDOM}
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """A part of the work, in the order in which an adapter passes through them."""
 
     TRAIN = "train"
@@ -82,10 +70,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StudyPart:
     """One piece of work that is done once. job: None for the model without an adapter. benchmark: of `also` alone."""
 
-    kind: Kind
+    kind: PartKind
     job: Job | None
     benchmark: str | None = None
 
@@ -105,16 +93,16 @@ def jobs_of(seeds: Sequence[int]) -> tuple[Job, ...]:
     return tuple(Job(source, arm, seed) for seed in seeds for source in SOURCES for arm in Arm)
 
 
-def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[Part, ...]:
+def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[StudyPart, ...]:
     """What is done with an adapter, or with the model alone. benchmarks: the other ones that are asked."""
-    parts = [] if job is None else [Part(Kind.TRAIN, job)]
-    parts.append(Part(Kind.EVALUATE, job))
-    parts += [Part(Kind.ALSO, job, name) for name in benchmarks]
-    return (*parts, Part(Kind.PROBE, job)) if probe else tuple(parts)
+    parts = [] if job is None else [StudyPart(PartKind.TRAIN, job)]
+    parts.append(StudyPart(PartKind.EVALUATE, job))
+    parts += [StudyPart(PartKind.ALSO, job, name) for name in benchmarks]
+    return (*parts, StudyPart(PartKind.PROBE, job)) if probe else tuple(parts)
 
 
 def made_sets(
-    counted: Sequence[GradedQuestion], source: RowSource, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
+    graded: Sequence[GradedQuestion], source: RowSource, base: BuildPlan, jobs: Sequence[Job], rows: int | None = None
 ) -> dict[Job, BuiltSet]:
     """The rows of each adapter.
 
@@ -125,10 +113,19 @@ def made_sets(
         UsageError: a source without rows, or whose labels by the rule are of one class.
         DataError: the rule needs confidences, and there are none.
     """
-    _require_sources(counted)
-    pools = {job.source: counted for job in jobs}
-    if rows is not None:
-        pools = {name: capped(counted, source, plan_of(base, Job(name, Arm.KN, 0)), rows) for name in pools}
+    modalities = {question.question.item.modality for question in graded}
+    if lacking := [name for name in SOURCES if name not in modalities]:
+        raise UsageError(
+            f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
+            "sample a bank over data of all three modalities",
+        )
+    pools = {job.source: graded for job in jobs}
+    for name in pools if rows is not None else ():
+        # Chosen by a hash of the ids; what is no row for another reason stays, so that a manifest still counts it.
+        plan = replace(plan_of(base, Job(name, Arm.KN, 0)), one_class=True)
+        ids = sorted((row.id for row in build(graded, source, plan).rows), key=lambda id_: keyed(0, "rows", id_))
+        over = set(ids[rows:])
+        pools[name] = [question for question in graded if question.id not in over]
     made = {}
     for job in jobs:
         try:
@@ -138,106 +135,9 @@ def made_sets(
     return made
 
 
-def capped(counted: Sequence[GradedQuestion], source: RowSource, plan: BuildPlan, rows: int) -> list[GradedQuestion]:
-    """The questions without those that are over a number of rows, chosen by a hash of their ids.
-
-    What is no row for another reason stays, so that a set's manifest still counts it.
-    """
-    made = build(counted, source, replace(plan, one_class=True)).rows
-    over = sorted((row.id for row in made), key=lambda id_: keyed(0, "rows", id_))[rows:]
-    return [question for question in counted if question.id not in set(over)]
-
-
 def plan_of(base: BuildPlan, job: Job) -> BuildPlan:
     """The settings of one adapter's set, from those that all share."""
     return replace(base, modality=(job.source,), hold_out=HOLD_OUT, control=CONTROLS[job.arm], seed=job.seed)
-
-
-def _require_sources(counted: Sequence[GradedQuestion]) -> None:
-    there = {counted_question.question.item.modality for counted_question in counted}
-    lacking = [name for name in SOURCES if name not in there]
-    if lacking:
-        raise UsageError(
-            f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
-            "sample a bank over data of all three modalities",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What is left, by what was done: the mean seconds of each kind of part, over so many workers."""
-
-    workers: int
-    seconds: Mapping[Kind, Sequence[float]]
-
-    def left_s(self, left: Sequence[Part]) -> float | None:
-        """Seconds until all is done; None where nothing like it was done yet."""
-        if any(not self.seconds.get(part.kind) for part in left):
-            return None
-        means = {kind: sum(spent) / len(spent) for kind, spent in self.seconds.items() if spent}
-        return sum(means[part.kind] for part in left) / self.workers
-
-
-# --- the folder ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StudyFolder:
-    """The paths of a study; nothing is read or made here. A `job` of None is the model without an adapter."""
-
-    path: Path
-
-    @property
-    def spec(self) -> Path:
-        """What the study is (`StudySpec`)."""
-        return self.path / SPEC
-
-    @property
-    def report(self) -> Path:
-        """The figures (`StudyReport`); `markdown` is the report to read, `heatmap` its figure."""
-        return self.path / "study.json"
-
-    @property
-    def markdown(self) -> Path:
-        """The report to read."""
-        return self.path / "study.md"
-
-    @property
-    def heatmap(self) -> Path:
-        """Figure 3 of the paper, with its controls."""
-        return self.path / "heatmap.svg"
-
-    @property
-    def sets(self) -> Path:
-        """Folder of the IDK sets."""
-        return self.path / "sets"
-
-    @property
-    def adapters(self) -> Path:
-        """Folder of the adapters."""
-        return self.path / "adapters"
-
-    @property
-    def forgetting(self) -> Path:
-        """Folder of the probes for forgetting."""
-        return self.path / "forgetting"
-
-    def idk_set(self, job: Job) -> Path:
-        """Rows that an adapter is trained on; the manifest lies beside them with `.meta.json` behind the name."""
-        return self.sets / f"{job.name}.jsonl"
-
-    def adapter(self, job: Job) -> Path:
-        """A PEFT folder of `lalm_agent.training.lora`."""
-        return self.adapters / job.name
-
-    def run(self, job: Job | None, benchmark: str | None = None) -> Path:
-        """Run folder over the evaluation data, all modalities, or over another benchmark."""
-        place = self.path / "runs" if benchmark is None else self.path / "also" / benchmark
-        return place / (BASELINE if job is None else job.name)
-
-    def probe(self, job: Job | None) -> Path:
-        """The file of a probe for forgetting."""
-        return self.forgetting / f"{'before' if job is None else job.name}.json"
 
 
 # --- identity --------------------------------------------------------------------------------------------------------
@@ -268,11 +168,9 @@ class Labels(Record):
 
 
 class StudyIdentity(Identity):
-    """What decides the figures of a study.
+    """What decides the figures of a study. own_data: whether the questions are the bank's own.
 
-    own_data: whether the questions are the bank's own; then a clip that no set of a modality has is held out.
-    recipe: its seed is 0 here; each adapter has its own.
-    max_new_tokens: longest reply of the evaluations, in tokens.
+    recipe: its seed is 0 here; each adapter has its own. max_new_tokens: longest reply of the evaluations, in tokens.
     """
 
     model: str
@@ -322,9 +220,59 @@ class StudySpec(Record):
 
 
 def read_spec(path: Path) -> StudySpec:
-    """Read `spec.json`.
-
-    Raises:
-        DataError: it cannot be read, is not of this form, or is of a newer version.
-    """
+    """Read `spec.json`. Raises DataError where it cannot be read, is not of this form, or is of a newer version."""
     return read_record(path, StudySpec, "is this the folder of a study?")
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+class StudyFolder(Folder):
+    """A study's folder, held by this process alone; with `writes=False` it is only read.
+
+    spec: what is there; None for a new study. A `job` of None below is the model without an adapter.
+    """
+
+    kind = Kind("study")
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        """Look at nothing yet."""
+        super().__init__(path, writes)
+        self.spec: StudySpec | None = None
+        self.report, self.markdown, self.heatmap = (path / name for name in ("study.json", "study.md", "heatmap.svg"))
+        self.sets, self.adapters, self.forgetting = (path / name for name in ("sets", "adapters", "forgetting"))
+
+    def read(self) -> None:
+        """Read the spec. Raises UsageError where the folder holds something else, DataError as `read_spec` does."""
+        if not self._writes:
+            self._refuse_other_contents()
+        if self.has_begun:
+            self.spec = read_spec(self.path / SPEC)
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter is trained, or has a checkpoint."""
+        return any(any(self.adapters.glob(pattern)) for pattern in (f"*/{CONFIG}", f"*/{CHECKPOINTS}/*"))
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether a question was answered, or a probe made."""
+        journals = (path for pattern in ("runs/*", "also/*/*") for path in self.path.glob(f"{pattern}/{ANSWERS}"))
+        return any(path.stat().st_size for path in journals) or any(self.forgetting.glob("*.json"))
+
+    def idk_set(self, job: Job) -> Path:
+        """Rows that an adapter is trained on; the manifest lies beside them with `.meta.json` behind the name."""
+        return self.sets / f"{job.name}.jsonl"
+
+    def adapter(self, job: Job) -> Path:
+        """A PEFT folder of `lalm_agent.training.lora`."""
+        return self.adapters / job.name
+
+    def run(self, job: Job | None, benchmark: str | None = None) -> Path:
+        """Run folder over the evaluation data, all modalities, or over another benchmark."""
+        place = self.path / "runs" if benchmark is None else self.path / "also" / benchmark
+        return place / (BASELINE if job is None else job.name)
+
+    def probe(self, job: Job | None) -> Path:
+        """The file of a probe for forgetting."""
+        return self.forgetting / f"{'before' if job is None else job.name}.json"

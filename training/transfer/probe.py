@@ -15,10 +15,9 @@ An open question has no forced choice, a clip of mixed modality no type and no c
 """
 
 import re
-import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -31,10 +30,10 @@ from lalm_agent.audio import Sound, load
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.grade import Outcome, outcome_of
-from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.plan import order_key
 from lalm_agent.graph import named_type
-from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response, Turn
+from lalm_agent.models.base import LALM, Decoding, Request, Response, Turn
 from lalm_agent.prompts.refusing import held_out_refusals
 from lalm_agent.records import AudioType, Method
 
@@ -108,7 +107,7 @@ class ForgettingResult(Record):
 
     @model_validator(mode="after")
     def _clips_are_there(self) -> Self:
-        if any(one.clip not in self.clips for one in self.questions.values()):
+        if any(question.clip not in self.clips for question in self.questions.values()):
             raise ValueError("a question's clip is not among the clips")
         return self
 
@@ -143,29 +142,7 @@ BEFORE = "before"
 SCORES = {AudioType.SOUND: "token F1", AudioType.MUSIC: "token F1", AudioType.SPEECH: "1 - min(1, WER)"}
 MAX_NEW_TOKENS = 128
 """Room for a transcript of the 30 s that a model hears; a reply is cut off there."""
-
-ClipOf = Callable[[Item], Sound]
-Say = Callable[[str], None]
-
 _CLIPS_A_CALL = 8
-_SPEAK_EVERY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """Whose probe it is.
-
-    name: of the adapter that the model has on. seen: sha256 of the clips that it was trained on, which are not asked
-    about (`lalm_agent.eval.runs.controls.trained_clips`).
-    """
-
-    name: str = BEFORE
-    seen: Collection[str] = frozenset()
-
-
-def sounds_under(root: Path, max_s: float = DEFAULT_MAX_AUDIO_S) -> ClipOf:
-    """The clips of a benchmark, decoded from under its audio root. Raises DataError as `audio.load` does."""
-    return lambda item: load(audio_file(root, item.audio), max_s)
 
 
 def probe_items(items: Sequence[Item], n: int) -> list[Item]:
@@ -174,48 +151,60 @@ def probe_items(items: Sequence[Item], n: int) -> list[Item]:
     Questions with choices, a right answer, one of the three types and a reference content come in the order of asking
     (a hash of their id), so that a larger n adds to a smaller one.
     """
-    usable = [item for item in sorted(items, key=order_key) if _is_usable(item)]
+    usable = [item for item in sorted(items, key=order_key) if item.answerable and item.choices and _reference(item)]
     kinds = [[item for item in usable if item.audio_type is kind] for kind in AudioType]
     turns = [kind[place] for place in range(max(map(len, kinds), default=0)) for kind in kinds if place < len(kind)]
     return turns[:n]
 
 
 def probe(
-    model: LALM, items: Sequence[Item], clip_of: ClipOf, say: Say, probed: Probed | None = None
+    model: LALM,
+    items: Sequence[Item],
+    root: Path,
+    name: str = BEFORE,
+    seen: Collection[str] = frozenset(),
+    max_s: float = DEFAULT_MAX_AUDIO_S,
 ) -> ForgettingResult:
     """Ask a model about these items; the same items, in any order, give the same result.
 
-    model: with the adapter on all its steps (`with_adapter`), or without any. clip_of: is called once for each clip
-    that the items name; its clips are dropped as soon as they were asked about.
+    model: with the adapter on all its steps (`with_adapter`), or without any. root: folder that clips are named from.
+    name: of the adapter. seen: sha256 of the clips that it was trained on, which are not asked about. max_s: longest
+    clip that is accepted, in seconds.
 
     Raises:
         UsageError: no item has a right answer.
         DataError: a clip cannot be read.
         BackendError: the model cannot be asked, or gives no log-probabilities.
     """
-    probed = probed or Probed()
-    asked = [item for item in items if item.answerable]
-    if not asked:
+    by_clip: dict[str, list[Item]] = {}
+    for item in sorted(items, key=order_key):
+        if item.answerable:
+            by_clip.setdefault(item.audio, []).append(item)
+    if not by_clip:
         raise UsageError("there is no question with a right answer to probe for forgetting", "give other data")
+    groups = list(by_clip.values())
     questions: dict[str, ProbedQuestion] = {}
     clips: dict[str, ProbedClip] = {}
     excluded: list[str] = []
-    spoke = time.monotonic()
-    for batch in _in_batches(asked, clip_of):
-        unseen = [clip for clip in batch if clip.sound.ref.sha256 not in probed.seen]
+    for start in range(0, len(groups), _CLIPS_A_CALL):
+        batch = [
+            _Clip(load(audio_file(root, own[0].audio), max_s), own) for own in groups[start : start + _CLIPS_A_CALL]
+        ]
+        unseen = [clip for clip in batch if clip.sound.ref.sha256 not in seen]
         excluded += [item.id for clip in batch if clip not in unseen for item in clip.items]
-        found, steps = _ask(model, unseen)
-        questions |= found
-        clips = {**steps, **clips}
-        if time.monotonic() - spoke > _SPEAK_EVERY_S:
-            spoke = time.monotonic()
-            say(f"forgetting, {probed.name}: {len(questions) + len(excluded)} of {len(asked)} questions")
+        # All about a clip side by side, so that the engine hears it once.
+        responses = iter(model.generate([request for clip in unseen for request in clip.requests()]) if unseen else ())
+        for clip in unseen:
+            clips.setdefault(clip.sound.ref.sha256, clip.steps(responses))
+            questions |= {item.id: clip.question(item, next(responses)) for item in clip.items if item.choices}
+    info, steps = model.spec.info, prompts.prompt_hashes(Method.AGENT)
+    of_model = {field: getattr(info, field) for field in ProbedModel.model_fields if field != "dtype"}
     return ForgettingResult(
-        name=probed.name,
-        model=_shown(model.spec),
-        prompts=_prompts(),
+        name=name,
+        model=ProbedModel(**of_model, dtype=model.spec.dtype),
+        prompts={"type": steps["type"], "content": steps["content"]} | prompts.prompt_hashes(Method.BASELINE),
         max_new_tokens=MAX_NEW_TOKENS,
-        scores={str(kind): name for kind, name in SCORES.items()},
+        scores={str(kind): score for kind, score in SCORES.items()},
         questions=dict(sorted(questions.items())),
         clips=dict(sorted(clips.items())),
         excluded=tuple(sorted(excluded)),
@@ -227,123 +216,72 @@ class _Clip:
     """A clip with the items about it, by id, all of one modality as the data say it."""
 
     sound: Sound
-    items: tuple[Item, ...]
+    items: list[Item]
 
     @property
     def reference(self) -> str | None:
         """The data's content, of the first item that has one."""
-        return next((item.content for item in self.items if item.content and item.content.strip()), None)
+        return next(filter(None, map(_reference, self.items)), None)
+
+    def requests(self) -> Iterator[Request]:
+        """Of the two steps, as far as the data say a type and a content, and of each question's choice."""
+        kind = self.items[0].audio_type
+        if kind:
+            yield Request((Turn("user", prompts.type_prompt()),), self.sound, Decoding(MAX_NEW_TOKENS))
+        if kind and self.reference:
+            yield Request((Turn("user", prompts.content_prompt(kind)),), self.sound, Decoding(MAX_NEW_TOKENS))
+        for item in self.items:
+            if item.choices:
+                prompt = prompts.answer_prompt(Method.BASELINE, item.question.strip(), item.choices)
+                refusals = (text for text in (prompts.IDK, *held_out_refusals()) if text not in item.choices)
+                options = (*_options(item), *refusals)
+                yield Request((Turn("user", prompt),), self.sound, Decoding(MAX_NEW_TOKENS), n=0, options=options)
+
+    def steps(self, responses: Iterator[Response]) -> ProbedClip:
+        """What the replies to the two steps say. Takes them from the responses."""
+        right, reference = self.items[0].audio_type, self.reference
+        named = next(responses).completions[0].text.strip() if right else None
+        content = next(responses).completions[0].text.strip() if right and reference else None
+        kind, score = named_type(named) if named is not None else None, None
+        if reference is not None and content is not None:
+            score = (word_score if right is AudioType.SPEECH else token_f1)(reference, content)
+        return ProbedClip(
+            sha256=self.sound.ref.sha256,
+            modality=self.items[0].modality,
+            type=None if kind is None else str(kind),
+            type_right=None if named is None else kind is right,
+            content=content,
+            content_score=score,
+        )
+
+    def question(self, item: Item, response: Response) -> ProbedQuestion:
+        """The forced choice. Raises PermanentBackendError where the model gives no log-probabilities."""
+        scores, choices = response.option_scores, _options(item)
+        if scores is None:
+            raise PermanentBackendError(
+                "this model gives no log-probabilities to score choices with",
+                "forgetting is probed on checkpoints only",
+            )
+        best = max(scores[: len(choices)], key=lambda score: score.mean_logprob)
+        likelier = {score.text: score.mean_logprob > best.mean_logprob for score in scores[len(choices) :]}
+        return ProbedQuestion(
+            id=item.id,
+            clip=self.sound.ref.sha256,
+            modality=item.modality,
+            chosen=best.text,
+            right=outcome_of(item, best.text) is Outcome.CORRECT,
+            chance=1 / len(choices),
+            idk=likelier.pop(prompts.IDK, None),
+            held_out_idk=any(likelier.values()) if likelier else None,
+        )
 
 
-def _is_usable(item: Item) -> bool:
-    return item.answerable and bool(item.choices and item.audio_type and item.content and item.content.strip())
-
-
-def _in_batches(items: Sequence[Item], clip_of: ClipOf) -> Iterator[list[_Clip]]:
-    names: dict[str, list[Item]] = {}
-    for item in sorted(items, key=order_key):
-        names.setdefault(item.audio, []).append(item)
-    ordered = list(names.values())
-    for start in range(0, len(ordered), _CLIPS_A_CALL):
-        yield [_Clip(clip_of(group[0]), tuple(group)) for group in ordered[start : start + _CLIPS_A_CALL]]
-
-
-def _ask(model: LALM, clips: Sequence[_Clip]) -> tuple[dict[str, ProbedQuestion], dict[str, ProbedClip]]:
-    """What a model says of some clips: by question's id, and by clip's sha256."""
-    # All about a clip side by side, so that the engine hears it once.
-    requests = [_requests(clip) for clip in clips]
-    responses = iter(model.generate([request for group in requests for request in group]) if clips else ())
-    questions: dict[str, ProbedQuestion] = {}
-    found: dict[str, ProbedClip] = {}
-    for clip in clips:
-        kind = clip.items[0].audio_type
-        named = _text(next(responses)) if kind else None
-        content = _text(next(responses)) if kind and clip.reference else None
-        questions |= {item.id: _question(item, clip, next(responses)) for item in clip.items if item.choices}
-        found.setdefault(clip.sound.ref.sha256, _clip(clip, named, content))
-    return questions, found
-
-
-def _requests(clip: _Clip) -> list[Request]:
-    kind = clip.items[0].audio_type
-    texts = [prompts.type_prompt()] if kind else []
-    texts += [prompts.content_prompt(kind)] if kind and clip.reference else []
-    written = [Request((Turn("user", text),), clip.sound, Decoding(MAX_NEW_TOKENS)) for text in texts]
-    return written + [_choice(item, clip.sound) for item in clip.items if item.choices]
-
-
-def _choice(item: Item, sound: Sound) -> Request:
-    prompt = prompts.answer_prompt(Method.BASELINE, item.question.strip(), item.choices)
-    options = _options(item) + _refusals(item)
-    return Request((Turn("user", prompt),), sound, Decoding(MAX_NEW_TOKENS), n=0, options=options)
-
-
-def _refusals(item: Item) -> tuple[str, ...]:
-    """Those that are no choice of the question."""
-    return tuple(wording for wording in (prompts.IDK, *held_out_refusals()) if wording not in item.choices)
+def _reference(item: Item) -> str | None:
+    return item.content if item.content and item.content.strip() else None
 
 
 def _options(item: Item) -> tuple[str, ...]:
     return tuple(dict.fromkeys(choice for choice in item.choices if choice.strip()))
-
-
-def _question(item: Item, clip: _Clip, response: Response) -> ProbedQuestion:
-    scores = response.option_scores
-    if scores is None:
-        raise PermanentBackendError(
-            "this model gives no log-probabilities to score choices with", "forgetting is probed on checkpoints only"
-        )
-    choices = _options(item)
-    best = max(scores[: len(choices)], key=lambda score: score.mean_logprob)
-    beaten = {score.text: score.mean_logprob > best.mean_logprob for score in scores[len(choices) :]}
-    return ProbedQuestion(
-        id=item.id,
-        clip=clip.sound.ref.sha256,
-        modality=item.modality,
-        chosen=best.text,
-        right=outcome_of(item, best.text) is Outcome.CORRECT,
-        chance=1 / len(choices),
-        idk=beaten.pop(prompts.IDK, None),
-        held_out_idk=any(beaten.values()) if beaten else None,
-    )
-
-
-def _clip(clip: _Clip, named: str | None, content: str | None) -> ProbedClip:
-    item, kind = clip.items[0], None if named is None else named_type(named)
-    return ProbedClip(
-        sha256=clip.sound.ref.sha256,
-        modality=item.modality,
-        type=None if kind is None else str(kind),
-        type_right=None if named is None else kind is item.audio_type,
-        content=content,
-        content_score=_content_score(item.audio_type, clip.reference, content),
-    )
-
-
-def _content_score(kind: AudioType | None, reference: str | None, said: str | None) -> float | None:
-    if reference is None or said is None:
-        return None
-    return word_score(reference, said) if kind is AudioType.SPEECH else token_f1(reference, said)
-
-
-def _text(response: Response) -> str:
-    return response.completions[0].text.strip()
-
-
-def _shown(spec: ModelSpec) -> ProbedModel:
-    info = spec.info
-    return ProbedModel(
-        ref=info.ref,
-        revision=info.revision,
-        weights_sha256=info.weights_sha256,
-        adapter_sha256=info.adapter_sha256,
-        dtype=spec.dtype,
-    )
-
-
-def _prompts() -> dict[str, str]:
-    steps = prompts.prompt_hashes(Method.AGENT)
-    return {"type": steps["type"], "content": steps["content"]} | prompts.prompt_hashes(Method.BASELINE)
 
 
 # --- scores of contents -----------------------------------------------------------------------------------------------
@@ -369,11 +307,8 @@ def token_f1(reference: str, reply: str) -> float | None:
 
     Precision and recall are over words with their multiplicity; articles do not count.
     """
-    wanted, said = (_counted(text) for text in (reference, reply))
-    if not wanted:
-        return None
-    common = (wanted & said).total()
-    return 2 * common / (wanted.total() + said.total())
+    expected, said = (Counter(word for word in words(text) if word not in _ARTICLES) for text in (reference, reply))
+    return 2 * (expected & said).total() / (expected.total() + said.total()) if expected else None
 
 
 def words(text: str) -> list[str]:
@@ -390,39 +325,3 @@ def word_edits(reference: Sequence[str], said: Sequence[str]) -> int:
         for place, other in enumerate(said):
             row.append(min(before[place] + (word != other), before[place + 1] + 1, row[place] + 1))
     return row[-1]
-
-
-def _counted(text: str) -> Counter[str]:
-    return Counter(word for word in words(text) if word not in _ARTICLES)
-
-
-# --- clips in common --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Clips of the evaluation data, those that are in a bank too, and one of them by name; questions about these."""
-
-    clips: int
-    shared: int
-    questions: int
-    example: str | None
-
-
-def overlap(benchmark: Benchmark, bank_clips: Collection[str], max_s: float) -> Overlap:
-    """Decode each clip once and look for it. A clip that cannot be read is none of the bank's: nobody hears it.
-
-    bank_clips: sha256 over the decoded samples. max_s: longest clip that is accepted, in seconds.
-    """
-    names = dict.fromkeys(item.audio for item in benchmark.items)
-    shared = [name for name in names if _hash(benchmark.audio_root or Path(), name, max_s) in bank_clips]
-    found = set(shared)
-    questions = sum(item.audio in found for item in benchmark.items)
-    return Overlap(len(names), len(shared), questions, shared[0] if shared else None)
-
-
-def _hash(root: Path, name: str, max_s: float) -> str | None:
-    try:
-        return load(audio_file(root, name), max_s).ref.sha256
-    except DataError:
-        return None

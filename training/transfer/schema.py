@@ -7,16 +7,16 @@ mean is over seeds, every interval a bootstrap over clips and seeds (`resampling
 from pydantic import Field
 
 from lalm_agent.artefacts import Record
+from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.training.transfer.design import StudySpec
 
 SCHEMA = 1
 
 
 class Mean(Record):
-    """The mean of a fraction, or of a difference, over seeds.
+    """The mean of a fraction, or of a difference, over the seeds that have one; by_seed: in the order of the seeds.
 
-    by_seed: in the order of the cell's seeds; the mean is that of the defined ones. undefined_share: share of the
-    resamples without a value, which were dropped.
+    undefined_share: share of the resamples without a value, which were dropped.
     """
 
     value: float | None
@@ -27,11 +27,10 @@ class Mean(Record):
 
 
 class RgiMean(Record):
-    """The mean of an RGI over seeds.
+    """The mean of an RGI over the seeds that have one, with kinds as of `Figure`; kinds: of each seed.
 
-    kind, low_kind, high_kind: finite, +inf, -inf or undefined. The mean is that of the seeds that have an RGI:
-    infinite where one of them is, undefined where none has one or where both infinities occur. kinds: of each seed.
-    pooled: the RGI of the seeds' counts added up, which a seed without refusals does not make undefined.
+    Infinite where one of them is, undefined where none has one or where both infinities occur. pooled: the RGI of the
+    seeds' counts added up, which a seed without refusals does not make undefined.
     """
 
     d_con: Mean
@@ -48,13 +47,17 @@ class RgiMean(Record):
     pooled: float | None
     pooled_kind: str
 
+    @property
+    def figure(self) -> Figure:
+        """The mean with its interval."""
+        return Figure.model_validate(self.model_dump(include=set(Figure.model_fields)))
+
 
 class MatchedMean(Record):
     """The baseline with as many of its least confident answers refused as each adapter refuses (`metrics.matched`).
 
-    n_seeds: seeds for which that could be done; reason: why not for the others. acc_answered: accuracy among the
-    answers that are left. difference: the adapter's minus that. beaten: whether the whole interval of it is above 0;
-    null where it is undefined.
+    n_seeds: seeds for which that could be done; reason: why not for the others. acc_answered: of the baseline then.
+    difference: the adapter's minus that. beaten: whether the whole interval of the difference is above 0.
     """
 
     n_seeds: int
@@ -92,11 +95,10 @@ class CellFigures(Record):
 
 
 class Cell(Record):
-    """One source, arm and group of questions.
+    """One source, arm and target: a modality, or a group of another benchmark. blank: why there are no figures.
 
-    target: a modality, or a group of another benchmark. n, n_clips: answerable questions that count, and their clips.
-    excluded: questions on clips of the source's sets. runs: folders relative to the study, in the order of the seeds.
-    blank: why there are no figures.
+    n, n_clips: answerable questions that count, and their clips. excluded: questions on clips of the source's sets.
+    runs: folders relative to the study, in the order of the seeds.
     """
 
     source: str
@@ -123,10 +125,7 @@ class BaselineFigures(Record):
 
 
 class Contrast(Record):
-    """The rule's adapters against those of a control, by `shrunk_rgi`.
-
-    difference: the rule's minus the control's. p: share of the resamples in which it is not above 0, one-sided.
-    """
+    """The rule's adapters minus those of a control, by `shrunk_rgi`. p: one-sided, by the resamples."""
 
     control: str
     seeds: tuple[int, ...]
@@ -137,9 +136,9 @@ class Contrast(Record):
 
 
 class TransferClaim(Record):
-    """Whether a source's adapters refuse selectively in a target modality because of their labels.
+    """Whether a source's adapters refuse selectively in a target modality because of their labels; see `claims`.
 
-    p: the larger of the two contrasts'; p_holm: over six cells. claimed: p_holm is below 0.05.
+    p: the larger of the two contrasts'; p_holm: over six cells.
     """
 
     source: str
@@ -170,10 +169,7 @@ class ContentRow(Record):
 
 
 class SetRow(Record):
-    """Table 12: what one arm was trained on, and how much its adapters refuse.
-
-    idk_share: of each seed's set. n_rows: of each seed's set. rej: target -> rejection rate; null where blank.
-    """
+    """Table 12: each seed's set of one arm, and how much its adapters refuse: rej by target, null where blank."""
 
     source: str
     arm: str
@@ -197,10 +193,7 @@ class AlsoBenchmark(Record):
 
 
 class ForgettingRow(Record):
-    """One figure of the probe, before and after, paired over what both were asked.
-
-    figure: one of `forgetting.FIGURES`. modality: `all` or one. n: clips (type, content) or questions.
-    """
+    """One of `effects.FIGURES`, before and after, paired over the n questions or clips that both were asked."""
 
     source: str
     arm: str
@@ -215,11 +208,7 @@ class ForgettingRow(Record):
 
 
 class StudyReport(Record):
-    """Everything that is printed of a study.
-
-    study: `spec.json` of its folder. scorer: who graded the replies. baseline_run: folder of the model without an
-    adapter. level: of all intervals.
-    """
+    """Everything that is printed of a study. study: `spec.json`. level: of all intervals. scorer: of the replies."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     study: StudySpec

@@ -7,7 +7,7 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
+from lalm_agent.training.transfer.design import Arm, Job, StudyFolder, jobs_of
 from lalm_agent.training.transfer.effects import compare, forgetting_rows
 from lalm_agent.training.transfer.probe import ForgettingResult, ProbedClip, ProbedModel, ProbedQuestion, write_result
 from lalm_agent.training.transfer.schema import ForgettingRow
@@ -157,25 +157,15 @@ def test_adapters_of_two_arms_are_not_one_row() -> None:
 
 
 def test_a_studys_folder_gives_the_rows_of_each_source_and_arm(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path)
-    assert forgetting_rows(folder, HOW) == ()
+    folder, jobs = StudyFolder(tmp_path), jobs_of((0, 1, 2))
+    assert not list(forgetting_rows(folder, jobs, HOW))
     write_result(folder.probe(None), made("before", ALL_RIGHT))
-    assert forgetting_rows(folder, HOW) == ()
-    jobs = (*JOBS[:2], Job("music", Arm.RANDOM, 0))
-    for job in jobs:
+    assert not list(forgetting_rows(folder, jobs, HOW))
+    for job in (*JOBS[:2], Job("music", Arm.RANDOM, 0)):
         write_result(folder.probe(job), made(job.name, HALF))
-    rows = forgetting_rows(folder, HOW)
-    found = {(row.source, row.arm, row.seeds) for row in rows}
-    assert found == {("speech", "kn", (0, 1)), ("music", "random", (0,))}
+    rows = list(forgetting_rows(folder, jobs, HOW))
+    assert {(row.source, row.arm, row.seeds) for row in rows} == {("speech", "kn", (0, 1)), ("music", "random", (0,))}
     assert len(rows) == 18
     assert [row for row in rows if row.source == "speech"] == list(
         compare(made("before", ALL_RIGHT), {job: made(job.name, HALF) for job in JOBS[:2]}, HOW)
     )
-
-
-def test_a_stranger_in_the_folder_is_named(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path)
-    write_result(folder.probe(None), made("before", ALL_RIGHT))
-    write_result(folder.forgetting / "best.json", made("best", HALF))
-    with pytest.raises(DataError, match="best"):
-        forgetting_rows(folder, HOW)

@@ -1,6 +1,6 @@
 """The probe for forgetting: what is asked, and what is made of the replies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, repeat
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from lalm_agent import prompts
-from lalm_agent.audio import Sound, load
+from lalm_agent.audio import load
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.items import Item
 from lalm_agent.models.base import Completion, OptionScore, Request, Response
@@ -18,11 +18,9 @@ from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.prompts.refusing import held_out_refusals, refusal_pool
 from lalm_agent.training.transfer.probe import (
     ForgettingResult,
-    Probed,
     probe,
     probe_items,
     read_result,
-    sounds_under,
     write_result,
 )
 
@@ -44,10 +42,10 @@ ITEMS = (
 
 
 @pytest.fixture
-def clip_of(tmp_path: Path) -> Callable[[Item], Sound]:
+def clips(tmp_path: Path) -> Path:
     for place, name in enumerate(sorted({one.audio for one in ITEMS})):
         soundfile.write(tmp_path / name, np.random.default_rng(place).uniform(-0.1, 0.1, RATE // 4), RATE)
-    return sounds_under(tmp_path)
+    return tmp_path
 
 
 def by_prompt(
@@ -71,15 +69,11 @@ def by_prompt(
     return ScriptedLALM(reply)
 
 
-def no_words(_: str) -> None:
-    """Nobody listens."""
-
-
 def test_each_clip_is_asked_for_type_and_content_once_and_each_question_for_its_choice(
-    clip_of: Callable[[Item], Sound],
+    clips: Path,
 ) -> None:
     model = by_prompt()
-    result = probe(model, ITEMS, clip_of, no_words)
+    result = probe(model, ITEMS, clips)
     texts = [request.turns[-1].text for request in model.asked]
     assert texts.count(prompts.type_prompt()) == 3  # shared, three, four; the mix has no type
     assert sorted(text for text in texts if text.endswith("content?")) == [
@@ -92,9 +86,9 @@ def test_each_clip_is_asked_for_type_and_content_once_and_each_question_for_its_
     assert {request.sound is not None for request in model.asked} == {True}
 
 
-def test_the_choice_is_forced_and_compared_per_token(clip_of: Callable[[Item], Sound]) -> None:
+def test_the_choice_is_forced_and_compared_per_token(clips: Path) -> None:
     model = by_prompt(scores=(-2.0, -4.0))  # per token: -2 for "dog", -1 for "a very long cat"
-    result = probe(model, ITEMS[:2], clip_of, no_words)
+    result = probe(model, ITEMS[:2], clips)
     scored = [request for request in model.asked if request.options]
     assert [request.options[:3] for request in scored] == [("dog", "a very long cat", "IDK")] * 2  # no double, no blank
     assert not any("IDK" in request.turns[-1].text for request in scored)
@@ -115,10 +109,10 @@ def test_the_choice_is_forced_and_compared_per_token(clip_of: Callable[[Item], S
     ],
 )
 def test_a_refusal_is_compared_with_the_best_choice_and_never_chosen(
-    scores: Sequence[float], expected: tuple[bool, bool], clip_of: Callable[[Item], Sound]
+    scores: Sequence[float], expected: tuple[bool, bool], clips: Path
 ) -> None:
     model = by_prompt(scores=scores)
-    (one,) = probe(model, ITEMS[:1], clip_of, no_words).questions.values()
+    (one,) = probe(model, ITEMS[:1], clips).questions.values()
     assert (one.idk, one.held_out_idk) == expected
     assert one.chosen == "a very long cat"
     (asked,) = [request.options for request in model.asked if request.options]
@@ -126,44 +120,44 @@ def test_a_refusal_is_compared_with_the_best_choice_and_never_chosen(
     assert not set(held_out_refusals()) & set(refusal_pool())
 
 
-def test_a_choice_that_is_a_refusal_is_a_choice(clip_of: Callable[[Item], Sound]) -> None:
+def test_a_choice_that_is_a_refusal_is_a_choice(clips: Path) -> None:
     of_one = replace(ITEMS[0], choices=("dog", "IDK", *held_out_refusals()))
-    (one,) = probe(by_prompt(scores=(-4.0, -1.0)), [of_one], clip_of, no_words).questions.values()
+    (one,) = probe(by_prompt(scores=(-4.0, -1.0)), [of_one], clips).questions.values()
     assert (one.chosen, one.idk, one.held_out_idk) == ("IDK", None, None)
 
 
-def test_types_and_contents_are_scored_as_the_data_say(clip_of: Callable[[Item], Sound]) -> None:
-    result = probe(by_prompt("It is Speech.", "hello world"), ITEMS, clip_of, no_words)
-    found = {load_name(clip_of, one): result.clips[load_name(clip_of, one)] for one in ITEMS[:5]}
-    shared, three, four, mixed = (found[load_name(clip_of, ITEMS[place])] for place in (0, 2, 3, 4))
+def test_types_and_contents_are_scored_as_the_data_say(clips: Path) -> None:
+    result = probe(by_prompt("It is Speech.", "hello world"), ITEMS, clips)
+    found = {load_name(clips, one): result.clips[load_name(clips, one)] for one in ITEMS[:5]}
+    shared, three, four, mixed = (found[load_name(clips, ITEMS[place])] for place in (0, 2, 3, 4))
     assert (shared.type, shared.type_right, shared.content_score) == ("speech", False, 0.0)
     assert (three.type, three.type_right, three.content_score) == ("speech", True, pytest.approx(2 / 3))
     assert (four.type_right, four.content, four.content_score) == (False, None, None)
     assert (mixed.type, mixed.type_right, mixed.content_score) == (None, None, None)
 
 
-def test_a_refusal_to_name_a_type_is_wrong_and_a_caption_is_scored_by_f1(clip_of: Callable[[Item], Sound]) -> None:
-    result = probe(by_prompt("IDK", "dog barking"), ITEMS[:1], clip_of, no_words)
+def test_a_refusal_to_name_a_type_is_wrong_and_a_caption_is_scored_by_f1(clips: Path) -> None:
+    result = probe(by_prompt("IDK", "dog barking"), ITEMS[:1], clips)
     (clip,) = result.clips.values()
     assert (clip.type, clip.type_right, clip.content_score) == (None, False, pytest.approx(2 / 3))
     assert result.scores == {"sound": "token F1", "music": "token F1", "speech": "1 - min(1, WER)"}
 
 
-def test_clips_that_the_adapter_was_trained_on_are_not_asked_about(clip_of: Callable[[Item], Sound]) -> None:
-    seen = load_name(clip_of, ITEMS[0])
+def test_clips_that_the_adapter_was_trained_on_are_not_asked_about(clips: Path) -> None:
+    seen = load_name(clips, ITEMS[0])
     model = by_prompt()
-    result = probe(model, ITEMS, clip_of, no_words, Probed("speech-kn-0", {seen}))
+    result = probe(model, ITEMS, clips, "speech-kn-0", {seen})
     assert result.name == "speech-kn-0"
     assert result.excluded == ("one", "two")
     assert seen not in result.clips
     assert all(request.sound is None or request.sound.ref.sha256 != seen for request in model.asked)
 
 
-def test_the_order_of_the_items_changes_nothing(clip_of: Callable[[Item], Sound]) -> None:
-    assert probe(by_prompt(), ITEMS, clip_of, no_words) == probe(by_prompt(), ITEMS[::-1], clip_of, no_words)
+def test_the_order_of_the_items_changes_nothing(clips: Path) -> None:
+    assert probe(by_prompt(), ITEMS, clips) == probe(by_prompt(), ITEMS[::-1], clips)
 
 
-def test_all_about_a_clip_is_asked_side_by_side_in_few_calls(clip_of: Callable[[Item], Sound]) -> None:
+def test_all_about_a_clip_is_asked_side_by_side_in_few_calls(clips: Path) -> None:
     calls: list[list[str]] = []
 
     class Watched(ScriptedLALM):
@@ -172,29 +166,20 @@ def test_all_about_a_clip_is_asked_side_by_side_in_few_calls(clip_of: Callable[[
             return super().generate(requests)
 
     inner = by_prompt()
-    probe(Watched(lambda request: inner.generate([request])[0]), ITEMS, clip_of, no_words)
-    (clips,) = calls
-    changes = sum(one != other for one, other in pairwise(clips))
-    assert changes == len(set(clips)) - 1
+    probe(Watched(lambda request: inner.generate([request])[0]), ITEMS, clips)
+    (hashes,) = calls
+    changes = sum(one != other for one, other in pairwise(hashes))
+    assert changes == len(set(hashes)) - 1
 
 
-def test_a_model_without_log_probabilities_cannot_be_probed(clip_of: Callable[[Item], Sound]) -> None:
+def test_a_model_without_log_probabilities_cannot_be_probed(clips: Path) -> None:
     with pytest.raises(PermanentBackendError, match="log-probabilities"):
-        probe(by_prompt(scores=()), ITEMS[:1], clip_of, no_words)
+        probe(by_prompt(scores=()), ITEMS[:1], clips)
 
 
-def test_nothing_to_probe_is_said(clip_of: Callable[[Item], Sound]) -> None:
+def test_nothing_to_probe_is_said(clips: Path) -> None:
     with pytest.raises(UsageError, match="right answer"):
-        probe(by_prompt(), ITEMS[5:], clip_of, no_words)
-
-
-def test_a_long_probe_says_how_far_it_is(
-    clip_of: Callable[[Item], Sound], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lalm_agent.training.transfer.probe._SPEAK_EVERY_S", -1.0)
-    said: list[str] = []
-    probe(by_prompt(), ITEMS, clip_of, said.append)
-    assert said == ["forgetting, before: 5 of 5 questions"]
+        probe(by_prompt(), ITEMS[5:], clips)
 
 
 def test_items_of_a_probe_are_as_many_of_each_modality_and_a_larger_number_adds() -> None:
@@ -209,8 +194,8 @@ def test_items_of_a_probe_are_as_many_of_each_modality_and_a_larger_number_adds(
     assert probe_items([], 5) == []
 
 
-def test_a_result_is_read_back_as_it_was_written(clip_of: Callable[[Item], Sound], tmp_path: Path) -> None:
-    result = probe(by_prompt(), ITEMS, clip_of, no_words, Probed("speech-kn-0", {"other"}))
+def test_a_result_is_read_back_as_it_was_written(clips: Path, tmp_path: Path) -> None:
+    result = probe(by_prompt(), ITEMS, clips, "speech-kn-0", {"other"})
     path = tmp_path / "forgetting" / "speech-kn-0.json"
     write_result(path, result)
     assert read_result(path) == result
@@ -233,29 +218,29 @@ def test_a_file_that_is_no_probe_is_refused(tmp_path: Path, text: str, message: 
         read_result(path)
 
 
-def test_a_result_whose_clip_is_missing_is_refused(clip_of: Callable[[Item], Sound]) -> None:
-    fields = probe(by_prompt(), ITEMS, clip_of, no_words).model_dump(by_alias=True)
+def test_a_result_whose_clip_is_missing_is_refused(clips: Path) -> None:
+    fields = probe(by_prompt(), ITEMS, clips).model_dump(by_alias=True)
     with pytest.raises(ValueError, match="not among the clips"):
         ForgettingResult.model_validate({**fields, "clips": {}})
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(clip_of: Callable[[Item], Sound], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_one_line(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
-        write_result(tmp_path / "file" / "before.json", probe(by_prompt(), ITEMS, clip_of, no_words))
+        write_result(tmp_path / "file" / "before.json", probe(by_prompt(), ITEMS, clips))
 
 
-def load_name(clip_of: Callable[[Item], Sound], one: Item) -> str:
+def load_name(clips: Path, one: Item) -> str:
     """The clip's sha256."""
-    return clip_of(one).ref.sha256
+    return load(clips / one.audio).ref.sha256
 
 
-def test_choices_and_types_are_those_of_the_agent(clip_of: Callable[[Item], Sound], tmp_path: Path) -> None:
+def test_choices_and_types_are_those_of_the_agent(clips: Path, tmp_path: Path) -> None:
     from lalm_agent.agent import Agent, load_model
     from lalm_agent.config import AgentConfig
 
     model = load_model(AgentConfig(model="mini", device="cpu"))
-    result = probe(model, ITEMS[:4], clip_of, no_words)
+    result = probe(model, ITEMS[:4], clips)
     with Agent(model=model, method="baseline", answer_mode="score") as agent:
         for one in ITEMS[:4]:
             answer = agent.ask_item(str(tmp_path / one.audio), one.question, one.choices)

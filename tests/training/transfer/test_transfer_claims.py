@@ -136,8 +136,8 @@ def test_a_contrast_is_of_the_seeds_of_both() -> None:
     found = contrast(rule, control, HOW)
     assert found is not None
     assert found.seeds == (0, 1)
-    wanted = shrunk_rgi(table(60, 2, 40, 25)) - shrunk_rgi(table(60, 15, 40, 10))
-    assert found.difference.value == pytest.approx(float(wanted))
+    expected = shrunk_rgi(table(60, 2, 40, 25)) - shrunk_rgi(table(60, 15, 40, 10))
+    assert found.difference.value == pytest.approx(float(expected))
     assert found.p == pytest.approx(1 / 201)
     turned = contrast(control, rule, HOW)
     assert turned is not None
@@ -159,11 +159,11 @@ def test_holm_by_hand_over_six_cells() -> None:
             clear = (source, arm, target) == ("sound", Arm.KN, "music")
             key = (source, str(arm), target)
             cells[key] = made((GOOD,) * 3 if clear else (FAIR,) * 3, BEFORE, key)
-    claims = {(one.source, one.target): one for one in transfer_claims(cells, HOW)}
+    claims = {(claim.source, claim.target): claim for claim in transfer_claims(cells, HOW)}
     first = claims.pop(("sound", "music"))
     assert first.claimed
     assert (first.p, first.p_holm) == (pytest.approx(1 / 201), pytest.approx(6 / 201))
-    assert {(one.claimed, one.p, one.p_holm) for one in claims.values()} == {(False, 1.0, 1.0)}
+    assert {(claim.claimed, claim.p, claim.p_holm) for claim in claims.values()} == {(False, 1.0, 1.0)}
 
 
 def test_a_cell_that_is_not_there_stays_in_the_family() -> None:
@@ -176,10 +176,10 @@ def test_a_cell_that_is_not_there_stays_in_the_family() -> None:
             cell = found.cell if there else found.cell.model_copy(update={"blank": "no clip", "figures": None})
             cells[key] = MadeCell(cell, found.draws if there else None)
     claims = transfer_claims(cells, HOW)
-    only = next(one for one in claims if one.p is not None)
+    only = next(claim for claim in claims if claim.p is not None)
     assert only.p_holm == pytest.approx(6 / 201)
-    assert [one.text for one in claims if one.p is None] == ["not claimed: no clip"] * 5
-    assert {one.p_holm for one in claims if one.p is None} == {None}
+    assert [claim.text for claim in claims if claim.p is None] == ["not claimed: no clip"] * 5
+    assert {claim.p_holm for claim in claims if claim.p is None} == {None}
 
 
 def test_better_than_one_control_alone_is_no_transfer() -> None:
@@ -189,7 +189,7 @@ def test_better_than_one_control_alone_is_no_transfer() -> None:
             key = (source, str(arm), target)
             cells[key] = made((FAIR,) * 3 if arm is Arm.RANDOM else (GOOD,) * 3, BEFORE, key)
     claims = transfer_claims(cells, HOW)
-    assert not any(one.claimed for one in claims)
+    assert not any(claim.claimed for claim in claims)
     assert claims[0].p == 1.0
     assert "not above labels kept" in claims[0].text
     assert "random places" not in claims[0].text.partition("(")[0]

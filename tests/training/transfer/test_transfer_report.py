@@ -2,14 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
+from lalm_agent.training import StudyObserver, report_study
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
-from lalm_agent.training.transfer.report import StudyReport, analyse, as_markdown, headline, heatmap_svg
+from lalm_agent.training.transfer.report import (
+    StudyReport,
+    analyse,
+    as_json,
+    as_markdown,
+    as_terminal,
+    headline,
+    heatmap_svg,
+)
 from lalm_agent.training.transfer.schema import Cell
 
 RESAMPLES, FEW = 150, 20
@@ -51,7 +60,7 @@ SELECTIVE, RANDOM, NEVER = refusing(0.05, 0.5), refusing(0.25, 0.25), refusing(0
 
 
 def cell_of(report: StudyReport, source: str, arm: str, target: str) -> Cell:
-    return next(one for one in report.cells if (one.source, one.arm, one.target) == (source, arm, target))
+    return next(cell for cell in report.cells if (cell.source, cell.arm, cell.target) == (source, arm, target))
 
 
 def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beaten(
@@ -59,7 +68,7 @@ def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beat
 ) -> None:
     folder = write_study(items_of(120), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM))
     report = analyse(folder.path, RESAMPLES)
-    assert [(one.source, one.target) for one in report.claims] == [
+    assert [(claim.source, claim.target) for claim in report.claims] == [
         (source, target) for source in SOURCES for target in SOURCES if source != target
     ]
     for claim in report.claims:
@@ -68,7 +77,7 @@ def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beat
         assert claim.p is not None
         assert claim.p_holm is not None
         assert claim.p <= claim.p_holm < 0.05
-        kept = next(one for one in claim.contrasts if one.control == "kept")
+        kept = next(own for own in claim.contrasts if own.control == "kept")
         assert kept.control_rgi == 0
     kept_cell = cell_of(report, "speech", "kept", "music")
     assert kept_cell.figures is not None
@@ -77,6 +86,21 @@ def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beat
     assert strict.kinds == ("undefined",) * 3
     assert kept_cell.figures.null_p_combined is None
     assert headline(report).startswith("transfer is claimed in 6 of the 6 cells")
+    _is_printed(report)
+
+
+def _is_printed(report: StudyReport) -> None:
+    markdown, svg = as_markdown(report), heatmap_svg(report)
+    for text in (markdown, as_terminal(report)):
+        assert "runs/baseline" in text
+        assert "not said" in text
+        assert "undefined" in text
+        assert "lalm-agent transfer" in text
+    assert "![Strict RGI of every cell](heatmap.svg)" in markdown
+    assert "heatmap.svg" not in as_markdown(report, image=None)
+    assert "<svg" in svg
+    assert svg.count("stroke-width: 3;") == 6
+    assert svg == heatmap_svg(report)
 
 
 def test_refusing_like_the_controls_is_not_claimed(items_of: MakeItems, write_study: WriteStudy) -> None:
@@ -124,26 +148,26 @@ def test_a_cell_by_hand(items_of: MakeItems, write_study: WriteStudy) -> None:
     cell = cell_of(report, "sound", "kn", "music")
     assert (cell.n, cell.n_clips, cell.excluded, cell.seeds) == (10, 5, 0, (0, 1))
     assert cell.runs == ("runs/sound-kn-0", "runs/sound-kn-1")
-    found = cell.figures
-    assert found is not None
-    assert found.acc.by_seed == (pytest.approx(0.5), pytest.approx(0.6))
-    assert found.acc.value == pytest.approx(0.55)
-    assert found.rej.value == pytest.approx(0.15)
-    assert found.coverage.value == pytest.approx(0.85)
-    assert found.acc_answered.value == pytest.approx((5 / 7 + 6 / 10) / 2)
-    assert found.rel.by_seed[0] == pytest.approx(0.3 * 0.5 + 0.7 * 0.8)
-    assert (found.n_refused, found.n_unparsed) == ((3, 0), (0, 1))
-    strict = found.rgi["strict"]
+    figures = cell.figures
+    assert figures is not None
+    assert figures.acc.by_seed == (pytest.approx(0.5), pytest.approx(0.6))
+    assert figures.acc.value == pytest.approx(0.55)
+    assert figures.rej.value == pytest.approx(0.15)
+    assert figures.coverage.value == pytest.approx(0.85)
+    assert figures.acc_answered.value == pytest.approx((5 / 7 + 6 / 10) / 2)
+    assert figures.rel.by_seed[0] == pytest.approx(0.3 * 0.5 + 0.7 * 0.8)
+    assert (figures.n_refused, figures.n_unparsed) == ((3, 0), (0, 1))
+    strict = figures.rgi["strict"]
     assert strict.d_con.value == pytest.approx((1 / 6 + 0) / 2)
     assert strict.d_hum.value == pytest.approx((2 / 4 + 0) / 2)
     assert (strict.value, strict.kind) == (pytest.approx(0.4771, abs=1e-4), "finite")  # log10(3), of one seed of two
     assert strict.kinds == ("finite", "undefined")
     assert strict.pooled == pytest.approx(0.4771, abs=1e-4)  # 1 of 12 and 2 of 8
     # log10((3 / 4) / (2 / 6)), and nothing moved in the other seed.
-    assert found.rgi["equation"].by_seed == (pytest.approx(0.3522, abs=1e-4), None)
+    assert figures.rgi["equation"].by_seed == (pytest.approx(0.3522, abs=1e-4), None)
     # Hypergeometric: 5 right and 3 wrong that were not flipped, 3 refused, at most 1 of them right: (1 + 15) / 56.
-    assert found.null_p == (pytest.approx(16 / 56), None)
-    assert found.null_p_combined == 1.0  # twice the mean of 0.29 and 1
+    assert figures.null_p == (pytest.approx(16 / 56), None)
+    assert figures.null_p_combined == 1.0  # twice the mean of 0.29 and 1
     assert cell_of(report, "sound", "kn", "speech").blank == "the data have no answerable question of speech"
 
 
@@ -165,8 +189,8 @@ def test_questions_on_clips_of_a_sources_sets_never_count_for_it(items_of: MakeI
     assert (blank.figures, blank.n) == (None, 0)
     assert blank.blank == "every clip of these questions is in a set of sound: no clip was held out"
     assert "no clip was held out" in as_markdown(report)
-    assert "no clip was held out" in heatmap_svg(report)
-    assert 'fill="url(#blank)"' in heatmap_svg(report)
+    assert "Blank: speech" not in heatmap_svg(report)
+    assert "Blank: sound on sound" in heatmap_svg(report)
 
 
 def test_matched_coverage_refuses_the_baselines_least_confident(items_of: MakeItems, write_study: WriteStudy) -> None:
@@ -206,7 +230,7 @@ def test_tables_10_to_12(items_of: MakeItems, write_study: WriteStudy) -> None:
     assert [cell.rgi["strict"].value for cell in cells if cell] == singles
     means = [rows[target, "kn", tuple(s for s in SOURCES if s != target)].tru.value for target in SOURCES]
     total = rows["total", "kn", SOURCES]
-    assert total.tru.value == pytest.approx(sum(one for one in means if one is not None) / 3)
+    assert total.tru.value == pytest.approx(sum(filter(None, means)) / 3)
     # A control that never refuses has no strict RGI, and a mean over undefined cells is none.
     assert rows["music", "kept", ("sound", "speech")].rgi["strict"].kind == "undefined"
     table12 = {(row.source, row.arm): row for row in report.sets}
@@ -248,20 +272,16 @@ def test_what_is_missing_is_left_out_and_said(items_of: MakeItems, write_study: 
         missing=frozenset(["sound-random-0", "sound-random-1", "music-kn-1"]),
     )
     report = analyse(folder.path, FEW)
-    said = " ".join(report.warnings)
-    assert "not finished, and left out: sound-random-0, sound-random-1, music-kn-1" in said
-    assert "fewer than 3" in said
-    assert "fewer than 500 questions" in said
-    claims = {(one.source, one.target): one for one in report.claims}
+    warnings = " ".join(report.warnings)
+    assert "not finished, and left out: sound-random-0, sound-random-1, music-kn-1" in warnings
+    assert "fewer than 3" in warnings
+    assert "fewer than 500 questions" in warnings
+    assert "too few for any claim" in warnings
+    claims = {(claim.source, claim.target): claim for claim in report.claims}
     assert claims["sound", "music"].p is None
     assert "controls" in claims["sound", "music"].text
     assert claims["music", "sound"].contrasts[0].seeds == (0,)
     assert cell_of(report, "sound", "random", "music").blank == "no finished run of an adapter sound-random"
-
-
-def test_too_few_resamples_are_warned_about(items_of: MakeItems, write_study: WriteStudy) -> None:
-    report = analyse(write_study(items_of(6), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM)).path, FEW)
-    assert any("too few for any claim" in one for one in report.warnings)
 
 
 def test_a_run_of_another_model_is_refused(items_of: MakeItems, write_study: WriteStudy) -> None:
@@ -279,3 +299,33 @@ def test_no_baseline_is_one_clear_error(items_of: MakeItems, write_study: WriteS
     (folder.run(None) / "answers.jsonl").write_bytes(b"")
     with pytest.raises(DataError, match="no finished run"):
         analyse(folder.path, FEW)
+
+
+def test_without_matplotlib_one_line_says_how_to_install_it(
+    items_of: MakeItems, write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lines = write_study(items_of(6), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM)), list[str]()
+    monkeypatch.setattr("lalm_agent.training.transfer.study.is_installed", lambda module: False)
+    report_study(folder.path, FEW, observer=StudyObserver(lines.append))
+    assert lines == ["heatmap.svg is left out, because matplotlib draws it: pip install 'lalm-agent[draw]'"]
+    assert folder.report.is_file()
+    assert "heatmap.svg" not in folder.markdown.read_text()
+    assert not folder.heatmap.exists()
+
+
+def numbers(value: object) -> list[float]:
+    if isinstance(value, Mapping):
+        return [number for part in value.values() for number in numbers(part)]
+    if isinstance(value, list):
+        return [number for part in value for number in numbers(part)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_the_report_is_one_json_object_without_nan_and_the_same_again(
+    items_of: MakeItems, write_study: WriteStudy
+) -> None:
+    report = analyse(write_study(items_of(12), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM)).path, FEW)
+    fields = json.loads(as_json(report))
+    assert fields["schema"] == 1
+    assert StudyReport.model_validate(fields) == report
+    assert all(abs(number) < 1e6 for number in numbers(fields))

@@ -2,18 +2,25 @@
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.cli.main import run
+from lalm_agent.config import AgentConfig
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import read_answers
+from lalm_agent.training import StudyObserver, StudyRequest, plan_study, report_study, study
+from lalm_agent.training.lora.recipe import PRESETS
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, read_spec
+from lalm_agent.training.transfer.probe import read_result
+from lalm_agent.training.transfer.schema import StudyReport
 
+pytestmark = pytest.mark.timeout(600)
 JOBS = [Job(source, arm, 0) for source in SOURCES for arm in Arm]
 QUIET = ("--jobs", "1", "--forgetting", "0")
+PROBED = ("--jobs", "1", "--forgetting", "1")
 
 
 def rows_of(folder: StudyFolder, job: Job) -> list[dict[str, Any]]:
@@ -22,11 +29,12 @@ def rows_of(folder: StudyFolder, job: Job) -> list[dict[str, Any]]:
 
 def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
     also = ("--also", str(study_place.path / "eval" / "bench.jsonl"), "--also-limit", "2")
-    assert study_place.transfer(*QUIET, "--tried", "4", *also) == 0, said()[1]
+    assert study_place.transfer(*PROBED, "--tried", "4", *also) == 0, said()[1]
     out, err = said()
     folder = StudyFolder(study_place.out)
-    assert "left: 29 of 29 parts (9 trainings, 10 evaluations, 10 evaluations of --also), 1 at a time" in err
-    assert "29/29 speech-random-0: asked" in err
+    kinds = "9 trainings, 10 evaluations, 10 evaluations of --also, 10 probes for forgetting"
+    assert f"left: 39 of 39 parts ({kinds}), 1 at a time" in err
+    assert "39/39 speech-random-0: probed: 1 questions" in err
     assert f"report: {folder.markdown}" in out
     for job in JOBS:
         rows = rows_of(folder, job)
@@ -41,30 +49,55 @@ def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
         assert steps == 2
     assert len(read_answers(folder.run(None))) == 12
     assert len(read_answers(folder.run(JOBS[0], "bench"))) == 2
-    spec = read_spec(folder.spec)
+    assert len({frozenset(read_result(folder.probe(job)).questions) for job in (None, *JOBS)}) == 1
+    spec = read_spec(folder.path / SPEC)
     assert (spec.tried, spec.seeds, spec.identity.labels.k, spec.identity.own_data) == (4, (0,), 3, False)
     report = json.loads(folder.report.read_text())
     assert report["study"]["study_id"] == spec.study_id
     assert "<svg" in folder.heatmap.read_text()
     assert not list(folder.path.rglob("*.new"))
     _a_finished_study_has_nothing_to_do(study_place, said, also)
+    _a_call_of_python_is_the_same_study(study_place, folder)
     _an_adapter_is_what_train_makes(study_place, folder, Job("speech", Arm.RANDOM, 0))
     _another_study_is_refused(study_place, said)
 
 
 def _a_finished_study_has_nothing_to_do(place: Any, said: Any, also: tuple[str, ...]) -> None:
     before, folder = place.files(), StudyFolder(place.out)
-    spec = folder.spec.read_bytes()
+    spec = (folder.path / SPEC).read_bytes()
     folder.markdown.unlink()
-    assert place.transfer(*QUIET, *also) == 0
-    assert "nothing to do: all 29 parts" in said()[1]
+    assert place.transfer(*PROBED, *also) == 0
+    assert "nothing to do: all 39 parts" in said()[1]
     assert place.files() == before
-    assert folder.spec.read_bytes() == spec
+    assert (folder.path / SPEC).read_bytes() == spec
     assert folder.markdown.is_file()
     folder.markdown.unlink()
     assert run(["transfer", "--out", str(place.out), "--report-only", "--json", "--resamples", "100"]) == 0
     assert json.loads(said()[0])["study"]["tried"] == 4
     assert folder.markdown.is_file()
+
+
+def _a_call_of_python_is_the_same_study(place: Any, folder: StudyFolder) -> None:
+    """Also with an agent's settings that an evaluation of a study does not have."""
+    bench, before, notes = place.path / "eval" / "bench.jsonl", place.files(), list[str]()
+    config = AgentConfig(model=str(place.model), device="cpu", max_new_tokens=3, method="idk", temperature=0.5)
+    recipe = PRESETS["mini"].model_copy(update={"max_steps": 2, "batch_size": 2, "seed": 7})
+    request = StudyRequest(
+        **{"out": folder.path, "bank": place.path / "bank", "config": config, "preset": "mini", "recipe": recipe},
+        **{"data": bench, "also": (str(bench),), "also_limit": 2, "seeds": 1, "forgetting": 1, "jobs": 1},
+    )
+    again = study(request, StudyObserver(notes.append))
+    assert notes == [f"nothing to do: all 39 parts of {folder.path} are done"]
+    assert again.spec == read_spec(folder.path / SPEC)
+    assert place.files() == before
+    with StudyFolder(folder.path):  # it is held no longer
+        pass
+    plan = plan_study(request.model_copy(update={"forgetting": 2, "seeds": 2}))
+    assert plan.left == {"train": 9, "evaluate": 9, "also": 9, "probe": 19}
+    assert (plan.probe, plan.questions, len(plan.sets)) == (2, 12, 18)
+    report = report_study(folder.path, resamples=100)
+    assert StudyReport.model_validate_json(folder.report.read_bytes()) == report
+    assert {row.seeds for row in report.forgetting} == {(0,)}
 
 
 def _an_adapter_is_what_train_makes(place: Any, folder: StudyFolder, job: Job) -> None:
@@ -87,7 +120,7 @@ def _an_adapter_is_what_train_makes(place: Any, folder: StudyFolder, job: Job) -
 
 def _another_study_is_refused(place: Any, said: Any) -> None:
     said()
-    assert place.transfer(*QUIET, "--k", "2", "--learning-rate", "0.5") == 2
+    assert place.transfer(*PROBED, "--k", "2", "--learning-rate", "0.5") == 2
     err = said()[1]
     assert "differs: labels.k: 3 in the run, 2 now" in err
     assert "differs: recipe.learning_rate: 0.002 in the run, 0.5 now" in err
@@ -97,7 +130,7 @@ def _another_study_is_refused(place: Any, said: Any) -> None:
 def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said: Any) -> None:
     assert study_place.transfer(*QUIET, own=True) == 0, said()[1]
     folder = StudyFolder(study_place.out)
-    assert read_spec(folder.spec).identity.own_data
+    assert read_spec(folder.path / SPEC).identity.own_data
     for job in JOBS:
         answers = read_answers(folder.run(job))
         trained = {row["id"] for row in rows_of(folder, job)}
@@ -105,7 +138,7 @@ def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said:
         assert len(answers) == 24
         assert len(trained) >= 2
     assert sum(len(rows_of(folder, job)) for job in JOBS if job.arm is Arm.KN) < 24
-    # More seeds add adapters, and change none that is there.
+    # More seeds add adapters, and change none that is there; an estimate writes nothing.
     before = study_place.files()
     said()
     assert study_place.transfer(*QUIET, "--seeds", "2", "--dry-run", "--json", own=True) == 0
@@ -124,7 +157,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(study_place: Any, said: A
         assert place.transfer(*QUIET, *more, **how) == 2
         assert not place.out.exists()
         err: str = said()[1]
-        assert err.count("error: ") == 1
+        assert err.count("error: ") == err.count("try: ") == 1
         return err
 
     assert "K is 0 to N = 3, not 4" in refused("--k", "4")
@@ -155,50 +188,3 @@ def test_a_bank_of_another_model_or_method_is_refused(study_place: Any, said: An
     assert "was asked by agent" in refused(method="agent")
     assert "without the clips" in refused(audio="silence")
     assert "sampled with an adapter" in refused(adapter_sha256="a" * 64)
-
-
-def test_a_source_of_one_class_ends_with_one_line(study_place: Any, said: Any, tmp_path: Path) -> None:
-    path = study_place.path / "bank" / "answers.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    gold = {row["id"]: row["gold"] for row in map(json.loads, (path.parent / "items.jsonl").read_text().splitlines())}
-    for line in lines:
-        if line["id"].startswith("music"):
-            line["reply"] = gold[line["id"]]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert study_place.transfer(*QUIET) == 2
-    err = said()[1]
-    assert "error: music: all " in err
-    assert "are kept" in err
-    assert not study_place.out.exists()
-
-
-def test_a_training_that_diverges_ends_with_one_line(study_place: Any, said: Any) -> None:
-    assert study_place.transfer(*QUIET, "--learning-rate", "1e30", "--max-steps", "4") == 2
-    err = said()[1]
-    assert "error: sound-kn-0: " in err
-    assert "no finite number" in err
-    assert "kept 1 of 19 parts" in err
-    folder = StudyFolder(study_place.out)
-    assert len(read_answers(folder.run(None))) == 12
-    assert not folder.report.exists()
-
-
-def test_a_probe_is_asked_of_a_loaded_model(study_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lalm_agent.cli import transfer_command
-    from lalm_agent.cli.transfer_study import prepare
-    from lalm_agent.training.transfer.design import Kind, Part
-    from lalm_agent.training.transfer.worker import StudyWorker, is_probed
-
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(transfer_command, "run_transfer", given.update)
-    run(study_place.arguments("--forgetting", "1", "--jobs", "1"))
-    study = prepare(given)
-    part = Part(Kind.PROBE, None)
-    assert part in study.left
-    assert StudyWorker(study.setup)(part).part == part
-    assert part not in study.left
-    ids = {item.id for item in study.setup.probe}
-    assert len(ids) == 1
-    assert is_probed(study.folder.probe(None), ids)
-    assert not is_probed(study.folder.probe(None), ids | {"another"})
-
