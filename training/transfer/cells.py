@@ -36,7 +36,7 @@ from lalm_agent.eval.metrics.counts import (
     Floats,
     after_counts,
     counts,
-    pair_cells,
+    joint_cells,
     ratio,
     transitions,
 )
@@ -329,7 +329,7 @@ def rate(convention: Convention, at: int) -> Metric:
 def cell_draws(arrays: CellArrays, clips: ClipDraws, picks: Places) -> CellDraws:
     """Count a cell's transitions and those of its resamples."""
     t = np.stack([transitions(arrays.before, after) for after in arrays.after])
-    pairs = [pair_cells(arrays.before, after) for after in arrays.after]
+    pairs = [joint_cells(arrays.before, after) for after in arrays.after]
     drawn = np.stack([clips.totals(cells, N_OUTCOMES**2, arrays.clips) for cells in pairs], axis=1)
     return CellDraws(t, drawn.reshape(*drawn.shape[:2], N_OUTCOMES, N_OUTCOMES), picks)
 
