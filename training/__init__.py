@@ -1,9 +1,10 @@
 """What makes models and data: IDK sets, adapters, studies, the synthesiser, and the recipe of the embedded model.
 
-    from lalm_agent.training import BuildRequest, TrainRequest, build_idk, train
+    from lalm_agent.training import BuildRequest, StudyRequest, TrainRequest, build_idk, study, train
 
     build_idk(BuildRequest(bank="bank", out="idk.jsonl", k=5))
     adapter = train(TrainRequest(data="idk.jsonl", out="adapter"))
+    folder = study(StudyRequest(bank="bank", out="study", data="questions.jsonl"))
 
 Importing this package loads nothing: the names below are imported when first used.
 """
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
         grade_bank,
     )
     from lalm_agent.training.lora.train import TrainedAdapter, TrainRequest, estimate, train
+    from lalm_agent.training.transfer.study import (
+        StudyObserver,
+        StudyPlan,
+        StudyRequest,
+        plan_study,
+        report_study,
+        study,
+    )
 
 _HOMES = {
     **dict.fromkeys(
         ("BankCurve", "BankRequest", "BuildRequest", "IdkSet", "bank_curve", "build_idk", "grade_bank"), "idk.make"
     ),
     **dict.fromkeys(("TrainRequest", "TrainedAdapter", "estimate", "train"), "lora.train"),
+    **dict.fromkeys(
+        ("StudyObserver", "StudyPlan", "StudyRequest", "plan_study", "report_study", "study"), "transfer.study"
+    ),
 }
 
 __all__ = [
@@ -35,12 +47,18 @@ __all__ = [
     "BankRequest",
     "BuildRequest",
     "IdkSet",
+    "StudyObserver",
+    "StudyPlan",
+    "StudyRequest",
     "TrainRequest",
     "TrainedAdapter",
     "bank_curve",
     "build_idk",
     "estimate",
     "grade_bank",
+    "plan_study",
+    "report_study",
+    "study",
     "train",
 ]
 

@@ -1,6 +1,7 @@
 """`lalm-agent reproduce --model mini --out FOLDER`: the paper's tables and figures by one command, in one report."""
 
-from lalm_agent.cli import eval_flags, options, reproduce_flags, train_flags, transfer_flags
+from lalm_agent.cli import eval_flags, options, reproduce_flags, train_flags
+from lalm_agent.cli import transfer as transfer_flags
 from lalm_agent.cli.reproduce_flags import SplitName
 
 

@@ -1,25 +1,89 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-from lalm_agent.cli import eval_flags, idk, options, train_flags, transfer_flags
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lalm_agent.cli import eval_flags, idk, options, train_flags
+from lalm_agent.errors import UsageError
+from lalm_agent.terminal import say
+
+if TYPE_CHECKING:
+    from lalm_agent.training.transfer.study import StudyRequest
+
+_SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
+
+BankFlag = Annotated[
+    Path | None, typer.Option(help="A folder that `idk sample` made.", show_default="as the study has it")
+]
+DataFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME.",
+        show_default="the bank's own questions",
+    ),
+]
+DataFileFlag = Annotated[
+    Path | None, typer.Option(help="The file or folder of a benchmark called by name.", show_default=False)
+]
+BankAudioFlag = Annotated[
+    Path | None, typer.Option(help="Folder of the bank's clips.", show_default="where the bank was sampled")
+]
+RowsFlag = Annotated[
+    int | None, typer.Option(min=2, help="Most rows of a source, the same for all its adapters.", show_default="all")
+]
+AlsoFlag = Annotated[
+    list[str] | None,
+    typer.Option(help="Another benchmark for all adapters, such as sakura; may be given several times."),
+]
+AlsoDataFlag = Annotated[
+    list[Path] | None, typer.Option(help="The file or folder of each --also, in their order.", show_default=False)
+]
+AlsoLimitFlag = Annotated[int | None, typer.Option(min=1, help="Questions of each --also.", show_default="all")]
+ForgettingFlag = Annotated[
+    int, typer.Option(min=0, help="Questions that show what the adapters cost the model; 0 leaves that out.")
+]
+JobsFlag = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Adapters at a time, each in a process of one thread; 1 works in this process, with all threads.",
+        show_default="2 on a CPU, else 1",
+    ),
+]
+TriedFlag = Annotated[
+    int | None,
+    typer.Option(min=1, help="Configurations that were tried before this one was frozen.", show_default="not said"),
+]
+TrainBatchFlag = Annotated[
+    int | None, typer.Option("--batch-size", help="Rows at once in training.", show_default="the preset's")
+]
+KFlag = Annotated[int | None, typer.Option(min=1, help="At least K of N right keeps the answer.", show_default="N")]
+BatchFlag = Annotated[int, typer.Option("--eval-batch-size", min=1, help="Questions that are answered at once.")]
+ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report of what is there; ask nothing.")]
+DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")]
 
 
 def transfer(
-    out: transfer_flags.OutFlag,
-    bank: transfer_flags.BankFlag = None,
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command resumes.", show_default=False)],
+    bank: BankFlag = None,
     model: options.ModelFlag = None,
-    data: transfer_flags.DataFlag = None,
-    data_file: transfer_flags.DataFileFlag = None,
+    data: DataFlag = None,
+    data_file: DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
-    bank_audio: transfer_flags.BankAudioFlag = None,
+    bank_audio: BankAudioFlag = None,
     limit: eval_flags.LimitFlag = None,
-    seeds: transfer_flags.SeedsFlag = 3,
-    k: transfer_flags.KFlag = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Adapters of each source and arm; more can be added later.")] = 3,
+    k: KFlag = None,
     n: idk.NFlag = None,
-    rule: transfer_flags.RuleFlag = "kn",
-    target: transfer_flags.TargetFlag = "gold",
-    refusals: transfer_flags.RefusalsFlag = "fixed",
+    rule: Annotated[str, typer.Option(help="Which questions are IDK: kn, entropy or confidence.")] = "kn",
+    target: Annotated[str, typer.Option(help="What is learned: gold, self or sure; see `idk build`.")] = "gold",
+    refusals: Annotated[str, typer.Option(help="fixed: always IDK. pool: a wording for each question.")] = "fixed",
     scorer: idk.ScorerFlag = "rule",
-    rows: transfer_flags.RowsFlag = None,
+    rows: RowsFlag = None,
     preset: train_flags.PresetFlag = None,
     adapt: train_flags.AdaptFlag = train_flags.Adapt.LANGUAGE_MODEL,
     target_modules: train_flags.TargetsFlag = None,
@@ -29,28 +93,28 @@ def transfer(
     learning_rate: train_flags.RateFlag = None,
     epochs: train_flags.EpochsFlag = None,
     max_steps: train_flags.MaxStepsFlag = None,
-    batch_size: transfer_flags.TrainBatchFlag = None,
+    batch_size: TrainBatchFlag = None,
     grad_accum: train_flags.AccumFlag = None,
-    also: transfer_flags.AlsoFlag = None,
-    also_data: transfer_flags.AlsoDataFlag = None,
-    also_limit: transfer_flags.AlsoLimitFlag = None,
-    forgetting: transfer_flags.ForgettingFlag = 150,
-    tried: transfer_flags.TriedFlag = None,
-    jobs: transfer_flags.JobsFlag = None,
-    eval_batch_size: transfer_flags.BatchFlag = 8,
+    also: AlsoFlag = None,
+    also_data: AlsoDataFlag = None,
+    also_limit: AlsoLimitFlag = None,
+    forgetting: ForgettingFlag = 150,
+    tried: TriedFlag = None,
+    jobs: JobsFlag = None,
+    eval_batch_size: BatchFlag = 8,
     max_new_tokens: options.MaxNewTokensFlag = None,
     max_audio_s: options.MaxAudioFlag = None,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    resamples: transfer_flags.ResamplesFlag = 2000,
-    report_only: transfer_flags.ReportFlag = False,
-    dry_run: transfer_flags.DryRunFlag = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the intervals.")] = 2000,
+    report_only: ReportFlag = False,
+    dry_run: DryRunFlag = False,
     device: options.DeviceFlag = None,
     dtype: options.DtypeFlag = None,
     timeout_s: options.TimeoutFlag = None,
     trust_remote_code: options.TrustFlag = None,
     allow_pickle: options.PickleFlag = None,
-    as_json: transfer_flags.JsonFlag = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")] = False,
     debug: options.DebugFlag = None,
 ) -> int:
     """Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.
@@ -59,7 +123,38 @@ def transfer(
     many IDK labels at random places. The report says where refusing transfers beyond both controls. Kill it at any
     time: the same command goes on. docs/transfer.md describes the folder.
     """
-    given = dict(locals())
-    from lalm_agent.cli.transfer_command import run_transfer
+    return _run(dict(locals()))
 
-    return run_transfer(given)
+
+def _run(flags: dict[str, Any]) -> int:
+    from lalm_agent.training.transfer.report import as_terminal
+    from lalm_agent.training.transfer.study import StudyObserver, plan_study, report_study, study
+
+    as_json, observer = flags["as_json"], StudyObserver(say)
+    if flags["dry_run"] and not flags["report_only"]:
+        plan = plan_study(_request(flags), observer)
+        typer.echo(json.dumps(plan.model_dump(), ensure_ascii=False) if as_json else "\n".join(plan.lines))
+        return 0
+    if not flags["report_only"]:
+        study(_request(flags), observer)
+    report = report_study(flags["out"], flags["resamples"], observer=observer)
+    if as_json:
+        typer.echo(json.dumps(report.model_dump(mode="json", by_alias=True), ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(f"{as_terminal(report)}\nreport: {flags['out'] / 'study.md'}")
+    return 0
+
+
+def _request(flags: dict[str, Any]) -> "StudyRequest":
+    from lalm_agent.training.lora.recipe import TARGETS, Recipe, make_recipe, preset_of
+    from lalm_agent.training.transfer.study import StudyRequest
+
+    if flags["bank"] is None:
+        raise UsageError("a study is made of a bank", "--bank FOLDER of lalm-agent idk sample")
+    config = options.settings_from({name: flags[name] for name in _SETTINGS})
+    preset = preset_of(flags["preset"], config.model)
+    changes = {name: flags[name] for name in Recipe.model_fields if name in flags}
+    changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]
+    fields = {name: flags[name] for name in StudyRequest.model_fields if flags.get(name) is not None}
+    fields |= {"config": config, "preset": preset, "recipe": make_recipe(preset, changes)}
+    return StudyRequest(**{**fields, "batch_size": flags["eval_batch_size"]})

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_record
+from lalm_agent.artefacts import SPEC, Folder, Identity, Invocation, Kind, Record, read_record
 from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.idk.labels import Control, GradedQuestion
 from lalm_agent.training.idk.sets import BuildPlan, BuiltSet, RowSource, build
+from lalm_agent.training.lora.adapter import CHECKPOINTS, CONFIG
 from lalm_agent.training.lora.recipe import Recipe
 
 SOURCES = ("sound", "music", "speech")
@@ -72,7 +74,7 @@ HOLD_OUT = 0.2
 CONTROLS: Mapping[Arm, Control | None] = {Arm.KN: None, Arm.KEPT: Control.KEPT, Arm.RANDOM: Control.RANDOM}
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """A part of the work, in the order in which an adapter passes through them."""
 
     TRAIN = "train"
@@ -82,10 +84,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StudyPart:
     """One piece of work that is done once. job: None for the model without an adapter. benchmark: of `also` alone."""
 
-    kind: Kind
+    kind: PartKind
     job: Job | None
     benchmark: str | None = None
 
@@ -105,12 +107,12 @@ def jobs_of(seeds: Sequence[int]) -> tuple[Job, ...]:
     return tuple(Job(source, arm, seed) for seed in seeds for source in SOURCES for arm in Arm)
 
 
-def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[Part, ...]:
+def parts_of(job: Job | None, benchmarks: Sequence[str], probe: bool) -> tuple[StudyPart, ...]:
     """What is done with an adapter, or with the model alone. benchmarks: the other ones that are asked."""
-    parts = [] if job is None else [Part(Kind.TRAIN, job)]
-    parts.append(Part(Kind.EVALUATE, job))
-    parts += [Part(Kind.ALSO, job, name) for name in benchmarks]
-    return (*parts, Part(Kind.PROBE, job)) if probe else tuple(parts)
+    parts = [] if job is None else [StudyPart(PartKind.TRAIN, job)]
+    parts.append(StudyPart(PartKind.EVALUATE, job))
+    parts += [StudyPart(PartKind.ALSO, job, name) for name in benchmarks]
+    return (*parts, StudyPart(PartKind.PROBE, job)) if probe else tuple(parts)
 
 
 def made_sets(
@@ -161,83 +163,6 @@ def _require_sources(counted: Sequence[GradedQuestion]) -> None:
             f"the bank has no questions of {' and '.join(lacking)}, and a study trains on {', '.join(SOURCES)}",
             "sample a bank over data of all three modalities",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What is left, by what was done: the mean seconds of each kind of part, over so many workers."""
-
-    workers: int
-    seconds: Mapping[Kind, Sequence[float]]
-
-    def left_s(self, left: Sequence[Part]) -> float | None:
-        """Seconds until all is done; None where nothing like it was done yet."""
-        if any(not self.seconds.get(part.kind) for part in left):
-            return None
-        means = {kind: sum(spent) / len(spent) for kind, spent in self.seconds.items() if spent}
-        return sum(means[part.kind] for part in left) / self.workers
-
-
-# --- the folder ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StudyFolder:
-    """The paths of a study; nothing is read or made here. A `job` of None is the model without an adapter."""
-
-    path: Path
-
-    @property
-    def spec(self) -> Path:
-        """What the study is (`StudySpec`)."""
-        return self.path / SPEC
-
-    @property
-    def report(self) -> Path:
-        """The figures (`StudyReport`); `markdown` is the report to read, `heatmap` its figure."""
-        return self.path / "study.json"
-
-    @property
-    def markdown(self) -> Path:
-        """The report to read."""
-        return self.path / "study.md"
-
-    @property
-    def heatmap(self) -> Path:
-        """Figure 3 of the paper, with its controls."""
-        return self.path / "heatmap.svg"
-
-    @property
-    def sets(self) -> Path:
-        """Folder of the IDK sets."""
-        return self.path / "sets"
-
-    @property
-    def adapters(self) -> Path:
-        """Folder of the adapters."""
-        return self.path / "adapters"
-
-    @property
-    def forgetting(self) -> Path:
-        """Folder of the probes for forgetting."""
-        return self.path / "forgetting"
-
-    def idk_set(self, job: Job) -> Path:
-        """Rows that an adapter is trained on; the manifest lies beside them with `.meta.json` behind the name."""
-        return self.sets / f"{job.name}.jsonl"
-
-    def adapter(self, job: Job) -> Path:
-        """A PEFT folder of `lalm_agent.training.lora`."""
-        return self.adapters / job.name
-
-    def run(self, job: Job | None, benchmark: str | None = None) -> Path:
-        """Run folder over the evaluation data, all modalities, or over another benchmark."""
-        place = self.path / "runs" if benchmark is None else self.path / "also" / benchmark
-        return place / (BASELINE if job is None else job.name)
-
-    def probe(self, job: Job | None) -> Path:
-        """The file of a probe for forgetting."""
-        return self.forgetting / f"{'before' if job is None else job.name}.json"
 
 
 # --- identity --------------------------------------------------------------------------------------------------------
@@ -328,3 +253,57 @@ def read_spec(path: Path) -> StudySpec:
         DataError: it cannot be read, is not of this form, or is of a newer version.
     """
     return read_record(path, StudySpec, "is this the folder of a study?")
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+class StudyFolder(Folder):
+    """A study's folder, held by this process alone; with `writes=False` it is only read.
+
+    spec: what is there; None for a new study. A `job` of None below is the model without an adapter.
+    """
+
+    kind = Kind("study")
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        """Look at nothing yet."""
+        super().__init__(path, writes)
+        self.spec: StudySpec | None = None
+        self.report, self.markdown, self.heatmap = (path / name for name in ("study.json", "study.md", "heatmap.svg"))
+        self.sets, self.adapters, self.forgetting = (path / name for name in ("sets", "adapters", "forgetting"))
+
+    def read(self) -> None:
+        """Read the spec. Raises UsageError where the folder holds something else, DataError as `read_spec` does."""
+        if not self._writes:
+            self._refuse_other_contents()
+        if self.has_begun:
+            self.spec = read_spec(self.path / SPEC)
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter is trained, or has a checkpoint."""
+        return any(any(self.adapters.glob(pattern)) for pattern in (f"*/{CONFIG}", f"*/{CHECKPOINTS}/*"))
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether a question was answered, or a probe made."""
+        journals = (path for pattern in ("runs/*", "also/*/*") for path in self.path.glob(f"{pattern}/{ANSWERS}"))
+        return any(path.stat().st_size for path in journals) or any(self.forgetting.glob("*.json"))
+
+    def idk_set(self, job: Job) -> Path:
+        """Rows that an adapter is trained on; the manifest lies beside them with `.meta.json` behind the name."""
+        return self.sets / f"{job.name}.jsonl"
+
+    def adapter(self, job: Job) -> Path:
+        """A PEFT folder of `lalm_agent.training.lora`."""
+        return self.adapters / job.name
+
+    def run(self, job: Job | None, benchmark: str | None = None) -> Path:
+        """Run folder over the evaluation data, all modalities, or over another benchmark."""
+        place = self.path / "runs" if benchmark is None else self.path / "also" / benchmark
+        return place / (BASELINE if job is None else job.name)
+
+    def probe(self, job: Job | None) -> Path:
+        """The file of a probe for forgetting."""
+        return self.forgetting / f"{'before' if job is None else job.name}.json"

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 from xml.sax.saxutils import escape
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.eval.metrics.estimate import Kind, shown_end
 from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report.table import NOTHING, Row, Table
@@ -51,7 +52,7 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         DataError: no study, no finished baseline, a damaged file, or runs of different data or models.
     """
     where, how = StudyFolder(folder), Resampling(resamples, seed)
-    spec = read_spec(where.spec)
+    spec = read_spec(where.path / SPEC)
     arms = tuple(str(arm) for arm in spec.identity.arms)
     jobs = [Job(source, Arm(arm), one) for source in SOURCES for arm in arms for one in spec.seeds]
     grid = read_grid(where, where.run, jobs)

@@ -91,7 +91,7 @@ def write_study(tmp_path: Path) -> Callable[..., StudyFolder]:
         made = MadeStudy(items, letter, **more)  # type: ignore[arg-type]
         folder = StudyFolder(tmp_path / "study")
         folder.path.mkdir()
-        write_record(folder.spec, _spec(made))
+        write_record(folder.path / SPEC, _spec(made))
         _write_run(folder.run(None), None, made, made.items)
         for job in made.jobs:
             _write_set(folder, job, made)

@@ -1,8 +1,6 @@
 """The adapters of a study, the rows of each, and what is left."""
 
-from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -18,9 +16,8 @@ from lalm_agent.training.transfer.design import (
     SOURCES,
     Arm,
     Job,
-    Kind,
-    Pace,
-    Part,
+    PartKind,
+    StudyPart,
     jobs_of,
     made_sets,
     parts_of,
@@ -108,17 +105,7 @@ def test_a_bank_without_a_modality_is_refused() -> None:
 
 def test_the_parts_of_an_adapter_come_in_their_order() -> None:
     job = Job("speech", Arm.RANDOM, 2)
-    assert [part.kind for part in parts_of(job, ["sakura"], True)] == [Kind.TRAIN, Kind.EVALUATE, Kind.ALSO, Kind.PROBE]
-    assert parts_of(None, [], False) == (Part(Kind.EVALUATE, None),)
+    assert [part.kind for part in parts_of(job, ["sakura"], True)] == list(PartKind)
+    assert parts_of(None, [], False) == (StudyPart(PartKind.EVALUATE, None),)
     assert parts_of(None, [], True)[0].who == "baseline"
     assert parts_of(job, [], True)[0].who == "speech-random-2"
-
-
-def test_what_is_left_is_estimated_from_parts_of_its_kind() -> None:
-    job = Job("sound", Arm.KN, 0)
-    left = parts_of(job, [], False)
-    spent: dict[Kind, Any] = {Kind.TRAIN: [4.0, 6.0], Kind.EVALUATE: [10.0]}
-    assert Pace(2, spent).left_s(left) == pytest.approx((5 + 10) / 2)
-    assert Pace(2, {Kind.TRAIN: [4.0], Kind.EVALUATE: []}).left_s(left) is None
-    assert Pace(1, {}).left_s([]) == 0
-    assert Counter(part.kind for part in left) == {Kind.TRAIN: 1, Kind.EVALUATE: 1}

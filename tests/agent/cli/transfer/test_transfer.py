@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.cli.main import run
+from lalm_agent.config import AgentConfig
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import read_answers
+from lalm_agent.training import StudyObserver, StudyRequest, plan_study, report_study, study
+from lalm_agent.training.lora.recipe import PRESETS
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, read_spec
+from lalm_agent.training.transfer.probe import read_result
+from lalm_agent.training.transfer.schema import StudyReport
 
 JOBS = [Job(source, arm, 0) for source in SOURCES for arm in Arm]
 QUIET = ("--jobs", "1", "--forgetting", "0")
@@ -41,7 +47,7 @@ def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
         assert steps == 2
     assert len(read_answers(folder.run(None))) == 12
     assert len(read_answers(folder.run(JOBS[0], "bench"))) == 2
-    spec = read_spec(folder.spec)
+    spec = read_spec(folder.path / SPEC)
     assert (spec.tried, spec.seeds, spec.identity.labels.k, spec.identity.own_data) == (4, (0,), 3, False)
     report = json.loads(folder.report.read_text())
     assert report["study"]["study_id"] == spec.study_id
@@ -54,12 +60,12 @@ def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
 
 def _a_finished_study_has_nothing_to_do(place: Any, said: Any, also: tuple[str, ...]) -> None:
     before, folder = place.files(), StudyFolder(place.out)
-    spec = folder.spec.read_bytes()
+    spec = (folder.path / SPEC).read_bytes()
     folder.markdown.unlink()
     assert place.transfer(*QUIET, *also) == 0
     assert "nothing to do: all 29 parts" in said()[1]
     assert place.files() == before
-    assert folder.spec.read_bytes() == spec
+    assert (folder.path / SPEC).read_bytes() == spec
     assert folder.markdown.is_file()
     folder.markdown.unlink()
     assert run(["transfer", "--out", str(place.out), "--report-only", "--json", "--resamples", "100"]) == 0
@@ -97,7 +103,7 @@ def _another_study_is_refused(place: Any, said: Any) -> None:
 def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said: Any) -> None:
     assert study_place.transfer(*QUIET, own=True) == 0, said()[1]
     folder = StudyFolder(study_place.out)
-    assert read_spec(folder.spec).identity.own_data
+    assert read_spec(folder.path / SPEC).identity.own_data
     for job in JOBS:
         answers = read_answers(folder.run(job))
         trained = {row["id"] for row in rows_of(folder, job)}
@@ -183,22 +189,28 @@ def test_a_training_that_diverges_ends_with_one_line(study_place: Any, said: Any
     assert not folder.report.exists()
 
 
-def test_a_probe_is_asked_of_a_loaded_model(study_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lalm_agent.cli import transfer_command
-    from lalm_agent.cli.transfer_study import prepare
-    from lalm_agent.training.transfer.design import Kind, Part
-    from lalm_agent.training.transfer.worker import StudyWorker, is_probed
-
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(transfer_command, "run_transfer", given.update)
-    run(study_place.arguments("--forgetting", "1", "--jobs", "1"))
-    study = prepare(given)
-    part = Part(Kind.PROBE, None)
-    assert part in study.left
-    assert StudyWorker(study.setup)(part).part == part
-    assert part not in study.left
-    ids = {item.id for item in study.setup.probe}
-    assert len(ids) == 1
-    assert is_probed(study.folder.probe(None), ids)
-    assert not is_probed(study.folder.probe(None), ids | {"another"})
-
+def test_a_study_is_a_call_of_python(study_place: Any) -> None:
+    """Also with an agent's settings that an evaluation of a study does not have."""
+    notes: list[str] = []
+    config = AgentConfig(model=str(study_place.model), device="cpu", max_new_tokens=3, method="idk", temperature=0.5)
+    request = StudyRequest(
+        **{"out": study_place.out, "bank": study_place.path / "bank", "config": config, "seeds": 1, "jobs": 1},
+        data=study_place.path / "eval" / "bench.jsonl",
+        preset="mini",
+        recipe=PRESETS["mini"].model_copy(update={"max_steps": 1, "batch_size": 2, "seed": 7}),
+        forgetting=1,
+    )
+    plan = plan_study(request)
+    assert not study_place.out.exists()
+    assert plan.left == {"train": 9, "evaluate": 10, "also": 0, "probe": 10}
+    folder = study(request, StudyObserver(notes.append))
+    assert folder.spec is not None
+    assert folder.spec.study_id == plan.study
+    assert folder.spec.forgetting == plan.probe == 1
+    assert sum("probed: 1 questions" in note for note in notes) == 10
+    assert set(read_result(folder.probe(JOBS[0])).questions) == set(read_result(folder.probe(None)).questions)
+    with StudyFolder(study_place.out):  # it is held no longer
+        pass
+    report = report_study(study_place.out, resamples=100)
+    assert StudyReport.model_validate_json(folder.report.read_bytes()) == report
+    assert plan_study(request.model_copy(update={"forgetting": 2})).left["probe"] == 10

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.training.transfer.design import Arm, Job, StudyFolder
 
 BRIEF = ("--jobs", "1", "--forgetting", "0")
@@ -26,7 +27,7 @@ def test_until_an_adapter_is_begun_its_recipe_may_change(study_place: Any, said:
     assert study_place.transfer(*BRIEF, "--limit", "6", "--k", "2") == 0
     assert "replaced: " in said()[1]
     assert (folder.run(None) / "answers.jsonl").read_bytes() == asked
-    spec = json.loads(folder.spec.read_text("utf-8"))
+    spec = json.loads((folder.path / SPEC).read_text("utf-8"))
     assert (spec["identity"]["recipe"]["learning_rate"], spec["identity"]["labels"]["k"]) == (0.002, 2)
     done = study_place.files()
     assert study_place.transfer(*BRIEF, "--limit", "6", "--k", "2", "--learning-rate", "0.001") == 2

@@ -1,0 +1,682 @@
+"""`study`: does refusing that an adapter learned on one modality transfer to the others?
+
+    from lalm_agent.training import StudyRequest, report_study, study
+
+    folder = study(StudyRequest(bank="bank", out="study", data="questions.jsonl"))
+    claims = report_study(folder.path).claims
+
+Adapters are trained on each modality, with two controls and several seeds, and all of them answer everything. The same
+request resumes after a kill, a full disk or Ctrl-C; nothing whole is done again. `plan_study` says what a request would
+do and how long that takes. What can be checked is checked before anything is written or loaded.
+"""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pydantic import Field, InstanceOf
+
+from lalm_agent import jobs
+from lalm_agent.artefacts import SPEC, MismatchError, Record, StorageError, command_line, write_record, write_whole
+from lalm_agent.audio import load
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.eval import estimate as estimate_run
+from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
+from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
+from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
+from lalm_agent.eval.runs.records import DataIdentity
+from lalm_agent.hints import did_you_mean
+from lalm_agent.models.hf_loading import find_weights
+from lalm_agent.records import Method
+from lalm_agent.terminal import duration
+from lalm_agent.training.idk.bank import bank_sha256, is_held_out
+from lalm_agent.training.idk.labels import Rule
+from lalm_agent.training.idk.make import BankRequest, GradedBank, clip_root, described, grade_bank, require_trainable
+from lalm_agent.training.idk.sets import BuildPlan, Manifest, Refusals, TargetKind, check_plan, meta_path, write_set
+from lalm_agent.training.lora.adapter import CONFIG, WEIGHTS
+from lalm_agent.training.lora.recipe import (
+    PRESETS,
+    Recipe,
+    pick_device,
+    preset_of,
+    require_checkpoint,
+    total_steps,
+)
+from lalm_agent.training.lora.train import TrainRequest
+from lalm_agent.training.lora.train import estimate as estimate_training
+from lalm_agent.training.transfer.design import (
+    HOLD_OUT,
+    SCHEMA,
+    SOURCES,
+    Arm,
+    Job,
+    Labels,
+    OtherData,
+    PartKind,
+    StudyFolder,
+    StudyIdentity,
+    StudyPart,
+    StudySession,
+    StudySpec,
+    jobs_of,
+    made_sets,
+    parts_of,
+    plan_of,
+)
+from lalm_agent.training.transfer.probe import probe_items, read_result
+from lalm_agent.training.transfer.schema import StudyReport
+from lalm_agent.training.transfer.worker import Finished, Questions, Setup, StudyWorker
+
+_FIXED: Mapping[str, Any] = {
+    "method": Method.BASELINE,
+    "preset": "paper",
+    "tools": {},
+    "answer_mode": "generate",
+    "adapter": None,
+    "temperature": 0.0,
+    "seed": 0,
+    "hears_audio": True,
+    "checkpoint": None,
+    "debug": False,
+}
+"""What an evaluation of a study is asked by, whatever the environment says."""
+_OF_ADAPTERS = ("labels", "preset", "recipe", "arms")
+"""The fields of the identity that no answer of the model without an adapter depends on."""
+_PARTS = {
+    PartKind.TRAIN: ("trainings", "trained"),
+    PartKind.EVALUATE: ("evaluations", "asked"),
+    PartKind.ALSO: ("evaluations of --also", "asked"),
+    PartKind.PROBE: ("probes for forgetting", "probed"),
+}
+"""What several of a kind are called, and what is said of one that is done."""
+
+
+class StudyRequest(Record):
+    """What `study` is to do.
+
+    out: the study's folder. config: the model and where it runs; how it is asked is fixed.
+    bank: a folder of `idk sample` from these very weights. bank_audio: its clips; None for where it was sampled.
+    k, n: at least k of the first n samples right keep an answer; None for n and for all samples. rule, target,
+        refusals, scorer: as of `build_idk`. rows: most rows of a source; None for all.
+    preset, recipe: as of `train`; the recipe's seed does not count. seeds: adapters of each source and arm.
+    data, data_file, audio_root: the evaluation data, as of `evaluate`; None for the bank's own questions, of which a
+        part is held out then. limit: the first so many; skip_missing, skip_faulty: as of `evaluate`.
+    also, also_data: other benchmarks, and their files in the same order. also_limit: questions of each.
+    forgetting: questions about what the adapters cost the model; 0 for none.
+    tried: configurations that were tried on other data before this one; None where nobody says.
+    jobs: adapters at a time, each in a process of one thread; 1 works in this process. None for 2 on a CPU, else 1.
+    batch_size: questions that are answered at once. command: as it was typed; None for that of this process.
+    """
+
+    out: Path
+    bank: Path
+    config: AgentConfig = AgentConfig()
+    bank_audio: Path | None = None
+    k: int | None = Field(default=None, ge=1)
+    n: int | None = Field(default=None, ge=1)
+    rule: str = "kn"
+    target: str = "gold"
+    refusals: str = "fixed"
+    scorer: str = "rule"
+    rows: int | None = Field(default=None, ge=2)
+    preset: str | None = None
+    recipe: Recipe | None = None
+    seeds: int = Field(default=3, ge=1)
+    data: str | Path | InstanceOf[Benchmark] | None = None
+    data_file: Path | None = None
+    audio_root: Path | None = None
+    limit: int | None = Field(default=None, ge=1)
+    skip_missing: bool = False
+    skip_faulty: bool = False
+    also: tuple[str, ...] = ()
+    also_data: tuple[Path, ...] = ()
+    also_limit: int | None = Field(default=None, ge=1)
+    forgetting: int = Field(default=150, ge=0)
+    tried: int | None = Field(default=None, ge=1)
+    jobs: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    command: tuple[str, ...] | None = None
+
+
+class StudyObserver(jobs.Observer):
+    """Is told how a study goes, in the process that called it: of each part as a task, and what happens in lines."""
+
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        """say: takes the lines; None where nobody reads them."""
+        self._say = say
+
+    def note(self, text: str) -> None:
+        """What happens now, in one line."""
+        if self._say is not None:
+            self._say(text)
+
+
+class StudyPlan(Record):
+    """What a request would do, and how long that takes.
+
+    sets: name of each adapter -> {n, idk, kept} of its rows. left: kind -> parts that are not done. questions: of an
+    evaluation; probe: of a probe. seconds: of all that is left; None where no question could be asked. lines: the same
+    to read; they are in no JSON.
+    """
+
+    study: str
+    adapters: int
+    sets: dict[str, dict[str, int]]
+    left: dict[str, int]
+    questions: int
+    probe: int
+    jobs: int
+    seconds: float | None
+    lines: tuple[str, ...] = Field(default=(), exclude=True)
+
+
+Sets = Mapping[Job, tuple[Manifest, bytes]]
+"""The manifest and the bytes of each adapter's rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """All that is known before the first adapter. spec: with this session, not written yet. left: parts to do."""
+
+    spec: StudySpec
+    setup: Setup
+    sets: Sets
+    parts: tuple[StudyPart, ...]
+    left: tuple[StudyPart, ...]
+
+    @property
+    def processes(self) -> int:
+        return self.spec.sessions[-1].jobs
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """What the parts that are left are -> how many, in the order in which an adapter passes through them."""
+        counts = Counter(part.kind for part in self.left)
+        return {_PARTS[kind][0]: counts[kind] for kind in PartKind if counts[kind]}
+
+    def set_lines(self) -> Iterator[str]:
+        """A line for each source: rows, IDK and steps, which all its arms share."""
+        for source in SOURCES:
+            manifest, _ = self.sets[Job(source, Arm.KN, self.spec.seeds[0])]
+            counts = manifest.counts["total"]
+            steps = total_steps(counts["n"], self.setup.recipe, 1)
+            idk = f"{counts['idk']} IDK ({manifest.share:.1%})"
+            yield f"set: {source}: {counts['n']} rows, {idk}, {steps} steps for each adapter"
+
+    def questions(self, part: StudyPart) -> int:
+        """How many are asked. A question of the probe counts as one, though it has up to three requests."""
+        return len(self.setup.probe if part.kind is PartKind.PROBE else self.setup.questions[part.benchmark].ids)
+
+
+def study(request: StudyRequest, observer: StudyObserver | None = None) -> StudyFolder:
+    """Train and ask what is left of a study; the folder, no longer held. `report_study` writes what came of it.
+
+    Raises:
+        UsageError: the request is wrong, a source has labels of one class, or the folder is another study's
+            (`MismatchError`) or held by another process.
+        DataError: bank, data or clips cannot be used, data and bank share clips, or nothing can be written.
+        BackendError: the model cannot be loaded or asked. What was done is kept.
+        KeyboardInterrupt: Ctrl-C; what was done is kept.
+    """
+    observer = observer or StudyObserver()
+    with StudyFolder(request.out) as folder:
+        ready = _prepare(request, folder, observer)
+        if ready.left:
+            _work(ready, folder, observer)
+        else:
+            observer.note(f"nothing to do: all {len(ready.parts)} parts of {folder.path} are done")
+            assert folder.spec is not None
+            if ready.spec.tried != folder.spec.tried:
+                write_record(folder.path / SPEC, folder.spec.model_copy(update={"tried": ready.spec.tried}))
+        folder.read()
+    return folder
+
+
+def report_study(
+    out: str | Path, resamples: int = 2000, seed: int = 0, observer: StudyObserver | None = None
+) -> StudyReport:
+    """Analyse what there is of a study, and write `study.json`, `study.md` and `heatmap.svg` into its folder.
+
+    resamples, seed: of the bootstrap over clips and seeds.
+
+    Raises:
+        UsageError: the folder holds something else.
+        DataError: it is no study, a part of it is damaged, or nothing can be written.
+    """
+    from lalm_agent.training.transfer.report import analyse, as_json, as_markdown, heatmap_svg
+
+    with StudyFolder(Path(out), writes=False) as folder:
+        report = analyse(folder.path, resamples, seed)
+        write_whole(folder.heatmap, heatmap_svg(report).encode())
+        write_whole(folder.markdown, as_markdown(report).encode())
+        write_whole(folder.report, as_json(report).encode())
+    return report
+
+
+def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> StudyPlan:
+    """What is left of a study and how long it takes, by two real training steps and three questions; nothing is kept.
+
+    Raises:
+        As `study`.
+    """
+    observer = observer or StudyObserver()
+    with StudyFolder(request.out, writes=False) as folder:
+        ready = _prepare(request, folder, observer)
+    observer.note("loading the model")
+    with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place:
+        training_s, asking_s = _training_s(ready, Path(place)), _asking_s(ready, Path(place))
+    seconds = None
+    if asking_s is not None:
+        trainings = [training_s[part.job.source] for part in ready.left if part.kind is PartKind.TRAIN and part.job]
+        asked = sum(ready.questions(part) for part in ready.left if part.kind is not PartKind.TRAIN)
+        seconds = (sum(trainings) + asked * asking_s) / ready.processes
+    questions = ready.questions(StudyPart(PartKind.EVALUATE, None))
+    basis = f"from two real passes and three questions, {ready.processes} at a time"
+    told = "unknown: no question could be asked" if seconds is None else f"{seconds:.0f} ({duration(seconds)}; {basis})"
+    return StudyPlan(
+        study=ready.spec.study_id,
+        adapters=len(ready.sets),
+        sets={job.name: dict(manifest.counts["total"]) for job, (manifest, _) in ready.sets.items()},
+        left={str(kind): sum(part.kind is kind for part in ready.left) for kind in PartKind},
+        questions=questions,
+        probe=len(ready.setup.probe),
+        jobs=ready.processes,
+        seconds=seconds,
+        lines=(
+            *ready.set_lines(),
+            *(f"{kind}: {count}" for kind, count in ready.kinds.items()),
+            f"questions of an evaluation: {questions}",
+            f"estimated seconds: {told}",
+        ),
+    )
+
+
+def _training_s(ready: _Study, place: Path) -> dict[str, float]:
+    """Seconds of a training by source: those of one, by the number of rows."""
+    folder, setup, job = StudyFolder(place), ready.setup, Job("sound", Arm.KN, 0)
+    rows = {own.source: manifest.counts["total"]["n"] for own, (manifest, _) in ready.sets.items()}
+    _write_sets({job: ready.sets[job]}, folder)
+    request = TrainRequest(folder.idk_set(job), folder.adapter(job), setup.config, setup.recipe, setup.preset)
+    seconds = estimate_training(request).seconds
+    return {source: seconds * n / rows[job.source] for source, n in rows.items()}
+
+
+def _asking_s(ready: _Study, place: Path) -> float | None:
+    """Seconds of a question; None where none could be asked."""
+    figures = estimate_run(ready.setup.questions[None].request.model_copy(update={"out": place / "run"}))
+    return None if figures.seconds is None else figures.seconds / figures.questions
+
+
+# --- the work --------------------------------------------------------------------------------------------------------
+
+
+def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
+    spec, total = ready.spec, len(ready.parts)
+    identity, labels = spec.identity, spec.identity.labels
+    shown = f"{labels.k}@{labels.n}" if labels.rule == "kn" else labels.rule
+    observer.note(f"study: {spec.study_id}: {identity.model}, {shown}, {len(ready.sets)} adapters")
+    for line in ready.set_lines():
+        observer.note(line)
+    own = ", the bank itself with 20 % of its clips held out" if identity.own_data else ""
+    observer.note(f"data: {identity.data.name}{own}")
+    counted = ", ".join(f"{count} {kind}" for kind, count in ready.kinds.items())
+    observer.note(f"left: {len(ready.left)} of {total} parts ({counted}), {ready.processes} at a time")
+    if folder.spec is not None and folder.spec.study_id != spec.study_id:
+        _clear(folder)
+        observer.note("replaced: what was there was another study, of which no adapter was begun")
+    _write_sets(ready.sets, folder)
+    write_record(folder.path / SPEC, spec)
+    progress = _Progress(total, ready.left, ready.processes, observer)
+    try:
+        jobs.run_tasks(_tasks(ready.left), partial(StudyWorker, ready.setup), ready.processes, progress)
+    except BaseException:
+        observer.note(f"kept {progress.done} of {total} parts in {folder.path}; the same command goes on")
+        raise
+
+
+def _tasks(parts: Sequence[StudyPart]) -> list[jobs.Task]:
+    """What is asked of an adapter needs its training."""
+    needs = {part: StudyPart(PartKind.TRAIN, part.job).name for part in parts if part.kind is not PartKind.TRAIN}
+    return [jobs.Task(part.name, part, (needs[part],) if part in needs else ()) for part in parts]
+
+
+class _Progress(jobs.Observer):
+    """Says a line for each part that is done, with the time left by the mean of the parts of its kind."""
+
+    def __init__(self, total: int, left: Sequence[StudyPart], processes: int, observer: StudyObserver) -> None:
+        self._total, self._left, self._processes, self._observer = total, list(left), processes, observer
+        self._seconds: dict[PartKind, list[float]] = {kind: [] for kind in PartKind}
+        self.began, self.stopped = observer.began, observer.stopped  # type: ignore[method-assign]
+
+    @property
+    def done(self) -> int:
+        """How many parts are done, those of earlier sessions among them."""
+        return self._total - len(self._left)
+
+    def ended(self, task: jobs.Task, result: Finished, seconds: float) -> None:
+        self._observer.ended(task, result, seconds)
+        part: StudyPart = task.what
+        self._left.remove(part)
+        self._seconds[part.kind].append(result.seconds)
+        of = f" {part.benchmark}" if part.benchmark else ""
+        line = f"{self.done}/{self._total} {part.who}: {_PARTS[part.kind][1]}{of}: {result.text}"
+        self._observer.note(f"{line} in {duration(result.seconds)}{self._rest()}")
+
+    def _rest(self) -> str:
+        if not self._left or not all(self._seconds[part.kind] for part in self._left):
+            return ""
+        return f"; {duration(sum(fmean(self._seconds[part.kind]) for part in self._left) / self._processes)} left"
+
+
+def _write_sets(sets: Sets, folder: StudyFolder) -> None:
+    """Write those that are not there.
+
+    Raises:
+        UsageError: one is there and differs.
+        StorageError: they cannot be written.
+    """
+    try:
+        folder.sets.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder.sets} cannot be made: {error.strerror}", "give another --out") from error
+    for job, (manifest, data) in sets.items():
+        path = folder.idk_set(job)
+        if not path.is_file() or not meta_path(path).is_file():
+            write_set(path, data, manifest)
+        elif path.read_bytes() != data:
+            raise UsageError(
+                f"{path} is there and differs from what the bank gives now",
+                "did the clips move, or is it another version? give another --out",
+            )
+
+
+def _clear(folder: StudyFolder) -> None:
+    """Remove what another study has left that may be replaced (see `_require_same`).
+
+    Raises:
+        DataError: something cannot be removed.
+    """
+    stale = [folder.sets, folder.adapters]
+    if not folder.has_answer:
+        stale += [folder.path / "runs", folder.path / "also", folder.forgetting]
+    try:
+        for path in stale:
+            if path.exists():
+                shutil.rmtree(path)
+        for path in (folder.report, folder.markdown, folder.heatmap):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be removed: {error.strerror}", "give another --out") from error
+
+
+# --- what is settled before the first adapter ------------------------------------------------------------------------
+
+
+def _prepare(request: StudyRequest, folder: StudyFolder, observer: StudyObserver) -> _Study:
+    """Check a request and the folder; nothing is written or loaded. Raises as `study`."""
+    config = request.config.model_copy(update=_FIXED)
+    require_checkpoint(config.model)
+    preset = preset_of(request.preset, config.model)
+    recipe = (request.recipe or PRESETS[preset]).model_copy(update={"seed": 0})
+    graded, plan, root = _bank(request, config)
+    # A study of which nothing was done binds nobody.
+    there = folder.spec if folder.has_adapter or folder.has_answer else None
+    limit = request.limit
+    if there is not None:
+        limit = None if there.limit is None or limit is None else max(there.limit, limit)
+    questions = _questions(request, graded, root, limit, config)
+    data, own = questions[None].benchmark, request.data is None
+    identity = _identity(request, config, (preset, recipe), (graded, plan), data)
+    if there is not None:
+        _require_same(folder, there, identity)
+    _refuse_other_model(graded, identity)
+    seeds = tuple(range(max(request.seeds, len(there.seeds) if there else 0)))
+    made = made_sets(graded.questions, graded.source, plan, jobs_of(seeds), request.rows)
+    sets = {job: described(graded, plan_of(plan, job), built, root) for job, built in made.items()}
+    # Decoding every clip takes a while, so what was compared before, by the hash of its data, is not again.
+    same = there is not None and there.study_id == identity.short_hash
+    known = {other.data.sha256 for other in there.also.values()} if there and same else set()
+    for name, asked in questions.items():
+        if not (same or own if name is None else asked.benchmark.sha256 in known):
+            observer.note(f"comparing the clips of {asked.benchmark.name} with the bank's")
+            _refuse_shared_clips(asked.benchmark, graded, config.max_audio_s)
+    probe = _probe(data, graded, own, max(request.forgetting, there.forgetting if there else 0))
+    command = command_line() if request.command is None else request.command
+    setup = Setup(folder.path, config, recipe, preset, questions, probe, command)
+    spec = _spec(request, identity, setup, seeds, there)
+    names = tuple(name for name in questions if name is not None)
+    parts = tuple(part for job in (None, *sets) for part in parts_of(job, names, bool(probe)))
+    of_probe = frozenset(item.id for item in probe)
+    ids = {part: of_probe if part.kind is PartKind.PROBE else questions[part.benchmark].ids for part in parts}
+    return _Study(spec, setup, sets, parts, tuple(part for part in parts if not is_done(part, folder, ids[part])))
+
+
+def _bank(request: StudyRequest, config: AgentConfig) -> tuple[GradedBank, BuildPlan, Path]:
+    """The bank, what is made of it, and the folder of its clips.
+
+    Raises:
+        UsageError: no bank, one that was sampled otherwise than a study needs, or settings that do not fit it.
+        DataError: it is damaged, or its scorer failed.
+    """
+    kinds: dict[str, Any] = {"rule": Rule, "target": TargetKind, "refusals": Refusals}
+    for name, kind in kinds.items():
+        word = getattr(request, name)
+        if word not in set(kind):
+            raise UsageError(f"--{name} is not {word}", did_you_mean(word, [str(known) for known in kind]))
+    graded = grade_bank(BankRequest(bank=request.bank, n=request.n, scorer=request.scorer, compare=(), config=config))
+    if graded.failure is not None:
+        raise DataError(f"the scorer {graded.scorer} could not grade the whole bank", "the same command asks again")
+    require_trainable(graded.bank, request.bank, (Method.BASELINE,))
+    words = {name: kind(getattr(request, name)) for name, kind in kinds.items()}
+    plan = BuildPlan(k=graded.n if request.k is None else request.k, n=graded.n, **words)
+    check_plan(plan)
+    root = clip_root(graded, request.bank_audio)
+    if root is None:
+        raise UsageError(f"{request.bank} does not say where its clips are", "--bank-audio FOLDER")
+    return graded, plan, root
+
+
+def _questions(
+    request: StudyRequest, bank: GradedBank, root: Path, limit: int | None, config: AgentConfig
+) -> dict[str | None, Questions]:
+    """What all adapters are asked: the evaluation data, and other benchmarks by the name of their folder.
+
+    Raises:
+        UsageError: data that are not there, or that are named in the wrong way.
+        DataError: they cannot be used, or their clips are missing.
+    """
+    if isinstance(request.data, Benchmark):
+        own = request.data
+    elif request.data is not None:
+        own = load_benchmark(str(request.data), request.data_file, request.audio_root)
+    elif request.data_file is not None or request.audio_root is not None:
+        raise UsageError("--data-file and --audio-root are of --data, which is not given", "--data synth")
+    else:
+        data = bank.bank.identity.data
+        own = Benchmark(data.name, None, data.sha256, tuple(sampled.item for sampled in bank.bank.questions), root)
+    names, files = request.also, request.also_data
+    if len(files) > len(names) or len(set(names)) < len(names):
+        raise UsageError("each --also-data is that of one --also, and each --also is another", "--also sakura")
+    benchmarks: dict[str | None, Benchmark] = {None: own}
+    for name, file in zip(names, (*files, *[None] * (len(names) - len(files))), strict=True):
+        benchmarks[_folder_name(name)] = load_benchmark(name, file)
+    if len(benchmarks) <= len(names):
+        raise UsageError("two of --also would have one folder", "rename a file, or ask them in another study")
+    asked = {}
+    for key, benchmark in benchmarks.items():
+        run = EvaluateRequest(
+            data=benchmark,
+            out=request.out,
+            config=config,
+            limit=limit if key is None else request.also_limit,
+            batch_size=request.batch_size,
+            skip_missing=request.skip_missing,
+            skip_faulty=request.skip_faulty,
+        )
+        plan = make_plan(benchmark, run)
+        check_clips(plan)
+        asked[key] = Questions(benchmark, run, frozenset(run_item.item.id for run_item in plan.items))
+    return asked
+
+
+def _folder_name(name: str) -> str:
+    """A benchmark's name as it is; of a file the name without its suffix."""
+    path = Path(name)
+    short = path.stem if path.exists() and name not in NAMES else name
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in short)
+
+
+def _identity(
+    request: StudyRequest,
+    config: AgentConfig,
+    recipe: tuple[str, Recipe],
+    bank: tuple[GradedBank, BuildPlan],
+    data: Benchmark,
+) -> StudyIdentity:
+    graded, plan = bank
+    with ExitStack() as stack:
+        ref = config.model
+        if ref == "mini":
+            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
+        revision, weights_sha256 = find_weights(ref, config.allow_pickle)
+    return StudyIdentity(
+        model=config.model,
+        revision=revision,
+        weights_sha256=weights_sha256,
+        labels=Labels(
+            run=graded.bank.run_id,
+            bank_sha256=bank_sha256(graded.bank, graded.n),
+            scorer=graded.scorer,
+            hold_out=HOLD_OUT,
+            rows=request.rows,
+            **{name: getattr(plan, name) for name in ("k", "n", "rule", "share", "target", "refusals")},
+        ),
+        data=DataIdentity(name=data.name, sha256=data.sha256),
+        own_data=request.data is None,
+        preset=recipe[0],
+        recipe=recipe[1],
+        arms=tuple(Arm),
+        max_new_tokens=config.max_new_tokens,
+    )
+
+
+def _require_same(folder: StudyFolder, there: StudySpec, identity: StudyIdentity) -> None:
+    """Refuse another study, unless it differs only in what an adapter is made of and no adapter was begun.
+
+    Nothing that took long is lost by that. So a call whose first adapter fails (targets that match nothing, a rate that
+    gives no finite loss) can be corrected with the same folder, and what the model alone was asked stays.
+
+    Raises:
+        MismatchError: with all differences.
+    """
+    if not folder.has_adapter:
+        identity = identity.model_copy(update={name: getattr(there.identity, name) for name in _OF_ADAPTERS})
+    if changes := there.identity.changes(identity):
+        raise MismatchError(folder.path, changes)
+
+
+def _refuse_other_model(bank: GradedBank, identity: StudyIdentity) -> None:
+    """What a model knows is not what another knows: labels hold for the weights that were sampled."""
+    sampled = bank.bank.identity
+    if sampled.adapter_sha256 is not None:
+        raise UsageError("the bank was sampled with an adapter, and a study starts without one", "another bank")
+    if sampled.weights_sha256 not in (None, identity.weights_sha256):
+        raise UsageError(
+            f"the bank was sampled from {sampled.model} with weights {sampled.weights_sha256[:12]}, and "
+            f"{identity.model} has {identity.weights_sha256[:12]}",
+            f"--model {sampled.model}, or sample a bank from {identity.model}",
+        )
+
+
+def _refuse_shared_clips(benchmark: Benchmark, bank: GradedBank, max_s: float) -> None:
+    """Refuse evaluation data that share a clip with the bank, by the hash of the decoded samples.
+
+    Raises:
+        DataError: with how many clips and questions that is.
+    """
+    of_bank = {sampled.audio_sha256 for sampled in bank.bank.questions} - {None}
+    root = benchmark.audio_root or Path()
+    names = dict.fromkeys(item.audio for item in benchmark.items)
+    shared = []
+    for name in names:
+        # Nobody hears a clip that cannot be read, so it is none of the bank's.
+        with suppress(DataError):
+            if load(audio_file(root, name), max_s).ref.sha256 in of_bank:
+                shared.append(name)
+    if shared:
+        questions = sum(item.audio in set(shared) for item in benchmark.items)
+        raise DataError(
+            f"{len(shared)} of the {len(names)} clips of {benchmark.name} are in the bank as well, such as "
+            f"{shared[0]}: {questions} questions would test what was trained on",
+            "evaluate on other clips, or leave --data out for the bank's own with a part held out",
+        )
+
+
+def _probe(benchmark: Benchmark, bank: GradedBank, own: bool, n: int) -> tuple[Item, ...]:
+    """At most n questions of the probe; of the bank's own data those that no set has."""
+    items = benchmark.items
+    if own:
+        clips = {sampled.item.id: sampled.audio_sha256 for sampled in bank.bank.questions}
+        items = tuple(item for item in items if (clip := clips[item.id]) and is_held_out(clip, HOLD_OUT))
+    return tuple(probe_items(items, n))
+
+
+def _spec(
+    request: StudyRequest, identity: StudyIdentity, setup: Setup, seeds: tuple[int, ...], there: StudySpec | None
+) -> StudySpec:
+    device = pick_device(setup.config.device)
+    processes = request.jobs or (min(2, os.cpu_count() or 1) if device == "cpu" else 1)
+    session = StudySession.starting(setup.command, device=device, jobs=processes)
+    also = {
+        name: OtherData(
+            data=DataIdentity(name=data.benchmark.name, sha256=data.benchmark.sha256), limit=data.request.limit
+        )
+        for name, data in setup.questions.items()
+        if name is not None
+    }
+    return StudySpec(
+        schema=SCHEMA,
+        study_id=identity.short_hash,
+        created=there.created if there else session.started,
+        identity=identity,
+        seeds=seeds,
+        limit=setup.questions[None].request.limit,
+        also={**(there.also if there else {}), **also},
+        forgetting=len(setup.probe),
+        tried=request.tried or (there.tried if there else None),
+        sessions=(*(there.sessions if there else ()), session),
+    )
+
+
+def is_done(part: StudyPart, folder: StudyFolder, ids: Collection[str]) -> bool:
+    """Whether a part's result is there whole. ids: of the questions of an evaluation or a probe.
+
+    Raises:
+        DataError: a run folder or a probe is damaged.
+    """
+    if part.kind is PartKind.TRAIN:
+        assert part.job is not None
+        return all((folder.adapter(part.job) / name).is_file() for name in (CONFIG, WEIGHTS))
+    if part.kind is PartKind.PROBE:
+        path = folder.probe(part.job)
+        if not path.is_file():
+            return False
+        probe = read_result(path)
+        return set(ids) <= probe.questions.keys() | set(probe.excluded)
+    run = folder.run(part.job, part.benchmark)
+    if not is_run(run):
+        return False
+    answers = read_answers(run)
+    own = [run_item.item.id for run_item in read_items(run)]
+    return all((id_, 0) in answers for id_ in (*ids, *own))
