@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.training.reproduce.report import Printed, printed, printed_n, printed_share, rejection, source
+from lalm_agent.training.reproduction.report import Printed, printed, printed_share
 
 GROUPS = ("sound", "music", "speech", "total")
 METHODS = ("idk", "mcot", "agent")
@@ -25,7 +25,6 @@ def test_a_printed_rgi_is_the_ratio_of_the_printed_deltas(method: str, group: st
 def test_the_baseline_is_right_as_often_as_its_counts_say() -> None:
     assert printed("baseline", "total") == Printed(55.6, 55.6, 55.6)
     assert printed("baseline", "sound").acc == pytest.approx(100 * 203 / 333)
-    assert sum(printed_n(group) or 0 for group in GROUPS[:3]) == printed_n("total")
 
 
 def test_shares_of_idk_add_up_to_the_printed_total() -> None:
@@ -40,9 +39,6 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert printed("lora", "sound") == Printed(rgi=0.36)
     assert printed("lora, own modality", "sound") == Printed()
     assert printed("baseline", "mix") == Printed()
-    assert "2505.19294" in source()
-    assert "57 %" in rejection()
-    assert "12 %" in rejection()
 
 
 def test_the_rows_are_those_of_the_shared_file(shared_data: Path) -> None:

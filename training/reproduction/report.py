@@ -12,8 +12,8 @@ the adapter that was trained on speech.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -21,18 +21,19 @@ from xml.sax.saxutils import escape
 
 from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.metrics.rgi import Convention
+from lalm_agent.eval.report.table import NOTHING, Table, percent
+from lalm_agent.eval.report.table import as_markdown as table_as_markdown
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.schema import Method, Report, RgiFigure
 from lalm_agent.terminal import printable
-from lalm_agent.training.idk.labels import Curve
-from lalm_agent.training.reproduce.design import ALL, WATERMARK, Frozen, Part, Worked, cuts
+from lalm_agent.training.idk.make import BankCurve
+from lalm_agent.training.reproduction.design import ALL, WATERMARK, Part, ReproduceSpec, Worked, cuts
 from lalm_agent.training.transfer.design import SOURCES, Arm
+from lalm_agent.training.transfer.report import as_markdown as study_as_markdown
 from lalm_agent.training.transfer.schema import Cell, Mean, RgiMean, StudyReport, TransferClaim
 
 # --- what the paper prints --------------------------------------------------------------------------------------------
 
-
-FILE = "printed.json"
 
 @dataclass(frozen=True, slots=True)
 class Printed:
@@ -48,73 +49,44 @@ class Printed:
 
 def printed(method: str, group: str) -> Printed:
     """The row of a method (`baseline`, `idk`, `mcot`, `agent`, `lora`) for a modality or the `total`."""
-    found = _file()
-    if method == "baseline":
-        if group not in found["n"]:
-            return Printed()
-        right = 100 * found["baseline_correct"][group] / found["n"][group]
-        return Printed(right, right, right)
-    return Printed(**found["methods"].get(method, {}).get(group, {}))
-
-
-def printed_n(group: str) -> int | None:
-    """How many questions of MMAU test-mini a group has."""
-    n: int | None = _file()["n"].get(group)
-    return n
+    paper = _paper()
+    if method != "baseline":
+        return Printed(**paper["methods"].get(method, {}).get(group, {}))
+    if group not in paper["n"]:
+        return Printed()
+    right = 100 * paper["baseline_correct"][group] / paper["n"][group]
+    return Printed(right, right, right)
 
 
 def printed_share(k: int, n: int, group: str) -> float | None:
     """Share of IDK by K@N in percent (figure 5, table 12)."""
-    value: float | list[int] | None = _file()["idk_share"].get(f"{k}@{n}", {}).get(group)
+    value: float | list[int] | None = _paper()["idk_share"].get(f"{k}@{n}", {}).get(group)
     return 100 * value[0] / value[1] if isinstance(value, list) else value
 
 
-def source() -> str:
-    """Where the figures were printed."""
-    return str(_file()["source"])
-
-
-def rejection() -> str:
-    """What table 12 says of rejection, in words."""
-    found = _file()["rejection"]
-    return (
-        f"the adapter trained on {found['source']} refuses {found['own']} % of {found['source']} questions and "
-        f"{found['others']} % of the others"
-    )
-
-
 @cache
-def _file() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((files("lalm_agent.training.reproduce") / FILE).read_text(encoding="utf-8"))
+def _paper() -> dict[str, Any]:
+    text = (files("lalm_agent.training.reproduction") / "printed.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
     return loaded
 
 
 # --- figures as text --------------------------------------------------------------------------------------------------
 
 
-NOTHING = "-"
-
-
-def percent(value: float | None) -> str:
-    """`58.26`."""
-    return NOTHING if value is None else f"{100 * value:z.2f}"
-
-
-def with_interval(found: Figure | Mean | None) -> str:
+def with_interval(figure: Figure | Mean | None) -> str:
     """`58.26 [53.15, 63.36]`."""
-    if found is None or found.value is None:
-        return NOTHING
-    if found.low is None or found.high is None:
-        return percent(found.value)
-    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]"
+    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+        return NOTHING if figure is None else percent(figure.value)
+    return f"{percent(figure.value)} [{percent(figure.low)}, {percent(figure.high)}]"
 
 
-def rgi_text(found: RgiFigure | RgiMean) -> str:
+def rgi_text(figure: RgiFigure | RgiMean) -> str:
     """`0.27 [0.10, +inf]`, or `undefined`."""
-    if found.kind == Kind.UNDEFINED:
+    if figure.kind == Kind.UNDEFINED:
         return "undefined"
-    low, high = shown_end(found.low, found.low_kind), shown_end(found.high, found.high_kind)
-    return f"{shown_end(found.value, found.kind)} [{low}, {high}]"
+    low, high = shown_end(figure.low, figure.low_kind), shown_end(figure.high, figure.high_kind)
+    return f"{shown_end(figure.value, figure.kind)} [{low}, {high}]"
 
 
 def plain(value: float | None) -> str:
@@ -129,30 +101,19 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """A table of GitHub's Markdown. names: how many columns, from the left, hold words."""
-    from tabulate import tabulate
-
-    align = ["left"] * names + ["right"] * (len(header) - names)
-    safe = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    return str(tabulate(safe, list(header), tablefmt="pipe", disable_numparse=True, colalign=align))
-
-
 # --- figure 5 ---------------------------------------------------------------------------------------------------------
 
 
-def share_table(groups: Mapping[str, Curve], n: int) -> str:
-    """Shares of IDK in percent for K = 1 … N. groups: by modality and in total."""
-    header = ("IDK %", "n", "clips", *(f"{k}@{n}" for k in range(1, n + 1)), "P1, 1@5", "P1, 5@5")
+def share_table(curve: BankCurve) -> Table:
+    """Shares of IDK in percent for K = 1 … N, by modality and in total."""
+    header = ("IDK %", "n", "clips", *(f"{k}@{curve.n}" for k in range(1, curve.n + 1)), "P1, 1@5", "P1, 5@5")
     rows = []
-    for name, curve in groups.items():
-        shares = [
-            f"{percent(one.share)} [{percent(one.low)}, {percent(one.high)}]" for one in curve.shares
-        ]
-        shares += [NOTHING] * (n - len(shares))
+    for name, group in curve.groups.items():
+        shares = [f"{percent(own.share)} [{percent(own.low)}, {percent(own.high)}]" for own in group.shares]
+        shares += [NOTHING] * (curve.n - len(shares))
         theirs = (plain(printed_share(k, 5, name)) for k in (1, 5))
-        rows.append((name, str(curve.n), str(curve.n_clips), *shares, *theirs))
-    return markdown_table(header, rows)
+        rows.append((name, str(group.n), str(group.n_clips), *shares, *theirs))
+    return Table("Share of IDK", header, tuple(rows))
 
 
 # --- tables 1 and 2 ---------------------------------------------------------------------------------------------------
@@ -165,9 +126,10 @@ _P1 = "P1"
 
 @dataclass(frozen=True, slots=True)
 class LoraLine:
-    """A LoRA row for one group. rej: None for the paper's row, of which it is not printed."""
+    """A LoRA row for one group. paper: the method that the paper's row is of. rej: None where it is not printed."""
 
     name: str
+    paper: str
     n: int
     acc: Mean
     tru: Mean
@@ -176,52 +138,34 @@ class LoraLine:
     rgi: dict[str, RgiMean]
 
 
-def table1(report: Report, study: StudyReport | None) -> str:
+def table1(report: Report, study: StudyReport | None) -> Table:
     """Acc, Tru, Rel and Rej of every method, in percent, by modality."""
     header = ("Group", "Method", "n", "Acc", _P1, "Tru", _P1, "Rel", _P1, "Rej", "unparsed", "failed")
     rows: list[tuple[str, ...]] = []
     for group in GROUPS:
         for method in report.methods:
-            found = method.groups.get(group)
-            if found is not None:
-                ours: tuple[Figure | Mean, ...] = (found.acc, found.tru, found.rel)
-                lost = (str(found.counts["unparsed"]), str(found.counts["failed"]))
-                shown = (str(found.n), *_beside(method.name, group, ours), with_interval(found.rej), *lost)
-                rows.append((group, _named(method, group), *shown))
+            if (ours := method.groups.get(group)) is not None:
+                beside = _beside(printed(method.name, group), ours.acc, ours.tru, ours.rel)
+                lost = (str(ours.counts["unparsed"]), str(ours.counts["failed"]))
+                rows.append((group, _named(method, group), str(ours.n), *beside, with_interval(ours.rej), *lost))
         for line in lora_lines(study, group):
-            ours = (line.acc, line.tru, line.rel)
-            name = "lora" if line.name == CROSS else ""
-            shown = (str(line.n), *_beside(name, group, ours), with_interval(line.rej))
-            rows.append((group, line.name, *shown, NOTHING, NOTHING))
-    return markdown_table(header, _once(rows), names=2)
+            beside = _beside(printed(line.paper, group), line.acc, line.tru, line.rel)
+            rows.append((group, line.name, str(line.n), *beside, with_interval(line.rej), NOTHING, NOTHING))
+    return Table("Table 1", header, tuple(rows), "ll" + "r" * 10, groups=True)
 
 
-def table2(report: Report, study: StudyReport | None) -> str:
+def table2(report: Report, study: StudyReport | None) -> Table:
     """dCon, dHum (percent) and RGI as the paper prints them, and strict RGI, by modality."""
     header = ("Group", "Method", "dCon", _P1, "dHum", _P1, "RGI", _P1, "strict RGI", "null p")
     rows: list[tuple[str, ...]] = []
     for group in GROUPS:
         for method in report.methods[1:]:
-            found = method.groups.get(group)
-            if found is not None:
-                as_printed, strict = found.rgi[Convention.TABLE], found.rgi[Convention.STRICT]
-                of_paper = printed(method.name, group)
-                changes = (
-                    *(percent(as_printed.d_con), plain(of_paper.d_con)),
-                    *(percent(as_printed.d_hum), plain(of_paper.d_hum)),
-                )
-                shown = (rgi_text(as_printed), plain(of_paper.rgi), rgi_text(strict), p_value(strict.null_p))
-                rows.append((group, _named(method, group), *changes, *shown))
+            if (ours := method.groups.get(group)) is not None:
+                shown = _changes(printed(method.name, group), ours.rgi, percent)
+                rows.append((group, _named(method, group), *shown, p_value(ours.rgi[Convention.STRICT].null_p)))
         for line in lora_lines(study, group):
-            of_paper = printed("lora" if line.name == CROSS else "", group)
-            as_means, strict_mean = line.rgi[Convention.TABLE], line.rgi[Convention.STRICT]
-            changes = (
-                *(with_interval(as_means.d_con), plain(of_paper.d_con)),
-                *(with_interval(as_means.d_hum), plain(of_paper.d_hum)),
-            )
-            shown = (rgi_text(as_means), plain(of_paper.rgi), rgi_text(strict_mean), NOTHING)
-            rows.append((group, line.name, *changes, *shown))
-    return markdown_table(header, _once(rows), names=2)
+            rows.append((group, line.name, *_changes(printed(line.paper, group), line.rgi, with_interval), NOTHING))
+    return Table("Table 2", header, tuple(rows), "ll" + "r" * 8, groups=True)
 
 
 def lora_lines(study: StudyReport | None, group: str) -> Iterator[LoraLine]:
@@ -230,29 +174,31 @@ def lora_lines(study: StudyReport | None, group: str) -> Iterator[LoraLine]:
         return
     for row in study.content:
         if row.arm == Arm.KN and row.target == group and len(row.sources) > 1:
-            yield LoraLine(CROSS, row.n, row.acc, row.tru, row.rel, None, row.rgi)
+            yield LoraLine(CROSS, "lora", row.n, row.acc, row.tru, row.rel, None, row.rgi)
     for cell in study.cells:
-        found = cell.figures
-        if cell.arm == Arm.KN and cell.source == cell.target == group and found is not None:
-            yield LoraLine(OWN, cell.n, found.acc, found.tru, found.rel, found.rej, found.rgi)
+        own = cell.figures
+        if cell.arm == Arm.KN and cell.source == cell.target == group and own is not None:
+            yield LoraLine(OWN, "", cell.n, own.acc, own.tru, own.rel, own.rej, own.rgi)
 
 
-def _beside(method: str, group: str, ours: tuple[Figure | Mean, ...]) -> Iterator[str]:
+def _beside(paper: Printed, *ours: Figure | Mean) -> Iterator[str]:
     """Acc, Tru and Rel, each with the paper's behind it."""
-    of_paper = printed(method, group)
-    for mine, theirs in zip(ours, (of_paper.acc, of_paper.tru, of_paper.rel), strict=True):
-        yield with_interval(mine)
-        yield plain(theirs)
+    for own, theirs in zip(ours, (paper.acc, paper.tru, paper.rel), strict=True):
+        yield from (with_interval(own), plain(theirs))
+
+
+def _changes(
+    paper: Printed, rgi: Mapping[str, RgiFigure] | Mapping[str, RgiMean], text: Callable[[Any], str]
+) -> Iterator[str]:
+    """dCon, dHum and RGI in the paper's convention, each with the paper's behind it, and strict RGI."""
+    ours = rgi[Convention.TABLE]
+    yield from (text(ours.d_con), plain(paper.d_con), text(ours.d_hum), plain(paper.d_hum))
+    yield from (rgi_text(ours), plain(paper.rgi), rgi_text(rgi[Convention.STRICT]))
 
 
 def _named(method: Method, group: str) -> str:
     """The method's name, in the total with what must be known before its figures."""
     return f"{method.name} ({'; '.join(method.labels)})" if method.labels and group == TOTAL else method.name
-
-
-def _once(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The group's name only where it begins."""
-    return [("" if at and rows[at - 1][0] == row[0] else row[0], *row[1:]) for at, row in enumerate(rows)]
 
 
 # --- summary ----------------------------------------------------------------------------------------------------------
@@ -317,24 +263,16 @@ def _doubts(
 
 def _at_home(study: StudyReport) -> str | None:
     """Whether the adapters learned to choose in the modality that they were trained on."""
-    ruled, random = _at_home_by(study, Arm.KN), _at_home_by(study, Arm.RANDOM)
-    if not ruled:
-        return None
-    said = f"In their own modality the adapters' strict RGI is: {_listed(ruled)}"
-    control = f"; with as many IDK at random places: {_listed(random)} (compared by no test)" if random else ""
-    return f"{said}{control}."
-
-
-def _at_home_by(study: StudyReport, arm: Arm) -> dict[str, str]:
-    return {
-        cell.source: rgi_text(cell.figures.rgi[Convention.STRICT])
-        for cell in study.cells
-        if cell.arm == arm and cell.source == cell.target and cell.figures is not None
-    }
-
-
-def _listed(figures: Mapping[str, str]) -> str:
-    return ", ".join(f"{source} {figure}" for source, figure in figures.items())
+    ruled, random = (
+        ", ".join(
+            f"{cell.source} {rgi_text(cell.figures.rgi[Convention.STRICT])}"
+            for cell in study.cells
+            if cell.arm == arm and cell.source == cell.target and cell.figures is not None
+        )
+        for arm in (Arm.KN, Arm.RANDOM)
+    )
+    control = f"; with as many IDK at random places: {random} (compared by no test)" if random else ""
+    return f"In their own modality the adapters' strict RGI is: {ruled}{control}." if ruled else None
 
 
 def _refusing(study: StudyReport) -> str | None:
@@ -373,8 +311,8 @@ def _evidence(study: StudyReport, claim: TransferClaim) -> str:
     p = f"p after Holm {p_value(claim.p_holm)}"
     for cell in _rule_cells(study):
         if (cell.source, cell.target) == (claim.source, claim.target) and cell.figures is not None:
-            found = cell.figures.rgi[Convention.STRICT]
-            return p if found.kind == Kind.UNDEFINED else f"strict RGI {rgi_text(found)}, {p}"
+            strict = cell.figures.rgi[Convention.STRICT]
+            return p if strict.kind == Kind.UNDEFINED else f"strict RGI {rgi_text(strict)}, {p}"
     return p
 
 
@@ -386,7 +324,6 @@ def _rule_cells(study: StudyReport) -> list[Cell]:
 
 
 _SIZE = re.compile(r'viewBox="\s*([-\d.]+)[\s,]+([-\d.]+)[\s,]+([\d.]+)[\s,]+([\d.]+)\s*"')
-_END = "</svg>"
 
 
 def watermarked(svg: str, words: str) -> str:
@@ -395,16 +332,16 @@ def watermarked(svg: str, words: str) -> str:
     Raises:
         ValueError: it is no SVG with a viewBox.
     """
-    found = _SIZE.search(svg)
-    end = svg.rfind(_END)
-    if found is None or end < 0:
+    size = _SIZE.search(svg)
+    end = svg.rfind("</svg>")
+    if size is None or end < 0:
         raise ValueError("a watermark needs an SVG with a viewBox")
-    left, top, width, height = map(float, found.groups())
+    left, top, width, height = map(float, size.groups())
     x, y = left + width / 2, top + height / 2
-    size = min(1.5 * width / max(len(words), 1), height / 4)
+    font = min(1.5 * width / max(len(words), 1), height / 4)
     text = (
         f'<text x="{x:g}" y="{y:g}" transform="rotate(-20 {x:g} {y:g})" text-anchor="middle" '
-        f'font-family="sans-serif" font-weight="bold" font-size="{size:g}" fill="#c00000" fill-opacity="0.45">'
+        f'font-family="sans-serif" font-weight="bold" font-size="{font:g}" fill="#c00000" fill-opacity="0.45">'
         f"{escape(words)}</text>\n"
     )
     return svg[:end] + text + svg[end:]
@@ -415,69 +352,44 @@ def watermarked(svg: str, words: str) -> str:
 
 _HEADING = re.compile(r"^(#+ )", re.MULTILINE)
 _FENCE = "```"
-
-
-@dataclass(frozen=True, slots=True)
-class BankFacts:
-    """The bank that figure 5 is made from. groups: by modality and in total."""
-
-    run_id: str
-    sha256: str
-    n: int
-    temperature: float
-    scorer: str
-    groups: Mapping[str, Curve]
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where the figures come from. data: part -> its questions in words. commit: None outside of a checkout."""
-
-    model: str
-    weights_sha256: str | None
-    data: Mapping[str, str]
-    commit: str | None
-    dirty: bool | None
-    versions: Mapping[str, str]
-    processor: str
-    cores: int
+_FIGURE3, _FIGURE5 = "figures/figure3.svg", "figures/figure5.svg"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """All that the report says.
 
-    run_ids: method -> id of its run. study_text: the study's own tables in Markdown. figures: `figure3` and `figure5`
-    -> path relative to the report. notes: what a reader should know besides, one line each.
+    spec: with this call as its last session. weights_sha256: of all parts; None for an endpoint's. data: part -> its
+    questions in words. processor: with its cores. run_ids: method -> id of its run. curve: of the bank.
     """
 
-    frozen: Frozen
-    quick: bool
-    synthetic: bool
-    provenance: Provenance
+    spec: ReproduceSpec
+    weights_sha256: str | None
+    data: Mapping[str, str]
+    processor: str
     methods: Report
     run_ids: Mapping[str, str]
-    bank: BankFacts
+    curve: BankCurve
     study: StudyReport
-    study_text: str
-    figures: Mapping[str, str]
     parts: Sequence[Part]
     worked: Mapping[str, Worked]
-    command: str
-    notes: Sequence[str] = field(default=())
+
+    def command(self, part: str) -> str:
+        """The command that does what a part does."""
+        return next((printable(own.command, one_line=True) for own in self.parts if own.name == part), "")
 
 
-def as_markdown(found: Findings) -> str:
+def as_markdown(findings: Findings) -> str:
     """The whole report."""
-    model = printable(found.provenance.model, one_line=True)
+    model = printable(findings.spec.model, one_line=True)
     sections = [
-        (f"# What the paper reports, by `{model}`", _opening(found)),
-        ("## Tables 1 and 2: methods", _methods(found)),
-        ("## Figure 5: what the model does not know", _bank(found)),
-        ("## Figure 3 and tables 10 to 12: transfer", _transfer(found)),
-        ("## How it was made", _making(found)),
+        (f"# What the paper reports, by `{model}`", _opening(findings)),
+        ("## Tables 1 and 2: methods", _methods(findings)),
+        ("## Figure 5: what the model does not know", _bank(findings)),
+        ("## Figure 3 and tables 10 to 12: transfer", _transfer(findings)),
+        ("## How it was made", _making(findings)),
     ]
-    banner = [f"**{WATERMARK}**"] if found.quick else []
+    banner = [f"**{WATERMARK}**"] if findings.spec.quick else []
     blocks = [block for heading, body in sections for block in (heading, *banner, *body)]
     return "\n\n".join(blocks) + "\n"
 
@@ -490,44 +402,41 @@ def demoted(markdown: str, levels: int) -> str:
     return _FENCE.join(parts)
 
 
-def _opening(found: Findings) -> Iterator[str]:
-    yield summary(found.study, found.provenance.model)
+def _opening(findings: Findings) -> Iterator[str]:
+    spec, study = findings.spec, findings.study
+    yield summary(study, spec.model)
+    data = "; ".join(f"{name}: {words}" for name, words in findings.data.items())
+    synthetic = ", synthetic clips that say nothing about recordings" if spec.sources.bank is None else ""
+    paper = str(_paper()["source"]).partition(" (")[2].partition(")")[0]
     yield (
         'P1 is "Towards Reliable Large Audio Language Model" (arXiv 2505.19294). **Its printed figures stand beside '
-        f"ours for their layout, not for comparison:** they are of {source().partition(' (')[2].partition(')')[0]}; "
-        f"ours are of {_subject(found)}."
+        f"ours for their layout, not for comparison:** they are of {paper}; ours are of `{spec.model}` on other data "
+        f"({data}{synthetic})."
     )
-    tried = found.study.study.tried
+    tried = study.study.tried
     yield _bullets(
         [
             f"Configurations tried before this one was frozen: {'not said' if tried is None else tried}.",
-            *(f"Cut: {line}." for line in cuts(found.frozen)),
-            *found.notes,
-            *(f"Study: {warning}." for warning in found.study.warnings),
+            *(f"Cut: {line}." for line in cuts(spec.frozen)),
+            *(f"Study: {warning}." for warning in study.warnings),
         ]
     )
 
 
-def _subject(found: Findings) -> str:
-    data = "; ".join(f"{name}: {words}" for name, words in found.provenance.data.items())
-    synthetic = ", synthetic clips that say nothing about recordings" if found.synthetic else ""
-    return f"`{found.provenance.model}` on other data ({data}{synthetic})"
-
-
-def _methods(found: Findings) -> Iterator[str]:
-    report = found.methods
+def _methods(findings: Findings) -> Iterator[str]:
+    report = findings.methods
     yield (
         f"Percent; [low, high] are {report.level:.0%} intervals, a bootstrap over clips (for the LoRA rows over clips "
         f"and seeds), {report.resamples} resamples. n: answerable questions. P1: as the paper prints it. Unparsed and "
         "failed replies count as wrong."
     )
     yield "**Table 1.** Accuracy, truthfulness, reliability, rejection."
-    yield table1(report, found.study)
+    yield table_as_markdown(table1(report, findings.study))
     yield (
         "**Table 2.** dCon, dHum and RGI as the paper's tables have them (divided by N, flips count); strict RGI "
         "counts refusals alone and is what claims rest on. null p: how often random refusal spares as many."
     )
-    yield table2(report, found.study)
+    yield table_as_markdown(table2(report, findings.study))
     yield (
         "`lora, other modalities` is the paper's row: the mean over the adapters that were trained on the two other "
         "modalities. Of it RGI alone is known here as printed. `lora, own modality` is not in the paper."
@@ -535,64 +444,64 @@ def _methods(found: Findings) -> Iterator[str]:
     lines = [f"{method.name}: {method.claim.text}" for method in report.methods if method.claim is not None]
     lines += [f"{method.name}: {line}" for method in report.methods for line in method.diagnosis]
     yield _bullets([*lines, *(f"warning: {warning}" for warning in report.warnings)])
-    rows = [(name, run_id, f"`{_command(found, name)}`") for name, run_id in found.run_ids.items()]
-    yield markdown_table(("Run", "id", "Command, in the folder of this report"), rows, names=3)
-    score = "lalm-agent score " + " ".join(f"runs/{name}" for name in found.run_ids)
-    runs = f"`{found.study.baseline_run}` and its neighbours in `study`"
+    yield "The runs, by commands in the folder of this report:"
+    yield _bullets([f"{name}, {run_id}: `{findings.command(name)}`" for name, run_id in findings.run_ids.items()])
+    score = "lalm-agent score " + " ".join(f"runs/{name}" for name in findings.run_ids)
+    runs = f"`{findings.study.baseline_run}` and its neighbours in `study`"
     yield f"`{score}` prints these and more; the LoRA rows are of {runs}."
 
 
-def _bank(found: Findings) -> Iterator[str]:
-    bank = found.bank
-    yield f"![Share of questions that K@N makes IDK]({found.figures['figure5']})"
-    yield share_table(bank.groups, bank.n)
+def _bank(findings: Findings) -> Iterator[str]:
+    curve = findings.curve
+    yield f"![Share of questions that K@N makes IDK]({_FIGURE5})"
+    yield table_as_markdown(share_table(curve))
     yield (
-        f"A question is IDK by K@N where fewer than K of N samples are right; N = {bank.n}, T = {bank.temperature:g}, "
-        f"scorer {bank.scorer}. Intervals are over clips. P1 samples at a temperature that it does not print."
+        f"A question is IDK by K@N where fewer than K of N samples are right; N = {curve.n}, "
+        f"T = {curve.temperature:g}, scorer {curve.scorer}. Intervals are over clips. P1 samples at a temperature that "
+        "it does not print."
     )
     yield (
-        f"Bank `{bank.run_id}` (sha256 {bank.sha256[:12]}): `{_command(found, 'bank')}`, then "
-        f"`lalm-agent idk curve bank --plot {found.figures['figure5']}`."
+        f"Bank `{curve.run}` (sha256 {curve.bank_sha256[:12]}): `{findings.command('bank')}`, then "
+        f"`lalm-agent idk curve bank --plot {_FIGURE5}`."
     )
 
 
-def _transfer(found: Findings) -> Iterator[str]:
-    yield f"![Strict RGI by source and target modality]({found.figures['figure3']})"
-    yield f"Study `{found.study.study.study_id}`: `{_command(found, 'study')}`."
-    yield f"P1, table 12: {rejection()}. P1 prints neither intervals nor controls."
-    yield demoted(found.study_text.strip(), 1)
+def _transfer(findings: Findings) -> Iterator[str]:
+    rejection = _paper()["rejection"]
+    yield f"![Strict RGI by source and target modality]({_FIGURE3})"
+    yield f"Study `{findings.study.study.study_id}`: `{findings.command('study')}`."
+    yield (
+        f"P1, table 12: the adapter trained on {rejection['source']} refuses {rejection['own']} % of "
+        f"{rejection['source']} questions and {rejection['others']} % of the others. P1 prints neither intervals nor "
+        "controls."
+    )
+    # Without its title and its picture, which stand above.
+    yield demoted(study_as_markdown(findings.study, image=None).partition("\n")[2].strip(), 1)
 
 
-def _making(found: Findings) -> Iterator[str]:
+def _making(findings: Findings) -> Iterator[str]:
     """Parts, times, machine, versions."""
-    yield f"`{found.command}`"
+    call = findings.spec.sessions[-1]
+    commands = (printable(part.command, one_line=True) for part in findings.parts)
+    typed = printable(" ".join(call.command), one_line=True)
+    yield f"`{typed}` did what these commands do in the folder of this report:"
+    yield "\n".join((_FENCE, *commands, _FENCE))
     rows = []
-    for part in found.parts:
-        took = found.worked.get(part.name)
-        seconds = NOTHING if took is None else f"{took.seconds:.0f}"
-        sessions = NOTHING if took is None else f"{took.sessions}"
-        if took is not None and took.killed:
-            sessions += f", {took.killed} killed without a time"
-        rows.append((part.name, f"`lalm-agent {' '.join(part.arguments)}`", seconds, sessions))
-    whole = found.worked.get(ALL)
-    if whole is not None:
-        rows.append(("all together", "", f"{whole.seconds:.0f}", f"{whole.sessions}"))
-    yield markdown_table(("Part", "Command", "seconds", "sessions"), rows, names=2)
-    where = found.provenance
+    for name, shown in {**{part.name: part.name for part in findings.parts}, ALL: "all together"}.items():
+        took = findings.worked.get(name)
+        killed = f", {took.killed} killed without a time" if took is not None and took.killed else ""
+        times = (NOTHING, NOTHING) if took is None else (f"{took.seconds:.0f}", f"{took.sessions}{killed}")
+        rows.append((shown, *times))
+    yield table_as_markdown(Table("Times", ("Part", "seconds", "sessions"), tuple(rows)))
     yield (
-        f"Seconds are wall-clock time, measured; parts that share the machine run at the same time. {where.cores} "
-        f"cores, {where.processor}."
+        "Seconds are wall-clock time, measured; parts that share the machine run at the same time. "
+        f"{findings.processor}."
     )
-    state = "outside of a checkout" if where.commit is None else f"commit {where.commit[:12]}"
-    dirty = ", with changes" if where.dirty else ""
-    versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
-    weights = where.weights_sha256 or "unknown"
+    state = "outside of a checkout" if call.commit is None else f"commit {call.commit[:12]}"
+    dirty = ", with changes" if call.dirty else ""
+    versions = ", ".join(f"{name} {version}" for name, version in call.versions.items())
+    weights = findings.weights_sha256 or "unknown"
     yield _bullets([f"weights sha256 {weights}", f"source: {state}{dirty}", f"versions: {versions}"])
-
-
-def _command(found: Findings, part: str) -> str:
-    words = next((one.arguments for one in found.parts if one.name == part), ())
-    return printable(" ".join(("lalm-agent", *words)), one_line=True)
 
 
 def _bullets(lines: Sequence[str]) -> str:
