@@ -192,7 +192,7 @@ def test_one_module_of_the_evaluation_makes_an_agent() -> None:
 
 
 def test_commands_define_no_record_and_ask_no_question() -> None:
-    for name in ("eval", "eval_flags", "eval_observer", "idk", "train", "score", "rescore", "data"):
+    for name in ("eval", "eval_flags", "eval_observer", "idk", "train", "score", "rescore", "data", "reproduce"):
         source = (ROOT / "agent" / "cli" / f"{name}.py").read_text("utf-8")
         names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
         assert not names & {"dataclass", "Record", "BaseModel", "ask_all", "Journal"}, name

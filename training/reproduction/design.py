@@ -206,8 +206,8 @@ class ReproduceSpec(Identity):
 class PaperFolder(Folder):
     """The folder of a reproduction, held by this process alone; with `writes=False` it is only read.
 
-    spec: what is there; None for a new one. journal: when each part began and ended, one line each. study: the folder
-    of the transfer study. figure3: heat map of it. figure5: share of IDK over K.
+    spec: what is there; None for a new one. journal: when each part began and ended, one line each. figure3:
+    heat map of the transfer study. figure5: share of IDK over K.
     """
 
     kind = Kind("reproduction", "works on")
@@ -217,7 +217,7 @@ class PaperFolder(Folder):
         super().__init__(path, writes)
         self.spec: ReproduceSpec | None = None
         self.journal, self.report = path / "parts.jsonl", path / "report.md"
-        self.bank, self.study = path / BANK, path / STUDY
+        self.bank, self.study_report = path / BANK, path / STUDY / "study.json"
         self.figure3, self.figure5 = (path / "figures" / f"figure{number}.svg" for number in (3, 5))
 
     def run(self, method: Method) -> Path:
@@ -294,27 +294,14 @@ class Part:
         return Task(self.name, self, self.needs, self.alone)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """How the parts are run, and what is added to them; nothing of it decides a figure that is there anyway.
+def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tuple[Part, ...]:
+    """Every part, in the order in which they are begun: the long ones before the short.
 
-    config: the model and where it runs. jobs: processes at a time. tried, also, also_limit: as of `ReproduceRequest`.
+    request: for the model and for what decides no figure; its paths are relative to the folder of the report.
     """
-
-    config: AgentConfig
-    jobs: int
-    tried: int | None = None
-    also: tuple[Data, ...] = ()
-    also_limit: int | None = None
-
-
-def parts_of(frozen: Frozen, sources: Sources, machine: Machine) -> tuple[Part, ...]:
-    """Every part, in the order in which they are begun: the long ones before the short."""
-    bank, evaluation = sources.bank, sources.evaluation
-    config = AgentConfig(
-        **{name: getattr(machine.config, name) for name in LOADING if name in machine.config.model_fields_set},
-        preset="paper",
-    )
+    bank, evaluation, settings = sources.bank, sources.evaluation, request.config.model_fields_set
+    loading = {name: getattr(request.config, name) for name in LOADING if name in settings}
+    config = AgentConfig(**loading, preset="paper")
     parts = []
     if bank is None:
         bank = Data("synth", "data/bank")
@@ -322,8 +309,7 @@ def parts_of(frozen: Frozen, sources: Sources, machine: Machine) -> tuple[Part, 
     if evaluation is None:
         evaluation = Data("synth", "data/eval")
         parts.append(_synth(EVAL_DATA, evaluation, sources.split, frozen.eval_questions, frozen.eval_seed))
-    there = {part.name for part in parts}
-    of_bank, of_evaluation = (tuple({name} & there) for name in (BANK_DATA, EVAL_DATA))
+    of_bank, of_evaluation = (tuple(p.name for p in parts if p.name == name) for name in (BANK_DATA, EVAL_DATA))
     samples = EvaluateRequest(
         **_data_fields(bank),
         config=config.model_copy(update={"method": Method.BASELINE, "temperature": frozen.temperature}),
@@ -356,11 +342,7 @@ def parts_of(frozen: Frozen, sources: Sources, machine: Machine) -> tuple[Part, 
         preset=preset,
         recipe=make_recipe(preset, {name: getattr(frozen, name) for name in _TUNED}),
         limit=frozen.eval_limit,
-        tried=machine.tried,
-        also=tuple(data.name for data in machine.also),
-        also_data=tuple(data.path for data in machine.also),
-        also_limit=machine.also_limit,
-        jobs=machine.jobs,
+        **{name: getattr(request, name) for name in "tried also also_data also_limit jobs".split()},
         out=STUDY,
     )
     return (

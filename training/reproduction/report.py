@@ -4,10 +4,9 @@ Tables 1 and 2 (arXiv 2505.19294) have the paper's layout, its printed figures b
 the transfer study's adapters that were trained by the rule's labels: over the other two modalities as the paper has it
 (`eval.metrics.rgi.lora_row`), and over their own, which the paper does not print.
 
-What the paper prints is known here only in part; it is of another model on other data than ours. The baseline's figures
-are reconstructed: `printed.json` has how many it has right, and it never refuses, so that its Acc, Tru and Rel are
-equal. Of the row "LoRA Fine-tuning" the RGI alone is known, of table 12 the shares of IDK and the rejection rates of
-the adapter that was trained on speech.
+What the paper prints is known here only in part (`printed.json`), of another model on other data than ours: of the
+baseline how many it has right, and it never refuses; of the row "LoRA Fine-tuning" the RGI alone; of table 12 the
+shares of IDK and the rejection rates of the adapter that was trained on speech.
 """
 
 import json
@@ -65,10 +64,8 @@ def printed_share(k: int, n: int, group: str) -> float | None:
 
 
 @cache
-def _paper() -> dict[str, Any]:
-    text = (files("lalm_agent.training.reproduction") / "printed.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+def _paper() -> Any:
+    return json.loads((files("lalm_agent.training.reproduction") / "printed.json").read_text(encoding="utf-8"))
 
 
 # --- figures as text --------------------------------------------------------------------------------------------------
@@ -96,9 +93,7 @@ def plain(value: float | None) -> str:
 
 def p_value(value: float | None) -> str:
     """`<0.001`, or three decimals."""
-    if value is None:
-        return NOTHING
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # --- figure 5 ---------------------------------------------------------------------------------------------------------
@@ -205,63 +200,59 @@ def _named(method: Method, group: str) -> str:
 
 
 ENOUGH_SEEDS = 3
+_Cells = Mapping[tuple[str, str], Cell]
+"""(source, target) -> the cell of the rule's labels, where it has figures."""
 
 
 def summary(study: StudyReport, model: str) -> str:
-    """One paragraph."""
-    return " ".join(_sentences(study, model))
+    """One paragraph: whether it transfers, and what that rests on."""
+    cells = {
+        (cell.source, cell.target): cell for cell in study.cells if cell.arm == Arm.KN and cell.figures is not None
+    }
+    question = f"Does knowing that one does not know transfer between modalities in `{model}`?"
+    home, refusing = _at_home(study), _refusing(cells)
+    return " ".join((question, *_answer(study, cells), *home, *refusing, _sureness(study, cells)))
 
 
-def _sentences(study: StudyReport, model: str) -> Iterator[str]:
+def _answer(study: StudyReport, cells: _Cells) -> Iterator[str]:
+    """The answer, and what keeps it from being more than it is."""
     claimed = [claim for claim in study.claims if claim.claimed]
     tested = [claim for claim in study.claims if claim.p_holm is not None]
-    yield f"Does knowing that one does not know transfer between modalities in `{model}`?"
-    yield _answer(study, claimed, tested)
-    yield from _doubts(study, claimed, tested)
-    if home := _at_home(study):
-        yield home
-    if refusing := _refusing(study):
-        yield refusing
-    yield _sureness(study)
-
-
-def _answer(study: StudyReport, claimed: Sequence[TransferClaim], tested: Sequence[TransferClaim]) -> str:
+    others = [_pair(claim) for claim in study.claims if not claim.claimed]
     total = len(study.claims)
-    if not tested and not total:
-        return "**It cannot be said:** nothing was compared with both controls."
-    if not tested:
-        reasons = list(dict.fromkeys(claim.text.removeprefix("not claimed: ") for claim in study.claims))
-        return f"**It cannot be said:** none of the {total} pairs of modalities could be tested ({'; '.join(reasons)})."
-    if not claimed:
+    if not total:
+        yield "**It cannot be said:** nothing was compared with both controls."
+    elif not tested:
+        reasons = "; ".join(dict.fromkeys(claim.text.removeprefix("not claimed: ") for claim in study.claims))
+        yield f"**It cannot be said:** none of the {total} pairs of modalities could be tested ({reasons})."
+    elif not claimed:
         nearest = min(tested, key=lambda claim: (claim.p_holm or 0.0, claim.p or 0.0))
-        return (
+        yield (
             f"**It is not shown:** in none of the {total} pairs do the adapters choose what to refuse better than both "
             f"controls (Holm over {total}, 5 %). The nearest is {_pair(nearest)}, p after Holm "
             f"{p_value(nearest.p_holm)}."
         )
-    pairs = "; ".join(f"{_pair(claim)} ({_evidence(study, claim)})" for claim in claimed)
-    what = "in all of them" if len(claimed) == total else f"in {len(claimed)} of {total} pairs of modalities"
-    return f"**Yes, {what}:** {pairs}."
-
-
-def _doubts(
-    study: StudyReport, claimed: Sequence[TransferClaim], tested: Sequence[TransferClaim]
-) -> Iterator[str]:
-    """What keeps the answer from being more than it is."""
-    if tested and not claimed:
         yield "That is no proof that there is none: the intervals below say how large an effect would have been seen."
-    if claimed and len(claimed) < len(study.claims):
-        others = [claim for claim in study.claims if not claim.claimed]
-        yield f"It is not shown for {', '.join(map(_pair, others))}."
-    if claimed:
-        beaten = [claim for claim in claimed if claim.beats_matched_coverage]
+    else:
+        what = f"in {len(claimed)} of {total} pairs of modalities" if others else "in all of them"
+        yield f"**Yes, {what}:** {'; '.join(_evidence(claim, cells) for claim in claimed)}."
+        if others:
+            yield f"It is not shown for {', '.join(others)}."
         yield (
-            f"In {len(beaten)} of these {len(claimed)} the adapters also beat the model's own confidence at equal "
-            "coverage, which needs no training."
+            f"In {sum(bool(claim.beats_matched_coverage) for claim in claimed)} of these {len(claimed)} the adapters "
+            "also beat the model's own confidence at equal coverage, which needs no training."
         )
 
 
-def _at_home(study: StudyReport) -> str | None:
+def _evidence(claim: TransferClaim, cells: _Cells) -> str:
+    cell, p = cells.get((claim.source, claim.target)), f"p after Holm {p_value(claim.p_holm)}"
+    strict = None if cell is None or cell.figures is None else cell.figures.rgi[Convention.STRICT]
+    if strict is not None and strict.kind != Kind.UNDEFINED:
+        p = f"strict RGI {rgi_text(strict)}, {p}"
+    return f"{_pair(claim)} ({p})"
+
+
+def _at_home(study: StudyReport) -> Iterator[str]:
     """Whether the adapters learned to choose in the modality that they were trained on."""
     ruled, random = (
         ", ".join(
@@ -272,30 +263,25 @@ def _at_home(study: StudyReport) -> str | None:
         for arm in (Arm.KN, Arm.RANDOM)
     )
     control = f"; with as many IDK at random places: {random} (compared by no test)" if random else ""
-    return f"In their own modality the adapters' strict RGI is: {ruled}{control}." if ruled else None
+    if ruled:
+        yield f"In their own modality the adapters' strict RGI is: {ruled}{control}."
 
 
-def _refusing(study: StudyReport) -> str | None:
+def _refusing(cells: _Cells) -> Iterator[str]:
     """How much is refused at home and abroad: refusing may transfer where choosing does not."""
+    rejected = {pair: f"{percent(cell.figures.rej.value)} %" for pair, cell in cells.items() if cell.figures}
     parts = []
-    for source in dict.fromkeys(cell.source for cell in study.cells):
-        own, others = [], []
-        for cell in _rule_cells(study):
-            if cell.source == source and cell.figures is not None:
-                rejected = f"{percent(cell.figures.rej.value)} %"
-                if cell.target == source:
-                    own.append(rejected)
-                else:
-                    others.append(f"{rejected} of {cell.target}")
-        if own and others:
-            parts.append(f"{source} {own[0]} of its own and {', '.join(others)}")
-    return f"Refused by the adapters, by what they were trained on: {'; '.join(parts)}." if parts else None
+    for source in dict.fromkeys(source for source, _ in rejected):
+        others = [f"{rej} of {target}" for (own, target), rej in rejected.items() if own == source != target]
+        if others and (source, source) in rejected:
+            parts.append(f"{source} {rejected[source, source]} of its own and {', '.join(others)}")
+    if parts:
+        yield f"Refused by the adapters, by what they were trained on: {'; '.join(parts)}."
 
 
-def _sureness(study: StudyReport) -> str:
-    seeds = len(study.study.seeds)
-    sizes = [cell.n for cell in _rule_cells(study) if cell.source != cell.target and cell.figures is not None]
-    questions = f"{min(sizes)} to {max(sizes)}" if sizes and min(sizes) != max(sizes) else str(sizes[0] if sizes else 0)
+def _sureness(study: StudyReport, cells: _Cells) -> str:
+    seeds, sizes = len(study.study.seeds), sorted({cell.n for (own, target), cell in cells.items() if own != target})
+    questions = " to ".join(dict.fromkeys(str(size) for size in (sizes[:1] + sizes[-1:] or [0])))
     few = "" if seeds >= ENOUGH_SEEDS else f", fewer than the {ENOUGH_SEEDS} that a claim should have"
     return (
         f"This rests on {seeds} {'seed' if seeds == 1 else 'seeds'} of training{few}, and on {questions} answerable "
@@ -305,19 +291,6 @@ def _sureness(study: StudyReport) -> str:
 
 def _pair(claim: TransferClaim) -> str:
     return f"{claim.source} → {claim.target}"
-
-
-def _evidence(study: StudyReport, claim: TransferClaim) -> str:
-    p = f"p after Holm {p_value(claim.p_holm)}"
-    for cell in _rule_cells(study):
-        if (cell.source, cell.target) == (claim.source, claim.target) and cell.figures is not None:
-            strict = cell.figures.rgi[Convention.STRICT]
-            return p if strict.kind == Kind.UNDEFINED else f"strict RGI {rgi_text(strict)}, {p}"
-    return p
-
-
-def _rule_cells(study: StudyReport) -> list[Cell]:
-    return [cell for cell in study.cells if cell.arm == Arm.KN]
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

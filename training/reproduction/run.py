@@ -16,18 +16,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import ValidationError
-
 from lalm_agent import jobs
-from lalm_agent.artefacts import SPEC, Journal, Record, now, read_lines, write_whole
+from lalm_agent.artefacts import SPEC, Journal, Record, now, read_lines, read_record, write_whole
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.eval import evaluate
+from lalm_agent.eval.benchmarks.loading import NAMES
 from lalm_agent.eval.reading.predictions import read_run
 from lalm_agent.eval.runs import evaluate as evaluating
 from lalm_agent.eval.runs.plan import EvaluateRequest
@@ -45,7 +45,6 @@ from lalm_agent.training.reproduction.design import (
     QUICK,
     WATERMARK,
     Data,
-    Machine,
     PaperFolder,
     Part,
     ReproduceRequest,
@@ -69,13 +68,8 @@ _EVERY_S, _QUIET_S = 0.5, 10.0
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """All that is known before the first part."""
-
-    spec: ReproduceSpec
-    parts: tuple[Part, ...]
-    jobs: int
+_Work = tuple[ReproduceSpec, tuple[Part, ...], int]
+"""All that is known before the first part: what is reproduced, the parts, and how many run at a time."""
 
 
 class ReproductionSummary(Record):
@@ -96,25 +90,27 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
         WorkerError: a part failed; the same request goes on from there.
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    note = observer or _nobody
-    work = _prepare(request)
+    note = observer or (lambda _: None)
+    spec, parts, processes = _prepare(request)
     if not request.report_only:
-        _require_installed(work.spec.sources)
+        _require_installed(spec.sources)
     with PaperFolder(request.out) as folder:
-        folder.begin(work.spec)
-        done = finished(folder, work.parts)
-        left = [part for part in work.parts if part.name not in done]
+        folder.begin(spec)
+        done = finished(folder, parts)
+        left = [part for part in parts if part.name not in done]
         if left and request.report_only:
-            raise UsageError(f"not finished: {', '.join(part.name for part in left)}", "run it without --report-only")
+            raise UsageError(
+                f"not finished: {', '.join(part.name for part in left)}", "the same command without --report-only"
+            )
         if left:
-            note(f"reproduction: {len(left)} of {len(work.parts)} parts to do, {work.jobs} at a time")
+            note(f"reproduction: {len(left)} of {len(parts)} parts to do, {processes} at a time")
+            tasks, make = [part.task for part in left], partial(PartWorker, folder.path)
             with _Progress(folder, note) as progress:
-                make = partial(PartWorker, folder.path)
-                jobs.run_tasks([part.task for part in left], make, work.jobs, progress, _threads(work.jobs), fresh=True)
+                jobs.run_tasks(tasks, make, processes, progress, _threads(processes), fresh=True)
         else:
             note("nothing to do: every part is done")
         note("report: grading, and drawing the intervals")
-        write_whole(folder.report, as_markdown(_findings(folder, work)).encode())
+        write_whole(folder.report, as_markdown(_findings(folder, parts)).encode())
     return folder
 
 
@@ -125,14 +121,14 @@ def plan_reproduction(request: ReproduceRequest) -> tuple[str, ...]:
         UsageError: the request is wrong.
         DataError: the folder's journal is damaged.
     """
-    work = _prepare(request)
-    done = finished(PaperFolder(request.out, writes=False), work.parts)
-    return tuple(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}" for part in work.parts)
+    _, parts, _ = _prepare(request)
+    done = finished(PaperFolder(request.out, writes=False), parts)
+    return tuple(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}" for part in parts)
 
 
 def reproduction_summary(folder: PaperFolder) -> ReproductionSummary:
     """What came of a reproduction. Raises DataError where there is no report of a study."""
-    claims = _study_report(folder).claims
+    claims = read_record(folder.study_report, StudyReport, "run the same command again").claims
     return ReproductionSummary(report=str(folder.report), quick=bool(folder.spec and folder.spec.quick), claims=claims)
 
 
@@ -153,14 +149,12 @@ def _prepare(request: ReproduceRequest) -> _Work:
     if len(request.also) != len(request.also_data):
         message = f"{len(request.also)} times --also, and {len(request.also_data)} times --also-data"
         raise UsageError(message, "give one for each other")
-    also = tuple(
-        Data(name, _from(path, out)) for name, path in zip(request.also, request.also_data, strict=True)
-    )
     model = config.model if config.model == "mini" else _name_from(config.model, out)
     # Two processes gain more than two threads on a CPU; an accelerator takes one.
     processes = request.jobs or (2 if config.device == "cpu" or pick_device(config.device) == "cpu" else 1)
-    config = config.model_copy(update={"model": model})
-    machine = Machine(config, processes, request.tried, also, request.also_limit)
+    relative = {"config": config.model_copy(update={"model": model}), "jobs": processes}
+    relative["also"] = tuple(_name_from(name, out) for name in request.also)
+    relative["also_data"] = tuple(Path(_from(path, out)) for path in request.also_data)
     spec = ReproduceSpec(
         schema=1,
         model=model,
@@ -169,7 +163,7 @@ def _prepare(request: ReproduceRequest) -> _Work:
         sources=sources,
         frozen=frozen,
     )
-    return _Work(spec, parts_of(frozen, sources, machine), processes)
+    return spec, parts_of(frozen, sources, request.model_copy(update=relative)), processes
 
 
 def _sources(request: ReproduceRequest) -> Sources:
@@ -201,7 +195,9 @@ def _from(path: Path, out: Path) -> str:
 
 
 def _name_from(name: str, out: Path) -> str:
-    """A file's name as the parts see it; any other text as it is."""
+    """A file's name as the parts see it; a benchmark's name, or any other text, as it is."""
+    if name in NAMES:
+        return name
     prefix = "hf:" if name.startswith("hf:") else ""
     path = Path(name.removeprefix(prefix)).expanduser()
     return f"{prefix}{_from(path, out)}" if path.exists() else name
@@ -219,16 +215,11 @@ def _require_installed(sources: Sources) -> None:
 
 def _weights(model: str) -> str | None:
     """Hash of the weights that are there already, so that a folder of other weights is refused; None for a hub's."""
-    from importlib import resources
-
     from lalm_agent.models.hf_loading import weights_sha256
 
-    if model == "mini":
-        with resources.as_file(resources.files("lalm_agent.models.mini")) as folder:
-            files = sorted(folder.glob("*.safetensors"))
-    else:
-        files = sorted(Path(model).expanduser().glob("*.safetensors"))
-    return weights_sha256(files) if files else None
+    folder = Path(str(resources.files("lalm_agent.models.mini"))) if model == "mini" else Path(model).expanduser()
+    weights = sorted(folder.glob("*.safetensors"))
+    return weights_sha256(weights) if weights else None
 
 
 def _threads(processes: int) -> int | None:
@@ -237,10 +228,6 @@ def _threads(processes: int) -> int | None:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // processes)
-
-
-def _nobody(_: str) -> None:
-    """No observer."""
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -398,16 +385,17 @@ class _Progress(jobs.Observer):
 # --- what the report says ---------------------------------------------------------------------------------------------
 
 
-def _findings(folder: PaperFolder, work: _Work) -> Findings:
+def _findings(folder: PaperFolder, parts: tuple[Part, ...]) -> Findings:
     """Everything that the report says; the pictures are written.
 
     Raises:
         DataError: a part's files are damaged, or two parts asked different weights.
     """
     assert folder.spec is not None
-    spec, resamples = folder.spec, work.spec.frozen.resamples
+    spec, resamples = folder.spec, folder.spec.frozen.resamples
     runs = {str(method): read_spec(folder.run(method) / SPEC) for method in METHODS}
-    bank, report = read_spec(folder.bank / SPEC), _study_report(folder)
+    bank = read_spec(folder.bank / SPEC)
+    report = read_record(folder.study_report, StudyReport, "run the same command again")
     outputs = [replace(read_run(folder.run(method)), name=str(method)) for method in METHODS]
     methods = summarise(compare.study(outputs, compare.Grading()), Config(resampling=compare.Resampling(resamples)))
     graded = grade_bank(BankRequest(bank=folder.bank, n=spec.frozen.n, compare=()))
@@ -425,17 +413,9 @@ def _findings(folder: PaperFolder, work: _Work) -> Findings:
         run_ids={name: run.run_id for name, run in runs.items()},
         curve=curve,
         study=report,
-        parts=work.parts,
+        parts=parts,
         worked=worked(read_lines(folder.journal)),
     )
-
-
-def _study_report(folder: PaperFolder) -> StudyReport:
-    path = folder.study / "study.json"
-    try:
-        return StudyReport.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"{path} is no report of a study", "run the same command again") from error
 
 
 def _same_weights(runs: Mapping[str, RunSpec], report: StudyReport) -> str | None:
@@ -467,9 +447,6 @@ def _data_words(spec: ReproduceSpec, run: RunSpec, split: str, seed: int) -> str
 
 def _processor() -> str:
     """The number of cores, and the processor's own name where the system tells it."""
-    try:
-        lines = _CPU_INFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
+    lines = _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return f"{os.cpu_count() or 1} cores, {next(named, platform.processor() or platform.machine())}"

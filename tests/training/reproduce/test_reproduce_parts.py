@@ -16,8 +16,8 @@ from lalm_agent.training.reproduction.design import (
     FULL,
     QUICK,
     Data,
-    Machine,
     PaperFolder,
+    ReproduceRequest,
     ReproduceSpec,
     Sources,
     cuts,
@@ -26,13 +26,13 @@ from lalm_agent.training.reproduction.design import (
 )
 from lalm_agent.training.reproduction.report import watermarked
 
-MACHINE = Machine(AgentConfig(model="mini"), 2, 4)
+REQUEST = ReproduceRequest(out="paper", config=AgentConfig(model="mini"), jobs=2, tried=4)
 SYNTHESISED = Sources()
 OWN = Sources(Data("hf:x"), Data("mmau", "../mmau", "../clips"))
 
 
-def words(part: str, sources: Sources = SYNTHESISED, machine: Machine = MACHINE) -> str:
-    return next(" ".join(own.words) for own in parts_of(FULL, sources, machine) if own.name == part)
+def words(part: str, sources: Sources = SYNTHESISED, request: ReproduceRequest = REQUEST) -> str:
+    return next(" ".join(own.words) for own in parts_of(FULL, sources, request) if own.name == part)
 
 
 def test_synthesised_data_have_other_splits_and_seeds() -> None:
@@ -51,7 +51,7 @@ def test_every_modality_has_enough_answerable_questions() -> None:
 
 
 def test_own_data_are_asked_as_they_are_given() -> None:
-    names = [part.name for part in parts_of(FULL, OWN, MACHINE)]
+    names = [part.name for part in parts_of(FULL, OWN, REQUEST)]
     assert "bank-data" not in names
     assert "eval-data" not in names
     data = "mmau --data ../mmau --audio-root ../clips"
@@ -62,12 +62,13 @@ def test_own_data_are_asked_as_they_are_given() -> None:
 
 def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
     assert "--tools paper" in words("agent")
-    study = words("study", machine=replace(MACHINE, also=(Data("sakura", "../sakura"),), also_limit=9))
+    also = {"also": ("sakura",), "also_data": (Path("../sakura"),), "also_limit": 9}
+    study = words("study", request=REQUEST.model_copy(update=also))
     for told in ("--bank bank", "--seeds 3", "--tried 4", "--jobs 2", "--also-limit 9"):
         assert told in study
     assert "--also sakura --also-data ../sakura" in study
     assert "--learning-rate" not in study
-    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), MACHINE)[-1]
+    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), REQUEST)[-1]
     assert "--learning-rate 0.001" in tuned.command
 
 
@@ -94,7 +95,7 @@ def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
 
 
 def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None:
-    parts = parts_of(FULL, Sources(), MACHINE)
+    parts = parts_of(FULL, Sources(), REQUEST)
     left, running, begun = [part.task for part in parts], list[Task](), list[str]()
     while left or running:
         while len(running) < 2 and (task := next_task(left, running)) is not None:
@@ -109,7 +110,7 @@ def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None
 
 def test_a_command_reads_back_as_the_request_of_its_part() -> None:
     config = AgentConfig(model="../my model", device="cpu", dtype="float32", allow_pickle=True)
-    for part in parts_of(QUICK, OWN, replace(MACHINE, config=config)):
+    for part in parts_of(QUICK, OWN, REQUEST.model_copy(update={"config": config})):
         typed = shlex.split(part.command)
         assert typed[0] == "lalm-agent"
         assert typed[-2:] == ["--out", str(part.request.out)]
@@ -121,7 +122,7 @@ def test_a_command_reads_back_as_the_request_of_its_part() -> None:
 
 def test_every_need_is_a_part() -> None:
     for sources in (Sources(), OWN):
-        parts = parts_of(FULL, sources, MACHINE)
+        parts = parts_of(FULL, sources, REQUEST)
         names = {part.name for part in parts}
         assert len(names) == len(parts)
         assert all(set(part.needs) <= names for part in parts)

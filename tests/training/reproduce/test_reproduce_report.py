@@ -20,7 +20,7 @@ from lalm_agent.training.reproduction.design import (
     FULL,
     QUICK,
     WATERMARK,
-    Machine,
+    ReproduceRequest,
     ReproduceSpec,
     Sources,
     parts_of,
@@ -30,7 +30,7 @@ from lalm_agent.training.transfer.schema import StudyReport
 
 Make = Callable[..., StudyReport]
 MODALITIES = ("sound", "music", "speech")
-PARTS = parts_of(FULL, Sources(), Machine(AgentConfig(model="mini"), 2))
+PARTS = parts_of(FULL, Sources(), ReproduceRequest(out="paper", config=AgentConfig(model="mini"), jobs=2))
 CURVE = Curve(10, 9, (5, 0, 0, 0, 0, 5), tuple(Share(k, 5, 0.5, 0.25, 0.75) for k in range(1, 6)))
 
 
