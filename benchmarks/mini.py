@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from harness import ROOT, lalm_agent, script, shown, two_at_a_time
-from mini_figures import Ask, Row, auroc, difference, markdown, median, share
+from mini_figures import Goal, Row, auroc, difference, markdown, median, share
 
 from lalm_agent.answers import same_text
 from lalm_agent.eval.grade import Outcome, Outputs, RuleScorer, guess_rates
@@ -49,13 +49,13 @@ INTERVALS = (
     "median with its order-statistic interval, undefined below six runs. Undefined stays undefined."
 )
 LEVELS = {
-    "easy": Ask("90 %", at_least=0.9),
-    "medium": Ask("75 %", at_least=0.75),
-    "hard": Ask("40 to 65 %", at_least=0.4, at_most=0.65),
+    "easy": Goal("90 %", at_least=0.9),
+    "medium": Goal("75 %", at_least=0.75),
+    "hard": Goal("40 to 65 %", at_least=0.4, at_most=0.65),
 }
 TYPES = {
-    "clips": ("recordings of clips.json", Ask("29 of 33", at_least=29 / 33)),
-    "sakura": ("SAKURA's clips", Ask("90 %", at_least=0.9)),
+    "clips": ("recordings of clips.json", Goal("29 of 33", at_least=29 / 33)),
+    "sakura": ("SAKURA's clips", Goal("90 %", at_least=0.9)),
 }
 
 # --- the runs ---------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Options:
+class MiniOptions:
     """What is measured. work: holds everything that is written, and every command is run in it.
 
     data: holds `clips/` and `sakura/`. n: questions of the split. quick: a few of everything.
@@ -145,7 +145,7 @@ class Options:
         return read_run(self.work / self.runs[name].folder)
 
 
-def parsed() -> Options:
+def parsed() -> MiniOptions:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini", help="a reference as `lalm-agent models` lists them")
@@ -155,14 +155,14 @@ def parsed() -> Options:
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds clips/ and sakura/")
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept; one folder for each model")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_N} questions of the split, a few of the rest")
-    options = Options(**vars(parser.parse_args()))
+    options = MiniOptions(**vars(parser.parse_args()))
     for part in ("clips/clips.json", "sakura"):
         if not (options.data / part).exists():
             parser.error(f"{options.data} holds no {part}")
     return replace(options, n=QUICK_N) if options.quick else options
 
 
-def prepare(options: Options) -> None:
+def prepare(options: MiniOptions) -> None:
     """Fill the working folder with all that the runs read. What is there stays."""
     options.work.mkdir(parents=True, exist_ok=True)
     link(options.work / "data", options.data)
@@ -216,7 +216,7 @@ def equal_row(what: str, run: Run, outputs: Outputs) -> Row:
     closed = np.array([bool(item.choices) for item in outputs.items], np.bool_)
     equal = np.array([is_a_choice(item) for item in outputs.items], np.bool_)
     figure = share(equal[closed], clip_numbers(outputs.items, [outputs])[closed])
-    return Row(f"free reply is one of the choices, {what}", run.short, figure, ask=Ask("97 %", at_least=0.97))
+    return Row(f"free reply is one of the choices, {what}", run.short, figure, ask=Goal("97 %", at_least=0.97))
 
 
 def right(items: Sequence[Item], outputs: Outputs) -> Bools:
@@ -245,7 +245,7 @@ def joined(parts: Sequence[Outputs]) -> Outputs:
 # --- rows that come from recordings -----------------------------------------------------------------------------------
 
 
-def real_replies(options: Options) -> Iterator[Row]:
+def real_replies(options: MiniOptions) -> Iterator[Row]:
     """Free replies that are one of the choices, SAKURA by hop, and the clips."""
     for hop in HOPS:
         outputs = in_groups(options.outputs("sakura-baseline"), ("hop", hop))
@@ -253,7 +253,7 @@ def real_replies(options: Options) -> Iterator[Row]:
     yield equal_row("clips", options.runs["clips-baseline"], options.outputs("clips-baseline"))
 
 
-def types(options: Options) -> Iterator[Row]:
+def types(options: MiniOptions) -> Iterator[Row]:
     """What the agent's type step says, each file once."""
     for name, (title, ask) in TYPES.items():
         outputs = options.outputs(f"{name}-agent")
@@ -265,7 +265,7 @@ def types(options: Options) -> Iterator[Row]:
         yield Row(f"type, {title}", command, figure, chance=1 / len(AudioType), ask=ask, remark=remark)
 
 
-def sakura(options: Options) -> Iterator[Row]:
+def sakura(options: MiniOptions) -> Iterator[Row]:
     """By track and hop."""
     outputs = options.outputs("sakura-baseline")
     for track in sorted({dict(item.groups)["track"] for item in outputs.items}):
@@ -273,26 +273,26 @@ def sakura(options: Options) -> Iterator[Row]:
             part = in_groups(outputs, ("track", track), ("hop", hop))
             figure = share(right(part.items, part), clip_numbers(part.items, [part]))
             chance = guess_rates(part.items).total.chance
-            asks = {("Gender", "single"): Ask("88 %", at_least=0.88)}
+            asks = {("Gender", "single"): Goal("88 %", at_least=0.88)}
             if chance is not None:
-                asks["Animal", "single"] = Ask("interval clear of chance", low_above=chance)
+                asks["Animal", "single"] = Goal("interval clear of chance", low_above=chance)
             command, ask = options.runs["sakura-baseline"].short, asks.get((track, hop))
             yield Row(f"SAKURA, {track}, {hop} hop", command, figure, chance=chance, ask=ask)
 
 
-def speech(options: Options) -> Iterator[Row]:
+def speech(options: MiniOptions) -> Iterator[Row]:
     """Open questions about real speech that the model cannot answer."""
     command, answers = options.runs["speech"].short, options.answers("speech")
     honest = np.array([answer.status is Status.ABSTAINED and bool(answer.reason) for answer in answers], np.bool_)
     invented = np.array([answer.status is Status.ANSWERED for answer in answers], np.bool_)
     each, recordings = np.arange(len(answers)), len({answer.audio_sha256 for answer in answers})
-    ask, none = Ask("80 %", at_least=0.8), Ask("nothing", at_most=0.0)
+    ask, none = Goal("80 %", at_least=0.8), Goal("nothing", at_most=0.0)
     remark = f"{recordings} recordings"
     yield Row("open, real speech: IDK with a reason", command, share(honest, each), ask=ask, remark=remark)
     yield Row("open, real speech: invented", command, share(invented, each), ask=none)
 
 
-def reliability(options: Options) -> Iterator[Row]:
+def reliability(options: MiniOptions) -> Iterator[Row]:
     """The default agent's error and coverage, and the strict RGI of IDK."""
     for title, names in {"SAKURA + clips": ("sakura", "clips"), "SAKURA": ("sakura",), "clips": ("clips",)}.items():
         graded = study([joined([options.outputs(f"{name}-agent") for name in names])], Grading())
@@ -300,25 +300,25 @@ def reliability(options: Options) -> Iterator[Row]:
         # As `selective.ranked` has it: a reply that cannot be read is a reply, and no right one.
         answered = (codes != ABSTAINED) & (codes != FAILED)
         command = "; ".join(options.runs[f"{name}-agent"].short for name in names)
-        ask = Ask("at most 30 %", at_most=0.3) if len(names) > 1 else None
+        ask = Goal("at most 30 %", at_most=0.3) if len(names) > 1 else None
         wrong = share((codes != CORRECT)[answered], clips[answered])
         yield Row(f"default agent, {title}: error among answered", command, wrong, ask=ask)
         yield Row(f"default agent, {title}: coverage", command, share(answered, clips))
         yield _rgi(options, title, names)
 
 
-def _rgi(options: Options, title: str, names: Sequence[str]) -> Row:
+def _rgi(options: MiniOptions, title: str, names: Sequence[str]) -> Row:
     runs = [joined([options.outputs(f"{name}-{method}") for name in names]) for method in METHODS]
     method = summarise(study(runs, Grading()), Config()).methods[1]
     total = method.groups["total"]
     pairs = [" ".join(options.runs[f"{name}-{method}"].folder for method in METHODS) for name in names]
     command = f"lalm-agent score {pairs[0]}" if len(pairs) == 1 else f"mini.py, joined: {', '.join(pairs)}"
-    ask = Ask("interval above 0", low_above=0.0) if len(names) > 1 else None
+    ask = Goal("interval above 0", low_above=0.0) if len(names) > 1 else None
     figure, remark = total.rgi["strict"].model_copy(update={"n": total.n_paired}), "; ".join(method.labels)
     return Row(f"idk against baseline, {title}: strict RGI", command, figure, "number", 0.0, ask, remark)
 
 
-def speed(options: Options) -> Iterator[Row]:
+def speed(options: MiniOptions) -> Iterator[Row]:
     """Seconds and memory, measured when nothing of this script runs beside it."""
     arguments = ["--model", options.shown_model, "--windows", TEN_SECONDS]
     command = [sys.executable, str(Path(__file__).with_name("ask.py").resolve()), *arguments]
@@ -328,10 +328,10 @@ def speed(options: Options) -> Iterator[Row]:
     taken = json.loads(done.stdout)
     typed = " ".join(["python benchmarks/ask.py", *arguments])
     load = f"{taken['threads']} threads; load average {os.getloadavg()[0]:.1f}"
-    ask = Ask("0.3 s", at_most=0.3)
+    ask = Goal("0.3 s", at_most=0.3)
     yield Row("a question about a new 10 s clip, warm", typed, median(taken["seconds"]), "s", ask=ask, remark=load)
     yield Row("a further question about the same clip", typed, median(taken["again"]), "s", remark=load)
-    ask = Ask("1.5 GB", at_most=1.5e9)
+    ask = Goal("1.5 GB", at_most=1.5e9)
     yield Row("peak memory of `ask`, default tools", typed, median(taken["bytes"]), "GB", ask=ask)
 
 
@@ -341,7 +341,7 @@ def speed(options: Options) -> Iterator[Row]:
 class Synthetic:
     """The runs on the split, the greedy ones graded."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: MiniOptions) -> None:
         """Read and grade."""
         self.options, self.runs = options, options.runs
         self.study = study([options.outputs(name) for name in METHODS], Grading())
@@ -364,12 +364,12 @@ class Synthetic:
         for level, ask in LEVELS.items():
             yield self._scored(level, f"difficulty:{level}", "difficulty", ask)
         for kind in MODALITIES:
-            yield self._scored(kind, kind, "modality", Ask("18 % errors at least", at_most=0.82))
+            yield self._scored(kind, kind, "modality", Goal("18 % errors at least", at_most=0.82))
         for name, value in {"seen": "true", "unseen": "false"}.items():
             yield self._scored(name, f"seen:{value}", "seen")
         at = self.answerable
         gap = difference(self.right[at], self.where("seen", "true")[at], self.clips[at])
-        ask = Ask("within 12 points", at_least=-0.12, at_most=0.12)
+        ask = Goal("within 12 points", at_least=-0.12, at_most=0.12)
         yield Row("accuracy, seen minus unseen", self._score("--by seen"), gap, "points", ask=ask)
         for kind in MODALITIES:
             of_kind = self.where("modality", kind) & at
@@ -385,28 +385,28 @@ class Synthetic:
             times = np.sum([right(items, outputs) for outputs in draws], axis=0)
             figure = share((times > 0) & (times < EDGE_DRAWS), clip_numbers(items, draws))
             what = f"right 1..4 times of {EDGE_DRAWS} at T = 1.0, {kind}"
-            yield Row(what, run.short, figure, ask=Ask("15 %", at_least=0.15))
+            yield Row(what, run.short, figure, ask=Goal("15 %", at_least=0.15))
 
     def confidence(self) -> Iterator[Row]:
         """Whether right replies are more confident."""
         for kind in MODALITIES:
             at = self.where("modality", kind) & self.answerable
             figure = auroc(self.baseline[at], self.study.baseline.confidence[at], self.clips[at])
-            ask = Ask("0.75", at_least=0.75)
+            ask = Goal("0.75", at_least=0.75)
             yield Row(f"AUROC of confidence, {kind}", self._score("--json"), figure, "number", 0.5, ask)
 
     def idk_rows(self) -> Iterator[Row]:
         """Who is refused under the IDK prompt."""
         for title, families, ask in (
-            ("families met in training", TRAINED_FAMILIES, Ask("70 %", at_least=0.7)),
-            ("families never met", HELD_OUT_FAMILIES, Ask("50 %", at_least=0.5)),
+            ("families met in training", TRAINED_FAMILIES, Goal("70 %", at_least=0.7)),
+            ("families never met", HELD_OUT_FAMILIES, Goal("50 %", at_least=0.5)),
             *((family, (family,), None) for family in (*TRAINED_FAMILIES, *HELD_OUT_FAMILIES)),
         ):
             yield self._refused(f"unanswerable, {title}", self.where("family", *families), ask)
         for kind in MODALITIES:
             yield self._refused(f"unanswerable, {kind}", ~self.answerable & self.where("modality", kind))
         known, what = self.answerable & self.right, "answerable and right without it"
-        yield self._refused(what, known, Ask("at most 15 %", at_most=0.15))
+        yield self._refused(what, known, Goal("at most 15 %", at_most=0.15))
         for kind in MODALITIES:
             yield self._refused(f"{what}, {kind}", known & self.where("modality", kind))
         yield self._refused("answerable, all", self.answerable)
@@ -414,7 +414,7 @@ class Synthetic:
     def _score(self, form: str) -> str:
         return f"lalm-agent score {self.runs['baseline'].folder} {form}"
 
-    def _scored(self, name: str, key: str, by: str, ask: Ask | None = None) -> Row:
+    def _scored(self, name: str, key: str, by: str, ask: Goal | None = None) -> Row:
         group, guess = self.report.methods[0].groups.get(key), self.report.guessing.get(key)
         figure = Figure(value=None, n=0) if group is None else group.acc.model_copy(update={"n": group.n})
         chance = guess.chance if guess else None
@@ -428,7 +428,7 @@ class Synthetic:
         remark = "at chance" if known and figure.low <= chance <= figure.high else ""
         return Row(f"skill, {kind}: {skill}", self._score("--by skill"), figure, chance=chance, remark=remark)
 
-    def _refused(self, what: str, at: Bools, ask: Ask | None = None) -> Row:
+    def _refused(self, what: str, at: Bools, ask: Goal | None = None) -> Row:
         figure = share((self.idk == ABSTAINED)[at], self.clips[at])
         return Row(f"IDK prompt: IDK, {what}", self.runs["idk"].short, figure, ask=ask)
 
@@ -436,7 +436,7 @@ class Synthetic:
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
-def rows(options: Options) -> Iterator[Row]:
+def rows(options: MiniOptions) -> Iterator[Row]:
     """Every row in the order of the asks."""
     synthetic = Synthetic(options)
     yield from synthetic.accuracy()
@@ -452,7 +452,7 @@ def rows(options: Options) -> Iterator[Row]:
     yield from speed(options)
 
 
-def report(options: Options, taken: Mapping[str, float]) -> Iterator[str]:
+def report(options: MiniOptions, taken: Mapping[str, float]) -> Iterator[str]:
     """The lines of the report. taken: this call's seconds for each run."""
     quick = ". A quick try: too few questions for any figure to be read." if options.quick else ""
     yield from (f"# `{options.model}`, {options.split} split, seed {options.seed}, {options.n} questions{quick}", "")

@@ -33,7 +33,7 @@ Clips = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Goal:
     """What a figure should be. at_least, at_most: bounds of the value, both included. low_above: of the interval's end.
 
     text: how the table says it.
@@ -63,7 +63,7 @@ class Row:
     figure: Figure
     form: str = "percent"
     chance: float | None = None
-    ask: Ask | None = None
+    ask: Goal | None = None
     remark: str = ""
 
     def cells(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ _READ_AS = {"answered": "choice", "abstained": "refusal", "unparsed": "unreadabl
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadReply:
     """One labelled reply as the reader reads it.
 
     label, read: choice | refusal | off_list | unreadable. right: the label and, for a choice, its text are read.
@@ -39,7 +39,7 @@ class Reading:
     right: bool
 
 
-def read_rows(rows: Iterable[dict[str, Any]]) -> list[Reading]:
+def read_rows(rows: Iterable[dict[str, Any]]) -> list[ReadReply]:
     """Read every reply that is not contestable."""
     readings = []
     for row in rows:
@@ -48,11 +48,11 @@ def read_rows(rows: Iterable[dict[str, Any]]) -> list[Reading]:
             verdict = parse(row["reply"], choices)
             read = "off_list" if verdict.rule == "off_list" else _READ_AS[verdict.status]
             same = row["choice"] is None or verdict.text == choices[row["choice"]]
-            readings.append(Reading(row["label"], read, read == row["label"] and same))
+            readings.append(ReadReply(row["label"], read, read == row["label"] and same))
     return readings
 
 
-def shares(readings: Sequence[Reading]) -> dict[str, float]:
+def shares(readings: Sequence[ReadReply]) -> dict[str, float]:
     """The four shares that the reader is held to, in [0, 1]; that of refusals is 1 where there is none."""
     refusals = [reading.right for reading in readings if reading.label == "refusal"]
     confused = [{reading.label, reading.read} == {"choice", "refusal"} for reading in readings]

@@ -137,7 +137,9 @@ WATERMARK = "QUICK: not a result"
 
 def for_preset(frozen: Frozen, preset: str) -> Frozen:
     """The configuration for a training preset: what was tuned for `mini` stays with `mini`."""
-    return replace(frozen, preset=preset, **({} if preset == "mini" else dict.fromkeys(_TUNED)))
+    if preset == "mini":
+        return replace(frozen, preset=preset)
+    return replace(frozen, preset=preset, rank=None, alpha=None, learning_rate=None, epochs=None)
 
 
 def cuts(frozen: Frozen) -> tuple[str, ...]:
@@ -317,7 +319,7 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
         draws=frozen.n,
         batch_size=frozen.n,
         bank=True,
-        out=BANK,
+        out=Path(BANK),
     )
     runs = {
         method: Part(
@@ -326,7 +328,7 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
                 **_data_fields(evaluation),
                 config=config.model_copy(update={"method": method}),
                 limit=frozen.eval_limit,
-                out=f"runs/{method}",
+                out=Path("runs", method),
             ),
             f"runs/{method}/{SPEC}",
             of_evaluation,
@@ -337,13 +339,13 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
     study = StudyRequest(
         **_data_fields(evaluation),
         **{name: getattr(frozen, name) for name in "k n rule target rows seeds forgetting".split()},
-        bank=BANK,
+        bank=Path(BANK),
         config=config,
         preset=preset,
         recipe=make_recipe(preset, {name: getattr(frozen, name) for name in _TUNED}),
         limit=frozen.eval_limit,
         **{name: getattr(request, name) for name in "tried also also_data also_limit jobs".split()},
-        out=STUDY,
+        out=Path(STUDY),
     )
     return (
         *parts,
@@ -441,8 +443,8 @@ def worked(lines: Iterable[dict[str, Any]]) -> dict[str, Worked]:
     for line in lines:
         old = parts.get(line["part"], Worked())
         if line["event"] == "begin":
-            begun = {"sessions": old.sessions + 1, "killed": old.killed + 1, "done": False}
-            parts[line["part"]] = replace(old, **begun, arguments=tuple(line["arguments"]))
+            arguments = tuple(line["arguments"])
+            parts[line["part"]] = Worked(old.seconds, old.sessions + 1, old.killed + 1, False, arguments)
         else:
             seconds = old.seconds + line["seconds"]
             parts[line["part"]] = replace(old, seconds=seconds, killed=old.killed - 1, done=line["code"] == 0)

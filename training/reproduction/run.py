@@ -105,7 +105,7 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
         if left:
             note(f"reproduction: {len(left)} of {len(parts)} parts to do, {processes} at a time")
             tasks, make = [part.task for part in left], partial(PartWorker, folder.path)
-            with _Progress(folder, note) as progress:
+            with _Follower(folder, note) as progress:
                 jobs.run_tasks(tasks, make, processes, progress, _threads(processes), fresh=True)
         else:
             note("nothing to do: every part is done")
@@ -186,7 +186,8 @@ def _data(name: str | None, file: Path | None, root: Path | None, out: Path, fla
         if file is not None or root is not None:
             raise UsageError(f"the file and the clips of {flag} are given, and {flag} is not", f"{flag} NAME_OR_FILE")
         return None
-    return Data(_name_from(name, out), file and _from(file, out), root and _from(root, out))
+    path, clips = (None if place is None else _from(place, out) for place in (file, root))
+    return Data(_name_from(name, out), path, clips)
 
 
 def _from(path: Path, out: Path) -> str:
@@ -296,7 +297,7 @@ class _RunLines(evaluating.Observer):
         self._display.show(self._tally.done, str(self._tally))
 
 
-class _Progress(jobs.Observer):
+class _Follower(jobs.Observer):
     """Writes down when each part begins and ends, and says it with what the parts say in their logs.
 
     A context manager for the time of the whole. A thread reads the logs; where nobody says anything for ten seconds, it

@@ -11,7 +11,7 @@ from lalm_agent.eval.metrics.counts import CORRECT, WRONG
 from lalm_agent.eval.metrics.estimate import Interval, estimate, wilson
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
-from mini_figures import COLUMNS, Ask, Row, auroc, difference, markdown, median, share
+from mini_figures import COLUMNS, Goal, Row, auroc, difference, markdown, median, share
 
 # Not for longer: from there, `import tools` would find another module than lalm_agent.tools.
 sys.path.pop()
@@ -93,14 +93,14 @@ def test_the_median_lies_between_order_statistics() -> None:
 @pytest.mark.parametrize(
     ("ask", "value", "met"),
     [
-        (Ask("", at_least=0.9), figure(0.9, 0.8, 0.95, 10), True),
-        (Ask("", at_least=0.9), figure(0.89, 0.8, 0.95, 10), False),
-        (Ask("", at_least=0.4, at_most=0.65), figure(0.7, 0.6, 0.8, 10), False),
-        (Ask("", at_least=-0.12, at_most=0.12), figure(0.35 - 0.23, -0.1, 0.3, 10), True),
-        (Ask("", low_above=0.25), figure(0.3, 0.25, 0.4, 10), False),
-        (Ask("", low_above=0.0), figure(math.inf, 0.1, math.inf, 10), True),
-        (Ask("", low_above=0.0), figure(0.5, None, None, 10), None),
-        (Ask("", at_most=0.3), figure(None, None, None, 0), None),
+        (Goal("", at_least=0.9), figure(0.9, 0.8, 0.95, 10), True),
+        (Goal("", at_least=0.9), figure(0.89, 0.8, 0.95, 10), False),
+        (Goal("", at_least=0.4, at_most=0.65), figure(0.7, 0.6, 0.8, 10), False),
+        (Goal("", at_least=-0.12, at_most=0.12), figure(0.35 - 0.23, -0.1, 0.3, 10), True),
+        (Goal("", low_above=0.25), figure(0.3, 0.25, 0.4, 10), False),
+        (Goal("", low_above=0.0), figure(math.inf, 0.1, math.inf, 10), True),
+        (Goal("", low_above=0.0), figure(0.5, None, None, 10), None),
+        (Goal("", at_most=0.3), figure(None, None, None, 0), None),
     ],
 )
 def test_whether_an_ask_is_met(ask, value, met) -> None:
@@ -109,10 +109,10 @@ def test_whether_an_ask_is_met(ask, value, met) -> None:
 
 def test_the_table() -> None:
     rows = [
-        Row("easy", "score x", figure(0.5, 0.4, 0.6, 100), chance=0.25, ask=Ask("90 %", at_least=0.9)),
+        Row("easy", "score x", figure(0.5, 0.4, 0.6, 100), chance=0.25, ask=Goal("90 %", at_least=0.9)),
         Row("a|b", "score x", figure(-0.05, -0.1, 0.01, 9), "points"),
         Row("rgi", "score x", figure(math.inf, 0.2, math.inf, 9), "number", remark="few refusals"),
-        Row("none", "score x", figure(None, None, None, 0), ask=Ask("0.75", at_least=0.75)),
+        Row("none", "score x", figure(None, None, None, 0), ask=Goal("0.75", at_least=0.75)),
         Row("memory", "ask", figure(1.25e9, None, None, 3), "GB"),
     ]
     lines = markdown(rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lalm_agent import training
 from lalm_agent.artefacts import read_lines
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
@@ -39,7 +40,7 @@ def run_parts(folder: PaperFolder, parts: Sequence[Part]) -> list[str]:
     """Do what is left of some parts; what is said."""
     said: list[str] = []
     left = [own.task for own in parts if own.name not in finished(folder, parts)]
-    with running._Progress(folder, said.append) as progress:
+    with running._Follower(folder, said.append) as progress:
         run_tasks(left, partial(PartWorker, folder.path), 2, progress, 1, fresh=True)
     return said
 
@@ -86,7 +87,7 @@ def test_a_silent_part_is_said_to_run(folder: PaperFolder, monkeypatch: pytest.M
     monkeypatch.setattr(running, "_QUIET_S", 0.01)
     said: list[str] = []
     task = Task("bank", part("bank"))
-    with running._Progress(folder, said.append) as progress:
+    with running._Follower(folder, said.append) as progress:
         progress.began(task)
         while not any(line.startswith("running: bank ") for line in said):
             pass
@@ -145,3 +146,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_a_report_of_what_is_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reproduce", "--out", str(tmp_path / "paper"), "--device", "cpu", "--report-only"]) == 2
     assert "not finished: bank-data, eval-data, agent" in capsys.readouterr().err
+
+
+def test_the_function_is_not_hidden_by_its_package(tmp_path: Path) -> None:
+    assert callable(training.reproduce)
+    lines = training.plan_reproduction(training.ReproduceRequest(out=tmp_path, quick=True, jobs=1))
+    assert [line.partition(":")[0] for line in lines][-1] == "study"
