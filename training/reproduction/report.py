@@ -29,32 +29,21 @@ from lalm_agent.training.idk.make import BankCurve
 from lalm_agent.training.reproduction.design import ALL, WATERMARK, Part, ReproduceSpec, Worked, cuts
 from lalm_agent.training.transfer.design import SOURCES, Arm
 from lalm_agent.training.transfer.report import as_markdown as study_as_markdown
-from lalm_agent.training.transfer.schema import Cell, Mean, RgiMean, StudyReport, TransferClaim
+from lalm_agent.training.transfer.schema import Cell, CellFigures, ContentRow, Mean, RgiMean, StudyReport, TransferClaim
 
 # --- what the paper prints --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """A row as printed, in percent but for RGI; None where the paper prints none, or none is known here."""
+def printed(method: str, group: str) -> dict[str, float]:
+    """The row of a method (`baseline`, `idk`, `mcot`, `agent`, `lora`) for a modality or the `total`, as printed.
 
-    acc: float | None = None
-    tru: float | None = None
-    rel: float | None = None
-    d_con: float | None = None
-    d_hum: float | None = None
-    rgi: float | None = None
-
-
-def printed(method: str, group: str) -> Printed:
-    """The row of a method (`baseline`, `idk`, `mcot`, `agent`, `lora`) for a modality or the `total`."""
+    acc, tru, rel, d_con, d_hum: percent; rgi. What the paper does not print, or is not known here, is not there.
+    """
     paper = _paper()
-    if method != "baseline":
-        return Printed(**paper["methods"].get(method, {}).get(group, {}))
-    if group not in paper["n"]:
-        return Printed()
-    right = 100 * paper["baseline_correct"][group] / paper["n"][group]
-    return Printed(right, right, right)
+    if method == "baseline" and group in paper["n"]:
+        return dict.fromkeys(("acc", "tru", "rel"), 100 * paper["baseline_correct"][group] / paper["n"][group])
+    row: dict[str, float] = paper["methods"].get(method, {}).get(group, {})
+    return row
 
 
 def printed_share(k: int, n: int, group: str) -> float | None:
@@ -119,20 +108,6 @@ CROSS, OWN = "lora, other modalities", "lora, own modality"
 _P1 = "P1"
 
 
-@dataclass(frozen=True, slots=True)
-class LoraLine:
-    """A LoRA row for one group. paper: the method that the paper's row is of. rej: None where it is not printed."""
-
-    name: str
-    paper: str
-    n: int
-    acc: Mean
-    tru: Mean
-    rel: Mean
-    rej: Mean | None
-    rgi: dict[str, RgiMean]
-
-
 def table1(report: Report, study: StudyReport | None) -> Table:
     """Acc, Tru, Rel and Rej of every method, in percent, by modality."""
     header = ("Group", "Method", "n", "Acc", _P1, "Tru", _P1, "Rel", _P1, "Rej", "unparsed", "failed")
@@ -143,9 +118,9 @@ def table1(report: Report, study: StudyReport | None) -> Table:
                 beside = _beside(printed(method.name, group), ours.acc, ours.tru, ours.rel)
                 lost = (str(ours.counts["unparsed"]), str(ours.counts["failed"]))
                 rows.append((group, _named(method, group), str(ours.n), *beside, with_interval(ours.rej), *lost))
-        for line in lora_lines(study, group):
-            beside = _beside(printed(line.paper, group), line.acc, line.tru, line.rel)
-            rows.append((group, line.name, str(line.n), *beside, with_interval(line.rej), NOTHING, NOTHING))
+        for name, paper, n, means, rej in lora_rows(study, group):
+            beside = _beside(printed(paper, group), means.acc, means.tru, means.rel)
+            rows.append((group, name, str(n), *beside, with_interval(rej), NOTHING, NOTHING))
     return Table("Table 1", header, tuple(rows), "ll" + "r" * 10, groups=True)
 
 
@@ -158,37 +133,39 @@ def table2(report: Report, study: StudyReport | None) -> Table:
             if (ours := method.groups.get(group)) is not None:
                 shown = _changes(printed(method.name, group), ours.rgi, percent)
                 rows.append((group, _named(method, group), *shown, p_value(ours.rgi[Convention.STRICT].null_p)))
-        for line in lora_lines(study, group):
-            rows.append((group, line.name, *_changes(printed(line.paper, group), line.rgi, with_interval), NOTHING))
+        for name, paper, _, means, _ in lora_rows(study, group):
+            rows.append((group, name, *_changes(printed(paper, group), means.rgi, with_interval), NOTHING))
     return Table("Table 2", header, tuple(rows), "ll" + "r" * 8, groups=True)
 
 
-def lora_lines(study: StudyReport | None, group: str) -> Iterator[LoraLine]:
-    """The LoRA rows of a modality, the paper's alone for the total; nothing without a study."""
-    if study is None:
-        return
-    for row in study.content:
+def lora_rows(
+    study: StudyReport | None, group: str
+) -> Iterator[tuple[str, str, int, ContentRow | CellFigures, Mean | None]]:
+    """The LoRA rows of a modality, the paper's alone for the total; nothing without a study.
+
+    Each is (name, the method that the paper's row is of, n, figures, Rej; None where it is not printed).
+    """
+    for row in study.content if study else ():
         if row.arm == Arm.KN and row.target == group and len(row.sources) > 1:
-            yield LoraLine(CROSS, "lora", row.n, row.acc, row.tru, row.rel, None, row.rgi)
-    for cell in study.cells:
-        own = cell.figures
-        if cell.arm == Arm.KN and cell.source == cell.target == group and own is not None:
-            yield LoraLine(OWN, "", cell.n, own.acc, own.tru, own.rel, own.rej, own.rgi)
+            yield CROSS, "lora", row.n, row, None
+    for cell in study.cells if study else ():
+        if cell.arm == Arm.KN and cell.source == cell.target == group and cell.figures is not None:
+            yield OWN, "", cell.n, cell.figures, cell.figures.rej
 
 
-def _beside(paper: Printed, *ours: Figure | Mean) -> Iterator[str]:
+def _beside(paper: Mapping[str, float], *ours: Figure | Mean) -> Iterator[str]:
     """Acc, Tru and Rel, each with the paper's behind it."""
-    for own, theirs in zip(ours, (paper.acc, paper.tru, paper.rel), strict=True):
-        yield from (with_interval(own), plain(theirs))
+    for name, own in zip(("acc", "tru", "rel"), ours, strict=True):
+        yield from (with_interval(own), plain(paper.get(name)))
 
 
 def _changes(
-    paper: Printed, rgi: Mapping[str, RgiFigure] | Mapping[str, RgiMean], text: Callable[[Any], str]
+    paper: Mapping[str, float], rgi: Mapping[str, RgiFigure] | Mapping[str, RgiMean], text: Callable[[Any], str]
 ) -> Iterator[str]:
     """dCon, dHum and RGI in the paper's convention, each with the paper's behind it, and strict RGI."""
     ours = rgi[Convention.TABLE]
-    yield from (text(ours.d_con), plain(paper.d_con), text(ours.d_hum), plain(paper.d_hum))
-    yield from (rgi_text(ours), plain(paper.rgi), rgi_text(rgi[Convention.STRICT]))
+    yield from (text(ours.d_con), plain(paper.get("d_con")), text(ours.d_hum), plain(paper.get("d_hum")))
+    yield from (rgi_text(ours), plain(paper.get("rgi")), rgi_text(rgi[Convention.STRICT]))
 
 
 def _named(method: Method, group: str) -> str:
