@@ -11,17 +11,20 @@ from lalm_agent.terminal import printable, say
 
 OutFlag = Annotated[Path, typer.Option(help="Folder of the report; the same command resumes.", show_default=False)]
 QuickFlag = Annotated[
-    bool, typer.Option("--quick", help="Few questions and one seed: shows that it runs, and says so on every page.")
+    bool, typer.Option("--quick", help="Ask few questions and train one seed, to see that it runs; every page says so.")
 ]
 SplitFlag = Annotated[Literal["dev", "test"], typer.Option(help="Split that the evaluation is synthesised from.")]
 _DATA = "What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."
 DataFlag = Annotated[str | None, typer.Option("--data", help=_DATA, show_default="synthesised")]
-_BANK = "What the bank is sampled from, other clips than --data."
+_BANK = "What the bank is sampled from; its clips must not be those of --data."
 BankDataFlag = Annotated[str | None, typer.Option(help=_BANK, show_default="synthesised")]
-BankFileFlag = Annotated[Path | None, typer.Option(help="As --data-file, of --bank-data.", show_default=False)]
-BankAudioFlag = Annotated[Path | None, typer.Option(help="As --audio-root, of --bank-data.", show_default=False)]
-JobsFlag = Annotated[int | None, typer.Option(min=1, help="Processes at a time.", show_default="2 on a CPU, else 1")]
-ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report of what is finished; ask nothing.")]
+_FILE = "The file or folder of a --bank-data called by name."
+_CLIPS = "Folder that clips of --bank-data are named from."
+BankFileFlag = Annotated[Path | None, typer.Option(help=_FILE, show_default=False)]
+BankAudioFlag = Annotated[Path | None, typer.Option(help=_CLIPS, show_default="the data's folder")]
+_JOBS = "Parts at a time, each in a process of its own."
+JobsFlag = Annotated[int | None, typer.Option(min=1, help=_JOBS, show_default="2 on a CPU, else 1")]
+ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report again; ask nothing.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print the commands and which are done; run nothing.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print where the report is, and its claims, as JSON.")]
 
