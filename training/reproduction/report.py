@@ -434,7 +434,7 @@ def _making(findings: Findings) -> Iterator[str]:
     call = findings.spec.sessions[-1]
     commands = (printable(part.command, one_line=True) for part in findings.parts)
     typed = printable(" ".join(call.command), one_line=True)
-    yield f"`{typed}` did what these commands do in the folder of this report:"
+    yield f"Written by `{typed}`. Its parts do what these commands do in the folder of this report:"
     yield "\n".join((_FENCE, *commands, _FENCE))
     rows = []
     for name, shown in {**{part.name: part.name for part in findings.parts}, ALL: "all together"}.items():

@@ -107,7 +107,7 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
             tasks, make = [part.task for part in left], partial(PartWorker, folder.path)
             with _Follower(folder, note) as progress:
                 jobs.run_tasks(tasks, make, processes, progress, _threads(processes), fresh=True)
-        else:
+        elif not request.report_only:
             note("nothing to do: every part is done")
         note("report: grading, and drawing the intervals")
         write_whole(folder.report, as_markdown(_findings(folder, parts)).encode())
