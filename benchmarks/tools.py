@@ -20,8 +20,7 @@ from harness import script
 
 from lalm_agent import Agent
 from lalm_agent.errors import DataError, LalmError
-from lalm_agent.extras import is_installed
-from lalm_agent.registry import TOOLS
+from lalm_agent.registry import TOOLS, is_installed
 from lalm_agent.terminal import shortened
 
 TRANSCRIPT = {"text": "a text that stands in for a transcript", "segments": []}

@@ -87,7 +87,7 @@ def imported(tree: ast.Module, known: set[str]) -> Iterator[str]:
 
 
 def part_of(module: str) -> str:
-    """The key of the module in RANKS: `lalm_agent.tools.asr` -> `tools`, `lalm_agent.audio` -> `audio`."""
+    """The key of the module in RANKS: `lalm_agent.tools.lalm` -> `tools`, `lalm_agent.audio` -> `audio`."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -149,10 +149,10 @@ def test_imports_follow_the_ranks() -> None:
         ("lalm_agent.audio", "from lalm_agent import __version__"),
         ("lalm_agent.audio", "from lalm_agent.brand_new import thing"),
         ("lalm_agent.brand_new", "from lalm_agent.audio import Sound"),
-        ("lalm_agent.tools.asr", "from lalm_agent.models.scripted import ScriptedLALM"),
+        ("lalm_agent.tools.lalm", "from lalm_agent.models.scripted import ScriptedLALM"),
         ("lalm_agent.graph", "from lalm_agent.tools import asr"),
         ("lalm_agent.graph", "import lalm_agent.tools"),
-        ("lalm_agent.runner", "from lalm_agent.tools.asr import Asr"),
+        ("lalm_agent.graph", "from lalm_agent.tools.lalm import Asr"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.graph import build"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.models.scripted import ScriptedLALM"),
         ("lalm_agent.eval.runs.ask", "from lalm_agent.training.idk import build"),
@@ -160,19 +160,19 @@ def test_imports_follow_the_ranks() -> None:
     ],
 )
 def test_an_import_against_the_rules_is_found(importer: str, source: str) -> None:
-    known = {"lalm_agent.audio", "lalm_agent.tools.asr"}
+    known = {"lalm_agent.audio", "lalm_agent.tools.lalm"}
     assert len(objections({importer: source}, known)) == 1
 
 
 @pytest.mark.parametrize(
     ("importer", "source"),
     [
-        ("lalm_agent", "from lalm_agent.assemble import build"),
+        ("lalm_agent", "from lalm_agent.agent import build"),
         ("lalm_agent.audio", "from lalm_agent.errors import DataError\nfrom lalm_agent.answers import parse"),
         ("lalm_agent.models.hf_engine", "from lalm_agent.models.scripted import ScriptedLALM"),
-        ("lalm_agent.tools.asr", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
-        ("lalm_agent.graph", "from lalm_agent.policy import route\nimport langgraph"),
-        ("lalm_agent.assemble", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.asr"),
+        ("lalm_agent.tools.lalm", "from lalm_agent.models.base import LALM\nfrom lalm_agent.tools.base import Tool"),
+        ("lalm_agent.graph", "from lalm_agent.graph import route\nimport langgraph"),
+        ("lalm_agent.agent", "from lalm_agent.models.scripted import ScriptedLALM\nimport lalm_agent.tools.lalm"),
         ("lalm_agent.training.mini.train", "from lalm_agent.models.mini import load"),
         ("lalm_agent.cli.serve", "from lalm_agent.web.server import serve"),
     ],
@@ -188,7 +188,7 @@ def importers_of(target: str, within: str) -> set[str]:
 
 
 def test_one_module_of_the_evaluation_makes_an_agent() -> None:
-    assert importers_of("lalm_agent.assemble", "lalm_agent.eval") == {"lalm_agent.eval.runs.evaluate"}
+    assert importers_of("lalm_agent.agent", "lalm_agent.eval") == {"lalm_agent.eval.runs.evaluate"}
 
 
 def test_commands_define_no_record_and_ask_no_question() -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lalm_agent.cli import eval_flags, options, train_flags, transfer
+from lalm_agent.cli import eval_flags, flags, train_flags, transfer
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.terminal import printable, say
 
 OutFlag = Annotated[Path, typer.Option(help="Folder of the report; the same command resumes.", show_default=False)]
@@ -31,7 +32,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print where the report i
 
 def reproduce(
     out: OutFlag,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     quick: QuickFlag = False,
     split: SplitFlag = "test",
     data: DataFlag = None,
@@ -48,12 +49,12 @@ def reproduce(
     jobs: JobsFlag = None,
     report_only: ReportFlag = False,
     dry_run: DryRunFlag = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: JsonFlag = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Make tables 1, 2 and 10 to 12 and figures 3 and 5 of arXiv 2505.19294, and a report of them.
 
@@ -68,7 +69,7 @@ def reproduce(
 
     fields = {name: flags[name] for name in training.ReproduceRequest.model_fields if flags.get(name) is not None}
     settings = {name: flags[name] for name in ("model", "device", "dtype", "trust_remote_code", "allow_pickle")}
-    request = training.ReproduceRequest(**fields, config=options.settings_from(settings))
+    request = training.ReproduceRequest(**fields, config=settings_from(settings))
     if dry_run:
         typer.echo("\n".join(printable(line, one_line=True) for line in training.plan_reproduction(request)))
         return 0

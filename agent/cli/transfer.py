@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lalm_agent.cli import eval_flags, idk, options, train_flags
+from lalm_agent.cli import eval_flags, flags, idk, train_flags
+from lalm_agent.cli.flags import loader_from, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.terminal import say
 
@@ -70,7 +71,7 @@ DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be d
 def transfer(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command resumes.", show_default=False)],
     bank: BankFlag = None,
-    model: options.ModelFlag = None,
+    model: flags.ModelFlag = None,
     data: DataFlag = None,
     data_file: DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
@@ -102,20 +103,20 @@ def transfer(
     tried: TriedFlag = None,
     jobs: JobsFlag = None,
     eval_batch_size: BatchFlag = 8,
-    max_new_tokens: options.MaxNewTokensFlag = None,
-    max_audio_s: options.MaxAudioFlag = None,
+    max_new_tokens: flags.MaxNewTokensFlag = None,
+    max_audio_s: flags.MaxAudioFlag = None,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
     resamples: Annotated[int, typer.Option(min=100, help="Of the intervals.")] = 2000,
     report_only: ReportFlag = False,
     dry_run: DryRunFlag = False,
-    device: options.DeviceFlag = None,
-    dtype: options.DtypeFlag = None,
-    timeout_s: options.TimeoutFlag = None,
-    trust_remote_code: options.TrustFlag = None,
-    allow_pickle: options.PickleFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    timeout_s: flags.TimeoutFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")] = False,
-    debug: options.DebugFlag = None,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.
 
@@ -151,7 +152,7 @@ def _request(flags: dict[str, Any]) -> "StudyRequest":
 
     if flags["bank"] is None:
         raise UsageError("a study is made of a bank", "--bank FOLDER of lalm-agent idk sample")
-    config = options.settings_from({name: flags[name] for name in _SETTINGS})
+    config = settings_from({name: flags[name] for name in _SETTINGS})
     preset = preset_of(flags["preset"], config.model)
     changes = {name: flags[name] for name in Recipe.model_fields if name in flags}
     changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]

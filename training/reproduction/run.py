@@ -206,7 +206,7 @@ def _name_from(name: str, out: Path) -> str:
 
 def _require_installed(sources: Sources) -> None:
     """Refuse at the start what would be missing in the end."""
-    from lalm_agent.extras import require_extra
+    from lalm_agent.registry import require_extra
     from lalm_agent.training.synth.fluid import require_synth
 
     require_extra("draw")

@@ -29,14 +29,13 @@ from lalm_agent import jobs
 from lalm_agent.artefacts import SPEC, MismatchError, Record, StorageError, command_line, write_record, write_whole
 from lalm_agent.audio import load
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval import estimate as estimate_run
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity
-from lalm_agent.hints import did_you_mean
 from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.records import Method
 from lalm_agent.terminal import duration

@@ -101,7 +101,7 @@ class StudyWorker:
 
     @cached_property
     def _lalm(self) -> "TransformersLALM":
-        from lalm_agent.loading import DEFAULT_ROWS
+        from lalm_agent.agent import DEFAULT_ROWS
         from lalm_agent.models.hf_engine import InputCache, TransformersLALM
 
         checkpoint = self._base.checkpoint
