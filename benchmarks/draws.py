@@ -15,18 +15,16 @@ cost does not shrink with the clip; shorter clips show both, with ratios that ma
 10 s and a short clip. A batch of rows with a prompt each runs on the padded window, too.
 """
 
+import argparse
 import itertools
 import os
-import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import torch
+from harness import CLIP, medians, script
 
 from lalm_agent.audio import Sound, load
 from lalm_agent.models.base import Decoding, Request, Turn
@@ -36,7 +34,6 @@ from lalm_agent.models.hf_loading import AdapterSwitch, Checkpoint, LoadOptions,
 from lalm_agent.models.hf_prompt import batch_inputs, hearing_of
 from lalm_agent.records import ModelInfo
 
-CLIP = Path(__file__).parents[1] / "examples" / "clip.wav"
 QUESTIONS = (
     "Which animal is heard? Choose one of: dog, cat, cow, frog.",
     "Is this sound, music or speech?",
@@ -79,8 +76,8 @@ def random_40m(mini: Checkpoint) -> Checkpoint:
     return Checkpoint(model, processor, AdapterSwitch(model), FAMILIES[CLASS], info, "cpu", "float32")
 
 
-def asked(checkpoint: Checkpoint, clip: Sound, question: str, n: int, new_tokens: int) -> PreparedRequest:
-    """N draws of one question."""
+def prepared(checkpoint: Checkpoint, clip: Sound, question: str, n: int, new_tokens: int) -> PreparedRequest:
+    """N draws of a question."""
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
     assert hearing is not None
     decoding = Decoding(new_tokens, temperature=1.0)
@@ -89,94 +86,69 @@ def asked(checkpoint: Checkpoint, clip: Sound, question: str, n: int, new_tokens
 
 def lasting(seconds: int, clip: Sound) -> Sound:
     """A clip over and over again, for so many seconds."""
-    repeated = np.tile(clip.mono(RATE), -(-seconds * RATE // len(clip.mono(RATE))))
-    return Sound(clip.ref, repeated[: seconds * RATE, None])
+    return Sound(clip.ref, np.resize(clip.mono(RATE), (seconds * RATE, 1)))
 
 
-def official(checkpoint: Checkpoint, one: PreparedRequest, n: int) -> Job:
+def official(checkpoint: Checkpoint, request: PreparedRequest, n: int) -> Job:
     """`generate(num_return_sequences=n)` on inputs that are ready."""
-    inputs = batch_inputs(checkpoint.processor, [one.request], [one.samples])
+    inputs = batch_inputs(checkpoint.processor, [request.request], [request.samples])
     settings = {"do_sample": True, "temperature": 1.0, "top_k": 0, "num_return_sequences": n}
-    return lambda: checkpoint.model.generate(
-        **inputs, **settings, max_new_tokens=one.request.decoding.max_new_tokens
-    )
+    settings["max_new_tokens"] = request.request.decoding.max_new_tokens
+    return lambda: checkpoint.model.generate(**inputs, **settings)
 
 
-def medians(jobs: dict[str, Job], repetitions: int) -> dict[str, tuple[float, float]]:
-    """Median seconds of each job, by the clock and of the CPUs: interleaved, after one run that does not count."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
-    for repetition in range(repetitions + 1):
-        for name, job in jobs.items():
-            torch.manual_seed(repetition)
-            start, busy = time.perf_counter(), time.process_time()
-            job()
-            if repetition:
-                times[name].append((time.perf_counter() - start, time.process_time() - busy))
-    return {
-        name: (statistics.median(clock for clock, _ in taken), statistics.median(busy for _, busy in taken))
-        for name, taken in times.items()
-    }
-
-
-def in_turn(jobs: Sequence[Job]) -> Job:
-    """One after the other."""
-
-    def run() -> None:
-        for job in jobs:
-            job()
-
-    return run
-
-
-def shared(checkpoint: Checkpoint, several: Sequence[PreparedRequest], rows: int) -> Job:
+def shared(checkpoint: Checkpoint, requests: Sequence[PreparedRequest], rows: int) -> Job:
     """Ours, one question after the other, by an engine that has looked at the model's cache: once for each model.
 
-    In each run the clip has another name, so that it is a clip which was not heard before.
+    In each run the clip has another name, so that nothing of it is known.
     """
     engine = Engine(checkpoint, rows)
     assert engine.shares
-    runs = itertools.count()
+    names = (f"clip {number}" for number in itertools.count())
 
     def run() -> None:
-        name = f"clip {next(runs)}"
-        for one in several:
-            engine.answers([replace(one, clip=name)])
+        name = next(names)
+        for request in requests:
+            engine.answers([replace(request, clip=name)])
 
     return run
 
 
-def draws(checkpoint: Checkpoint, one: PreparedRequest, n: int) -> dict[str, Job]:
+def draws(checkpoint: Checkpoint, request: PreparedRequest, n: int) -> dict[str, Job]:
     """Ways to N draws; the first is ours."""
-    alone = official(checkpoint, one, 1)
+    alone = official(checkpoint, request, 1)
     return {
-        f"{n} draws: one prompt for all": shared(checkpoint, [one], n),
-        f"{n} calls of generate": in_turn([alone] * n),
-        f"generate(num_return_sequences={n})": official(checkpoint, one, n),
-        f"a batch of {n} rows with a prompt each": lambda: answer_rows(checkpoint, [one], n),
+        f"{n} draws: one prompt for all": shared(checkpoint, [request], n),
+        f"{n} calls of generate": lambda: [alone() for _ in range(n)],
+        f"generate(num_return_sequences={n})": official(checkpoint, request, n),
+        f"a batch of {n} rows with a prompt each": lambda: answer_rows(checkpoint, [request], n),
     }
 
 
-def questions(checkpoint: Checkpoint, several: Sequence[PreparedRequest]) -> dict[str, Job]:
-    """Ways to one reply to each of several questions about one clip, one after the other; the first is ours."""
+def questions(checkpoint: Checkpoint, requests: Sequence[PreparedRequest]) -> dict[str, Job]:
+    """Ways to a reply to each of several questions about a clip, one after the other; the first is ours."""
+    calls = [official(checkpoint, request, 1) for request in requests]
     return {
-        f"{len(several)} questions: the clip once": shared(checkpoint, several, 8),
-        f"{len(several)} calls of generate": in_turn([official(checkpoint, one, 1) for one in several]),
-        "each question with its own prompt": lambda: [answer_rows(checkpoint, [one], 8) for one in several],
+        f"{len(requests)} questions: the clip once": shared(checkpoint, requests, 8),
+        f"{len(requests)} calls of generate": lambda: [call() for call in calls],
+        "each question with its own prompt": lambda: [answer_rows(checkpoint, [request], 8) for request in requests],
     }
 
 
 def report(title: str, jobs: dict[str, Job], repetitions: int) -> None:
     """Print seconds by the clock and of the CPUs, and how many times the first job's they are."""
-    found = medians(jobs, repetitions)
-    ours = next(iter(found.values()))
+    seconds = medians(jobs, repetitions, torch.manual_seed)
+    ours = next(iter(seconds.values()))
     print(f"\n{title:56} by the clock           of the CPUs", flush=True)
-    for name, (clock, busy) in found.items():
+    for name, (clock, busy) in seconds.items():
         print(f"  {name:46} {clock:9.3f} s {clock / ours[0]:6.2f} x {busy:9.3f} s {busy / ours[1]:6.2f} x", flush=True)
 
 
 def main() -> None:
     """Print the tables."""
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repetitions", type=int, nargs="?", default=5)
+    repetitions = parser.parse_args().repetitions
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {repetitions} repetitions")
     small = mini()
     large = random_40m(small)
@@ -188,10 +160,10 @@ def main() -> None:
             ("40 M random weights, 10 s in a window of 30 s", large, lasting(10, clip), 5, 8),
             (f"40 M random weights, {clip.ref.seconds:.1f} s in a window of 30 s", large, clip, 5, 8),
         ):
-            report(name, draws(checkpoint, asked(checkpoint, sound, QUESTIONS[0], n, tokens), n), repetitions)
-            several = [asked(checkpoint, sound, question, 1, tokens) for question in QUESTIONS]
-            report(name, questions(checkpoint, several), repetitions)
+            report(name, draws(checkpoint, prepared(checkpoint, sound, QUESTIONS[0], n, tokens), n), repetitions)
+            requests = [prepared(checkpoint, sound, question, 1, tokens) for question in QUESTIONS]
+            report(name, questions(checkpoint, requests), repetitions)
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

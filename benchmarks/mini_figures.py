@@ -1,41 +1,39 @@
-"""Figures with intervals, what is asked of them, and the table that holds both: `benchmarks/mini.py` prints it.
+"""Figures, what is asked of them, and the table that holds both: `benchmarks/mini.py` prints it.
 
-Undefined is None and stays undefined; an ask is then neither met nor missed. Infinities are kept as they are.
+A figure is `lalm_agent.eval.metrics.estimate.Figure`. An ask of one that is undefined is neither met nor missed.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import Bools, Codes, Floats, ratio
-from lalm_agent.eval.metrics.estimate import Interval, bootstrap_cells, percentile_interval, share_intervals
+from lalm_agent.eval.metrics.estimate import (
+    Figure,
+    Interval,
+    Kind,
+    bootstrap_cells,
+    estimate,
+    percentile_interval,
+    share_intervals,
+)
 
 RESAMPLES, SEED = 2000, 0
-"""Of the clip bootstrap; those of `lalm-agent score`."""
-UNITS = {"percent": (100.0, "%"), "points": (100.0, "points"), "number": (1.0, ""), "s": (1.0, "s"), "GB": (1e-9, "GB")}
-"""Form of a figure -> factor and unit."""
-_DECIMALS = {"percent": 1, "points": 1, "number": 3, "s": 3, "GB": 2}
+"""Of the bootstrap over clips; those of `lalm-agent score`."""
+FORMS = {"percent": (100, "%", 1), "points": (100, "points", 1), "number": (1, "", 3), "s": (1, "s", 3)}
+FORMS["GB"] = (1e-9, "GB", 2)
+"""Form of a figure -> factor, unit, decimals."""
+COLUMNS = ("what", "command", "figure", "chance", "n", "95 % interval", "ask", "met")
 
 Clips = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure over n things with its 95 % interval; None is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Goal:
     """What a figure should be. at_least, at_most: bounds of the value, both included. low_above: of the interval's end.
 
     text: how the table says it.
@@ -48,46 +46,50 @@ class Ask:
 
     def met(self, figure: Figure) -> bool | None:
         """Whether the figure is so; None where it, or the end of the interval that counts, is undefined."""
-        if figure.value is None or (self.low_above is not None and figure.low is None):
+        value, low = _number(figure.value, figure.kind), _number(figure.low, figure.low_kind)
+        if value is None or (self.low_above is not None and low is None):
             return None
-        clear = self.low_above is None or figure.low is None or figure.low > self.low_above
+        clear = self.low_above is None or low is None or low > self.low_above
         # A share such as 0.35 - 0.23 must not miss 0.12 by rounding.
-        return clear and self.at_least - 1e-9 <= figure.value <= self.at_most + 1e-9
+        return clear and self.at_least - 1e-9 <= value <= self.at_most + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table. form: a key of `UNITS`. chance: of somebody who hears nothing. remark: after the figure."""
+    """A line of the table. form: a key of `FORMS`. chance: of a guess without the clip. remark: after the figure."""
 
     what: str
     command: str
     figure: Figure
     form: str = "percent"
     chance: float | None = None
-    ask: Ask | None = None
+    ask: Goal | None = None
     remark: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """The texts of the line, `COLUMNS` long."""
-        figure = self.figure
-        unit = UNITS[self.form][1]
-        value = _number(figure.value, self.form) + (f" {unit}" if unit and figure.value is not None else "")
-        known = figure.low is not None or figure.high is not None
-        interval = f"{_number(figure.low, self.form)} to {_number(figure.high, self.form)}" if known else "undefined"
-        met = None if self.ask is None else self.ask.met(figure)
+        figure, unit = self.figure, FORMS[self.form][1]
+        value = self._text(figure.value, figure.kind)
+        if unit and figure.kind != Kind.UNDEFINED:
+            value = f"{value} {unit}"
+        ends = self._text(figure.low, figure.low_kind), self._text(figure.high, figure.high_kind)
         return (
             self.what,
             f"`{self.command}`",
             f"{value} ({self.remark})" if self.remark else value,
-            "" if self.chance is None else _number(self.chance, self.form),
+            "" if self.chance is None else self._text(self.chance, Kind.FINITE),
             str(figure.n),
-            interval,
+            "undefined" if ends == ("undefined", "undefined") else " to ".join(ends),
             "" if self.ask is None else self.ask.text,
-            "" if self.ask is None else {True: "met", False: "**not met**", None: "undefined"}[met],
+            "" if self.ask is None else {True: "met", False: "**not met**", None: "undefined"}[self.ask.met(figure)],
         )
 
-
-COLUMNS = ("what", "command", "figure", "chance", "n", "95 % interval", "ask", "met")
+    def _text(self, value: float | None, kind: Kind) -> str:
+        if value is None:
+            return str(kind)
+        factor, _, decimals = FORMS[self.form]
+        text = f"{value * factor:.{decimals}f}"
+        return f"+{text}" if self.form == "points" and value >= 0 else text
 
 
 def markdown(rows: Iterable[Row]) -> list[str]:
@@ -100,18 +102,19 @@ def share(hits: Bools, clips: Clips) -> Figure:
     """The share of hits (n,), each about a clip (n,), with the interval of `share_intervals`."""
     n = len(hits)
     if not n:
-        return Figure(None, None, None, 0)
-    low, high = share_intervals(hits.astype(np.int64), 2, clips, RESAMPLES, SEED)[1]
-    return Figure(int(hits.sum()) / n, low, high, n)
+        return Figure(value=None, n=0)
+    ends = share_intervals(hits.astype(np.int64), 2, clips, RESAMPLES, SEED)[1]
+    return estimate(hits.sum() / n, Interval(*ends, 0), n)
 
 
 def difference(hits: Bools, first: Bools, clips: Clips) -> Figure:
     """The share of hits (n,) among `first` (n,) minus that among the others, with a bootstrap over clips (n,)."""
     cells = first.astype(np.int64) * 2 + hits
     drawn = bootstrap_cells(cells, 4, clips, RESAMPLES, SEED)
-    own = np.bincount(cells, minlength=4)
-    values = _difference(np.vstack([own, drawn]))
-    return _figure(float(values[0]), percentile_interval(values[1:]), len(hits))
+    # Cells in the order other miss, other hit, first miss, first hit; the first row is the data's own.
+    counts = np.vstack([np.bincount(cells, minlength=4), drawn])
+    shares = ratio(counts[:, 3], counts[:, 2:].sum(axis=1)) - ratio(counts[:, 1], counts[:, :2].sum(axis=1))
+    return estimate(float(shares[0]), percentile_interval(shares[1:]), len(hits))
 
 
 def auroc(codes: Codes, confidence: Floats, clips: Clips) -> Figure:
@@ -121,9 +124,9 @@ def auroc(codes: Codes, confidence: Floats, clips: Clips) -> Figure:
     rng = np.random.default_rng(SEED)
     drawn = np.full(RESAMPLES, np.nan)
     for place in range(RESAMPLES if members else 0):
-        chosen = np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
+        chosen = np.concatenate([members[clip] for clip in rng.integers(len(members), size=len(members))])
         drawn[place] = selective.auroc(selective.ranked(codes[chosen], confidence[chosen]))
-    return _figure(selective.auroc(answers), percentile_interval(drawn), len(answers.right))
+    return estimate(selective.auroc(answers), percentile_interval(drawn), len(answers.right))
 
 
 def median(values: Sequence[float]) -> Figure:
@@ -133,31 +136,14 @@ def median(values: Sequence[float]) -> Figure:
     """
     from scipy.stats import binom
 
-    ordered = sorted(values)
-    n = len(ordered)
+    ordered, n = sorted(values), len(values)
     if not n:
-        return Figure(None, None, None, 0)
+        return Figure(value=None, n=0)
     # The largest k with P(Binomial(n, 1/2) < k) <= 2.5 %: the k-th smallest and the k-th largest value.
     k = next(rank for rank in range(n + 1) if binom.cdf(rank, n, 0.5) > 0.025)
-    low, high = (ordered[k - 1], ordered[n - k]) if k else (None, None)
-    return Figure(float(np.median(ordered)), low, high, n)
+    low, high = (ordered[k - 1], ordered[n - k]) if k else (math.nan, math.nan)
+    return estimate(float(np.median(ordered)), Interval(low, high, 0), n)
 
 
-def _difference(counts: NDArray[Any]) -> Floats:
-    """Cells (..., 4) in the order other miss, other hit, first miss, first hit."""
-    other, first = counts[..., :2], counts[..., 2:]
-    return ratio(first[..., 1], first.sum(axis=-1)) - ratio(other[..., 1], other.sum(axis=-1))
-
-
-def _figure(value: float, interval: Interval, n: int) -> Figure:
-    value_, low, high = (None if math.isnan(one) else one for one in (value, interval.low, interval.high))
-    return Figure(value_, low, high, n)
-
-
-def _number(value: float | None, form: str) -> str:
-    if value is None:
-        return "undefined"
-    if math.isinf(value):
-        return "+inf" if value > 0 else "-inf"
-    text = f"{value * UNITS[form][0]:.{_DECIMALS[form]}f}"
-    return f"+{text}" if form == "points" and value >= 0 else text
+def _number(value: float | None, kind: Kind) -> float | None:
+    return {Kind.PLUS_INF: math.inf, Kind.MINUS_INF: -math.inf}.get(kind, value)

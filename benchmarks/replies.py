@@ -13,6 +13,7 @@ for answers and answers for refusals, wrong choices, and the reader's time for 1
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ _READ_AS = {"answered": "choice", "abstained": "refusal", "unparsed": "unreadabl
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadReply:
     """One labelled reply as the reader reads it.
 
     label, read: choice | refusal | off_list | unreadable. right: the label and, for a choice, its text are read.
@@ -37,39 +38,31 @@ class Reading:
     read: str
     right: bool
 
-    @property
-    def is_confused(self) -> bool:
-        """A refusal read as an answer, or an answer as a refusal."""
-        return {self.label, self.read} == {"choice", "refusal"}
 
-    @property
-    def is_wrong_choice(self) -> bool:
-        """A choice read as another choice."""
-        return self.label == self.read == "choice" and not self.right
-
-
-def read_rows(rows: Iterable[dict[str, Any]]) -> list[Reading]:
+def read_rows(rows: Iterable[dict[str, Any]]) -> list[ReadReply]:
     """Read every reply that is not contestable."""
-    return [_reading(row) for row in rows if not row["contestable"]]
+    readings = []
+    for row in rows:
+        if not row["contestable"]:
+            choices = tuple(row["choices"])
+            verdict = parse(row["reply"], choices)
+            read = "off_list" if verdict.rule == "off_list" else _READ_AS[verdict.status]
+            same = row["choice"] is None or verdict.text == choices[row["choice"]]
+            readings.append(ReadReply(row["label"], read, read == row["label"] and same))
+    return readings
 
 
-def _reading(row: dict[str, Any]) -> Reading:
-    choices = tuple(row["choices"])
-    verdict = parse(row["reply"], choices)
-    read = "off_list" if verdict.rule == "off_list" else _READ_AS[verdict.status]
-    same = row["choice"] is None or verdict.text == choices[row["choice"]]
-    return Reading(row["label"], read, read == row["label"] and same)
-
-
-def shares(readings: Sequence[Reading]) -> dict[str, float]:
+def shares(readings: Sequence[ReadReply]) -> dict[str, float]:
     """The four shares that the reader is held to, in [0, 1]; that of refusals is 1 where there is none."""
-    refusals = [reading for reading in readings if reading.label == "refusal"]
+    refusals = [reading.right for reading in readings if reading.label == "refusal"]
+    confused = [{reading.label, reading.read} == {"choice", "refusal"} for reading in readings]
+    wrong = [reading.label == reading.read == "choice" and not reading.right for reading in readings]
     n = len(readings)
     return {
         "read as the label says": sum(reading.right for reading in readings) / n,
-        "refusals found": sum(reading.right for reading in refusals) / len(refusals) if refusals else 1.0,
-        "refusal read as answer, or answer as refusal": sum(reading.is_confused for reading in readings) / n,
-        "wrong choice": sum(reading.is_wrong_choice for reading in readings) / n,
+        "refusals found": sum(refusals) / len(refusals) if refusals else 1.0,
+        "refusal read as answer, or answer as refusal": sum(confused) / n,
+        "wrong choice": sum(wrong) / n,
     }
 
 
@@ -81,16 +74,14 @@ def load(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Print the table."""
     rows = load(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT)
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        groups.setdefault(f"{row['model']}, {row['prompt']}", []).append(row)
-    by_label: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_label.setdefault(f"label {row['label']}", []).append(row)
+        groups[0, f"{row['model']}, {row['prompt']}"].append(row)
+        groups[1, f"label {row['label']}"].append(row)
+    groups[2, "all"] = rows
     table = []
-    for name, of_group in [*sorted(groups.items()), *sorted(by_label.items()), ("all", rows)]:
-        readings = read_rows(of_group)
-        if readings:
+    for (_, name), of_group in sorted(groups.items()):
+        if readings := read_rows(of_group):
             table.append([name, len(readings), *(f"{100 * share:.1f} %" for share in shares(readings).values())])
     print(tabulate(table, ["model and prompt, or label", "replies", *shares(read_rows(rows))], tablefmt="github"))
     start = time.process_time()
@@ -100,4 +91,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from harness import script
+
+    script(main)

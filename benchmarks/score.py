@@ -13,7 +13,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from measuring import measured
+from harness import measured, script, shown
 
 KINDS = ("sound", "music", "speech")
 REPLIES = ("{}", "The answer is {}.", "({letter}) {}", "I think that it is {}, because of the sound.", "IDK")
@@ -31,7 +31,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             files = write_predictions(Path(folder), questions, methods)
             arguments = ["--resamples", str(options.resamples), "--benchmark", "mmau", "--json"]
-            print("$ lalm-agent score", *(file.name for file in files), *arguments, flush=True)
+            print("$", shown(["score", *(file.name for file in files), *arguments]), flush=True)
             seconds, peak = measured(["score", *map(str, files), *arguments])
         size = f"{questions * methods:7d} rows ({methods} files x {questions} questions)"
         print(f"{size}: {seconds:.1f} s, {peak / 2**20:.0f} MiB")
@@ -68,4 +68,4 @@ def _row(rng: random.Random, number: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

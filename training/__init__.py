@@ -23,6 +23,13 @@ if TYPE_CHECKING:
         grade_bank,
     )
     from lalm_agent.training.lora.train import TrainedAdapter, TrainRequest, estimate, train
+    from lalm_agent.training.reproduction.design import PaperFolder, ReproduceRequest
+    from lalm_agent.training.reproduction.run import (
+        ReproductionSummary,
+        plan_reproduction,
+        reproduce,
+        reproduction_summary,
+    )
     from lalm_agent.training.transfer.study import (
         StudyObserver,
         StudyPlan,
@@ -37,6 +44,10 @@ _HOMES = {
         ("BankCurve", "BankRequest", "BuildRequest", "IdkSet", "bank_curve", "build_idk", "grade_bank"), "idk.make"
     ),
     **dict.fromkeys(("TrainRequest", "TrainedAdapter", "estimate", "train"), "lora.train"),
+    **dict.fromkeys(("PaperFolder", "ReproduceRequest"), "reproduction.design"),
+    **dict.fromkeys(
+        ("ReproductionSummary", "plan_reproduction", "reproduce", "reproduction_summary"), "reproduction.run"
+    ),
     **dict.fromkeys(
         ("StudyObserver", "StudyPlan", "StudyRequest", "plan_study", "report_study", "study"), "transfer.study"
     ),
@@ -47,6 +58,9 @@ __all__ = [
     "BankRequest",
     "BuildRequest",
     "IdkSet",
+    "PaperFolder",
+    "ReproduceRequest",
+    "ReproductionSummary",
     "StudyObserver",
     "StudyPlan",
     "StudyRequest",
@@ -56,8 +70,11 @@ __all__ = [
     "build_idk",
     "estimate",
     "grade_bank",
+    "plan_reproduction",
     "plan_study",
     "report_study",
+    "reproduce",
+    "reproduction_summary",
     "study",
     "train",
 ]

@@ -1,45 +1,83 @@
 """`lalm-agent reproduce --model mini --out FOLDER`: the paper's tables and figures by one command, in one report."""
 
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
 from lalm_agent.cli import eval as eval_flags
-from lalm_agent.cli import flags, reproduce_flags
+from lalm_agent.cli import flags, transfer
 from lalm_agent.cli import train as train_flags
-from lalm_agent.cli import transfer as transfer_flags
-from lalm_agent.cli.reproduce_flags import SplitName
+from lalm_agent.cli.flags import settings_from
+from lalm_agent.terminal import printable, say
+
+OutFlag = Annotated[Path, typer.Option(help="Folder of the report; the same command resumes.", show_default=False)]
+QuickFlag = Annotated[
+    bool, typer.Option("--quick", help="Ask few questions and train one seed, to see that it runs; every page says so.")
+]
+SplitFlag = Annotated[Literal["dev", "test"], typer.Option(help="Split that the evaluation is synthesised from.")]
+_DATA = "What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."
+DataFlag = Annotated[str | None, typer.Option("--data", help=_DATA, show_default="synthesised")]
+_BANK = "What the bank is sampled from; its clips must not be those of --data."
+BankDataFlag = Annotated[str | None, typer.Option(help=_BANK, show_default="synthesised")]
+_FILE = "The file or folder of a --bank-data called by name."
+_CLIPS = "Folder that clips of --bank-data are named from."
+BankFileFlag = Annotated[Path | None, typer.Option(help=_FILE, show_default=False)]
+BankAudioFlag = Annotated[Path | None, typer.Option(help=_CLIPS, show_default="the data's folder")]
+_JOBS = "Parts at a time, each in a process of its own."
+JobsFlag = Annotated[int | None, typer.Option(min=1, help=_JOBS, show_default="2 on a CPU, else 1")]
+ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report again; ask nothing.")]
+DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print the commands and which are done; run nothing.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print where the report is, and its claims, as JSON.")]
 
 
 def reproduce(
-    out: reproduce_flags.OutFlag,
+    out: OutFlag,
     model: flags.ModelFlag = None,
-    quick: reproduce_flags.QuickFlag = False,
-    split: reproduce_flags.SplitFlag = SplitName.TEST,
-    data: reproduce_flags.DataFlag = None,
-    data_file: reproduce_flags.DataFileFlag = None,
+    quick: QuickFlag = False,
+    split: SplitFlag = "test",
+    data: DataFlag = None,
+    data_file: transfer.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
-    bank_data: reproduce_flags.BankDataFlag = None,
-    bank_data_file: reproduce_flags.BankFileFlag = None,
-    bank_audio: reproduce_flags.BankAudioFlag = None,
-    also: transfer_flags.AlsoFlag = None,
-    also_data: transfer_flags.AlsoDataFlag = None,
-    also_limit: transfer_flags.AlsoLimitFlag = None,
+    bank_data: BankDataFlag = None,
+    bank_data_file: BankFileFlag = None,
+    bank_audio: BankAudioFlag = None,
+    also: transfer.AlsoFlag = None,
+    also_data: transfer.AlsoDataFlag = None,
+    also_limit: transfer.AlsoLimitFlag = None,
     preset: train_flags.PresetFlag = None,
-    tried: transfer_flags.TriedFlag = None,
-    jobs: reproduce_flags.JobsFlag = None,
-    report_only: reproduce_flags.ReportFlag = False,
-    dry_run: reproduce_flags.DryRunFlag = False,
+    tried: transfer.TriedFlag = None,
+    jobs: JobsFlag = None,
+    report_only: ReportFlag = False,
+    dry_run: DryRunFlag = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: reproduce_flags.JsonFlag = False,
+    as_json: JsonFlag = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Make tables 1, 2 and 10 to 12 and figures 3 and 5 of arXiv 2505.19294, and a report of them.
 
-    Each part is a command of this program, run in the folder of the report; the report names all of them and how long
-    they took. The configuration is frozen. Kill it at any time: the same command goes on, and what is done is not
-    done again.
+    The report names a command for each of its parts, and how long they took. The configuration is frozen. Kill it at
+    any time: the same command goes on, and what is done is not done again.
     """
-    given = dict(locals())
-    from lalm_agent.cli.reproducing import reproduce_paper
+    flags = dict(locals())
+    if not dry_run and not report_only:
+        # Before anything slow is imported.
+        say(f"reproduction: looking at {out}")
+    from lalm_agent import training
 
-    return reproduce_paper(given)
+    fields = {name: flags[name] for name in training.ReproduceRequest.model_fields if flags.get(name) is not None}
+    settings = {name: flags[name] for name in ("model", "device", "dtype", "trust_remote_code", "allow_pickle")}
+    request = training.ReproduceRequest(**fields, config=settings_from(settings))
+    if dry_run:
+        typer.echo("\n".join(printable(line, one_line=True) for line in training.plan_reproduction(request)))
+        return 0
+    folder = training.reproduce(request, say)
+    if as_json:
+        typer.echo(json.dumps(training.reproduction_summary(folder).model_dump(mode="json"), ensure_ascii=False))
+    else:
+        typer.echo(printable(f"report: {folder.report}", one_line=True))
+    return 0

@@ -8,13 +8,23 @@ import numpy as np
 import pytest
 
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG
-from lalm_agent.eval.metrics.estimate import wilson
+from lalm_agent.eval.metrics.estimate import Interval, estimate, wilson
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
-from mini_figures import COLUMNS, Ask, Figure, Row, auroc, difference, markdown, median, share
+from mini_figures import COLUMNS, Goal, Row, auroc, difference, markdown, median, share
 
 # Not for longer: from there, `import tools` would find another module than lalm_agent.tools.
 sys.path.pop()
+
+
+def figure(value, low, high, n):
+    """A figure; None is undefined."""
+    value, low, high = (math.nan if number is None else number for number in (value, low, high))
+    return estimate(value, Interval(low, high, 0), n)
+
+
+def numbers(figure):
+    return figure.value, figure.low, figure.high, figure.n
 
 
 def bools(text):
@@ -22,87 +32,88 @@ def bools(text):
 
 
 def test_questions_with_a_clip_each_have_wilsons_interval() -> None:
-    assert share(bools("xx-x"), np.arange(4)) == Figure(0.75, *wilson(3, 4), 4)
+    assert share(bools("xx-x"), np.arange(4)) == figure(0.75, *wilson(3, 4), 4)
 
 
 def test_questions_that_share_clips_are_resampled_with_them() -> None:
     hits, clips = bools("xx" * 20 + "--" * 20), np.repeat(np.arange(40), 2)
-    found = share(hits, clips)
+    result = share(hits, clips)
     low, high = wilson(40, 80)
-    assert found.value == 0.5
-    assert found.high - found.low > 1.2 * (high - low)
+    assert result.value == 0.5
+    assert result.high - result.low > 1.2 * (high - low)
 
 
 @pytest.mark.parametrize("sign", "x-")
 def test_a_share_of_all_or_none_is_as_sure_as_its_clips(sign) -> None:
-    found = share(bools(sign * 6), np.repeat(np.arange(3), 2))
+    result = share(bools(sign * 6), np.repeat(np.arange(3), 2))
     hits = 3 if sign == "x" else 0
-    assert (found.value, found.n) == (hits / 3, 6)
-    assert (found.low, found.high) == wilson(hits, 3)
+    assert (result.value, result.n) == (hits / 3, 6)
+    assert (result.low, result.high) == wilson(hits, 3)
 
 
 def test_a_share_of_nothing_is_undefined() -> None:
-    assert share(bools(""), np.arange(0)) == Figure(None, None, None, 0)
+    assert numbers(share(bools(""), np.arange(0))) == (None, None, None, 0)
 
 
 def test_the_difference_of_two_shares() -> None:
     hits, first = bools("xxx-" * 25 + "x---" * 25), bools("x" * 100 + "-" * 100)
-    found = difference(hits, first, np.arange(200))
-    assert found.value == pytest.approx(0.5)
-    assert found.low < 0.5 < found.high
+    result = difference(hits, first, np.arange(200))
+    assert result.value == pytest.approx(0.5)
+    assert result.low < 0.5 < result.high
     # 1.96 * sqrt(2 * 0.75 * 0.25 / 100) = 0.12
-    assert found.high - found.low == pytest.approx(0.24, abs=0.03)
+    assert result.high - result.low == pytest.approx(0.24, abs=0.03)
 
 
 def test_the_difference_from_nothing_is_undefined() -> None:
-    assert difference(bools("xx"), bools("xx"), np.arange(2)) == Figure(None, None, None, 2)
+    assert numbers(difference(bools("xx"), bools("xx"), np.arange(2))) == (None, None, None, 2)
 
 
 def test_auroc_with_its_interval() -> None:
     codes = np.array([CORRECT] * 20 + [WRONG] * 20)
     confidence = np.concatenate([np.linspace(0.4, 0.9, 20), np.linspace(0.2, 0.7, 20)])
     pairs = (confidence[:20, None] > confidence[20:]) + 0.5 * (confidence[:20, None] == confidence[20:])
-    found = auroc(codes, confidence, np.arange(40))
-    assert found.value == pytest.approx(pairs.mean())
-    assert found.low < found.value < found.high < 1
-    assert found.n == 40
+    result = auroc(codes, confidence, np.arange(40))
+    assert result.value == pytest.approx(pairs.mean())
+    assert result.low < result.value < result.high < 1
+    assert result.n == 40
 
 
 def test_auroc_without_a_wrong_reply_is_undefined() -> None:
-    assert auroc(np.array([CORRECT] * 3), np.array([0.1, 0.5, np.nan]), np.arange(3)) == Figure(None, None, None, 2)
+    undefined = auroc(np.array([CORRECT] * 3), np.array([0.1, 0.5, np.nan]), np.arange(3))
+    assert numbers(undefined) == (None, None, None, 2)
 
 
 def test_the_median_lies_between_order_statistics() -> None:
     # P(Binomial(11, 1/2) <= 1) = 0.006 and <= 2 is 0.033: the second smallest and the second largest.
-    assert median([float(value) for value in range(11, 0, -1)]) == Figure(6.0, 2.0, 10.0, 11)
-    assert median([1.0, 2.0, 3.0]) == Figure(2.0, None, None, 3)
-    assert median([]) == Figure(None, None, None, 0)
+    assert median([float(value) for value in range(11, 0, -1)]) == figure(6.0, 2.0, 10.0, 11)
+    assert median([1.0, 2.0, 3.0]) == figure(2.0, None, None, 3)
+    assert numbers(median([])) == (None, None, None, 0)
 
 
 @pytest.mark.parametrize(
-    ("ask", "figure", "met"),
+    ("ask", "value", "met"),
     [
-        (Ask("", at_least=0.9), Figure(0.9, 0.8, 0.95, 10), True),
-        (Ask("", at_least=0.9), Figure(0.89, 0.8, 0.95, 10), False),
-        (Ask("", at_least=0.4, at_most=0.65), Figure(0.7, 0.6, 0.8, 10), False),
-        (Ask("", at_least=-0.12, at_most=0.12), Figure(0.35 - 0.23, -0.1, 0.3, 10), True),
-        (Ask("", low_above=0.25), Figure(0.3, 0.25, 0.4, 10), False),
-        (Ask("", low_above=0.0), Figure(math.inf, 0.1, math.inf, 10), True),
-        (Ask("", low_above=0.0), Figure(0.5, None, None, 10), None),
-        (Ask("", at_most=0.3), Figure(None, None, None, 0), None),
+        (Goal("", at_least=0.9), figure(0.9, 0.8, 0.95, 10), True),
+        (Goal("", at_least=0.9), figure(0.89, 0.8, 0.95, 10), False),
+        (Goal("", at_least=0.4, at_most=0.65), figure(0.7, 0.6, 0.8, 10), False),
+        (Goal("", at_least=-0.12, at_most=0.12), figure(0.35 - 0.23, -0.1, 0.3, 10), True),
+        (Goal("", low_above=0.25), figure(0.3, 0.25, 0.4, 10), False),
+        (Goal("", low_above=0.0), figure(math.inf, 0.1, math.inf, 10), True),
+        (Goal("", low_above=0.0), figure(0.5, None, None, 10), None),
+        (Goal("", at_most=0.3), figure(None, None, None, 0), None),
     ],
 )
-def test_whether_an_ask_is_met(ask, figure, met) -> None:
-    assert ask.met(figure) is met
+def test_whether_an_ask_is_met(ask, value, met) -> None:
+    assert ask.met(value) is met
 
 
 def test_the_table() -> None:
     rows = [
-        Row("easy", "score x", Figure(0.5, 0.4, 0.6, 100), chance=0.25, ask=Ask("90 %", at_least=0.9)),
-        Row("a|b", "score x", Figure(-0.05, -0.1, 0.01, 9), "points"),
-        Row("rgi", "score x", Figure(math.inf, 0.2, math.inf, 9), "number", remark="few refusals"),
-        Row("none", "score x", Figure(None, None, None, 0), ask=Ask("0.75", at_least=0.75)),
-        Row("memory", "ask", Figure(1.25e9, None, None, 3), "GB"),
+        Row("easy", "score x", figure(0.5, 0.4, 0.6, 100), chance=0.25, ask=Goal("90 %", at_least=0.9)),
+        Row("a|b", "score x", figure(-0.05, -0.1, 0.01, 9), "points"),
+        Row("rgi", "score x", figure(math.inf, 0.2, math.inf, 9), "number", remark="few refusals"),
+        Row("none", "score x", figure(None, None, None, 0), ask=Goal("0.75", at_least=0.75)),
+        Row("memory", "ask", figure(1.25e9, None, None, 3), "GB"),
     ]
     lines = markdown(rows)
     assert len(lines) == 2 + len(rows)

@@ -25,7 +25,7 @@ def mean(value: float) -> Mean:
 
 
 def rgi(value: float) -> dict[str, RgiMean]:
-    one = RgiMean(
+    mean_rgi = RgiMean(
         d_con=mean(0.1),
         d_hum=mean(0.2),
         value=value,
@@ -40,7 +40,7 @@ def rgi(value: float) -> dict[str, RgiMean]:
         pooled=value,
         pooled_kind="finite",
     )
-    return {name: one for name in ("strict", "equation", "table")}
+    return {name: mean_rgi for name in ("strict", "equation", "table")}
 
 
 def cell(source: str, target: str, rej: float, strict: float) -> Cell:

@@ -1,37 +1,38 @@
 """Which commands a reproduction consists of, in which order they are begun, and what they took."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lalm_agent.artefacts import MismatchError
+from lalm_agent.artefacts import MismatchError, record_text
+from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError
 from lalm_agent.jobs import Task, next_task
-from lalm_agent.training.reproduce import design as journal
-from lalm_agent.training.reproduce.design import (
+from lalm_agent.training.reproduction import design as journal
+from lalm_agent.training.reproduction.design import (
     FULL,
     QUICK,
     Data,
-    Machine,
+    PaperFolder,
+    ReproduceRequest,
     ReproduceSpec,
     Sources,
     cuts,
     for_preset,
-    hold,
     parts_of,
-    tasks_of,
 )
-from lalm_agent.training.reproduce.report import watermarked
+from lalm_agent.training.reproduction.report import watermarked
 
-MACHINE = Machine(("--model", "mini"), 2, 4)
+REQUEST = ReproduceRequest(out="paper", config=AgentConfig(model="mini"), jobs=2, tried=4)
 SYNTHESISED = Sources()
 OWN = Sources(Data("hf:x"), Data("mmau", "../mmau", "../clips"))
 
 
-def words(part: str, sources: Sources = SYNTHESISED, machine: Machine = MACHINE) -> str:
-    return next(" ".join(one.arguments) for one in parts_of(FULL, sources, machine) if one.name == part)
+def words(part: str, sources: Sources = SYNTHESISED, request: ReproduceRequest = REQUEST) -> str:
+    return next(" ".join(own.words) for own in parts_of(FULL, sources, request) if own.name == part)
 
 
 def test_synthesised_data_have_other_splits_and_seeds() -> None:
@@ -50,7 +51,7 @@ def test_every_modality_has_enough_answerable_questions() -> None:
 
 
 def test_own_data_are_asked_as_they_are_given() -> None:
-    names = [part.name for part in parts_of(FULL, OWN, MACHINE)]
+    names = [part.name for part in parts_of(FULL, OWN, REQUEST)]
     assert "bank-data" not in names
     assert "eval-data" not in names
     data = "mmau --data ../mmau --audio-root ../clips"
@@ -61,13 +62,14 @@ def test_own_data_are_asked_as_they_are_given() -> None:
 
 def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
     assert "--tools paper" in words("agent")
-    study = words("study", machine=replace(MACHINE, also=(Data("sakura", "../sakura"),), also_limit=9))
+    also = {"also": ("sakura",), "also_data": (Path("../sakura"),), "also_limit": 9}
+    study = words("study", request=REQUEST.model_copy(update=also))
     for told in ("--bank bank", "--seeds 3", "--tried 4", "--jobs 2", "--also-limit 9"):
         assert told in study
     assert "--also sakura --also-data ../sakura" in study
     assert "--learning-rate" not in study
-    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), MACHINE)[-1]
-    assert "--learning-rate 0.001" in " ".join(tuned.arguments)
+    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), REQUEST)[-1]
+    assert "--learning-rate 0.001" in tuned.command
 
 
 def test_what_was_tuned_for_mini_stays_with_mini() -> None:
@@ -93,7 +95,8 @@ def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
 
 
 def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None:
-    left, running, begun = tasks_of(parts_of(FULL, Sources(), MACHINE)), list[Task](), list[str]()
+    parts = parts_of(FULL, Sources(), REQUEST)
+    left, running, begun = [part.task for part in parts], list[Task](), list[str]()
     while left or running:
         while len(running) < 2 and (task := next_task(left, running)) is not None:
             left.remove(task)
@@ -105,9 +108,21 @@ def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None
     assert begun[-1] == "study"
 
 
+def test_a_command_reads_back_as_the_request_of_its_part() -> None:
+    config = AgentConfig(model="../my model", device="cpu", dtype="float32", allow_pickle=True)
+    for part in parts_of(QUICK, OWN, REQUEST.model_copy(update={"config": config})):
+        typed = shlex.split(part.command)
+        assert typed[0] == "lalm-agent"
+        assert typed[-2:] == ["--out", str(part.request.out)]
+        assert typed[typed.index("--model") + 1] == "../my model"
+        assert typed[typed.index("--limit") + 1] == str(part.request.limit)
+        assert {"--device", "--dtype", "--allow-pickle"} < set(typed)
+        assert "--trust-remote-code" not in typed
+
+
 def test_every_need_is_a_part() -> None:
     for sources in (Sources(), OWN):
-        parts = parts_of(FULL, sources, MACHINE)
+        parts = parts_of(FULL, sources, REQUEST)
         names = {part.name for part in parts}
         assert len(names) == len(parts)
         assert all(set(part.needs) <= names for part in parts)
@@ -122,9 +137,9 @@ def test_times_of_killed_sessions_are_not_made_up() -> None:
         journal.end("idk", 4.0, 0),
         journal.begin("bank", "t", ["idk"]),
     ]
-    found = journal.worked(json.loads(json.dumps(lines)))
-    assert found["idk"] == journal.Worked(6.5, 3, 1, True, ("eval", "x"))
-    assert found["bank"] == journal.Worked(0.0, 1, 1, False, ("idk",))
+    times = journal.worked(json.loads(json.dumps(lines)))
+    assert times["idk"] == journal.Worked(6.5, 3, 1, True, ("eval", "x"))
+    assert times["bank"] == journal.Worked(0.0, 1, 1, False, ("idk",))
 
 
 def spec(**changes: object) -> ReproduceSpec:
@@ -134,16 +149,22 @@ def spec(**changes: object) -> ReproduceSpec:
 
 def test_a_folder_is_held_to_what_it_was_made_for(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
-    hold(path, spec())
-    before = path.read_bytes()
-    hold(path, spec())
-    assert path.read_bytes() == before
-    with pytest.raises(MismatchError) as refused:
-        hold(path, spec(weights_sha256="b", frozen=replace(FULL, seeds=1), sources=OWN))
+    # As it was before a spec had sessions.
+    fields = json.loads(record_text(spec()))
+    del fields["sessions"]
+    path.write_text(json.dumps(fields), "utf-8")
+    for calls in (1, 2):
+        with PaperFolder(tmp_path) as folder:
+            folder.begin(spec())
+        assert folder.spec is not None
+        assert len(folder.spec.sessions) == calls
+    other = spec(weights_sha256="b", frozen=replace(FULL, seeds=1), sources=OWN)
+    with PaperFolder(tmp_path) as folder, pytest.raises(MismatchError, match="another reproduction") as refused:
+        folder.begin(other)
     assert {line.partition(":")[0] for line in refused.value.fields} >= {"weights_sha256", "frozen.seeds"}
     path.write_text("{}", "utf-8")
-    with pytest.raises(DataError, match=r"spec\.json: model") as error:
-        hold(path, spec())
+    with pytest.raises(DataError, match=r"spec\.json: model") as error, PaperFolder(tmp_path):
+        pass
     assert "not that of a reproduction" in (error.value.hint or "")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.training.reproduce.report import Printed, printed, printed_n, printed_share, rejection, source
+from lalm_agent.training.reproduction.report import printed, printed_share
 
 GROUPS = ("sound", "music", "speech", "total")
 METHODS = ("idk", "mcot", "agent")
@@ -16,16 +16,12 @@ METHODS = ("idk", "mcot", "agent")
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_printed_rgi_is_the_ratio_of_the_printed_deltas(method: str, group: str) -> None:
     row = printed(method, group)
-    assert row.d_con is not None
-    assert row.d_hum is not None
-    assert row.rgi is not None
-    assert row.rgi == pytest.approx(log10(row.d_hum / row.d_con), abs=0.0051)
+    assert row["rgi"] == pytest.approx(log10(row["d_hum"] / row["d_con"]), abs=0.0051)
 
 
 def test_the_baseline_is_right_as_often_as_its_counts_say() -> None:
-    assert printed("baseline", "total") == Printed(55.6, 55.6, 55.6)
-    assert printed("baseline", "sound").acc == pytest.approx(100 * 203 / 333)
-    assert sum(printed_n(group) or 0 for group in GROUPS[:3]) == printed_n("total")
+    assert printed("baseline", "total") == dict.fromkeys(("acc", "tru", "rel"), 55.6)
+    assert printed("baseline", "sound")["acc"] == pytest.approx(100 * 203 / 333)
 
 
 def test_shares_of_idk_add_up_to_the_printed_total() -> None:
@@ -37,12 +33,9 @@ def test_shares_of_idk_add_up_to_the_printed_total() -> None:
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    assert printed("lora", "sound") == Printed(rgi=0.36)
-    assert printed("lora, own modality", "sound") == Printed()
-    assert printed("baseline", "mix") == Printed()
-    assert "2505.19294" in source()
-    assert "57 %" in rejection()
-    assert "12 %" in rejection()
+    assert printed("lora", "sound") == {"rgi": 0.36}
+    assert printed("lora, own modality", "sound") == {}
+    assert printed("baseline", "mix") == {}
 
 
 def test_the_rows_are_those_of_the_shared_file(shared_data: Path) -> None:
@@ -50,4 +43,5 @@ def test_the_rows_are_those_of_the_shared_file(shared_data: Path) -> None:
     if not path.is_file():
         pytest.skip("../shared is absent: it has no reference/paper_tables.json")
     for row in json.loads(path.read_text("utf-8"))["rows"]:
-        assert printed(row["method"], row["modality"]) == Printed(**row["printed"])
+        ours = printed(row["method"], row["modality"])
+        assert ours == {name: value for name, value in row["printed"].items() if value is not None}

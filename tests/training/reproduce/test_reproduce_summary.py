@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lalm_agent.training.reproduce.report import summary
+from lalm_agent.training.reproduction.report import summary
 from lalm_agent.training.transfer.schema import StudyReport
 
 Make = Callable[..., StudyReport]

@@ -1,36 +1,48 @@
 """The processes of a reproduction: what is done is not done again, and what fails or is stopped ends all of them."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from lalm_agent import training
 from lalm_agent.artefacts import read_lines
 from lalm_agent.cli.main import run
-from lalm_agent.cli.reproduce_parts import CommandWork, threads_of
-from lalm_agent.jobs import WorkerError, run_tasks
-from lalm_agent.training.reproduce.design import PaperFolder, Part, PartsJournal, finished, tasks_of
+from lalm_agent.config import AgentConfig
+from lalm_agent.eval import EvaluateRequest
+from lalm_agent.jobs import Task, WorkerError, run_tasks
+from lalm_agent.training.reproduction import run as running
+from lalm_agent.training.reproduction.design import PaperFolder, Part, SynthRequest, finished
+from lalm_agent.training.reproduction.run import PartWorker
 
-QUESTIONS = ("data", "synth", "--split", "dev", "--n", "0", "--out", "x")
+EXAMPLES = Path(__file__).parents[3] / "examples"
+QUESTIONS = SynthRequest(out="x", split="dev", n=1, seed=0)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> PaperFolder:
+    """A folder with questions and a model of scripted replies."""
+    row = {"id": "q", "audio": "clip.wav", "question": "Which animal?", "choices": ["dog", "cat"], "answer": "dog"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row), "utf-8")
+    (tmp_path / "script.jsonl").write_text(json.dumps({"match": "animal", "reply": "dog"}), "utf-8")
     return PaperFolder(tmp_path)
 
 
-def part(name: str, *words: str, makes: str = "", needs: tuple[str, ...] = ()) -> Part:
-    """A command that writes a file without loading a model: by default the graph of the agent."""
-    made = makes or f"{name}.txt"
-    return Part(name, words or ("graph", "--out", made), made, needs)
+def part(name: str, needs: tuple[str, ...] = (), data: str = "own.jsonl", method: str = "baseline") -> Part:
+    config = AgentConfig(model="scripted:script.jsonl", method=method, hears_audio=False)
+    request = EvaluateRequest(data=data, audio_root=EXAMPLES, config=config, out=name)
+    return Part(name, request, f"{name}/spec.json", needs)
 
 
-def run_parts(folder: PaperFolder, parts: Sequence[Part]) -> None:
-    left = [one for one in parts if one.name not in finished(folder, parts)]
-    with PartsJournal(folder, lambda _: None) as journal:
-        run_tasks(tasks_of(left), partial(CommandWork, folder.path), 2, journal, 1, fresh=True)
+def run_parts(folder: PaperFolder, parts: Sequence[Part]) -> list[str]:
+    """Do what is left of some parts; what is said."""
+    said: list[str] = []
+    left = [own.task for own in parts if own.name not in finished(folder, parts)]
+    with running._Follower(folder, said.append) as progress:
+        run_tasks(left, partial(PartWorker, folder.path), 2, progress, 1, fresh=True)
+    return said
 
 
 def events(folder: PaperFolder) -> list[tuple[str, str]]:
@@ -39,47 +51,57 @@ def events(folder: PaperFolder) -> list[tuple[str, str]]:
 
 def test_what_is_done_is_not_done_again(folder: PaperFolder) -> None:
     parts = [part("a"), part("b", needs=("a",))]
-    run_parts(folder, parts)
+    said = run_parts(folder, parts)
     assert finished(folder, parts) == {"a", "b"}
     assert events(folder) == [("a", "begin"), ("a", "end"), ("b", "begin"), ("b", "end")]
-    (folder.path / "b.txt").unlink()
-    changed = [part("a", "graph", "--out", "a.txt", "--method", "agent", makes="a.txt"), parts[1]]
-    assert finished(folder, changed) == set()
+    assert said[0] == f"part a: {parts[0].command}"
+    assert "a: 1 answers to give, 0 are there" in said
+    assert folder.log("b").read_text("utf-8").count("answers to give") == 1
+    (folder.path / "b" / "spec.json").unlink()
+    assert finished(folder, [part("a", method="idk"), parts[1]]) == set()
     assert finished(folder, parts) == {"a"}
+    (folder.path / "b" / "items.jsonl").unlink()
+    (folder.path / "b" / "answers.jsonl").unlink()
     run_parts(folder, parts)
     assert [name for name, event in events(folder) if event == "begin"] == ["a", "b", "b"]
 
 
 def test_a_failure_is_told_in_its_own_words(folder: PaperFolder) -> None:
-    parts = [part("bad", "score", "nowhere"), part("later", needs=("bad",))]
-    with pytest.raises(WorkerError, match="part bad: ") as failed:
+    parts = [part("bad", data="nowhere.jsonl"), part("later", needs=("bad",))]
+    with pytest.raises(WorkerError, match=r"part bad: .*nowhere") as failed:
         run_parts(folder, parts)
-    assert "nowhere" in failed.value.message
     assert failed.value.exit_code == 2
     assert "error: " in folder.log("bad").read_text("utf-8")
     assert events(folder) == [("bad", "begin"), ("bad", "end")]
     assert finished(folder, parts) == set()
 
 
-def test_a_part_that_makes_nothing_is_not_taken_for_done(folder: PaperFolder) -> None:
-    with pytest.raises(WorkerError, match="left no a"):
-        run_parts(folder, [part("a", "--version", makes="a")])
-    assert finished(folder, [part("a", "--version", makes="a")]) == set()
-
-
 def test_a_marker_alone_says_that_data_are_there(folder: PaperFolder) -> None:
-    data = Part("data", QUESTIONS, "data", marker=True)
     (folder.path / "data").touch()
-    assert finished(folder, [data, part("data", *QUESTIONS, makes="data")]) == {"data"}
+    parts = [Part("marked", QUESTIONS, "data", marker=True), Part("data", QUESTIONS, "data")]
+    assert finished(folder, parts) == {"marked"}
 
 
-def test_settings_of_the_environment_do_not_reach_the_parts(folder: PaperFolder, monkeypatch: Any) -> None:
-    monkeypatch.setenv("LALM_TEMPERATURE", "hot")
-    run_parts(folder, [part("a")])
+def test_a_silent_part_is_said_to_run(folder: PaperFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_EVERY_S", 0.01)
+    monkeypatch.setattr(running, "_QUIET_S", 0.01)
+    said: list[str] = []
+    task = Task("bank", part("bank"))
+    with running._Follower(folder, said.append) as progress:
+        progress.began(task)
+        while not any(line.startswith("running: bank ") for line in said):
+            pass
+        folder.log("bank").parent.mkdir()
+        folder.log("bank").write_text("loading\nhalf a li", "utf-8")
+        progress.ended(task, None, 1.0)
+    assert said[-2:] == ["bank: loading", "part bank: done in 1 s"]
+
+
+def test_threads_are_shared_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_of(2) is None
+    assert running._threads(2) is None
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads_of(1000) == 1
+    assert running._threads(1000) == 1
 
 
 @pytest.mark.parametrize(
@@ -124,3 +146,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_a_report_of_what_is_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reproduce", "--out", str(tmp_path / "paper"), "--device", "cpu", "--report-only"]) == 2
     assert "not finished: bank-data, eval-data, agent" in capsys.readouterr().err
+
+
+def test_the_function_is_not_hidden_by_its_package(tmp_path: Path) -> None:
+    assert callable(training.reproduce)
+    lines = training.plan_reproduction(training.ReproduceRequest(out=tmp_path, quick=True, jobs=1))
+    assert [line.partition(":")[0] for line in lines][-1] == "study"
