@@ -51,7 +51,6 @@ def _joined(dial: Dial, calls: list[Wave], gap_s: tuple[float, float]) -> Wave:
 
 
 def _dog(dial: Dial) -> Wave:
-    """A large dog's bark or a small one's yap."""
     small = dial.chance(0.35)
     f = dial.between(420, 900) if small else dial.between(140, 480)
     k = dial.between(1.2, 1.6) if small else dial.between(0.75, 1.15)
@@ -62,7 +61,6 @@ def _dog(dial: Dial) -> Wave:
 
 
 def _cat(dial: Dial) -> Wave:
-    """A meow that opens and closes, short or drawn out, sometimes with a rising end."""
     n = length(dial.between(0.35, 1.3))
     shape = dial.pick(((0.9, 1.3, 1.15, 0.8), (0.8, 1.1, 1.3, 1.2), (1.1, 1.25, 1.0, 0.7)))
     shake = np.sin(2 * np.pi * dial.between(4, 9) * times(n))
@@ -75,7 +73,6 @@ def _cat(dial: Dial) -> Wave:
 
 
 def _bird(dial: Dial) -> Wave:
-    """A song of two to six chirps: sweeps, trills, falls or plain whistles."""
     base, style = dial.between(2000, 5400), dial.count(0, 3)
     parts = []
     for _ in range(dial.count(2, 6)):
@@ -89,7 +86,6 @@ def _bird(dial: Dial) -> Wave:
 
 
 def _cow(dial: Dial) -> Wave:
-    """A moo: a low hum that opens, holds and falls."""
     n = length(dial.between(0.8, 1.9))
     hz = _rough(dial, dial.between(80, 190) * glide((0.9, 1.2, 1.25, 1.15, 0.85), n), 0.015)
     hum = _voiced(dial, hz, ((dial.between(220, 340), 150, 1.0), (900, 400, 0.15)), 0.02)
@@ -99,7 +95,6 @@ def _cow(dial: Dial) -> Wave:
 
 
 def _sheep(dial: Dial) -> Wave:
-    """A bleat: a nasal voice that shakes."""
     n = length(dial.between(0.4, 1.3))
     shake = np.sin(2 * np.pi * dial.between(6, 14) * times(n))
     hz = dial.between(170, 480) * glide((1.0, 1.05, 0.92), n) * (1 + dial.between(0.03, 0.08) * shake)
@@ -108,7 +103,6 @@ def _sheep(dial: Dial) -> Wave:
 
 
 def _rooster(dial: Dial) -> Wave:
-    """The four notes of a crow, the last one long and falling."""
     f, pace = dial.between(360, 700), dial.between(0.8, 1.3)
     last = dial.between(0.5, 1.1)
     formants = ((dial.between(1000, 1500), 600, 1.0), (dial.between(2000, 2700), 800, 0.9), (3600, 1000, 0.5))
@@ -121,7 +115,6 @@ def _rooster(dial: Dial) -> Wave:
 
 
 def _hen(dial: Dial) -> Wave:
-    """Two to five clucks, now and then with a long raised one at the end."""
     f = dial.between(330, 620)
     formants = ((dial.between(900, 1400), 500, 1.0), (dial.between(2100, 2900), 700, 0.6))
     calls = []
@@ -136,7 +129,6 @@ def _hen(dial: Dial) -> Wave:
 
 
 def _pig(dial: Dial) -> Wave:
-    """One to three grunts of a rattling throat, or a squeal."""
     if dial.chance(0.25):
         n = length(dial.between(0.4, 0.9))
         hz = _rough(dial, dial.between(700, 1300) * glide((0.8, 1.2, 1.1, 0.9), n), 0.05)
@@ -152,7 +144,6 @@ def _pig(dial: Dial) -> Wave:
 
 
 def _frog(dial: Dial) -> Wave:
-    """A croak: one rattle, a two-part ribbit, or a row of short peeps."""
     style, centre = dial.count(0, 2), dial.between(400, 1200)
     rate = dial.between(22, 65)
 
@@ -173,7 +164,6 @@ def _frog(dial: Dial) -> Wave:
 
 
 def _crow(dial: Dial) -> Wave:
-    """One to three hoarse caws."""
     f, formant = dial.between(300, 600), dial.between(1100, 1600)
     caws = []
     for _ in range(dial.count(1, 3)):
@@ -186,7 +176,6 @@ def _crow(dial: Dial) -> Wave:
 
 
 def _duck(dial: Dial) -> Wave:
-    """One to three nasal quacks."""
     f = dial.between(160, 340)
     formants = ((dial.between(1000, 1500), 180, 1.0), (dial.between(2100, 2800), 300, 0.8))
     quacks = []
@@ -198,7 +187,6 @@ def _duck(dial: Dial) -> Wave:
 
 
 def _horse(dial: Dial) -> Wave:
-    """A neigh: high, shaking, falling, with a snort behind it now and then."""
     n = length(dial.between(0.8, 1.5))
     shake = np.sin(2 * np.pi * dial.between(10, 18) * times(n))
     hz = dial.between(500, 900) * glide((1.0, 1.35, 1.0, 0.55), n) * (1 + dial.between(0.06, 0.11) * shake)
@@ -212,7 +200,6 @@ def _horse(dial: Dial) -> Wave:
 
 
 def _owl(dial: Dial) -> Wave:
-    """Two hoots."""
     f = dial.between(280, 480)
     parts = []
     for seconds in (dial.between(0.12, 0.2), dial.between(0.35, 0.6)):
@@ -261,9 +248,8 @@ def _beep(dial: Dial) -> Wave:
 
 def _drop(dial: Dial) -> Wave:
     n = length(0.13)
-    return sine(dial.between(450, 1400) * glide((1.0, dial.between(1.5, 2.6)), n), n) * strike(
-        n, 0.004, dial.between(0.015, 0.035)
-    )
+    tone = sine(dial.between(450, 1400) * glide((1.0, dial.between(1.5, 2.6)), n), n)
+    return tone * strike(n, 0.004, dial.between(0.015, 0.035))
 
 
 def _glass(dial: Dial) -> Wave:
@@ -280,10 +266,8 @@ def _glass(dial: Dial) -> Wave:
 def _gun(dial: Dial) -> Wave:
     n = length(dial.between(0.35, 0.7))
     x = dial.noise(n)
-    return (
-        low(x, dial.between(2500, 5000)) * strike(n, 0.0008, 0.03) * 2
-        + low(x, 500) * strike(n, 0.002, dial.between(0.08, 0.16)) * 2
-    )
+    shot = low(x, dial.between(2500, 5000)) * strike(n, 0.0008, 0.03) * 2
+    return shot + low(x, 500) * strike(n, 0.002, dial.between(0.08, 0.16)) * 2
 
 
 def _clap(dial: Dial) -> Wave:
@@ -301,11 +285,9 @@ def _cough(dial: Dial) -> Wave:
 
 def _sneeze(dial: Dial) -> Wave:
     a, b = length(dial.between(0.15, 0.3)), length(dial.between(0.2, 0.4))
-    breath = _voiced(dial, np.full(a, dial.between(180, 350)), ((700, 300, 1.0), (1300, 400, 0.6)), 0.8) * glide(
-        (0.1, 0.8), a
-    )
+    voice = _voiced(dial, np.full(a, dial.between(180, 350)), ((700, 300, 1.0), (1300, 400, 0.6)), 0.8)
     burst = band(dial.noise(b), dial.between(1500, 2500), 7000) * strike(b, 0.006, dial.between(0.06, 0.12)) * 2
-    return np.concatenate([breath, burst])
+    return np.concatenate([voice * glide((0.1, 0.8), a), burst])
 
 
 def _slam(dial: Dial) -> Wave:
@@ -333,17 +315,15 @@ def _horn(dial: Dial) -> Wave:
 def _whistle(dial: Dial) -> Wave:
     n = length(dial.between(0.25, 0.7))
     trill = np.sin(2 * np.pi * dial.between(18, 38) * times(n))
-    return (
-        sine(dial.between(2100, 3400) * (1 + 0.03 * trill), n) * (1 + 0.5 * trill) + 0.15 * high(dial.noise(n), 2500)
-    ) * swell(n, 0.08)
+    tone = sine(dial.between(2100, 3400) * (1 + 0.03 * trill), n) * (1 + 0.5 * trill)
+    return (tone + 0.15 * high(dial.noise(n), 2500)) * swell(n, 0.08)
 
 
 def _baby(dial: Dial) -> Wave:
     n = length(dial.between(0.6, 1.1))
     hz = dial.between(380, 560) * glide((0.85, 1.15, 1.1, 0.8), n) * (1 + 0.02 * np.sin(2 * np.pi * 6 * times(n)))
-    return _voiced(dial, hz, ((1000, 350, 1.0), (dial.between(1600, 2000), 500, 0.7), (3300, 900, 0.5)), 0.12) * swell(
-        n, 0.2
-    )
+    formants = ((1000, 350, 1.0), (dial.between(1600, 2000), 500, 0.7), (3300, 900, 0.5))
+    return _voiced(dial, hz, formants, 0.12) * swell(n, 0.2)
 
 
 EVENTS: dict[str, Callable[[Dial], Wave]] = {
@@ -439,21 +419,18 @@ def _drill(dial: Dial, n: int) -> Wave:
 
 def _crickets(dial: Dial, n: int) -> Wave:
     t = times(n)
-    pulses = (np.sin(2 * np.pi * dial.between(25, 45) * t) > 0) & (
-        (t * dial.between(1.4, 4)) % 1 < dial.between(0.35, 0.6)
-    )
+    pulses = np.sin(2 * np.pi * dial.between(25, 45) * t) > 0
+    pulses &= (t * dial.between(1.4, 4)) % 1 < dial.between(0.35, 0.6)
     return sine(dial.between(3600, 6000), n) * low(pulses.astype(float), 400)
 
 
 def _clock(dial: Dial, n: int) -> Wave:
     f, m = dial.between(1700, 4600), length(0.03)
-    return _strokes(
-        dial,
-        n,
-        dial.between(0.25, 0.6),
-        0.0,
-        lambda k: peak(dial.noise(m), f * (0.8 if k % 2 else 1.0), f / 3) * strike(m, 0.0005, 0.005),
-    )
+
+    def tick(k: int) -> Wave:
+        return peak(dial.noise(m), f * (0.8 if k % 2 else 1.0), f / 3) * strike(m, 0.0005, 0.005)
+
+    return _strokes(dial, n, dial.between(0.25, 0.6), 0.0, tick)
 
 
 def _footsteps(dial: Dial, n: int) -> Wave:
@@ -492,22 +469,17 @@ def _fire(dial: Dial, n: int) -> Wave:
 
 def _vacuum(dial: Dial, n: int) -> Wave:
     hum = saw(dial.between(180, 320), n)
-    return (
-        0.3 * peak(hum, 900, 900)
-        + 0.7 * band(dial.noise(n), 300, dial.between(3000, 6000))
-        + 0.2 * sine(dial.between(900, 2400), n)
-    )
+    air = 0.7 * band(dial.noise(n), 300, dial.between(3000, 6000))
+    return 0.3 * peak(hum, 900, 900) + air + 0.2 * sine(dial.between(900, 2400), n)
 
 
 def _typing(dial: Dial, n: int) -> Wave:
     m, f = length(0.04), dial.between(1500, 3500)
-    return _strokes(
-        dial,
-        n,
-        dial.between(0.1, 0.22),
-        0.6,
-        lambda _: band(dial.noise(m), f, 2.4 * f) * strike(m, 0.0005, 0.006) * dial.rng.uniform(0.5, 1.2),
-    )
+
+    def key(_: int) -> Wave:
+        return band(dial.noise(m), f, 2.4 * f) * strike(m, 0.0005, 0.006) * dial.rng.uniform(0.5, 1.2)
+
+    return _strokes(dial, n, dial.between(0.1, 0.22), 0.6, key)
 
 
 def _stream(dial: Dial, n: int) -> Wave:
@@ -525,9 +497,8 @@ def _train(dial: Dial, n: int) -> Wave:
     def bogie(k: int) -> Wave:
         return band(dial.noise(m), f, 5 * f) * strike(m, 0.003, 0.025) * (1.0 if k % 4 < 2 else 0.15)
 
-    return 2 * _strokes(dial, n, dial.between(0.12, 0.2), 0.05, bogie) + 0.6 * low(
-        dial.noise(n), dial.between(200, 500)
-    )
+    wheels = 2 * _strokes(dial, n, dial.between(0.12, 0.2), 0.05, bogie)
+    return wheels + 0.6 * low(dial.noise(n), dial.between(200, 500))
 
 
 TEXTURES: dict[str, Callable[[Dial, int], Wave]] = {

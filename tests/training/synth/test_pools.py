@@ -17,7 +17,7 @@ from lalm_agent.training.synth.records import Pool
 from lalm_agent.training.synth.sound_sources import HELD_OUT_EVENTS, HELD_OUT_TEXTURES
 from lalm_agent.training.synth.speech import Utterance, speak
 from lalm_agent.training.synth.tables import confusable, draw, expand
-from lalm_agent.training.synth.unanswerable import UNHEARD, unheard_patterns
+from lalm_agent.training.synth.unanswerable import NO_AUDIO_TELLS
 from lalm_agent.training.synth.words import (
     CLOSED_WORDS,
     ENGLISH,
@@ -52,7 +52,9 @@ POOLS = {
     "masking noise": lambda pool: MASKING[pool],
     "scattered words": lambda pool: share(ENGLISH.other, pool),
     "nouns": lambda pool: share(ENGLISH.nouns, pool),
-    "unheard": lambda pool: expanded(unheard_patterns(pool)),
+    "unheard": lambda pool: expanded(
+        pattern for entries in NO_AUDIO_TELLS.patterns[pool].values() for pattern, _ in entries
+    ),
     "wordings": wordings,
     "sentences": english,
 } | {
@@ -85,7 +87,7 @@ def test_held_out_classes_are_named_nowhere_in_training() -> None:
         *(english(pool) + wordings(pool) for pool in Pool),
         *(items for pool in Pool for items in parts("English", pool).values()),
         *(ENGLISH.other, ENGLISH.nouns, TABLE.common_words, TABLE.function_words, CLOSED_WORDS),
-        *UNHEARD.answers.values(),
+        *NO_AUDIO_TELLS.answers.values(),
     )
     said = {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
     assert not set(held_out) & set(labels)
