@@ -119,16 +119,15 @@ def _train_part(state: "TrainingState", folders: RunFolders, plan: Plan, shards:
 
 def _finish(state: "TrainingState", folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
     """Export the model, ask it `questions` questions of the dev split and write its card."""
-    from lalm_agent.training.mini.evaluate import ExportedModel, report
+    from lalm_agent.training.mini.evaluate import report
     from lalm_agent.training.mini.export import export, model_card
     from lalm_agent.training.mini.pretrained import write_pretrained
 
     export(state.model, state.normaliser, load_tokenizer(folders.tokenizer), plan.shape, folders.model)
     say(f"export: {folders.model}")
     write_pretrained(plan, folders.cache, folders.real, folders.model / FILE_NAME, say)
-    methods, figures = [Method.BASELINE, Method.IDK], list[str]()
-    if questions:
-        figures = report(ExportedModel.load(folders.model), Split.DEV, questions, 0, methods)
+    methods = [Method.BASELINE, Method.IDK]
+    figures = report(folders.model, Split.DEV, questions, 0, methods) if questions else []
     for line in figures:
         say(line)
     card = model_card(plan, state.clock.steps, state.weights, folders.real is not None, figures)

@@ -37,16 +37,16 @@ def draw(pattern: str, rng: np.random.Generator) -> str:
         options = match.group(1).split("|")
         return options[int(rng.integers(len(options)))]
 
-    return _tidy(_GROUP.sub(choose, pattern))
+    return _tidied(_GROUP.sub(choose, pattern))
 
 
 def expand(pattern: str) -> list[str]:
     """Every expansion of a pattern."""
     options = [part.split("|") if i % 2 else [part] for i, part in enumerate(_GROUP.split(pattern))]
-    return [_tidy("".join(pick)) for pick in product(*options)]
+    return [_tidied("".join(pick)) for pick in product(*options)]
 
 
-def _tidy(text: str) -> str:
+def _tidied(text: str) -> str:
     return re.sub(r"\s+([?.,!])", r"\1", " ".join(text.split()))
 
 

@@ -5,6 +5,7 @@ the answer (built from nouns and patterns, `data/unanswerable.json`); the clip i
 never are: a question about another clip of the same modality; a class of no training clip and no training question.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,7 +125,11 @@ def _drawn(answers: tuple[str, ...], count: int, rng: np.random.Generator) -> tu
     return tuple(map(str, rng.choice(answers, count, replace=False)))
 
 
-_OF_THE_CLIP = {"gold_removed": gold_removed, "wrong_modality": wrong_modality, "unheard": untold}
+_OF_THE_CLIP: dict[str, Callable[[Clip, np.random.Generator], SynthQuestion | None]] = {
+    "gold_removed": gold_removed,
+    "wrong_modality": wrong_modality,
+    "unheard": untold,
+}
 """Family -> maker of a question that is put to the clip itself; None where the clip gives none."""
 
 
