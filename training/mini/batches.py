@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ _RARE = frozenset({"trend", "distance"})
 """Groups that so few clips show that those come more often in a pass."""
 _RARE_REPEATS = 3
 _AHEAD = 8
-_PATIENCE_S = 120.0
+_PATIENCE_S = 900.0
+"""Until a process that lives but makes nothing is given up; the death of one is noticed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,5 +138,5 @@ def load_batches(
         raise PermanentBackendError(f"the process that makes the batches: {error}", hint) from error
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

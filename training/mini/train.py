@@ -42,7 +42,7 @@ _CORPUS_CLIPS = 3000
 _MAX_NORM = 1.0
 _BETAS = (0.9, 0.98)
 _MUON_ITERATIONS = 4
-_PATIENCE = timedelta(minutes=5)
+_PATIENCE = timedelta(minutes=30)
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------

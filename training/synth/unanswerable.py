@@ -71,7 +71,7 @@ def pose_unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str
 def make_unanswerable(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     """A question that the clip cannot answer, of a drawn family of `gold_removed`, `wrong_modality` and `unheard`."""
     makers = tuple(_OF_THE_CLIP.values())
-    return next(made for at in rng.permutation(len(makers)) if (made := makers[at](clip, rng)) is not None)
+    return next(made for at in rng.permutation(len(makers)) if (made := makers[int(at)](clip, rng)) is not None)
 
 
 def gold_removed(clip: Clip, rng: np.random.Generator) -> SynthQuestion | None:

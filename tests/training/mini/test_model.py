@@ -147,7 +147,7 @@ def targets(*clips, later=0):
 
 def losses(*clips, tokens=5, positions=9):
     """Of heads whose weights are zero."""
-    heads, n = Heads((4, 6), LABELS), len(clips)
+    heads, n = Heads(4, 6, LABELS), len(clips)
     for parameter in heads.parameters():
         torch.nn.init.zeros_(parameter)
     shapes = (

@@ -62,7 +62,7 @@ def test_making_the_features_leaves_the_hashes_for_the_export(tmp_path: Path, mo
     plan = Plan(clips=4, shard_clips=2, seed=3, workers=1)
     cache, said = tmp_path / "cache", list[str]()
     make_features(RunFolders(tmp_path, cache), plan, silent)
-    monkeypatch.setattr("lalm_agent.training.mini.pretrained.synthetic", None)
+    monkeypatch.setattr("lalm_agent.training.mini.data.synthetic", None)
     assert write_pretrained(plan, cache, None, tmp_path / FILE_NAME, said.append) == 4
     monkeypatch.undo()
     again = tmp_path / "again"

@@ -152,7 +152,10 @@ def test_step_by_step_replies_parse_to_an_answer_or_to_a_refusal(stored):
     assert statuses == {Status.ABSTAINED}
     assert all(one.prompt.startswith(prompts.mcot_examples()) for one in made)
     facts = stored[0].clip.facts
-    for lead, reply in (reasoned(facts, "dog barking"), reasoned(facts, "dog barking", stored[1].clip.facts)):
+    for lead, reply in (
+        reasoned(facts, "The answer is dog barking."),
+        reasoned(facts, "The answer is dog barking.", stored[1].clip.facts),
+    ):
         verdict = parse(f"{lead} {reply}", ("rain", "dog barking"))
         assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, "dog barking", "stated")
 
