@@ -19,7 +19,6 @@ from lalm_agent.training.synth.tables import confusable, draw, read_data_file
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
 MAX_CHOICES = 4
-OPEN_SHARE = 0.5
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 MAX_COUNT = 7
 GENDERS, VOICES = ("male", "female"), ("a man", "a woman")
@@ -331,16 +330,6 @@ def word(draft: Draft, clip: Clip, rng: np.random.Generator, gold_at: int | None
     rng.shuffle(wrong)
     wrong.insert(place, draft.gold)
     return worded(draft, clip, tuple(wrong), rng)
-
-
-def make_questions(clip: Clip, rng: np.random.Generator) -> list[SynthQuestion]:
-    """The multiple-choice questions that a clip can answer, and half of the open ones."""
-    questions = []
-    for draft in make_drafts(clip, rng):
-        questions.append(word(draft, clip, rng))
-        if draft.open and rng.random() < OPEN_SHARE:
-            questions.append(worded(draft, clip, (), rng))
-    return questions
 
 
 def worded(draft: Draft, clip: Clip, choices: tuple[str, ...], rng: np.random.Generator) -> SynthQuestion:

@@ -18,9 +18,10 @@ from lalm_agent.training.synth.questions import (
     all_drafts,
     choose,
     make_drafts,
-    make_questions,
     similar_instruments,
     similar_sounds,
+    word,
+    worded,
 )
 from lalm_agent.training.synth.records import Clip, Facts, Level, MusicFacts, Pool, SoundFacts, SpeechFacts, Split
 from lalm_agent.training.synth.speech import topic_of
@@ -47,7 +48,10 @@ def posed(needs_synth: None) -> list[tuple]:
         for seed in range(40):
             clip = make_clip(seed, Split.TEST, kind)
             rng = np.random.default_rng([len(out), 1])
-            out.append((clip, make_questions(clip, rng), [make_unanswerable(clip, rng) for _ in range(8)]))
+            drafts = make_drafts(clip, rng)
+            questions = [word(draft, clip, rng) for draft in drafts]
+            questions += [worded(draft, clip, (), rng) for draft in drafts if draft.open]
+            out.append((clip, questions, [make_unanswerable(clip, rng) for _ in range(8)]))
     return out
 
 
@@ -130,7 +134,7 @@ DIALOGUE = SpeechFacts("dialogue", ("male", "female"), "English", "normal", topi
         (DIALOGUE, {"first_speaker": "a man", "speakers": "two", "topic": "food"}, "gender"),
     ],
 )
-def test_the_facts_are_asked_for(detail, golds: dict[str, str], absent: str) -> None:
+def test_the_facts_are_questions_for(detail, golds: dict[str, str], absent: str) -> None:
     drafts = drafts_of(detail)
     assert golds.items() <= {skill: draft.gold for skill, draft in drafts.items()}.items()
     assert absent not in drafts
@@ -160,7 +164,7 @@ def test_easy_wrong_answers_are_far_and_hard_ones_near(pool: tuple[str, ...], ne
         assert len(set(hard) & set(close)) == min(3, len(close))
 
 
-def test_a_skill_is_asked_only_at_its_levels_and_as_often_as_the_table_says() -> None:
+def test_a_skill_is_questions_only_at_its_levels_and_as_often_as_the_table_says() -> None:
     rng = np.random.default_rng(0)
     clips = {level: clip_of(SoundFacts((("rain", 0), ("gunshot", 2))), level) for level in LEVELS}
     drafts = {level: make_drafts(clip, rng) for level, clip in clips.items()}
@@ -172,7 +176,7 @@ def test_a_skill_is_asked_only_at_its_levels_and_as_often_as_the_table_says() ->
     assert choose([], clips[Level.HARD], rng) is None
 
 
-def test_an_answer_that_most_clips_share_is_asked_for_less_often() -> None:
+def test_an_answer_that_most_clips_share_is_questions_for_less_often() -> None:
     clip, rng = clip_of(SpeechFacts("salad", ("male",), "English", "normal")), np.random.default_rng(0)
     skills = Counter(draft.skill for _ in range(300) for draft in make_drafts(clip, rng))
     assert skills["gender"] == 300
