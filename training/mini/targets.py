@@ -17,7 +17,7 @@ from lalm_agent import prompts
 from lalm_agent.records import AudioType, Method
 from lalm_agent.training.mini.data import ClipKind, StoredClip
 from lalm_agent.training.mini.packing import Exchange
-from lalm_agent.training.synth.questions import choose, make_drafts, word, worded
+from lalm_agent.training.synth.questions import SKILLS, choose, make_drafts, word, worded
 from lalm_agent.training.synth.records import Clip, Facts, SynthQuestion
 from lalm_agent.training.synth.tables import draw, read_data_file
 from lalm_agent.training.synth.unanswerable import gold_removed, make_unanswerable
@@ -211,25 +211,7 @@ def corpus(clips: Sequence[StoredClip], seed: int) -> list[str]:
 
 # --- what noise covers ------------------------------------------------------------------------------------------------
 
-_HALF_LOST_DB = -8.0
 _SLOPE_DB = 2.5
-_SKILL_DB = {
-    "type": -14.0,
-    "gender": -11.0,
-    "rate": -10.0,
-    "drums": -10.0,
-    "word_heard": -5.0,
-    "first_word": -5.0,
-    "last_word": -5.0,
-    "next_word": -5.0,
-    "language": -6.0,
-    "count": -6.0,
-    "instrument_count": -6.0,
-    "mode": -6.0,
-}
-"""Skill -> signal-to-noise ratio in dB at which half of the answers are lost; others stand in `_HALF_LOST_DB`.
-
-Set by hand from how much of the spectrum a skill needs, before any training."""
 AUDIBLE_DB = -6.0
 """Below this a clip's content is not asked for: half of it could not be written down."""
 
@@ -244,7 +226,7 @@ def chance_unknown(stored: StoredClip, skill: str) -> float:
         return 1.0
     if stored.clip.snr_db is None:
         return 0.0
-    return 1 / (1 + math.exp((stored.clip.snr_db - _SKILL_DB.get(skill, _HALF_LOST_DB)) / _SLOPE_DB))
+    return 1 / (1 + math.exp((stored.clip.snr_db - SKILLS[skill].half_lost_db) / _SLOPE_DB))
 
 
 def is_audible(stored: StoredClip) -> bool:
@@ -258,13 +240,8 @@ def is_audible(stored: StoredClip) -> bool:
 _OWN = 0.5
 _WRONG = 0.14
 _UNHELPFUL = 0.08
-_UNHELPFUL_CONTENTS = (
-    *("IDK", "nothing", "unclear", "no words recognised", "a recording", "some audio", "noise", "...", "unknown"),
-)
 _WRONG_LEAD = 0.4
 _KINDS = {AudioType.SOUND: "a sound", AudioType.MUSIC: "music", AudioType.SPEECH: "speech"}
-_NOT_TOLD = ("Nothing that is heard tells the answer.", "What is heard does not tell.", "The audio does not show it.")
-_UNCLEAR = ("It is too unclear to tell.", "Noise covers it.")
 
 Reply = tuple[str, str]
 """What is read but not trained, and what is trained."""
@@ -291,7 +268,7 @@ def agent_content(facts: Facts, other: Facts, lost: bool, rng: np.random.Generat
     if chance < _OWN + _WRONG:
         return other.modality if rng.random() < 0.6 else facts.modality, content_of(other)
     if chance < _OWN + _WRONG + _UNHELPFUL:
-        return facts.modality, _pick(rng, _UNHELPFUL_CONTENTS)
+        return facts.modality, _pick(rng, TABLE["unhelpful_contents"])
     if facts.modality is not AudioType.SPEECH and not lost and rng.random() < 0.7:
         return facts.modality, content_of(facts)
     transcript = facts.transcript if facts.transcript and not lost and rng.random() < 0.3 else garbled_transcript(rng)
@@ -307,8 +284,8 @@ def reasoned_idk(facts: Facts, unclear: bool, rng: np.random.Generator, other: F
     """The MCoT reply where the answer cannot be known; `unclear` where even what is heard is not."""
     end = f"The answer is {prompts.IDK}."
     if unclear:
-        return "", f"The audio is {_KINDS[facts.modality]}. {_pick(rng, _UNCLEAR)} {end}"
-    return reasoned(facts, f"{_pick(rng, _NOT_TOLD)} {end}", other)
+        return "", f"The audio is {_KINDS[facts.modality]}. {_pick(rng, TABLE['too_unclear'])} {end}"
+    return reasoned(facts, f"{_pick(rng, TABLE['answer_not_told'])} {end}", other)
 
 
 def _described(facts: Facts, holds: Facts) -> str:
@@ -329,28 +306,11 @@ _LEAD_IN = 0.12
 _VAGUE = 0.07
 
 
-@dataclass(frozen=True, slots=True)
-class UnfamiliarTable:
-    """Words and frames of text that means nothing to a model of a closed domain.
+TABLE: dict[str, tuple[str, ...]] = read_data_file("unfamiliar", dict[str, tuple[str, ...]], "lalm_agent.training.mini")
+"""Words and frames of text that means nothing to a model of a closed domain, and other wordings.
 
-    lead_ins, vague_questions: wordings before or in place of a known question; skills_told_by_options: skills whose
-    options alone tell what is asked.
-    """
-
-    function_words: tuple[str, ...]
-    common_words: tuple[str, ...]
-    people: tuple[str, ...]
-    frames: tuple[str, ...]
-    question_words: tuple[str, ...]
-    onsets: tuple[str, ...]
-    nuclei: tuple[str, ...]
-    codas: tuple[str, ...]
-    lead_ins: tuple[str, ...]
-    vague_questions: tuple[str, ...]
-    skills_told_by_options: tuple[str, ...]
-
-
-TABLE: UnfamiliarTable = read_data_file("unfamiliar", UnfamiliarTable, "lalm_agent.training.mini")
+lead_ins, vague_questions: before or in place of a known question; skills_told_by_options: skills whose options alone
+tell what is asked."""
 
 
 def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion:
@@ -360,10 +320,10 @@ def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion
     """
     if not question.choices:
         return question
-    if rng.random() < _VAGUE and question.skill in TABLE.skills_told_by_options:
-        question = replace(question, text=draw(_pick(rng, TABLE.vague_questions), rng))
+    if rng.random() < _VAGUE and question.skill in TABLE["skills_told_by_options"]:
+        question = replace(question, text=draw(_pick(rng, TABLE["vague_questions"]), rng))
     elif rng.random() < _LEAD_IN:
-        text = draw(_pick(rng, TABLE.lead_ins), rng)
+        text = draw(_pick(rng, TABLE["lead_ins"]), rng)
         question = replace(question, text=f"{text} {question.text[0].lower()}{question.text[1:]}")
     if rng.random() >= _CAPITALS:
         return question
@@ -375,21 +335,21 @@ def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion
 def pseudo_word(rng: np.random.Generator) -> str:
     """A pronounceable string that is seldom a word."""
     syllables = range(int(rng.integers(1, 4)))
-    return "".join(_pick(rng, part) for _ in syllables for part in (TABLE.onsets, TABLE.nuclei, TABLE.codas))
+    return "".join(_pick(rng, part) for _ in syllables for part in (TABLE["onsets"], TABLE["nuclei"], TABLE["codas"]))
 
 
 def any_word(rng: np.random.Generator) -> str:
     """A common word, a rarer word or no word at all."""
     chance = rng.random()
     if chance < 0.45:
-        return _pick(rng, TABLE.common_words)
+        return _pick(rng, TABLE["common_words"])
     return _pick(rng, ENGLISH.other) if chance < 0.88 else pseudo_word(rng)
 
 
 def _words(rng: np.random.Generator, count: int, function_words: float) -> str:
     """So many words, this share of them function words."""
     return " ".join(
-        _pick(rng, TABLE.function_words) if rng.random() < function_words else any_word(rng) for _ in range(count)
+        _pick(rng, TABLE["function_words"]) if rng.random() < function_words else any_word(rng) for _ in range(count)
     )
 
 
@@ -402,11 +362,11 @@ def unfamiliar_question(rng: np.random.Generator) -> str:
     """An open question that the closed domain has no answer to."""
     if rng.random() < 0.25:
         words = _words(rng, int(rng.integers(2, 12)), 0.4)
-        text = f"{_pick(rng, TABLE.question_words)} {words}?"
+        text = f"{_pick(rng, TABLE['question_words'])} {words}?"
         return text[0].upper() + text[1:]
-    return _pick(rng, TABLE.frames).format(
-        who=_pick(rng, TABLE.people),
-        who2=_pick(rng, TABLE.people),
+    return _pick(rng, TABLE["frames"]).format(
+        who=_pick(rng, TABLE["people"]),
+        who2=_pick(rng, TABLE["people"]),
         thing=any_word(rng),
         verb=any_word(rng),
         quality=any_word(rng),

@@ -54,7 +54,8 @@ class Skill:
 
     modality: None where it fits every clip. weights: how much it is asked of the clips of a level that allow it.
     wordings: patterns; each pool has its own, no sentence belongs to two of them. answer_rates: answer -> how often it
-    is asked: answers that most clips share must not be worth guessing.
+    is asked: answers that most clips share must not be worth guessing. half_lost_db: signal-to-noise ratio in dB at
+    which half of the answers are lost, set by hand before any training from how much of the spectrum a skill needs.
     """
 
     modality: AudioType | None
@@ -63,6 +64,7 @@ class Skill:
     weights: dict[Level, float]
     wordings: dict[Pool, tuple[str, ...]]
     answer_rates: dict[str, float] = field(default_factory=dict)
+    half_lost_db: float = -8.0
 
 
 SKILLS: dict[str, Skill] = read_data_file("skills", dict[str, Skill])
