@@ -16,7 +16,6 @@ from lalm_agent.training.mini.model import HeadLabels, HeadTargets, head_targets
 from lalm_agent.training.mini.packing import PackedText, Packer
 from lalm_agent.training.mini.recipe import Plan, RunFolders
 from lalm_agent.training.mini.targets import ExchangeSampler
-from lalm_agent.training.mini.tokenizer import load_core
 
 _POOL = 16
 """Batches that are sorted by length together: similar lengths waste little padding, and the order stays random."""
@@ -65,7 +64,7 @@ class Batcher:
                 step += 1
 
     def _make(self, step: int, chosen: NDArray[np.int64]) -> Batch:
-        """This trainer's part of batch number `step`, which consists of these items."""
+        """This part of batch number `step`, which consists of these items."""
         part, parts = self._part
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
         items = [self._items[i] for i in chosen[part::parts]]
@@ -109,8 +108,10 @@ class _BatchStream(IterableDataset[Batch]):
     first: int
 
     def __iter__(self) -> Iterator[Batch]:
+        from tokenizers import Tokenizer
+
         items = read_shards(self.folders.cache, self.shards)
-        packer = Packer(load_core(self.folders.tokenizer))
+        packer = Packer(Tokenizer.from_file(str(self.folders.tokenizer / "tokenizer.json")))
         return Batcher(items, packer, self.plan, self.part).stream(self.first)
 
 

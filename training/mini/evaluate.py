@@ -34,11 +34,6 @@ class GradedReply:
     status: Status
     is_option: bool
 
-    @property
-    def abstained(self) -> bool:
-        """Whether the model said that it does not know."""
-        return self.status is Status.ABSTAINED
-
 
 Row = Callable[[GradedReply], Iterable[str]]
 Hit = Callable[[GradedReply], bool]
@@ -78,6 +73,10 @@ def _idk_rows(reply: GradedReply) -> tuple[str, ...]:
     return name, f"{name}: {family}", f"{name}, {reply.groups['modality']}"
 
 
+def _abstained(reply: GradedReply) -> bool:
+    return reply.status is Status.ABSTAINED
+
+
 def tables(replies: Sequence[GradedReply], baseline: Sequence[GradedReply] = ()) -> list[str]:
     """Accuracy, the form of the replies and IDK; IDK where the baseline is right, if its replies are given."""
     answerable = [reply for reply in replies if "family" not in reply.groups]
@@ -86,10 +85,8 @@ def tables(replies: Sequence[GradedReply], baseline: Sequence[GradedReply] = ())
         *table("accuracy", answerable, _accuracy_rows, lambda reply: reply.right, chance=True),
         *table("reply equals an option", replies, lambda _: ("all",), lambda reply: reply.is_option),
         *table("unparsed", replies, lambda _: ("all",), lambda reply: reply.status is Status.UNPARSED),
-        *table("IDK", replies, _idk_rows, lambda reply: reply.abstained),
-        *table(
-            "IDK where the baseline is right", needless, lambda r: ("all", r.groups["modality"]), lambda r: r.abstained
-        ),
+        *table("IDK", replies, _idk_rows, _abstained),
+        *table("IDK where the baseline is right", needless, lambda r: ("all", r.groups["modality"]), _abstained),
     ]
 
 

@@ -75,12 +75,12 @@ def fit(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> "
     say(f"training: {state.weights / 1e6:.2f} million parameters, {100 * state.clock.done:.1f} % done")
     if state.clock.done >= 1:
         return state
-    if plan.trainers == 1:
-        _train_part(state, folders, plan, shards, 0)
-        return state
     with TemporaryDirectory() as meeting:
         arguments = (folders, plan, shards, f"file://{meeting}/trainers")
-        spawn(_train_rank, arguments, nprocs=plan.trainers)  # type: ignore[no-untyped-call]
+        if plan.trainers == 1:
+            _train_part(0, *arguments)
+        else:
+            spawn(_train_part, arguments, nprocs=plan.trainers)  # type: ignore[no-untyped-call]
     return _open_state(folders, plan, shards)
 
 
@@ -93,23 +93,22 @@ def _open_state(folders: RunFolders, plan: Plan, shards: tuple[str, ...]) -> "Tr
     return state
 
 
-def _train_rank(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, ...], meeting: str) -> None:
-    torch.set_num_threads(1)
-    # All trainers are on this machine; gloo would look for its name in the network.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    distributed.init_process_group("gloo", meeting, timeout=_PATIENCE, world_size=plan.trainers, rank=rank)
-    state = _open_state(folders, plan, shards)
-    # Before the first exchange all trainers must be equally far: as far as the checkpoint.
-    state.clock.agreed = state.clock.share(state.clock.spent_s)
-    _train_part(state, folders, plan, shards, rank)
-    distributed.destroy_process_group()
-
-
-def _train_part(state: "TrainingState", folders: RunFolders, plan: Plan, shards: tuple[str, ...], rank: int) -> None:
+def _train_part(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, ...], meeting: str) -> None:
+    """One trainer of `plan.trainers`, each in a process of its own."""
     torch.set_flush_denormal(True)
+    state = _open_state(folders, plan, shards)
+    if plan.trainers > 1:
+        torch.set_num_threads(1)
+        # All trainers are on this machine; gloo would look for its name in the network.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+        distributed.init_process_group("gloo", meeting, timeout=_PATIENCE, world_size=plan.trainers, rank=rank)
+        # Before the first exchange all trainers must be equally far: as far as the checkpoint.
+        state.clock.agreed = state.clock.share(state.clock.spent_s)
     batches = load_batches(folders, shards, plan, (rank, plan.trainers), state.clock.steps)
     state.clock.resume()
     train(state, batches, plan, folders.checkpoint, say, first=rank == 0)
+    if plan.trainers > 1:
+        distributed.destroy_process_group()
 
 
 def _finish(state: "TrainingState", folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
@@ -379,7 +378,7 @@ def rate_share(plan: Plan, step: int, done: float) -> float:
 
 
 def auxiliary_weight(plan: Plan, clock: TrainingClock) -> float:
-    """The weight of the heads' losses: all there is at first, then less and less beside the text's."""
+    """The weight of the heads' losses: 1 in the warm start, then it falls to 0 beside the text's."""
     return 1.0 if clock.warm else plan.auxiliary * max(0.0, 1 - clock.done)
 
 
