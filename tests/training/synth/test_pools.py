@@ -46,7 +46,7 @@ def english(pool):
 
 POOLS = {
     "voices": lambda pool: [name for pools in VOICES.values() for name in pools[pool]],
-    "programs": lambda pool: [program for one in INSTRUMENTS.values() for program in one.programs(pool)],
+    "programs": lambda pool: [program for item in INSTRUMENTS.values() for program in item.programs(pool)],
     "drum kits": lambda pool: DRUM_KITS[pool],
     "noise": lambda pool: COLOURS[pool],
     "masking noise": lambda pool: MASKING[pool],
@@ -68,8 +68,8 @@ POOLS = {
 def test_no_two_pools_share_a_piece(name: str) -> None:
     pools = {pool: list(POOLS[name](pool)) for pool in Pool}
     assert all(pools.values())
-    for one, other in combinations(Pool, 2):
-        assert not set(pools[one]) & set(pools[other])
+    for item, other in combinations(Pool, 2):
+        assert not set(pools[item]) & set(pools[other])
 
 
 def test_wordings_are_many_and_the_unseen_ones_use_no_word_that_train_has_not_read() -> None:
@@ -98,8 +98,8 @@ def test_lists_are_shared_out_whole_and_hold_nothing_twice() -> None:
     items = tuple(range(45))
     assert sorted(chain.from_iterable(share(items, pool) for pool in Pool)) == list(items)
     instruments = (INSTRUMENTS | HELD_OUT_INSTRUMENTS).values()
-    programs = tuple(program for one in instruments for program in (*one.train, *one.dev, *one.test))
-    assert all(one.train for one in instruments)
+    programs = tuple(program for item in instruments for program in (*item.train, *item.dev, *item.test))
+    assert all(item.train for item in instruments)
     for values in (ENGLISH.other, ENGLISH.nouns, programs, CLOSED_WORDS):
         assert len(set(values)) == len(values)
     assert not set(ENGLISH.other) & set(CLOSED_WORDS)

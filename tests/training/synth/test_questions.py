@@ -24,7 +24,6 @@ from lalm_agent.training.synth.questions import (
     worded,
 )
 from lalm_agent.training.synth.records import Clip, Facts, Level, MusicFacts, Pool, SoundFacts, SpeechFacts, Split
-from lalm_agent.training.synth.speech import topic_of
 from lalm_agent.training.synth.unanswerable import make_unanswerable, pose_unanswerable
 
 KINDS = tuple(AudioType)
@@ -45,7 +44,7 @@ def posed(needs_synth: None) -> list[tuple]:
     """(clip, answerable questions, unanswerable ones)."""
     out = []
     for kind in KINDS:
-        for seed in range(40):
+        for seed in range(20):
             clip = make_clip(seed, Split.TEST, kind)
             rng = np.random.default_rng([len(out), 1])
             drafts = make_drafts(clip, rng)
@@ -76,16 +75,6 @@ def test_questions_are_well_formed(posed: list) -> None:
     assert any(not question.choices for _, questions, _ in posed for question in questions)
 
 
-def test_gold_positions_are_balanced(posed: list) -> None:
-    places = Counter(
-        (len(q.choices), q.choices.index(q.answer)) for _, questions, _ in posed for q in questions if q.choices
-    )
-    for size in (2, 3, 4):
-        total = sum(count for (n, _), count in places.items() if n == size)
-        for place in range(size):
-            assert places[size, place] == pytest.approx(total / size, rel=0.25)
-
-
 def test_what_has_no_answer_offers_nothing_true(posed: list) -> None:
     checked = 0
     for clip, _, unanswerable in posed:
@@ -98,14 +87,14 @@ def test_what_has_no_answer_offers_nothing_true(posed: list) -> None:
             if question.family == "wrong_modality":
                 music = AudioType.MUSIC if "music behind speech" in clip.facts.tags else None
                 assert SKILLS[question.skill].modality not in (clip.facts.modality, music, None)
-    assert checked > 20
+    assert checked > 10
 
 
 @pytest.mark.usefixtures("needs_synth")
 @pytest.mark.parametrize("family", ["swapped", "class_never_met", "low_snr"])
 def test_what_is_put_to_another_sound_is_not_true_of_it(family: str) -> None:
     for kind in KINDS:
-        for seed in range(6):
+        for seed in range(3):
             samples, clip, question = pose_unanswerable(seed, Split.DEV, kind, family)
             assert not set(question.choices) & set(clip.facts.tags) or family == "low_snr"
             assert (question.family, question.answer, question.answerable) == (family, None, False)
@@ -145,11 +134,6 @@ def test_the_next_is_the_one_behind_the_blank_and_numbers_are_near() -> None:
     labels, draft = [label for label, _ in ORDER.runs], drafts_of(ORDER)["next_sound"]
     assert draft.gold == labels[labels.index(draft.blank) + 1]
     assert set(drafts_of(DOG)["count"].wrong) <= {"one", "two", "four", "five", "six"}
-
-
-def test_words_of_one_group_have_a_topic() -> None:
-    assert topic_of(("tiger", "eagle")) == "animals"
-    assert topic_of(("tiger", "hotel")) is topic_of(()) is None
 
 
 @pytest.mark.parametrize(("pool", "near"), [(SOUND_EVENTS, similar_sounds), (tuple(INSTRUMENTS), similar_instruments)])
