@@ -1,4 +1,4 @@
-"""Which clips a run of `training.mini` heard: `python -m lalm_agent.training.mini.pretrained --seed S --out FILE`.
+"""Which clips a run of `training.mini` trained on: `python -m lalm_agent.training.mini.pretrained --seed S --out FILE`.
 
 The file goes beside the weights (`lalm_agent.models.pretrained_clips`). A clip is known by what the WAV of it that
 `lalm-agent data synth` writes decodes to, so that the same clip in a benchmark is found; a real recording also by its
@@ -26,7 +26,7 @@ from lalm_agent.training.mini.recipe import Plan, Say, exit_code, say
 
 
 def write_pretrained(plan: Plan, parts: Path, real: Path | None, out: Path, say: Say) -> int:
-    """Write the list of all clips that a run of this plan heard; the number of distinct ones.
+    """Write the list of all clips that a run of this plan trains on; the number of distinct ones.
 
     parts: folder of the hashes of each shard; the making of features left them in its cache. real: folder of the
     recordings, None without.
@@ -71,14 +71,16 @@ def main(argv: list[str] | None = None) -> int:
     from lalm_agent.training.synth.fluid import require_synth
 
     name, plan = "python -m lalm_agent.training.mini.pretrained", Plan()
-    parser = argparse.ArgumentParser(prog=name, description="List the clips that a run of training.mini heard.")
-    parser.add_argument("--out", type=Path, required=True, help="the file; pretrained_clips.u64 beside the weights")
-    parser.add_argument("--seed", type=int, default=plan.seed, help="of the run (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=plan.clips, help="of the run (default: %(default)s)")
-    parser.add_argument("--shard-clips", type=int, default=plan.shard_clips, help="of the run (default: %(default)s)")
-    parser.add_argument("--real", type=Path, help="the run's folder of recordings (default: none)")
-    parser.add_argument("--parts", type=Path, help="keeps what is done (default: OUT.parts)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog=name, description="List the clips that a run of training.mini trained on.")
+    parser.add_argument("--out", type=Path, required=True, help="The file; pretrained_clips.u64 beside the weights.")
+    parser.add_argument("--seed", type=int, default=plan.seed, help="Seed of the run (default: %(default)s).")
+    parser.add_argument("--clips", type=int, default=plan.clips, help="Clips of the run (default: %(default)s).")
+    parser.add_argument(
+        "--shard-clips", type=int, default=plan.shard_clips, help="Clips of a shard (default: %(default)s)."
+    )
+    parser.add_argument("--real", type=Path, help="The run's folder of recordings (default: none).")
+    parser.add_argument("--parts", type=Path, help="Folder that keeps what is done (default: OUT.parts).")
+    parser.add_argument("--jobs", type=int, default=1, help="Processes (default: %(default)s).")
     options = parser.parse_args(argv)
     parts = options.parts or options.out.with_name(options.out.name + ".parts")
     plan = Plan(seed=options.seed, clips=options.clips, shard_clips=options.shard_clips, workers=options.jobs)
