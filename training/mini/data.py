@@ -25,10 +25,10 @@ from lalm_agent.errors import DataError
 from lalm_agent.jobs import Observer, Task, run_tasks
 from lalm_agent.models.pretrained_clips import clips_bytes
 from lalm_agent.records import AudioType
-from lalm_agent.training.mini.recipe import MIN_SECONDS, SAMPLE_RATE, Plan, RunFolders, Say, Shape
+from lalm_agent.training.mini.recipe import MIN_SECONDS, Plan, RunFolders, Say, Shape
 from lalm_agent.training.synth.benchmark import pcm16
 from lalm_agent.training.synth.clips import FAINT_DB, drown, make_clip, make_silence
-from lalm_agent.training.synth.records import Clip, Facts, Level, Pool, Samples, SoundFacts, Split
+from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Facts, Level, Pool, Samples, SoundFacts, Split
 
 if TYPE_CHECKING:
     from transformers import WhisperFeatureExtractor

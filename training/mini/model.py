@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lalm_agent.training.mini.packing import IGNORED, MASKED, PackedText
-from lalm_agent.training.mini.recipe import SAMPLE_RATE, Shape
+from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.tokenizer import AUDIO, TURN_END
 from lalm_agent.training.synth import labels
-from lalm_agent.training.synth.records import Facts
+from lalm_agent.training.synth.records import SAMPLE_RATE, Facts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration

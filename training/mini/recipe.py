@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lalm_agent.errors import LalmError
+from lalm_agent.training.synth.records import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 Say = Callable[[str], None]
 """Where progress lines go."""
 MIN_SECONDS = 0.5

@@ -4,7 +4,7 @@ scipy is imported on first use.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -42,6 +42,10 @@ class Dial:
     def pick(self, names: Sequence[T]) -> T:
         """One of them."""
         return names[int(self.rng.integers(len(names)))]
+
+    def weighted(self, weights: Mapping[str, float]) -> str:
+        """One of the names, as often as its weight says."""
+        return list(weights)[int(self.rng.choice(len(weights), p=list(weights.values())))]
 
     def count(self, low: int, high: int) -> int:
         """An integer in [low, high]; the same in all pools, because counts are what is asked about."""

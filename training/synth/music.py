@@ -12,7 +12,7 @@ import numpy as np
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import Facts, Level, MusicFacts, Pool, Span
 from lalm_agent.training.synth.tables import read_data_file
 
@@ -92,7 +92,7 @@ class _Frame:
 def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tuple[Wave, Facts]:
     """A piece (n,) float64 with peak near 1, and its facts; with `leads`, a melody of one of these instruments."""
     spec, rng = SPECS[difficulty], dial.rng
-    texture = "melody" if leads else weighted(rng, spec.textures)
+    texture = "melody" if leads else dial.weighted(spec.textures)
     tempo = dial.pick(list(spec.tempi))
     mode = "major" if rng.random() < 0.5 else "minor"
     per_bar = 3 if rng.random() < 0.5 else 4
@@ -120,7 +120,7 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
         mode=mode if CHORDS in names else None,
         metre=("three" if per_bar == 3 else "four") if drums else None,
     )
-    facts = _facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
+    facts = music_facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
     timed = ("note", "stroke", "beat", *(["chord"] if harmony else []), *(["bar"] if harmony or drums else []))
     starts = [beat * frame.beat_s for beat in range(frame.beats)]
     pulse = [("beat", at) for at in starts] + [("bar", at) for at in starts[:: frame.per_bar]]
@@ -233,23 +233,21 @@ def _bass(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...]) -> l
     return notes
 
 
-def _caption(detail: MusicFacts) -> str:
-    if detail.texture == "drum loop":
-        return f"{detail.tempo} drums"
-    caption = f"{detail.tempo} {detail.instruments[0]} {'music' if detail.texture == 'melody' else detail.texture}"
-    extras = [f"{ARTICLES[detail.direction]} melody"] if detail.direction else []
-    extras += list(detail.instruments[1:]) + (["drums"] if detail.drums else [])
-    return f"{caption} with {' and '.join(extras)}" if extras else caption
-
-
-def _facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
+def music_facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
+    """Caption, tags and known groups of a piece; units: its notes."""
+    caption = f"{detail.tempo} drums"
+    if detail.texture != "drum loop":
+        caption = f"{detail.tempo} {detail.instruments[0]} {'music' if detail.texture == 'melody' else detail.texture}"
+        extras = [f"{ARTICLES[detail.direction]} melody"] if detail.direction else []
+        extras += [*detail.instruments[1:], *(["drums"] if detail.drums else [])]
+        caption += f" with {' and '.join(extras)}" if extras else ""
     tags = [str(AudioType.MUSIC), *detail.instruments, detail.texture, f"{detail.tempo} tempo"]
     tags += ["drums"] if detail.drums else []
     tags += [tag for tag in (detail.direction, detail.mode) if tag]
     tags += [f"{detail.metre} beats"] if detail.metre else []
     known = "modality instrument texture tempo drums sound_event gender language word speakers".split()
     known += [group for group in ("direction", "mode", "metre") if getattr(detail, group)]
-    return Facts(AudioType.MUSIC, _caption(detail), None, (), tuple(tags), tuple(known), detail, units)
+    return Facts(AudioType.MUSIC, caption, None, (), tuple(tags), tuple(known), detail, units)
 
 
 def drum_notes(rng: np.random.Generator, beat_s: float, beats: int, per_bar: int) -> list[Note]:

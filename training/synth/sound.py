@@ -8,7 +8,7 @@ import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, high, length, level, low, pause
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SoundFacts, Span
 from lalm_agent.training.synth.sound_sources import ANIMAL_EVENTS, EVENTS, TEXTURES
 from lalm_agent.training.synth.tables import read_data_file
@@ -59,7 +59,7 @@ _Scene = tuple[Wave, SoundFacts, tuple[Span, ...]]
 def make_sound(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """A clip of sounds (n,) float64 with peak near 1, and its facts."""
     spec = SPECS[difficulty]
-    plan = weighted(dial.rng, spec.plans)
+    plan = dial.weighted(spec.plans)
     samples, detail, timeline = _SCENES.get(plan, partial(_alone, plan))(dial, spec)
     return samples, replace(sound_facts(detail), timeline=timeline, timed=("event",))
 

@@ -22,7 +22,7 @@ from lalm_agent.errors import PermanentBackendError
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth import words as w
 from lalm_agent.training.synth.dsp import Dial, Wave, level, pause
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SpeechFacts
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
@@ -44,11 +44,11 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 def make_speech(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """An utterance (n,) float64 with peak near 1, and its facts; background and noise come later."""
     spec = SPECS[difficulty]
-    kind = weighted(dial.rng, spec.kinds)
+    kind = dial.weighted(spec.kinds)
     if kind == "dialogue":
         return _dialogue(dial, spec)
     gender = dial.pick(GENDERS)
-    rate = weighted(dial.rng, RATE_WEIGHTS)
+    rate = dial.weighted(RATE_WEIGHTS)
     language, words = "English", _words(dial, spec) if kind == "words" else ()
     if kind == "words":
         text = " ".join(words)

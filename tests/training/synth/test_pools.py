@@ -16,7 +16,7 @@ from lalm_agent.training.synth.questions import SKILLS
 from lalm_agent.training.synth.records import Pool
 from lalm_agent.training.synth.sound_sources import HELD_OUT_EVENTS, HELD_OUT_TEXTURES
 from lalm_agent.training.synth.speech import Utterance, speak
-from lalm_agent.training.synth.tables import confusable, draw, expand
+from lalm_agent.training.synth.tables import confusable, draw
 from lalm_agent.training.synth.unanswerable import NO_AUDIO_TELLS
 from lalm_agent.training.synth.words import (
     CLOSED_WORDS,
@@ -30,6 +30,13 @@ from lalm_agent.training.synth.words import (
     sentence,
     share,
 )
+
+
+def expand(pattern):
+    """Every wording of a pattern."""
+    options = [part.split("|") if i % 2 else [part] for i, part in enumerate(re.split(r"[{}]", pattern))]
+    texts = (" ".join("".join(parts).split()) for parts in product(*options))
+    return [re.sub(r"\s+([?.,!])", r"\1", text) for text in texts]
 
 
 def expanded(texts):
