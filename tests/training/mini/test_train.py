@@ -210,6 +210,7 @@ def test_the_command_line_becomes_a_plan(tmp_path):
     assert questions > 0
 
 
+@pytest.mark.timeout(900)  # five processes load torch: 10 s on two quiet cores
 @pytest.mark.usefixtures("needs_synth")
 def test_the_whole_command_makes_a_model_and_can_be_called_again(tmp_path, monkeypatch, capsys, tiny_shape):
     """Two trainers in processes of their own: that their gradients are exchanged is why their run ends at all."""
