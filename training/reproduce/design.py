@@ -368,6 +368,7 @@ def hold(path: Path, spec: ReproduceSpec) -> None:
         raise MismatchError(path.parent, fields)
 
 
+
 def tasks_of(parts: Sequence[Part]) -> list[Task]:
     """The parts as tasks."""
     return [Task(part.name, part, part.needs, part.alone) for part in parts]

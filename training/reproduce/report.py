@@ -34,7 +34,6 @@ from lalm_agent.training.transfer.schema import Cell, Mean, RgiMean, StudyReport
 
 FILE = "printed.json"
 
-
 @dataclass(frozen=True, slots=True)
 class Printed:
     """A row as printed, in percent but for RGI; None where the paper prints none, or none is known here."""
@@ -147,7 +146,9 @@ def share_table(groups: Mapping[str, Curve], n: int) -> str:
     header = ("IDK %", "n", "clips", *(f"{k}@{n}" for k in range(1, n + 1)), "P1, 1@5", "P1, 5@5")
     rows = []
     for name, curve in groups.items():
-        shares = [f"{percent(one.share)} [{percent(one.low)}, {percent(one.high)}]" for one in curve.shares]
+        shares = [
+            f"{percent(one.share)} [{percent(one.low)}, {percent(one.high)}]" for one in curve.shares
+        ]
         shares += [NOTHING] * (n - len(shares))
         theirs = (plain(printed_share(k, 5, name)) for k in (1, 5))
         rows.append((name, str(curve.n), str(curve.n_clips), *shares, *theirs))
@@ -297,7 +298,9 @@ def _answer(study: StudyReport, claimed: Sequence[TransferClaim], tested: Sequen
     return f"**Yes, {what}:** {pairs}."
 
 
-def _doubts(study: StudyReport, claimed: Sequence[TransferClaim], tested: Sequence[TransferClaim]) -> Iterator[str]:
+def _doubts(
+    study: StudyReport, claimed: Sequence[TransferClaim], tested: Sequence[TransferClaim]
+) -> Iterator[str]:
     """What keeps the answer from being more than it is."""
     if tested and not claimed:
         yield "That is no proof that there is none: the intervals below say how large an effect would have been seen."

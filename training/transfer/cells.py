@@ -253,7 +253,9 @@ def source_clips(folder: StudyFolder, jobs: Sequence[Job]) -> dict[str, frozense
     return found
 
 
-def _grid(folder: StudyFolder, base: Outputs, there: Mapping[Job, Outputs], run_of: RunOf, warnings: list[str]) -> Grid:
+def _grid(
+    folder: StudyFolder, base: Outputs, there: Mapping[Job, Outputs], run_of: RunOf, warnings: list[str]
+) -> Grid:
     graded = study([base, *_sharing(base, there)], Grading())
     after = {job: method.codes for job, method in zip(there, graded.methods[1:], strict=True)}
     clips = _clips(graded.items, [base, *there.values()])
@@ -456,9 +458,13 @@ def matched_mean(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Re
         drawn[0, :, seed] = acc_answered(clips.counts(codes, arrays.clips))
         value[1, seed] = own[seed] - value[0, seed]
         drawn[1, :, seed] = own_drawn[:, seed] - drawn[0, :, seed]
-    control, difference = (mean_figure(value[at], drawn_mean(drawn[at], draws.picks), how) for at in (0, 1))
+    control, difference = (
+        mean_figure(value[at], drawn_mean(drawn[at], draws.picks), how) for at in (0, 1)
+    )
     beaten = None if difference.low is None else difference.low > 0
-    return MatchedMean(n_seeds=len(used), reason=reason, acc_answered=control, difference=difference, beaten=beaten)
+    return MatchedMean(
+        n_seeds=len(used), reason=reason, acc_answered=control, difference=difference, beaten=beaten
+    )
 
 
 def _rgi_mean(draws: CellDraws, convention: Convention, how: Resampling) -> RgiMean:
@@ -555,7 +561,9 @@ def _arrays(grid: Grid, jobs: Sequence[Job], own: NDArray[np.int64], others: NDA
     )
 
 
-def _blank(grid: Grid, key: Key, jobs: Sequence[Job], which: tuple[NDArray[np.int64], NDArray[np.int64]]) -> str | None:
+def _blank(
+    grid: Grid, key: Key, jobs: Sequence[Job], which: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> str | None:
     """Why a cell has no figures. which: places of the group's questions, and of those that count."""
     source, arm, target = key
     places, own = which
@@ -570,7 +578,9 @@ def _blank(grid: Grid, key: Key, jobs: Sequence[Job], which: tuple[NDArray[np.in
     return "no question was asked of the baseline and of every adapter"
 
 
-def _baseline(grid: Grid, target: str, places: NDArray[np.int64], clips: ClipDraws, how: Resampling) -> BaselineFigures:
+def _baseline(
+    grid: Grid, target: str, places: NDArray[np.int64], clips: ClipDraws, how: Resampling
+) -> BaselineFigures:
     own = places[grid.answerable[places]]
     names = [grid.clips[place] for place in own]
     found = counts(grid.baseline[own])

@@ -107,6 +107,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
 ) -> None:
     from transformers import Trainer
 
+
     rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
     arguments = ("--max-steps", "4", "--save-every", "2")
     assert run(command(rows, hub_folder, whole, *arguments)) == 0
@@ -135,7 +136,9 @@ def test_an_adapter_of_another_base_is_refused(
     said = refused(capsys, [*asked, "--model", "mini", "--adapter", str(out)])
     assert "was trained on other weights" in said
     # Nor is it trained on with another model.
-    assert "is another run; what differs: model" in refused(capsys, command(rows, "mini", out, "--max-steps", "1"))
+    assert "is another run; what differs: model" in refused(
+        capsys, command(rows, "mini", out, "--max-steps", "1")
+    )
 
 
 def test_a_folder_with_something_else_is_not_touched(

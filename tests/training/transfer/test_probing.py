@@ -188,7 +188,9 @@ def test_nothing_to_probe_is_said(clip_of: Callable[[Item], Sound]) -> None:
         probe(by_prompt(), ITEMS[5:], clip_of, no_words)
 
 
-def test_a_long_probe_says_how_far_it_is(clip_of: Callable[[Item], Sound], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_probe_says_how_far_it_is(
+    clip_of: Callable[[Item], Sound], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lalm_agent.training.transfer.probe._SPEAK_EVERY_S", -1.0)
     said: list[str] = []
     probe(by_prompt(), ITEMS, clip_of, said.append)
