@@ -67,7 +67,7 @@ def test_the_type_of_most_real_recordings_is_right(agent: Agent, shared_data: Pa
 
 
 def test_the_unknowable_questions_are_of_no_form_that_training_asks() -> None:
-    forms = [re.sub(r"\\{\w+\\}", r"\\S+(?: \\S+)?", re.escape(frame)) for frame in TABLE.frames]
+    forms = [re.sub(r"\\{\w+\\}", r"\\S+(?: \\S+)?", re.escape(frame)) for frame in TABLE["frames"]]
     assert any(re.fullmatch(form, ASKED_IN_TRAINING) for form in forms)
     assert not [question for question in UNKNOWABLE for form in forms if re.fullmatch(form, question)]
 

@@ -11,22 +11,30 @@ from pathlib import Path
 
 from lalm_agent.training.mini.recipe import Plan, RunFolders, exit_code, say
 
-_EVALUATED = 600
+_EVALUATED = 800
 
 
 def parse_arguments(argv: list[str] | None = None) -> tuple[RunFolders, Plan, int]:
     """Folders and plan from the command line, and how many questions the evaluation asks."""
     parser = argparse.ArgumentParser(prog="python -m lalm_agent.training.mini", description="Train the model mini.")
     plan = Plan()
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, tokenizer, model")
-    parser.add_argument("--cache", type=Path, help="folder of the features (default: OUT/features)")
-    parser.add_argument("--real", type=Path, help="folder of real recordings with its index.csv (default: none)")
-    parser.add_argument("--minutes", type=float, default=plan.minutes, help="of training (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="count steps instead of minutes: repeatable")
-    parser.add_argument("--clips", type=int, default=plan.clips, help="synthetic clips (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=plan.seed)
-    parser.add_argument("--workers", type=int, default=plan.workers, help="processes that synthesise")
-    parser.add_argument("--evaluate", type=int, default=_EVALUATED, metavar="N", help="questions of the last stage")
+    parser.add_argument("--out", type=Path, required=True, help="Folder of the run: checkpoint, tokenizer, model.")
+    parser.add_argument("--cache", type=Path, help="Folder of the features (default: OUT/features).")
+    parser.add_argument("--real", type=Path, help="Folder of recordings with its index.csv (default: none).")
+    parser.add_argument("--minutes", type=float, default=plan.minutes, help="Minutes to train (default: %(default)s).")
+    parser.add_argument("--steps", type=int, help="Train so many steps instead of minutes, which is repeatable.")
+    parser.add_argument("--clips", type=int, default=plan.clips, help="Synthetic clips (default: %(default)s).")
+    parser.add_argument("--seed", type=int, default=plan.seed, help="Seed of everything drawn (default: %(default)s).")
+    parser.add_argument(
+        "--workers", type=int, default=plan.workers, help="Processes that synthesise (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--evaluate",
+        type=int,
+        default=_EVALUATED,
+        metavar="N",
+        help="Questions asked at the end (default: %(default)s).",
+    )
     options = vars(parser.parse_args(argv))
     out, cache, questions = options.pop("out"), options.pop("cache"), options.pop("evaluate")
     return RunFolders(out, cache or out / "features", options.pop("real")), Plan(**options), questions

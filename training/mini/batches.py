@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.training.mini.data import ClipKind, Item, StoredClip, augment, read_shards, stack
-from lalm_agent.training.mini.model import HeadLabels, HeadTargets, all_labels, head_targets
+from lalm_agent.training.mini.model import HeadLabels, HeadTargets, head_targets
 from lalm_agent.training.mini.packing import PackedText, Packer
 from lalm_agent.training.mini.recipe import Plan, RunFolders
 from lalm_agent.training.mini.targets import ExchangeSampler
-from lalm_agent.training.mini.tokenizer import load_core
 
 _POOL = 16
 """Batches that are sorted by length together: similar lengths waste little padding, and the order stays random."""
@@ -26,7 +24,8 @@ _RARE = frozenset({"trend", "distance"})
 """Groups that so few clips show that those come more often in a pass."""
 _RARE_REPEATS = 3
 _AHEAD = 8
-_PATIENCE_S = 120.0
+_PATIENCE_S = 900.0
+"""Until a process that lives but makes nothing is given up; the death of one is noticed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,15 +42,10 @@ class Batch:
 class Batcher:
     """Makes batches of items in an order that depends on the seed alone."""
 
-    def __init__(
-        self, items: list[Item], packer: Packer, labels: HeadLabels, plan: Plan, part: tuple[int, int] = (0, 1)
-    ) -> None:
-        """items: the store; packer: encodes; labels: of the heads; plan: sizes and seed; part: (k, n) for n-ths."""
-        self._part = part
-        self._items = items
-        self._packer = packer
-        self._labels = labels
-        self._plan = plan
+    def __init__(self, items: list[Item], packer: Packer, plan: Plan, part: tuple[int, int] = (0, 1)) -> None:
+        """items: the store; plan: sizes and seed; part: (k, n) for the k-th of n parts of each batch."""
+        self._items, self._packer, self._plan, self._part = items, packer, plan, part
+        self._labels = HeadLabels()
         self._sampler = ExchangeSampler([item.stored for item in items])
         self._pool = [i for i, item in enumerate(items) for _ in range(_repeats(item.stored))]
 
@@ -70,7 +64,7 @@ class Batcher:
                 step += 1
 
     def _make(self, step: int, chosen: NDArray[np.int64]) -> Batch:
-        """This trainer's part of batch number `step`, which consists of these items."""
+        """This part of batch number `step`, which consists of these items."""
         part, parts = self._part
         rng = np.random.default_rng([self._plan.seed, 2, step, part])
         items = [self._items[i] for i in chosen[part::parts]]
@@ -98,32 +92,27 @@ class Batcher:
 
 
 def _repeats(stored: StoredClip) -> int:
-    """How often a clip comes in a pass."""
     if stored.kind is ClipKind.REAL:
         return _REAL_REPEATS
     return 1 if _RARE.isdisjoint(stored.clip.facts.known) else _RARE_REPEATS
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSource:
-    """What a process that makes batches needs to know; part: (k, n) for the k-th of n trainers."""
+class _BatchStream(IterableDataset[Batch]):
+    """What the process that makes batches needs to know."""
 
-    cache: Path
+    folders: RunFolders
     shards: tuple[str, ...]
-    tokenizer: Path
     plan: Plan
     part: tuple[int, int]
     first: int
 
-
-class _BatchStream(IterableDataset[Batch]):
-    def __init__(self, source: BatchSource) -> None:
-        self._source = source
-
     def __iter__(self) -> Iterator[Batch]:
-        source = self._source
-        items, packer = read_shards(source.cache, source.shards), Packer(load_core(source.tokenizer))
-        return Batcher(items, packer, all_labels(), source.plan, source.part).stream(source.first)
+        from tokenizers import Tokenizer
+
+        items = read_shards(self.folders.cache, self.shards)
+        packer = Packer(Tokenizer.from_file(str(self.folders.tokenizer / "tokenizer.json")))
+        return Batcher(items, packer, self.plan, self.part).stream(self.first)
 
 
 def load_batches(
@@ -134,9 +123,8 @@ def load_batches(
     Raises:
         PermanentBackendError: the process died or makes nothing any more.
     """
-    stream = _BatchStream(BatchSource(folders.cache, shards, folders.tokenizer, plan, part, first))
     loader = DataLoader(
-        stream,
+        _BatchStream(folders, shards, plan, part, first),
         batch_size=None,
         num_workers=1,
         prefetch_factor=_AHEAD,

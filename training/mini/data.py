@@ -6,7 +6,6 @@ that makes the making resumable. `NAME.u64` holds the hashes of its clips for `p
 """
 
 import csv
-import multiprocessing
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,12 +22,13 @@ from numpy.typing import NDArray
 from lalm_agent import audio
 from lalm_agent.artefacts import write_whole
 from lalm_agent.errors import DataError
+from lalm_agent.jobs import Observer, Task, run_tasks
 from lalm_agent.models.pretrained_clips import clips_bytes
 from lalm_agent.records import AudioType
-from lalm_agent.training.mini.recipe import MIN_SECONDS, SAMPLE_RATE, Plan, RunFolders, Say, Shape
+from lalm_agent.training.mini.recipe import MIN_SECONDS, Plan, RunFolders, Say, Shape
 from lalm_agent.training.synth.benchmark import pcm16
 from lalm_agent.training.synth.clips import FAINT_DB, drown, make_clip, make_silence
-from lalm_agent.training.synth.records import Clip, Facts, Level, Pool, Samples, SoundFacts, Split
+from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Facts, Level, Pool, Samples, SoundFacts, Split
 
 if TYPE_CHECKING:
     from transformers import WhisperFeatureExtractor
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 Mel = NDArray[np.float32]
 
 HASHES_SUFFIX = ".u64"
-_FULL_SCALE = 32768.0
 _REPORT_EVERY_S = 10.0
 
 
@@ -93,24 +92,14 @@ def feature_extractor(shape: Shape) -> "WhisperFeatureExtractor":
     )
 
 
-def at_least_minimum(samples: Samples) -> Samples:
-    """The samples, with silence behind them if they are shorter than the model can take."""
-    missing = int(MIN_SECONDS * SAMPLE_RATE) - len(samples)
-    return np.pad(samples, (0, missing)) if missing > 0 else samples
-
-
 def log_mel(extractor: Any, samples: Samples) -> NDArray[np.float16]:
-    """Log-mel frames of a clip: exactly those that the exported processor computes.
+    """Log-mel frames of a clip, exactly those that the exported processor computes: (frames, mel_bins) float16.
 
-    Args:
-        extractor: what `feature_extractor` made.
-        samples: (n,) float32 at 16 kHz; what lies beyond the window is dropped.
-
-    Returns:
-        (frames, mel_bins) float16: the valid frames only, in Whisper's scaling.
+    extractor: of `feature_extractor`. samples: (n,) float32 at 16 kHz; what lies beyond the window is dropped, and
+    silence comes behind a clip that is shorter than the model can take.
     """
     made = extractor(
-        at_least_minimum(samples),
+        np.pad(samples, (0, max(0, int(MIN_SECONDS * SAMPLE_RATE) - len(samples)))),
         sampling_rate=SAMPLE_RATE,
         padding="max_length",
         truncation=True,
@@ -135,11 +124,6 @@ def write_shard(folder: Path, name: str, made: Iterable[tuple[NDArray[np.float16
     part.replace(folder / f"{name}.npy")
 
 
-def has_shard(folder: Path, name: str) -> bool:
-    """Whether the shard is whole."""
-    return (folder / f"{name}.npy").is_file()
-
-
 def read_shards(folder: Path, names: Sequence[str]) -> list[Item]:
     """All items of the named shards in order.
 
@@ -162,38 +146,40 @@ def read_shards(folder: Path, names: Sequence[str]) -> list[Item]:
 
 
 def mel_statistics(items: Sequence[Item], every: int = 20) -> tuple[Mel, Mel]:
-    """Per-mel mean and deviation over every so manyth clip: two (mel_bins,) float32 arrays."""
+    """Per-mel mean and deviation over one clip in `every`: two (mel_bins,) float32 arrays."""
     frames = np.concatenate([np.asarray(item.mel, dtype=np.float32) for item in items[::every]])
     return frames.mean(0), frames.std(0) + 0.05
 
 
 def make_features(folders: RunFolders, plan: Plan, say: Say) -> tuple[str, ...]:
     """Make the shards that are not there yet with `plan.workers` processes; returns the names of all."""
-    names = shard_names(plan)
-    if folders.real and not has_shard(folders.cache, "real"):
-        write_shard(folders.cache, "real", real_items(folders.real, plan.shape, plan.seed))
+    names = (*shard_names(plan), *(["real"] if folders.real else []))
+    left = [name for name in names if not (folders.cache / f"{name}.npy").is_file()]
+    if folders.real and "real" in left:
+        write_shard(folders.cache, left.pop(), real_items(folders.real, plan.shape, plan.seed))
         say("features: real recordings done")
-    todo = [shard for shard, name in enumerate(names) if not has_shard(folders.cache, name)]
-    work = partial(_make_shard, folders.cache, plan)
-    report = Countdown("features", len(names), len(todo), plan.shard_clips, say)
-    for _ in in_processes(work, todo, plan.workers):
-        report.advance()
-    return (*names, *(("real",) if folders.real else ()))
+    in_shards("features", partial(_make_shard, folders.cache, plan), left, plan, say)
+    return names
 
 
-def _make_shard(cache: Path, plan: Plan, shard: int) -> None:
-    name, extractor = shard_names(plan)[shard], feature_extractor(plan.shape)
+def _make_shard(cache: Path, plan: Plan, name: str) -> None:
+    extractor = feature_extractor(plan.shape)
     hashes: list[bytes | None] = []
 
     def items() -> Iterator[tuple[NDArray[np.float16], StoredClip]]:
-        for seed in shard_seeds(plan, shard):
-            clip, kind = synthetic(seed)
+        for clip, kind in shard_clips(plan, name):
             hashes.append(clip_hash(clip.samples))
-            mel = log_mel(extractor, clip.samples)
-            yield mel, StoredClip(_without_samples(clip), len(mel), kind)
+            yield _stored(extractor, clip, kind)
 
     write_shard(cache, name, items())
     write_hashes(cache / f"{name}{HASHES_SUFFIX}", hashes)
+
+
+def _stored(
+    extractor: Any, clip: Clip, kind: ClipKind, label: str | None = None
+) -> tuple[NDArray[np.float16], StoredClip]:
+    mel = log_mel(extractor, clip.samples)
+    return mel, StoredClip(replace(clip, samples=np.zeros(0, dtype=np.float32)), len(mel), kind, label)
 
 
 def shard_names(plan: Plan) -> list[str]:
@@ -201,60 +187,50 @@ def shard_names(plan: Plan) -> list[str]:
     return [f"synthetic-{plan.seed}-{shard:05d}" for shard in range(max(1, round(plan.clips / plan.shard_clips)))]
 
 
-def shard_seeds(plan: Plan, shard: int) -> range:
-    """The clip seeds of a shard: those of runs of different seeds never meet."""
-    first = plan.seed * _SEEDS_PER_RUN + shard * plan.shard_clips
-    return range(first, first + plan.shard_clips)
+def shard_clips(plan: Plan, name: str) -> Iterator[tuple[Clip, ClipKind]]:
+    """The clips of a shard. The clips of runs of different seeds never meet."""
+    first = plan.seed * _SEEDS_PER_RUN + shard_names(plan).index(name) * plan.shard_clips
+    return map(synthetic, range(first, first + plan.shard_clips))
 
 
-def _without_samples(clip: Clip) -> Clip:
-    return replace(clip, samples=np.zeros(0, dtype=np.float32))
+def in_shards(what: str, work: Callable[[str], None], left: Sequence[str], plan: Plan, say: Say) -> None:
+    """Do the work for each shard that is left, in `plan.workers` processes. what: how its progress lines begin."""
+    tasks = [Task(name, name) for name in left]
+    run_tasks(tasks, partial(partial, work), plan.workers, _Countdown(what, plan, len(left), say))
 
 
-def in_processes(work: Callable[[int], None], todo: list[int], workers: int) -> Iterator[None]:
-    """Do the work for each number, in this process if it is the only worker; yields whenever one is done."""
-    if workers == 1:
-        yield from map(work, todo)
-    elif todo:
-        with multiprocessing.get_context("spawn").Pool(workers, _single_thread) as pool:
-            yield from pool.imap_unordered(work, todo)
-
-
-def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-class Countdown:
+class _Countdown(Observer):
     """Says every ten seconds, and at the end, how many shards are done and how long the rest takes."""
 
-    def __init__(self, what: str, shards: int, todo: int, size: int, say: Say) -> None:
-        """what: the line begins with it; shards: in all, of which `todo` are to be done, of `size` clips each."""
-        self._what, self._shards, self._todo, self._size, self._say = what, shards, todo, size, say
+    def __init__(self, what: str, plan: Plan, left: int, say: Say) -> None:
+        self._what, self._shards, self._left, self._size, self._say = (
+            what,
+            shard_names(plan),
+            left,
+            plan.shard_clips,
+            say,
+        )
         self._done, self._started = 0, time.monotonic()
         self._told = self._started
 
-    def advance(self) -> None:
-        """One more is done."""
+    def ended(self, task: Task, result: Any, seconds: float) -> None:
+        """A shard is done."""
         self._done += 1
         now = time.monotonic()
-        if now - self._told >= _REPORT_EVERY_S or self._done == self._todo:
+        if now - self._told >= _REPORT_EVERY_S or self._done == self._left:
             self._told, rate = now, self._done / max(1e-9, now - self._started)
-            made, left = self._shards - self._todo + self._done, (self._todo - self._done) / rate
-            speed = f"{rate * self._size:.0f} clips/s, {left:.0f} s left"
-            self._say(f"{self._what}: {made} of {self._shards} shards, {speed}")
+            total, left = len(self._shards), self._left - self._done
+            speed = f"{rate * self._size:.0f} clips/s, {left / rate:.0f} s left"
+            self._say(f"{self._what}: {total - left} of {total} shards, {speed}")
 
 
 def clip_hash(samples: Samples) -> bytes | None:
-    """The hash of what a 16-bit WAV of the samples decodes to; None for digital silence, which says nothing.
-
-    samples: (n,) float32 in [-1, 1] at 16 kHz. The decoder's scale is 1/32768, the writer's 32767.
-    """
+    """The hash of what a 16-bit WAV of samples (n,) decodes to; None for digital silence, which says nothing."""
     pcm = pcm16(samples)
     if not pcm.any():
         return None
-    decoded = (pcm.astype(np.float32) / np.float32(_FULL_SCALE))[:, None]
+    # The decoder's scale is 1/32768, the writer's 32767.
+    decoded = (pcm.astype(np.float32) / np.float32(32768))[:, None]
     return bytes.fromhex(audio.sha256(decoded, SAMPLE_RATE))
 
 
@@ -265,7 +241,7 @@ def write_hashes(path: Path, hashes: Iterable[bytes | None]) -> None:
         StorageError: that failed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, clips_bytes(found for found in hashes if found is not None))
+    write_whole(path, clips_bytes(digest for digest in hashes if digest is not None))
 
 
 # --- synthetic clips --------------------------------------------------------------------------------------------------
@@ -353,22 +329,22 @@ def read_index(folder: Path) -> list[Recording]:
     try:
         with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        listed = [
-            Recording(folder / row["file"], row["file"].split("/")[0], row["label"], row["group"]) for row in rows
-        ]
+        listed = [(row["file"], row["file"].split("/")[0], row["label"], row["group"]) for row in rows]
     except (OSError, KeyError) as error:
         raise DataError(f"real recordings: {folder}/index.csv cannot be used: {error}", "leave --real out") from error
     # Sonic Pi's group is the kind of sample: holding out whole kinds would leave no kind to learn.
-    by_name = [replace(row, group=row.file.stem) if row.part != ESC10 else row for row in listed]
-    return [row for row in by_name if row.part in (ESC10, SONIC_PI)]
+    return [
+        Recording(folder / name, part, label, group if part == ESC10 else Path(name).stem)
+        for name, part, label, group in listed
+        if part in (ESC10, SONIC_PI)
+    ]
 
 
 def real_items(folder: Path, shape: Shape, seed: int) -> Iterator[tuple[NDArray[np.float16], StoredClip]]:
     """Several cuts of every training recording, and beats made of single drum hits, as features."""
     extractor = feature_extractor(shape)
     for clip, label in real_clips(folder, seed):
-        mel = log_mel(extractor, clip.samples)
-        yield mel, StoredClip(_without_samples(clip), len(mel), ClipKind.REAL, label)
+        yield _stored(extractor, clip, ClipKind.REAL, label)
 
 
 def real_clips(folder: Path, seed: int) -> Iterator[tuple[Clip, str | None]]:
@@ -445,12 +421,7 @@ _ROOM_BEHIND = 4
 def augment(mel: Mel, rng: np.random.Generator) -> tuple[Mel, int]:
     """Changes that leave a clip's facts true: a random equaliser, spectral floor, masked bands, a small shift in time.
 
-    Args:
-        mel: (frames, mel_bins) float32, not changed.
-        rng: decides which of them and how much.
-
-    Returns:
-        A new array of the same shape, and by how many frames it is later.
+    mel: (frames, mel_bins) float32, not changed. Returns a new array of this shape, and by how many frames it is later.
     """
     chances, later = rng.random(4), 0
     frames, bins = mel.shape
@@ -474,11 +445,7 @@ def augment(mel: Mel, rng: np.random.Generator) -> tuple[Mel, int]:
 
 
 def stack(mels: list[Mel], shape: Shape) -> tuple[Mel, NDArray[np.int64]]:
-    """One array of clips, each padded as the feature extractor pads it.
-
-    Returns:
-        (batch, mel_bins, frames) float32 and (batch,) valid frames.
-    """
+    """Clips padded as the feature extractor pads them: (batch, mel_bins, frames) float32 and (batch,) valid frames."""
     longest = max(len(mel) for mel in mels)
     length = min(shape.window_frames, (longest + 3) // 4 * 4 + _ROOM_BEHIND)
     out = np.empty((len(mels), shape.mel_bins, length), dtype=np.float32)

@@ -12,6 +12,7 @@ from lalm_agent.training.mini.data import feature_extractor
 from lalm_agent.training.mini.model import MelNormaliser
 from lalm_agent.training.mini.recipe import Plan, Shape
 from lalm_agent.training.mini.tokenizer import CHAT_TEMPLATE
+from lalm_agent.training.synth.labels import LABEL_GROUPS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 _REAL_ROWS = """\
 | real sounds | ESC-10 (K. J. Piczak; clips from Freesound) | CC BY 3.0 |
 | real music and noises | Sonic Pi's samples | CC0 |
-"""
-
-_ATTRIBUTION = """
-ESC-10: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015; the recordings are
-by contributors of Freesound (freesound.org) and licensed under Creative Commons Attribution 3.0. They were cut, mixed
-to one channel, resampled and changed in level. Two of its ten classes (dog, rooster) were not used, and about a tenth
-of the recordings was kept out of the training.
 """
 
 
@@ -60,31 +54,29 @@ def export(
 def model_card(plan: Plan, steps: int, weights: int, real: bool, figures: Sequence[str]) -> str:
     """The card as Markdown with the hub's front matter, from `data/model_card.md`.
 
-    Args:
-        plan: what the model was trained by.
-        steps: optimiser steps made.
-        weights: parameters of the model.
-        real: whether real recordings were mixed in.
-        figures: lines of the evaluation, shown as they are.
+    steps: optimiser steps made. weights: parameters of the model. real: whether real recordings were mixed in.
+    figures: lines of the evaluation.
     """
-    from lalm_agent.training.synth.labels import LABEL_GROUPS
-
-    card = resources.files("lalm_agent.training.mini").joinpath("data", "model_card.md").read_text("utf-8")
-    return card.format(
-        sounds=len(LABEL_GROUPS["sound_event"]),
-        instruments=len(LABEL_GROUPS["instrument"]),
-        languages=len(LABEL_GROUPS["language"]),
-        words=len(LABEL_GROUPS["word"]),
-        millions=weights / 1e6,
-        window=plan.shape.window_s,
-        seconds=f"{plan.minutes:g} minutes" if plan.steps is None else f"{plan.steps} steps",
-        steps=steps,
-        batch=plan.batch,
-        clips=plan.clips,
-        seed=plan.seed,
-        minutes=plan.minutes,
-        real=" --real RECORDINGS" if real else "",
-        real_rows=_REAL_ROWS if real else "",
-        attribution=_ATTRIBUTION if real else "",
-        figures="\n".join(["```", *figures, "```"]) if figures else "Not measured.",
+    texts = resources.files("lalm_agent.training.mini").joinpath("data")
+    return (
+        (texts / "model_card.md")
+        .read_text("utf-8")
+        .format(
+            sounds=len(LABEL_GROUPS["sound_event"]),
+            instruments=len(LABEL_GROUPS["instrument"]),
+            languages=len(LABEL_GROUPS["language"]),
+            words=len(LABEL_GROUPS["word"]),
+            millions=weights / 1e6,
+            window=plan.shape.window_s,
+            seconds=f"{plan.minutes:g} minutes" if plan.steps is None else f"{plan.steps} steps",
+            steps=steps,
+            batch=plan.batch,
+            clips=plan.clips,
+            seed=plan.seed,
+            minutes=plan.minutes,
+            real=" --real RECORDINGS" if real else "",
+            real_rows=_REAL_ROWS if real else "",
+            attribution=(texts / "attribution.md").read_text("utf-8") if real else "",
+            figures="\n".join(["```", *figures, "```"]) if figures else "Not measured.",
+        )
     )

@@ -10,7 +10,7 @@ teach the encoder to hear before the language model can read; the exported model
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lalm_agent.training.mini.packing import IGNORED, MASKED, PackedText
-from lalm_agent.training.mini.recipe import SAMPLE_RATE, Shape
+from lalm_agent.training.mini.recipe import Shape
 from lalm_agent.training.mini.tokenizer import AUDIO, TURN_END
-from lalm_agent.training.synth.records import Facts
+from lalm_agent.training.synth import labels
+from lalm_agent.training.synth.records import SAMPLE_RATE, Facts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
@@ -210,11 +211,6 @@ def answer(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the language model over packed questions.
 
-    Args:
-        model: the model.
-        encoded: what `encode` returned.
-        text: the packed questions.
-
     Returns:
         (targets, vocabulary) float32 logits at the places that are trained, (targets,) int64 tokens expected there,
         (targets,) float32 weights.
@@ -238,47 +234,34 @@ def _read(language: "Qwen2Model", embedded: Tensor, text: PackedText, trained: T
     counts = trained.sum(1)
     places = torch.argsort((~trained).to(torch.int8), dim=1, stable=True)[:, : max(1, int(counts.max()))]
     last = _last_layer(cast("Qwen2DecoderLayer", language.layers[-1]), hidden, mask, turns, places)
-    inside = torch.arange(places.shape[1])[None] < counts[:, None]
-    out: Tensor = language.norm(last[inside])
+    out: Tensor = language.norm(last[torch.arange(places.shape[1])[None] < counts[:, None]])
     return out
 
 
 def _last_layer(
     layer: "Qwen2DecoderLayer", hidden: Tensor, mask: Tensor, turns: tuple[Tensor, Tensor], places: Tensor
 ) -> Tensor:
-    """What the layer gives at these places alone.
+    """What the layer gives at these places alone: (batch, places, width).
 
-    Args:
-        layer: the layer.
-        hidden: (batch, length, width), what goes into it.
-        mask: (batch, 1, length, length), additive.
-        turns: cosines and sines of the rotary positions, (batch, length, head_dim) each.
-        places: (batch, places) int64.
-
-    Returns:
-        (batch, places, width).
+    hidden: (batch, length, width), what goes into it. mask: (batch, 1, length, length), additive. turns: cosines and
+    sines of the rotary positions, (batch, length, head_dim) each. places: (batch, places) int64.
     """
     from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb, eager_attention_forward
 
-    rows, attention = torch.arange(len(places))[:, None], layer.self_attn
+    rows, attention, (cosines, sines) = torch.arange(len(places))[:, None], layer.self_attn, turns
     normal, out = layer.input_layernorm(hidden), hidden[rows, places]
-    query = _by_head(attention.q_proj(normal[rows, places]), attention.head_dim)
-    key = _by_head(attention.k_proj(normal), attention.head_dim)
-    value = _by_head(attention.v_proj(normal), attention.head_dim)
-    cosines, sines = turns
+
+    def by_head(projected: Tensor) -> Tensor:
+        return projected.view(*projected.shape[:-1], -1, attention.head_dim).transpose(1, 2)
+
+    query, key = by_head(attention.q_proj(normal[rows, places])), by_head(attention.k_proj(normal))
     query, _ = apply_rotary_pos_emb(query, query, cosines[rows, places], sines[rows, places])
     _, key = apply_rotary_pos_emb(key, key, cosines, sines)
-    seen, _ = eager_attention_forward(
-        attention, query, key, value, mask[:, 0][rows, places][:, None], scaling=attention.scaling
-    )
-    out = out + attention.o_proj(seen.flatten(2))
+    value, own_mask = by_head(attention.v_proj(normal)), mask[:, 0][rows, places][:, None]
+    mixed, _ = eager_attention_forward(attention, query, key, value, own_mask, scaling=attention.scaling)
+    out = out + attention.o_proj(mixed.flatten(2))
     result: Tensor = out + layer.mlp(layer.post_attention_layernorm(out))
     return result
-
-
-def _by_head(projected: Tensor, head_dim: int) -> Tensor:
-    """(batch, length, heads * head_dim) -> (batch, heads, length, head_dim)."""
-    return projected.view(*projected.shape[:-1], -1, head_dim).transpose(1, 2)
 
 
 # --- heads ------------------------------------------------------------------------------------------------------------
@@ -297,15 +280,15 @@ _SOUNDING = 5.0
 class HeadLabels:
     """What the heads can name: tags by group, and the vocabularies of the two CTC heads (blank is index 0 before them).
 
-    multi_label: the groups of which several tags, or none, can be true; of each other group it is one. timeline: what
-    can sound at a position, by group.
+    multi_label: the groups of which several tags, or none, can be true; of each other group exactly one is. timeline:
+    what can sound at a position, by group. Without arguments, the labels of the synthesiser.
     """
 
-    groups: Mapping[str, tuple[str, ...]]
-    multi_label: frozenset[str]
-    sequence: tuple[str, ...]
-    units: tuple[str, ...]
-    timeline: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: labels.LABEL_GROUPS)
+    multi_label: frozenset[str] = labels.MULTI_LABEL_GROUPS
+    sequence: tuple[str, ...] = labels.SEQUENCE_VOCAB
+    units: tuple[str, ...] = labels.UNITS
+    timeline: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: labels.TIMED_LABELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -338,61 +321,51 @@ class Losses(NamedTuple):
     tags: Tensor
     sequence: Tensor
     units: Tensor
-    moments: Tensor
+    timeline: Tensor
 
 
-def all_labels() -> HeadLabels:
-    """Those of the synthesiser."""
-    from lalm_agent.training.synth import labels
-
-    return HeadLabels(
-        labels.LABEL_GROUPS, labels.MULTI_LABEL_GROUPS, labels.SEQUENCE_VOCAB, labels.UNITS, labels.TIMED_LABELS
-    )
-
-
-def head_targets(facts: Sequence[Facts], later: Sequence[int], labels: HeadLabels, shape: Shape) -> HeadTargets:
+def head_targets(facts: Sequence[Facts], later: Sequence[int], names: HeadLabels, shape: Shape) -> HeadTargets:
     """The targets for these clips, each of which was moved `later` by so many mel frames."""
-    tags, timed = _pairs(labels.groups), _pairs(labels.timeline)
-    known = [[group in one.known for group, _ in tags] for one in facts]
-    true = [[group in one.known and tag in one.tags for group, tag in tags] for one in facts]
-    sequence = {label: i for i, label in enumerate(labels.sequence, start=1)}
-    unit = {label: i for i, label in enumerate(labels.units, start=1)}
+    tags, timed = _pairs(names.groups), _pairs(names.timeline)
+    known = [[group in clip.known for group, _ in tags] for clip in facts]
+    true = [[group in clip.known and tag in clip.tags for group, tag in tags] for clip in facts]
+    sequence = {label: i for i, label in enumerate(names.sequence, start=1)}
+    unit = {label: i for i, label in enumerate(names.units, start=1)}
     place = {label: i for i, (_, label) in enumerate(timed)}
     # One position for every two mel frames.
     per_second = SAMPLE_RATE / shape.hop / 2
     spans = []
-    for clip, (one, by) in enumerate(zip(facts, later, strict=True)):
-        for span in one.timeline:
+    for at, (clip, by) in enumerate(zip(facts, later, strict=True)):
+        for span in clip.timeline:
             first = round(span.start_s * per_second + by / 2)
-            spans.append((clip, place[span.label], first, max(first + 1, round(span.end_s * per_second + by / 2))))
+            spans.append((at, place[span.label], first, max(first + 1, round(span.end_s * per_second + by / 2))))
     return HeadTargets(
         tags=torch.tensor(true, dtype=torch.float32),
         known=torch.tensor(known, dtype=torch.float32),
-        sequences=tuple(tuple(sequence[label] for label in one.sequence) for one in facts),
-        units=tuple(tuple(unit[label] for label in one.units) for one in facts),
+        sequences=tuple(tuple(sequence[label] for label in clip.sequence) for clip in facts),
+        units=tuple(tuple(unit[label] for label in clip.units) for clip in facts),
         spans=torch.tensor(spans, dtype=torch.int64).reshape(-1, 4),
-        timed=torch.tensor([[group in one.timed for group, _ in timed] for one in facts], dtype=torch.float32),
+        timed=torch.tensor([[group in clip.timed for group, _ in timed] for clip in facts], dtype=torch.float32),
     )
 
 
 def _pairs(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """(group, label) of all labels in order."""
-    return [(group, label) for group, labels in groups.items() for label in labels]
+    return [(group, label) for group, members in groups.items() for label in members]
 
 
 class Heads(nn.Module):
     """Tags and sequence are read from the projected audio tokens, units and timeline from the encoder's output."""
 
-    def __init__(self, widths: tuple[int, int], labels: HeadLabels) -> None:
-        """widths: of the encoder, and of the language model, which is what the projected audio tokens have."""
+    def __init__(self, audio: int, text: int, names: HeadLabels) -> None:
+        """audio, text: widths of the encoder and of the language model, which the projected audio tokens have."""
         super().__init__()
-        audio, text = widths
-        self._groups, self._multi_label = labels.groups, labels.multi_label
-        self.tags = nn.Linear(3 * text, len(_pairs(labels.groups)))
-        self.sequence = nn.Linear(text, len(labels.sequence) + 1)
-        self.units = nn.Linear(audio, len(labels.units) + 1)
-        self.moments = nn.Linear(audio, len(_pairs(labels.timeline)))
-        nn.init.constant_(self.moments.bias, _QUIET_BIAS)
+        self._groups, self._multi_label = names.groups, names.multi_label
+        self.tags = nn.Linear(3 * text, len(_pairs(names.groups)))
+        self.sequence = nn.Linear(text, len(names.sequence) + 1)
+        self.units = nn.Linear(audio, len(names.units) + 1)
+        self.timeline = nn.Linear(audio, len(_pairs(names.timeline)))
+        nn.init.constant_(self.timeline.bias, _QUIET_BIAS)
 
     def losses(self, encoded: Encoded, target: HeadTargets) -> Losses:
         """The losses of a batch."""
@@ -401,7 +374,7 @@ class Heads(nn.Module):
             self._tag_loss(pooled(tokens, encoded.valid_tokens), target),
             _ctc(self.sequence(tokens), encoded.valid_tokens, target.sequences),
             _ctc(self.units(positions), encoded.valid_positions, target.units),
-            timeline_loss(self.moments(positions), encoded.valid_positions, target),
+            timeline_loss(self.timeline(positions), encoded.valid_positions, target),
         )
 
     def _tag_loss(self, clips: Tensor, target: HeadTargets) -> Tensor:
@@ -433,7 +406,9 @@ def pooled(tokens: Tensor, valid: Tensor) -> Tensor:
 
 def _ctc(logits: Tensor, valid: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     """CTC's loss for each frame: for each target it would outweigh everything else twenty times."""
-    rows = [i for i, target in enumerate(targets) if target and _needed(target) <= int(valid[i])]
+    # Equal neighbours need a blank between them.
+    needed = [len(target) + sum(a == b for a, b in pairwise(target)) for target in targets]
+    rows = [i for i, target in enumerate(targets) if target and needed[i] <= int(valid[i])]
     if not rows:
         return torch.zeros(())
     log_probs = logits[rows].float().log_softmax(-1).transpose(0, 1)
@@ -443,20 +418,11 @@ def _ctc(logits: Tensor, valid: Tensor, targets: Sequence[Sequence[int]]) -> Ten
     return _CTC_SCALE * total / valid[rows].sum() * (len(rows) / len(targets))
 
 
-def _needed(target: Sequence[int]) -> int:
-    """The frames without which CTC cannot write the target: equal neighbours need a blank between them."""
-    return len(target) + sum(one == other for one, other in pairwise(target))
-
-
 def timeline_loss(logits: Tensor, valid: Tensor, target: HeadTargets) -> Tensor:
     """Binary cross-entropy, summed over labels, for each valid position; what sounds counts `_SOUNDING` times.
 
     CTC alone was slow with notes, which last for many positions, and never learned chords, several of them at once.
-
-    Args:
-        logits: (batch, positions, labels) float32.
-        valid: (batch,) valid positions.
-        target: of the same batch.
+    logits: (batch, positions, labels) float32; valid: (batch,) valid positions.
     """
     true, weight = target.sounding(logits.shape[1]), torch.tensor(_SOUNDING)
     each = functional.binary_cross_entropy_with_logits(logits, true, reduction="none", pos_weight=weight)

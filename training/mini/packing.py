@@ -7,6 +7,7 @@ behind the prefix. So a packed question gets the logits that it would get alone.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -60,23 +61,12 @@ class PackedText:
 class Packer:
     """Turns frames and exchanges into token arrays, with a cache of encoded texts."""
 
-    def __init__(self, core: Any, limit: int = 100_000) -> None:
-        """core: a `tokenizers.Tokenizer`; limit: texts kept encoded."""
-        self._core = core
-        self._limit = limit
-        self._known: dict[str, list[int]] = {}
+    def __init__(self, core: Any) -> None:
+        """core: a `tokenizers.Tokenizer`."""
+        self.encode = lru_cache(100_000)(lambda text: core.encode(text, add_special_tokens=False).ids)
         self._before, self._after = self.encode(BEFORE_AUDIO), self.encode(AFTER_AUDIO)
         self._turn, self._end = self.encode(BEFORE_REPLY), self.encode(TURN_END)
         self._audio, self._padding = core.token_to_id(AUDIO), core.token_to_id(PADDING)
-
-    def encode(self, text: str) -> list[int]:
-        """The text's tokens; special tokens written in it count as such."""
-        tokens = self._known.get(text)
-        if tokens is None:
-            if len(self._known) >= self._limit:
-                self._known.clear()
-            tokens = self._known[text] = self._core.encode(text, add_special_tokens=False).ids
-        return tokens
 
     def pack(self, frames: Sequence[int], exchanges: Sequence[Sequence[Exchange]]) -> PackedText:
         """Pack each clip's exchanges behind its audio; rows are padded on the right."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lalm_agent.errors import LalmError
+from lalm_agent.training.synth.records import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 Say = Callable[[str], None]
 """Where progress lines go."""
 MIN_SECONDS = 0.5
@@ -49,12 +49,11 @@ class Shape:
 class Plan:
     """How long and on what a model is trained.
 
-    minutes: of a processor, for each trainer, warm start and joint training together; steps: if given, counts steps
-    instead, which makes a run repeatable to the bit on one machine. warm: share of it that only the encoder and its
-    heads get; auxiliary: weight of the heads' losses when that is over, from where it falls to nothing. text_tokens:
-    of the questions and replies behind each clip. Rates: learning_rate is AdamW's, embedding_rate that of the
-    embedding; tower_rate, joint_tower_rate and language_rate are Muon's for the encoder in the warm start
-    and after it, and for the language model.
+    minutes: of a processor, for each trainer, warm start and joint training together; steps counts steps instead,
+    which makes a run repeatable to the bit on one machine. warm: share that trains only the encoder and its heads;
+    auxiliary: weight of the heads' losses after it, from where it falls to 0. text_tokens: of the questions and replies
+    behind each clip. Learning rates: learning_rate is AdamW's, embedding_rate that of the embedding; tower_rate,
+    joint_tower_rate and language_rate are Muon's for the encoder in and after the warm start, and the language model.
     """
 
     minutes: float = 80.0

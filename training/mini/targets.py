@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,12 +17,13 @@ from lalm_agent import prompts
 from lalm_agent.records import AudioType, Method
 from lalm_agent.training.mini.data import ClipKind, StoredClip
 from lalm_agent.training.mini.packing import Exchange
-from lalm_agent.training.synth.questions import choose, make_drafts, word, worded
+from lalm_agent.training.synth.questions import SKILLS, choose, make_drafts, word, worded
 from lalm_agent.training.synth.records import Clip, Facts, SynthQuestion
 from lalm_agent.training.synth.tables import draw, read_data_file
 from lalm_agent.training.synth.unanswerable import gold_removed, make_unanswerable
 from lalm_agent.training.synth.words import ENGLISH
 
+T = TypeVar("T")
 _GUESS_WEIGHT = 0.25
 _COPY_WEIGHT = 0.5
 _LONG_WEIGHT = 0.7
@@ -32,13 +34,13 @@ _OFFERED = 30
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How often what is asked. Each number is a probability.
+    """The shares of each kind of exchange, as probabilities.
 
-    baseline: of all questions carry no invitation to say IDK; agent, mcot: of the others.
-    unanswerable: of the invited questions; guess: of the baseline's. unfamiliar, copy: of those, the ones in unknown
-    words, where IDK is invited and where an option has to be chosen. unfamiliar_open: of the invited ones, those
-    without choices. unknown_options: of the unfamiliar ones with choices, those in a known wording. gold_removed: of
-    the familiar ones without an answer, those whose right choice is taken away; the others are of any family.
+    baseline: of all questions, those whose prompt does not invite IDK; agent, mcot: of the others.
+    unanswerable: of the questions that invite IDK; guess: of the baseline's. unfamiliar, copy: of those, the ones in
+    unknown words, where IDK is invited and where an option has to be chosen. unfamiliar_open: of the unfamiliar ones
+    that invite IDK, those without choices. unknown_options: of the unfamiliar ones with choices, those in a known
+    wording. gold_removed: of the familiar ones without an answer, those whose right choice is removed.
     """
 
     content: float = 0.6
@@ -73,9 +75,7 @@ class ExchangeSampler:
     """Draws exchanges about clips. It needs the other clips only for contents that are wrong."""
 
     def __init__(self, others: Sequence[StoredClip], mix: Mix = MIX) -> None:
-        """others: where wrong contents come from."""
-        self._others = others
-        self._mix = mix
+        self._others, self._mix = others, mix
 
     def exchanges(self, stored: StoredClip, count: int, rng: np.random.Generator) -> list[Exchange]:
         """The first `count` of what `stream` offers."""
@@ -83,21 +83,19 @@ class ExchangeSampler:
 
     def stream(self, stored: StoredClip, rng: np.random.Generator) -> Iterator[Exchange]:
         """Exchanges for one clip: content, type and questions, more of them than are ever packed together."""
-        offered = 0
-        facts = stored.clip.facts
+        facts, is_first = stored.clip.facts, True
         if rng.random() < self._mix.content and is_audible(stored) and facts.caption:
             yield Exchange(prompts.content_prompt(facts.modality), content_of(facts), _LONG_WEIGHT)
-            offered += 1
+            is_first = False
         chance = self._mix.type_real if stored.kind is ClipKind.REAL else self._mix.type
         if rng.random() < chance and is_audible(stored):
             yield Exchange(prompts.type_prompt(), facts.modality.capitalize())
-            offered += 1
+            is_first = False
         for _ in range(_OFFERED):
-            exchange = self.question(stored, rng)
-            if exchange is not None:
+            if (exchange := self.question(stored, rng)) is not None:
                 yield exchange
-                offered += 1
-        if not offered:
+                is_first = False
+        if is_first:
             yield Exchange(prompts.answer_prompt(Method.IDK, unfamiliar_question(rng)), prompts.IDK)
 
     def question(self, stored: StoredClip, rng: np.random.Generator) -> Exchange | None:
@@ -123,23 +121,21 @@ class ExchangeSampler:
     def step_by_step(self, stored: StoredClip, rng: np.random.Generator) -> Exchange | None:
         """One question under MCoT's prompt, examples included; None where none can be made.
 
-        It is drawn as the IDK prompt's are, so that IDK is as often the answer. What a model writes about a clip is
-        sometimes wrong. Trained on right sentences only, it learns to look for the answer in its own words, and takes
-        its mistakes for a reason to say IDK. So some replies begin with a wrong sentence, which is not trained, and go
-        on as the audio wants it, as often where there is an answer as where there is none.
+        It is drawn as the IDK prompt's are, so that IDK is as often the answer. A model that is trained on right
+        sentences only learns to look for the answer in its own words, and takes its mistakes for a reason to say IDK.
+        So some replies begin with a wrong sentence, which is not trained, and go on as the audio demands.
         """
         drawn = self._draw(stored, self._mix.unanswerable, rng)
         if drawn is None:
             return None
         question, facts = drawn.question, stored.clip.facts
         other = self._other(rng) if rng.random() < _WRONG_LEAD else None
-        if other is not None and other.modality is not facts.modality:
-            other = None
+        other = None if other is not None and other.modality is not facts.modality else other
         if drawn.lost or question.answer is None:
             unclear = not is_audible(stored) or stored.kind is ClipKind.SILENCE
             lead, reply = reasoned_idk(facts, unclear, rng, other)
         else:
-            lead, reply = reasoned(facts, question.answer, other)
+            lead, reply = reasoned(facts, f"The answer is {question.answer}.", other)
         return Exchange(prompts.answer_prompt(Method.MCOT, question.text, question.choices), reply, _LONG_WEIGHT, lead)
 
     def _baseline(self, stored: StoredClip, rng: np.random.Generator) -> Exchange | None:
@@ -165,14 +161,9 @@ class ExchangeSampler:
                 return _Drawn(self._unfamiliar(stored, clip, rng, invited), True, 0.0)
             without = gold_removed(clip, rng) if rng.random() < self._mix.gold_removed else None
             return _Drawn(restyled(without or make_unanswerable(clip, rng), rng), True, 0.0)
-        question = self._answerable(stored, clip, rng) if clip is not None else None
-        if question is None:
+        if clip is None:
             return None
-        unknown = chance_unknown(stored, question.skill)
-        return _Drawn(restyled(question, rng), bool(rng.random() < unknown), 1 - unknown)
-
-    def _answerable(self, stored: StoredClip, clip: Clip, rng: np.random.Generator) -> SynthQuestion | None:
-        """A question that the clip answered before noise came over it."""
+        # What the clip answered before noise came over it.
         drafts = make_drafts(clip, rng)
         if stored.kind is ClipKind.REAL:
             drafts = [draft for draft in drafts if draft.skill in _REAL_SKILLS]
@@ -180,7 +171,9 @@ class ExchangeSampler:
         if draft is None:
             return None
         is_open = draft.open and rng.random() < self._mix.open
-        return worded(draft, clip, (), rng) if is_open else word(draft, clip, rng)
+        question = worded(draft, clip, (), rng) if is_open else word(draft, clip, rng)
+        unknown = chance_unknown(stored, question.skill)
+        return _Drawn(restyled(question, rng), bool(rng.random() < unknown), 1 - unknown)
 
     def _subject(self, stored: StoredClip, rng: np.random.Generator) -> Clip | None:
         """The clip whose questions are asked: of a silent one, another's; none where too little is known."""
@@ -218,25 +211,7 @@ def corpus(clips: Sequence[StoredClip], seed: int) -> list[str]:
 
 # --- what noise covers ------------------------------------------------------------------------------------------------
 
-_HALF_LOST_DB = -8.0
 _SLOPE_DB = 2.5
-_SKILL_DB = {
-    "type": -14.0,
-    "gender": -11.0,
-    "rate": -10.0,
-    "drums": -10.0,
-    "word_heard": -5.0,
-    "first_word": -5.0,
-    "last_word": -5.0,
-    "next_word": -5.0,
-    "language": -6.0,
-    "count": -6.0,
-    "instrument_count": -6.0,
-    "mode": -6.0,
-}
-"""Skill -> signal-to-noise ratio in dB at which half of the answers are lost; others stand in `_HALF_LOST_DB`.
-
-Set by hand from how much of the spectrum a skill needs, before any training."""
 AUDIBLE_DB = -6.0
 """Below this a clip's content is not asked for: half of it could not be written down."""
 
@@ -251,7 +226,7 @@ def chance_unknown(stored: StoredClip, skill: str) -> float:
         return 1.0
     if stored.clip.snr_db is None:
         return 0.0
-    return 1 / (1 + math.exp((stored.clip.snr_db - _SKILL_DB.get(skill, _HALF_LOST_DB)) / _SLOPE_DB))
+    return 1 / (1 + math.exp((stored.clip.snr_db - SKILLS[skill].half_lost_db) / _SLOPE_DB))
 
 
 def is_audible(stored: StoredClip) -> bool:
@@ -265,13 +240,8 @@ def is_audible(stored: StoredClip) -> bool:
 _OWN = 0.5
 _WRONG = 0.14
 _UNHELPFUL = 0.08
-_UNHELPFUL_CONTENTS = (
-    *("IDK", "nothing", "unclear", "no words recognised", "a recording", "some audio", "noise", "...", "unknown"),
-)
 _WRONG_LEAD = 0.4
 _KINDS = {AudioType.SOUND: "a sound", AudioType.MUSIC: "music", AudioType.SPEECH: "speech"}
-_NOT_TOLD = ("Nothing that is heard tells the answer.", "What is heard does not tell.", "The audio does not show it.")
-_UNCLEAR = ("It is too unclear to tell.", "Noise covers it.")
 
 Reply = tuple[str, str]
 """What is read but not trained, and what is trained."""
@@ -289,8 +259,8 @@ def content_of(facts: Facts) -> str:
 def agent_content(facts: Facts, other: Facts, lost: bool, rng: np.random.Generator) -> tuple[AudioType, str]:
     """A type and a content as an earlier step of the agent might write them.
 
-    Half of them are right, some are what another clip has (its type included), some are of no help; the rest is what
-    a speech recogniser writes, with or without understanding. Where the clip is `lost` in noise nothing is right.
+    Half of them are right, some are of another clip (its type included), some are of no help; the rest is what a
+    speech recogniser writes, with or without understanding. Where the clip is `lost` in noise nothing is right.
     """
     chance = rng.random()
     if chance < _OWN and not lost:
@@ -298,16 +268,15 @@ def agent_content(facts: Facts, other: Facts, lost: bool, rng: np.random.Generat
     if chance < _OWN + _WRONG:
         return other.modality if rng.random() < 0.6 else facts.modality, content_of(other)
     if chance < _OWN + _WRONG + _UNHELPFUL:
-        return facts.modality, _pick(rng, _UNHELPFUL_CONTENTS)
+        return facts.modality, _pick(rng, TABLE["unhelpful_contents"])
     if facts.modality is not AudioType.SPEECH and not lost and rng.random() < 0.7:
         return facts.modality, content_of(facts)
     transcript = facts.transcript if facts.transcript and not lost and rng.random() < 0.3 else garbled_transcript(rng)
     return AudioType.SPEECH, transcript
 
 
-def reasoned(facts: Facts, answer: str, other: Facts | None = None) -> Reply:
-    """The MCoT reply for a question that has this answer; with `other`, it begins with what another clip holds."""
-    end = f"The answer is {answer}."
+def reasoned(facts: Facts, end: str, other: Facts | None = None) -> Reply:
+    """An MCoT reply with this end; with `other`, it begins with what another clip holds."""
     return (_described(facts, other), end) if other else ("", f"{_described(facts, facts)} {end}")
 
 
@@ -315,9 +284,8 @@ def reasoned_idk(facts: Facts, unclear: bool, rng: np.random.Generator, other: F
     """The MCoT reply where the answer cannot be known; `unclear` where even what is heard is not."""
     end = f"The answer is {prompts.IDK}."
     if unclear:
-        return "", f"The audio is {_KINDS[facts.modality]}. {_pick(rng, _UNCLEAR)} {end}"
-    why = _pick(rng, _NOT_TOLD)
-    return (_described(facts, other), f"{why} {end}") if other else ("", f"{_described(facts, facts)} {why} {end}")
+        return "", f"The audio is {_KINDS[facts.modality]}. {_pick(rng, TABLE['too_unclear'])} {end}"
+    return reasoned(facts, f"{_pick(rng, TABLE['answer_not_told'])} {end}", other)
 
 
 def _described(facts: Facts, holds: Facts) -> str:
@@ -338,28 +306,11 @@ _LEAD_IN = 0.12
 _VAGUE = 0.07
 
 
-@dataclass(frozen=True, slots=True)
-class UnfamiliarTable:
-    """Words and frames of text that means nothing to a model of a closed domain; `data/unfamiliar.json`.
+TABLE: dict[str, tuple[str, ...]] = read_data_file("unfamiliar", dict[str, tuple[str, ...]], "lalm_agent.training.mini")
+"""Words and frames of text that means nothing to a model of a closed domain, and other wordings.
 
-    lead_ins, vague_questions: wordings before or in place of a known question; skills_told_by_options: skills whose
-    options alone tell what is asked.
-    """
-
-    function_words: tuple[str, ...]
-    common_words: tuple[str, ...]
-    people: tuple[str, ...]
-    frames: tuple[str, ...]
-    question_words: tuple[str, ...]
-    onsets: tuple[str, ...]
-    nuclei: tuple[str, ...]
-    codas: tuple[str, ...]
-    lead_ins: tuple[str, ...]
-    vague_questions: tuple[str, ...]
-    skills_told_by_options: tuple[str, ...]
-
-
-TABLE: UnfamiliarTable = read_data_file("unfamiliar", UnfamiliarTable, "lalm_agent.training.mini")
+lead_ins, vague_questions: before or in place of a known question; skills_told_by_options: skills whose options alone
+tell what is asked."""
 
 
 def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion:
@@ -369,10 +320,10 @@ def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion
     """
     if not question.choices:
         return question
-    if rng.random() < _VAGUE and question.skill in TABLE.skills_told_by_options:
-        question = replace(question, text=draw(_pick(rng, TABLE.vague_questions), rng))
+    if rng.random() < _VAGUE and question.skill in TABLE["skills_told_by_options"]:
+        question = replace(question, text=draw(_pick(rng, TABLE["vague_questions"]), rng))
     elif rng.random() < _LEAD_IN:
-        text = draw(_pick(rng, TABLE.lead_ins), rng)
+        text = draw(_pick(rng, TABLE["lead_ins"]), rng)
         question = replace(question, text=f"{text} {question.text[0].lower()}{question.text[1:]}")
     if rng.random() >= _CAPITALS:
         return question
@@ -384,21 +335,21 @@ def restyled(question: SynthQuestion, rng: np.random.Generator) -> SynthQuestion
 def pseudo_word(rng: np.random.Generator) -> str:
     """A pronounceable string that is seldom a word."""
     syllables = range(int(rng.integers(1, 4)))
-    return "".join(_pick(rng, part) for _ in syllables for part in (TABLE.onsets, TABLE.nuclei, TABLE.codas))
+    return "".join(_pick(rng, part) for _ in syllables for part in (TABLE["onsets"], TABLE["nuclei"], TABLE["codas"]))
 
 
 def any_word(rng: np.random.Generator) -> str:
     """A common word, a rarer word or no word at all."""
     chance = rng.random()
     if chance < 0.45:
-        return _pick(rng, TABLE.common_words)
+        return _pick(rng, TABLE["common_words"])
     return _pick(rng, ENGLISH.other) if chance < 0.88 else pseudo_word(rng)
 
 
 def _words(rng: np.random.Generator, count: int, function_words: float) -> str:
     """So many words, this share of them function words."""
     return " ".join(
-        _pick(rng, TABLE.function_words) if rng.random() < function_words else any_word(rng) for _ in range(count)
+        _pick(rng, TABLE["function_words"]) if rng.random() < function_words else any_word(rng) for _ in range(count)
     )
 
 
@@ -411,11 +362,11 @@ def unfamiliar_question(rng: np.random.Generator) -> str:
     """An open question that the closed domain has no answer to."""
     if rng.random() < 0.25:
         words = _words(rng, int(rng.integers(2, 12)), 0.4)
-        text = f"{_pick(rng, TABLE.question_words)} {words}?"
+        text = f"{_pick(rng, TABLE['question_words'])} {words}?"
         return text[0].upper() + text[1:]
-    return _pick(rng, TABLE.frames).format(
-        who=_pick(rng, TABLE.people),
-        who2=_pick(rng, TABLE.people),
+    return _pick(rng, TABLE["frames"]).format(
+        who=_pick(rng, TABLE["people"]),
+        who2=_pick(rng, TABLE["people"]),
         thing=any_word(rng),
         verb=any_word(rng),
         quality=any_word(rng),
@@ -430,8 +381,7 @@ def unfamiliar_choices(rng: np.random.Generator) -> tuple[str, ...]:
     Options stand side by side without a mark between them. So those of several words begin with a capital letter, end
     with a full stop or alike, or all begin with the same word: otherwise nobody could tell where one ends.
     """
-    makers = (any_word, any_word, _phrase, _phrase, _sentence, _sentence, _name, _number, _code)
-    maker = makers[int(rng.integers(len(makers)))]
+    maker = _pick(rng, (any_word, any_word, _phrase, _phrase, _sentence, _sentence, _name, _number, _code))
     if maker is _phrase and rng.random() < 0.3:
         first = _pick(rng, ("a", "the", "an old", "in the", "to", "very"))
         capital = rng.random() < 0.5
@@ -475,5 +425,5 @@ def _code(rng: np.random.Generator) -> str:
     return _pick(rng, (letters, f"{letters}-{number}", f"{letters}{number % 10}", f"{letters}#"))
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lalm_agent import prompts
 from lalm_agent.records import AudioType
@@ -49,6 +49,7 @@ def train_tokenizer(texts: Iterable[str], shape: Shape) -> "PreTrainedTokenizerF
     A newline is always a token of its own: the end of the generation prompt can then never merge with the reply.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -62,13 +63,6 @@ def train_tokenizer(texts: Iterable[str], shape: Shape) -> "PreTrainedTokenizerF
     )
     core.train_from_iterator(texts, trainer)
     core.add_tokens([AddedToken(phrase, normalized=False, special=False) for phrase in PHRASES])
-    return as_transformers(core, shape)
-
-
-def as_transformers(core: Any, shape: Shape) -> "PreTrainedTokenizerFast":
-    """Wrap the trained core with the names of its special tokens and the chat template."""
-    from transformers import PreTrainedTokenizerFast
-
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token=TURN_END,
@@ -87,10 +81,3 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     return tokenizer
-
-
-def load_core(folder: Path) -> Any:
-    """The bare `tokenizers.Tokenizer`: what the process that makes batches needs, without transformers."""
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from lalm_agent.artefacts import write_whole
 from lalm_agent.errors import DataError
 from lalm_agent.models.pretrained_clips import FILE_NAME
 from lalm_agent.records import Method
 from lalm_agent.training.mini.batches import Batch, load_batches
 from lalm_agent.training.mini.data import make_features, mel_statistics, read_shards
-from lalm_agent.training.mini.model import Heads, Losses, MelNormaliser, all_labels, answer, build_model, encode
+from lalm_agent.training.mini.model import HeadLabels, Heads, Losses, MelNormaliser, answer, build_model, encode
 from lalm_agent.training.mini.recipe import Plan, RunFolders, Say, say
 from lalm_agent.training.mini.targets import corpus
 from lalm_agent.training.mini.tokenizer import load_tokenizer, train_tokenizer
@@ -40,7 +42,7 @@ _CORPUS_CLIPS = 3000
 _MAX_NORM = 1.0
 _BETAS = (0.9, 0.98)
 _MUON_ITERATIONS = 4
-_PATIENCE = timedelta(minutes=5)
+_PATIENCE = timedelta(minutes=30)
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
@@ -57,18 +59,12 @@ def run(folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
     require_synth()
     folders.out.mkdir(parents=True, exist_ok=True)
     shards = make_features(folders, plan, say)
-    _make_tokenizer(folders, plan, shards, say)
-    state = fit(folders, plan, shards, say)
-    _finish(state, folders, plan, questions, say)
-
-
-def _make_tokenizer(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> None:
-    """Train the tokenizer on what the first clips are asked, unless it is there."""
     if not (folders.tokenizer / "tokenizer.json").is_file():
         items = read_shards(folders.cache, shards[: max(1, _CORPUS_CLIPS // plan.shard_clips)])
         tokenizer = train_tokenizer(corpus([item.stored for item in items], plan.seed), plan.shape)
         tokenizer.save_pretrained(folders.tokenizer)
         say(f"tokenizer: {len(tokenizer)} tokens")
+    _finish(fit(folders, plan, shards, say), folders, plan, questions, say)
 
 
 def fit(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> "TrainingState":
@@ -79,12 +75,12 @@ def fit(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> "
     say(f"training: {state.weights / 1e6:.2f} million parameters, {100 * state.clock.done:.1f} % done")
     if state.clock.done >= 1:
         return state
-    if plan.trainers == 1:
-        _train_part(state, folders, plan, shards, 0)
-        return state
     with TemporaryDirectory() as meeting:
         arguments = (folders, plan, shards, f"file://{meeting}/trainers")
-        spawn(_train_rank, arguments, nprocs=plan.trainers)  # type: ignore[no-untyped-call]
+        if plan.trainers == 1:
+            _train_part(0, *arguments)
+        else:
+            spawn(_train_part, arguments, nprocs=plan.trainers)  # type: ignore[no-untyped-call]
     return _open_state(folders, plan, shards)
 
 
@@ -97,38 +93,35 @@ def _open_state(folders: RunFolders, plan: Plan, shards: tuple[str, ...]) -> "Tr
     return state
 
 
-def _train_rank(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, ...], meeting: str) -> None:
-    """One trainer's process."""
-    torch.set_num_threads(1)
-    # All trainers are on this machine; gloo would look for its name in the network.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    distributed.init_process_group("gloo", meeting, timeout=_PATIENCE, world_size=plan.trainers, rank=rank)
-    state = _open_state(folders, plan, shards)
-    # Before the first exchange all trainers must be equally far: as far as the checkpoint.
-    state.clock.agreed = state.clock.share(state.clock.spent_s)
-    _train_part(state, folders, plan, shards, rank)
-    distributed.destroy_process_group()
-
-
-def _train_part(state: "TrainingState", folders: RunFolders, plan: Plan, shards: tuple[str, ...], rank: int) -> None:
+def _train_part(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, ...], meeting: str) -> None:
+    """One trainer of `plan.trainers`, each in a process of its own."""
     torch.set_flush_denormal(True)
+    state = _open_state(folders, plan, shards)
+    if plan.trainers > 1:
+        torch.set_num_threads(1)
+        # All trainers are on this machine; gloo would look for its name in the network.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+        distributed.init_process_group("gloo", meeting, timeout=_PATIENCE, world_size=plan.trainers, rank=rank)
+        # Before the first exchange all trainers must be equally far: as far as the checkpoint.
+        state.clock.agreed = state.clock.share(state.clock.spent_s)
     batches = load_batches(folders, shards, plan, (rank, plan.trainers), state.clock.steps)
     state.clock.resume()
     train(state, batches, plan, folders.checkpoint, say, first=rank == 0)
+    if plan.trainers > 1:
+        distributed.destroy_process_group()
 
 
 def _finish(state: "TrainingState", folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
     """Export the model, ask it `questions` questions of the dev split and write its card."""
-    from lalm_agent.training.mini.evaluate import ExportedModel, report
+    from lalm_agent.training.mini.evaluate import report
     from lalm_agent.training.mini.export import export, model_card
     from lalm_agent.training.mini.pretrained import write_pretrained
 
     export(state.model, state.normaliser, load_tokenizer(folders.tokenizer), plan.shape, folders.model)
     say(f"export: {folders.model}")
     write_pretrained(plan, folders.cache, folders.real, folders.model / FILE_NAME, say)
-    methods, figures = [Method.BASELINE, Method.IDK], list[str]()
-    if questions:
-        figures = report(ExportedModel.load(folders.model), Split.DEV, questions, 0, methods)
+    methods = [Method.BASELINE, Method.IDK]
+    figures = report(folders.model, Split.DEV, questions, 0, methods) if questions else []
     for line in figures:
         say(line)
     card = model_card(plan, state.clock.steps, state.weights, folders.real is not None, figures)
@@ -178,8 +171,7 @@ class TrainingClock:
     @property
     def eta_s(self) -> float:
         """Processor seconds until the end at the present rate: the clock's, if nothing else runs."""
-        done = self.done
-        return self.seconds * (1 - done) / done if done > 0 else math.inf
+        return self.seconds * (1 - self.done) / self.done if self.done > 0 else math.inf
 
 
 class Optimisers:
@@ -202,7 +194,7 @@ class Optimisers:
         tower = _matrices(inner.audio_tower.layers, inner.multi_modal_projector)
         language = _matrices(inner.language_model.layers)
         embedding = inner.language_model.embed_tokens.weight
-        apart = {id(parameter) for parameter in (*tower, *language, embedding)}
+        apart = set(map(id, (*tower, *language, embedding)))
         plain = [parameter for parameter in _trained(model, heads) if id(parameter) not in apart]
         self._parts = (
             (muon(tower), plan.tower_rate, plan.joint_tower_rate),
@@ -220,7 +212,7 @@ class Optimisers:
             optimiser.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Of all."""
+        """The states of all optimisers."""
         return [optimiser.state_dict() for optimiser, *_ in self._parts]
 
     def load_state_dict(self, states: Iterable[Mapping[str, Any]]) -> None:
@@ -260,7 +252,7 @@ class TrainingState:
 def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: MelNormaliser, plan: Plan) -> TrainingState:
     """A run at its beginning."""
     model = build_model(tokenizer, plan.shape, plan.seed)
-    heads = Heads((plan.shape.audio_width, plan.shape.text_width), all_labels())
+    heads = Heads(plan.shape.audio_width, plan.shape.text_width, HeadLabels())
     return TrainingState(model, normaliser, heads, Optimisers(model, heads, plan), TrainingClock(plan))
 
 
@@ -270,12 +262,9 @@ _PARTS = ("model", "normaliser", "heads", "optimisers")
 def save_state(state: TrainingState, path: Path) -> None:
     """Write a checkpoint; a reader sees the old one or the new one, never half of one."""
     content = {name: getattr(state, name).state_dict() for name in _PARTS}
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save(content | {"steps": state.clock.steps, "seconds": state.clock.seconds}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    file = BytesIO()
+    torch.save(content | {"steps": state.clock.steps, "seconds": state.clock.seconds}, file)
+    write_whole(path, file.getvalue())
 
 
 def load_state(state: TrainingState, path: Path) -> None:
@@ -286,6 +275,8 @@ def load_state(state: TrainingState, path: Path) -> None:
     """
     try:
         content: dict[str, Any] = torch.load(path, weights_only=True)
+        # Older checkpoints call the head of the timeline so.
+        content["heads"] = {name.replace("moments", "timeline"): value for name, value in content["heads"].items()}
         for name in _PARTS:
             getattr(state, name).load_state_dict(content[name])
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -300,10 +291,9 @@ def load_state(state: TrainingState, path: Path) -> None:
 
 @dataclass(slots=True)
 class _LossSums:
-    """Sums of the losses since the last report; heads: by the names of `model.Losses`."""
+    """Sums of the losses since the last report, the heads' by the names of `model.Losses`."""
 
-    text: float = 0.0
-    heads: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    sums: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     steps: int = 0
     text_steps: int = 0
     clips: int = 0
@@ -312,8 +302,8 @@ class _LossSums:
     def line(self, clock: TrainingClock) -> str:
         """One progress line: where the run is, its losses, its rate and when it ends."""
         phase = "warm start" if clock.warm else "joint"
-        text = f"{self.text / self.text_steps:.3f}" if self.text_steps else "-"
-        heads = " ".join(f"{name} {self.heads[name] / max(1, self.steps):.3f}" for name in Losses._fields)
+        text = f"{self.sums['text'] / self.text_steps:.3f}" if self.text_steps else "-"
+        heads = " ".join(f"{name} {self.sums[name] / max(1, self.steps):.3f}" for name in Losses._fields)
         rate = self.clips / max(1e-9, time.monotonic() - self.since)
         left = f"{rate:.0f} clips/s, {clock.eta_s / 60:.1f} min left"
         return f"{phase}: {100 * clock.done:.1f} %, step {clock.steps}, losses text {text} {heads}, {left}"
@@ -348,19 +338,16 @@ def _step(state: TrainingState, batch: Batch, plan: Plan, losses: _LossSums) -> 
     total = text + auxiliary_weight(plan, clock) * torch.stack(heads).sum()
     total.backward()  # type: ignore[no-untyped-call]
     clock.steps += 1
-    trainers = 1
-    if distributed.is_initialized():
-        trainers = distributed.get_world_size()
+    trainers = distributed.get_world_size() if distributed.is_initialized() else 1
+    if trainers > 1:
         clock.agreed = _average_gradients(state.parameters(), clock.share(clock.seconds))
     nn.utils.clip_grad_norm_(state.parameters(), _MAX_NORM)
     state.optimisers.step(share, warm)
     losses.steps += 1
+    losses.text_steps += not warm
     losses.clips += len(batch.frames) * trainers
-    for name, loss in heads._asdict().items():
-        losses.heads[name] += loss.item()
-    if not warm:
-        losses.text += text.item()
-        losses.text_steps += 1
+    for name, loss in {"text": text, **heads._asdict()}.items():
+        losses.sums[name] += loss.item()
 
 
 def _average_gradients(parameters: list[nn.Parameter], done: float) -> float:
@@ -371,11 +358,11 @@ def _average_gradients(parameters: list[nn.Parameter], done: float) -> float:
     own = done if distributed.get_rank() == 0 else 0.0
     touched = torch.tensor([*(float(parameter.grad is not None) for parameter in parameters), own])
     distributed.all_reduce(touched)
-    shared = [one for one, count in zip(parameters, touched[:-1].tolist(), strict=True) if count]
-    joined = torch.cat([(torch.zeros_like(one) if one.grad is None else one.grad).view(-1) for one in shared])
+    shared = [parameter for parameter, count in zip(parameters, touched[:-1].tolist(), strict=True) if count]
+    joined = nn.utils.parameters_to_vector(torch.zeros_like(p) if p.grad is None else p.grad for p in shared)
     distributed.all_reduce(joined)
     joined /= distributed.get_world_size()
-    for parameter, gradient in zip(shared, torch.split(joined, [one.numel() for one in shared]), strict=True):
+    for parameter, gradient in zip(shared, torch.split(joined, [p.numel() for p in shared]), strict=True):
         parameter.grad = gradient.view_as(parameter)
     return float(touched[-1])
 
@@ -391,7 +378,7 @@ def rate_share(plan: Plan, step: int, done: float) -> float:
 
 
 def auxiliary_weight(plan: Plan, clock: TrainingClock) -> float:
-    """The weight of the heads' losses: all there is at first, then less and less beside the text's."""
+    """The weight of the heads' losses: 1 in the warm start, then it falls to 0 beside the text's."""
     return 1.0 if clock.warm else plan.auxiliary * max(0.0, 1 - clock.done)
 
 

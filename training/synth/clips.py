@@ -9,17 +9,7 @@ from lalm_agent.training.synth import dsp
 from lalm_agent.training.synth.dsp import Dial, Wave, add_noise, coloured_noise, length, rms
 from lalm_agent.training.synth.levels import BENCHMARK_SHARES, LEVELS, SPECS, TRAIN_SHARES
 from lalm_agent.training.synth.music import HELD_OUT_INSTRUMENTS, make_music
-from lalm_agent.training.synth.records import (
-    Clip,
-    Facts,
-    Level,
-    MusicFacts,
-    Pool,
-    Samples,
-    SoundFacts,
-    SpeechFacts,
-    Split,
-)
+from lalm_agent.training.synth.records import Clip, Facts, Level, Pool, Samples, SoundFacts, SpeechFacts, Split
 from lalm_agent.training.synth.sound import faded, make_sound
 from lalm_agent.training.synth.sound_sources import HELD_OUT_EVENTS, HELD_OUT_TEXTURES, TEXTURES
 from lalm_agent.training.synth.speech import GENDERS, make_speech, say, speech_facts
@@ -44,14 +34,11 @@ _SILENCE_STREAM, _HELD_OUT_STREAM = 17, 18
 def make_clip(
     seed: int, split: Split, modality: AudioType | None = None, seen: bool | None = None, level: Level | None = None
 ) -> Clip:
-    """Make one clip.
+    """Make one clip; the same arguments give the same samples.
 
-    Args:
-        seed: any non-negative integer; the same arguments give the same samples.
-        split: train, dev or test; a clip of one split is never a clip of another.
-        modality: the kind of audio, drawn evenly if None.
-        seen: make it from what train also uses; train always does, the others by a coin if None.
-        level: how hard it is, drawn by the shares of `levels` if None.
+    seed: any non-negative integer. split: a clip of one split is never a clip of another. modality: drawn evenly if
+    None. seen: make it from what train also uses; train always does, the others by a coin if None. level: drawn by the
+    shares of `levels` if None.
 
     Raises:
         UsageError: FluidSynth or a soundfont is missing (music only).
@@ -66,9 +53,7 @@ def make_clip(
     seen = True if split is Split.TRAIN else coin if seen is None else seen
     dial = Dial(rng, Pool.TRAIN if seen else Pool(split))
     makers = {AudioType.SOUND: make_sound, AudioType.MUSIC: make_music, AudioType.SPEECH: make_speech}
-    wave, facts = makers[modality](dial, level)
-    if isinstance(facts.detail, SpeechFacts):
-        wave, facts = _with_background(dial, wave, facts, level)
+    wave, facts = _with_background(dial, *makers[modality](dial, level), level)
     return _recorded(dial, wave, facts, (seed, split, level))
 
 
@@ -98,10 +83,8 @@ def _held_out_sound(dial: Dial, _: Level) -> tuple[Wave, Facts, str]:
 
 
 def _held_out_music(dial: Dial, level: Level) -> tuple[Wave, Facts, str]:
-    """A melody of an instrument that training never meets."""
     name = dial.pick(tuple(HELD_OUT_INSTRUMENTS))
     wave, facts = make_music(dial, level, (name,))
-    assert isinstance(facts.detail, MusicFacts)
     return wave, Facts(AudioType.MUSIC, facts.caption, None, (), (), (), facts.detail), name
 
 
@@ -120,26 +103,28 @@ def _held_out_speech(dial: Dial, level: Level) -> tuple[Wave, Facts, str]:
 
 def _recorded(dial: Dial, wave: Wave, facts: Facts, origin: tuple[int, Split, Level]) -> Clip:
     """What a microphone makes of it. origin: seed, split and level of the clip."""
+    seed, split, level = origin
     level_matters = isinstance(facts.detail, SoundFacts) and facts.detail.distance is not None
-    degraded = dsp.degrade(dial, _shortened(wave, facts), SPECS[origin[2]], level_matters)
-    lead_s = degraded.lead_s
-    timeline = tuple(replace(s, start_s=s.start_s + lead_s, end_s=s.end_s + lead_s) for s in facts.timeline)
+    limit = length(MAX_S - 1.25)
+    if len(wave) > limit and facts.modality is not AudioType.SPEECH:
+        # Silence comes around it; only music and textures are ever so long.
+        wave, edge = wave[:limit].copy(), length(FADE_S)
+        wave[-edge:] *= np.linspace(1, 0, edge)
+    wave, snr_db, lead_s = dsp.degrade(dial, wave, SPECS[level], level_matters)
+    timeline = tuple(replace(span, start_s=span.start_s + lead_s, end_s=span.end_s + lead_s) for span in facts.timeline)
     facts = replace(facts, timeline=timeline)
-    if degraded.snr_db is not None and degraded.snr_db < QUIET_SNR_DB:
+    if snr_db is not None and snr_db < QUIET_SNR_DB:
         # The noise of the recording can now be heard behind a voice, too: nobody can say what is behind it.
         facts = replace(facts, known=tuple(group for group in facts.known if group != "background"))
     # Padded to the shortest length a model takes, cut at the longest.
-    short = length(MIN_S) - len(degraded.wave)
-    wave = np.concatenate([degraded.wave, np.zeros(short)]) if short > 0 else degraded.wave[: length(MAX_S)]
-    seed, split, level = origin
-    return Clip(np.clip(wave, -1.0, 1.0).astype(np.float32), facts, seed, dial.pool, split, degraded.snr_db, level)
+    wave = np.pad(wave, (0, max(0, length(MIN_S) - len(wave))))[: length(MAX_S)]
+    return Clip(np.clip(wave, -1.0, 1.0).astype(np.float32), facts, seed, dial.pool, split, snr_db, level)
 
 
 def _with_background(dial: Dial, wave: Wave, facts: Facts, level: Level) -> tuple[Wave, Facts]:
     """Some speech gets soft music or a continuous sound behind it."""
-    assert isinstance(facts.detail, SpeechFacts)
     spec = SPECS[level]
-    if not dial.chance(spec.behind):
+    if not isinstance(facts.detail, SpeechFacts) or not dial.chance(spec.behind):
         return wave, facts
     if dial.chance(0.5):
         back, background = make_music(dial, level)[0], "music"
@@ -148,17 +133,6 @@ def _with_background(dial: Dial, wave: Wave, facts: Facts, level: Level) -> tupl
     mixed = add_noise(wave, np.resize(back, len(wave)), float(dial.rng.uniform(*spec.behind_db)))
     detail = replace(facts.detail, background=background)
     return dsp.level(mixed, 1.0), speech_facts(detail, facts.transcript, facts.units)
-
-
-def _shortened(wave: Wave, facts: Facts) -> Wave:
-    """At most 8.7 s before silence is put around it; only music and textures are ever so long."""
-    limit = length(MAX_S - 1.25)
-    if len(wave) <= limit or facts.modality is AudioType.SPEECH:
-        return wave
-    cut = wave[:limit].copy()
-    edge = length(FADE_S)
-    cut[-edge:] *= np.linspace(1, 0, edge)
-    return cut
 
 
 def make_silence(seed: int) -> Samples:

@@ -4,7 +4,7 @@ scipy is imported on first use.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -17,12 +17,11 @@ from lalm_agent.training.synth.records import SAMPLE_RATE, Pool
 Wave = NDArray[np.float64]
 Shape = Literal["low", "high", "band"]
 T = TypeVar("T")
-
-
 _STRETCHES = {Pool.TRAIN: (0.0, 0.4), Pool.DEV: (0.4, 0.05), Pool.TEST: (0.45, 0.05)}
 """Pool -> start and length of its stretch in each half of a range."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Dial:
     """Draws the parameters of a sound; the pools turn it to disjoint positions.
 
@@ -31,21 +30,22 @@ class Dial:
     another pool could have had. Noise comes from `rng` itself, whose seeds differ by split.
     """
 
-    def __init__(self, rng: np.random.Generator, pool: Pool) -> None:
-        """Wrap the clip's own generator."""
-        self.rng = rng
-        self.pool = pool
+    rng: np.random.Generator
+    pool: Pool
 
     def between(self, low: float, high: float) -> float:
         """A number in [low, high)."""
         start, span = _STRETCHES[self.pool]
-        u = self.rng.random()
-        upper = self.rng.random() < 0.5
+        u, upper = self.rng.random(), self.rng.random() < 0.5
         return low + (high - low) * (start + span * u + 0.5 * upper)
 
     def pick(self, names: Sequence[T]) -> T:
         """One of them."""
         return names[int(self.rng.integers(len(names)))]
+
+    def weighted(self, weights: Mapping[str, float]) -> str:
+        """One of the names, as often as its weight says."""
+        return list(weights)[int(self.rng.choice(len(weights), p=list(weights.values())))]
 
     def count(self, low: int, high: int) -> int:
         """An integer in [low, high]; the same in all pools, because counts are what is asked about."""
@@ -70,24 +70,18 @@ def times(n: int) -> Wave:
     return np.arange(n) / SAMPLE_RATE
 
 
-def biquad(shape: Shape, hz: float, q: float) -> NDArray[np.float64]:
-    """Second-order section (1, 6) of a low, high or band pass at `hz` with quality `q` (bilinear transform)."""
-    w = 2 * math.pi * min(max(hz, 15.0), 0.49 * SAMPLE_RATE) / SAMPLE_RATE
-    alpha, cos = math.sin(w) / (2 * q), math.cos(w)
-    if shape == "low":
-        b = [(1 - cos) / 2, 1 - cos, (1 - cos) / 2]
-    elif shape == "high":
-        b = [(1 + cos) / 2, -(1 + cos), (1 + cos) / 2]
-    else:
-        b = [alpha, 0.0, -alpha]
-    return np.array([[*b, 1 + alpha, -2 * cos, 1 - alpha]]) / (1 + alpha)
-
-
 def filtered(x: Wave, shape: Shape, hz: float, q: float = 0.707) -> Wave:
-    """`x` through one biquad."""
+    """`x` through a low, high or band pass at `hz` with quality `q`: one second-order section, bilinear transform."""
     from scipy.signal import sosfilt
 
-    y: Wave = sosfilt(biquad(shape, hz, q), x)
+    w = 2 * math.pi * min(max(hz, 15.0), 0.49 * SAMPLE_RATE) / SAMPLE_RATE
+    alpha, cos = math.sin(w) / (2 * q), math.cos(w)
+    b = {
+        "low": [(1 - cos) / 2, 1 - cos, (1 - cos) / 2],
+        "high": [(1 + cos) / 2, -(1 + cos), (1 + cos) / 2],
+        "band": [alpha, 0.0, -alpha],
+    }[shape]
+    y: Wave = sosfilt(np.array([[*b, 1 + alpha, -2 * cos, 1 - alpha]]) / (1 + alpha), x)
     return y
 
 
@@ -189,19 +183,21 @@ def coloured_noise(dial: Dial, colour: str, n: int) -> Wave:
         shaped: Wave = np.fft.irfft(spectrum * weights, padded)[:n]
         return shaped
     white = dial.noise(n)
-    if colour == "hum":
-        mains = 2 * np.pi * dial.between(48, 62) * np.arange(n) / length(1.0)
-        tones: Wave = np.sum([np.sin(k * mains) / k for k in (1, 2, 3, 5)], axis=0)
-        return 0.3 * white + tones
-    if colour == "narrow":
-        centre = float(np.exp(dial.between(np.log(300), np.log(4000))))
-        return band(white, centre / 1.7, centre * 1.7) + 0.1 * white
-    shapes = {
-        "hiss": lambda: high(white, dial.between(2000, 5000)),
-        "rumble": lambda: low(white, dial.between(500, 1500)) + 0.05 * white,
-        "speech band": lambda: band(white, dial.between(250, 400), dial.between(1500, 3200)) + 0.05 * white,
-    }
-    return shapes[colour]() if colour in shapes else white
+    match colour:
+        case "hum":
+            mains = 2 * np.pi * dial.between(48, 62) * np.arange(n) / length(1.0)
+            tones: Wave = np.sum([np.sin(k * mains) / k for k in (1, 2, 3, 5)], axis=0)
+            return 0.3 * white + tones
+        case "narrow":
+            centre = float(np.exp(dial.between(np.log(300), np.log(4000))))
+            return band(white, centre / 1.7, centre * 1.7) + 0.1 * white
+        case "hiss":
+            return high(white, dial.between(2000, 5000))
+        case "rumble":
+            return low(white, dial.between(500, 1500)) + 0.05 * white
+        case "speech band":
+            return band(white, dial.between(250, 400), dial.between(1500, 3200)) + 0.05 * white
+    return white
 
 
 def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
@@ -225,49 +221,25 @@ def room(dial: Dial, wave: Wave) -> Wave:
     return wet
 
 
-def telephone_band(wave: Wave) -> Wave:
-    """The band of a telephone line, 300 to 3400 Hz."""
-    return band(band(wave, 300, 3400), 300, 3400)
+def degrade(dial: Dial, wave: Wave, spec: LevelSpec, level_matters: bool) -> tuple[Wave, float | None, float]:
+    """Send a clean clip (n,) through random effects on its way to the microphone.
 
+    level_matters: keep the level and the bandwidth, which carry the answer to how near a sound is.
 
-def tilt(dial: Dial, wave: Wave) -> Wave:
-    """A wide boost or cut around a random frequency."""
-    gain = dial.rng.uniform(-0.7, 1.5)
-    return wave + gain * filtered(wave, "band", dial.rng.uniform(150, 5000), 0.6)
-
-
-def with_silence(dial: Dial, wave: Wave) -> tuple[Wave, int]:
-    """`wave` with up to 0.6 s of silence at either end, and the samples before it."""
-    lead, trail = length(dial.rng.uniform(0, 0.6)), length(dial.rng.uniform(0, 0.6))
-    return np.concatenate([np.zeros(lead), wave, np.zeros(trail)]), lead
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Degraded:
-    """A clip (n,) float64 within [-1, 1] after its way to the microphone.
-
-    snr_db: signal-to-noise ratio in dB, None without noise; lead_s: silence that was put before it, in seconds.
+    Returns:
+        The clip within [-1, 1]; its signal-to-noise ratio in dB, None without noise; the silence put before it in s.
     """
-
-    wave: Wave
-    snr_db: float | None
-    lead_s: float
-
-
-def degrade(dial: Dial, wave: Wave, spec: LevelSpec, level_matters: bool) -> Degraded:
-    """Send a clean clip through random effects.
-
-    Args:
-        dial: source of the draws; its pool has colours of noise of its own.
-        wave: (n,) float64.
-        spec: how likely and how strong each effect is.
-        level_matters: keep the level and the bandwidth, which carry the answer to how near a sound is.
-    """
-    wave, lead = with_silence(dial, wave) if dial.chance(0.7) else (wave, 0)
+    lead = 0
+    if dial.chance(0.7):
+        lead, trail = length(dial.rng.uniform(0, 0.6)), length(dial.rng.uniform(0, 0.6))
+        wave = np.concatenate([np.zeros(lead), wave, np.zeros(trail)])
     if not level_matters:
         wave = room(dial, wave) if dial.chance(spec.room) else wave
-        wave = tilt(dial, wave) if dial.chance(spec.tilt) else wave
-        wave = telephone_band(wave) if dial.chance(spec.phone) else wave
+        if dial.chance(spec.tilt):
+            # A wide boost or cut around a random frequency.
+            gain, hz = dial.rng.uniform(-0.7, 1.5), dial.rng.uniform(150, 5000)
+            wave = wave + gain * filtered(wave, "band", hz, 0.6)
+        wave = band(band(wave, 300, 3400), 300, 3400) if dial.chance(spec.phone) else wave
         top = float(np.abs(wave).max())
         wave = np.clip(wave, -0.4 * top, 0.4 * top) if dial.chance(spec.clipped) else wave
     snr_db = None
@@ -275,6 +247,7 @@ def degrade(dial: Dial, wave: Wave, spec: LevelSpec, level_matters: bool) -> Deg
         snr_db = float(dial.rng.uniform(*spec.snr_db))
         wave = add_noise(wave, coloured_noise(dial, dial.pick(COLOURS[dial.pool]), len(wave)), snr_db)
     if level_matters:
-        return Degraded(wave / max(1.0, float(np.abs(wave).max())), snr_db, lead / length(1.0))
-    loud = level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98)))))
-    return Degraded(loud, snr_db, lead / length(1.0))
+        wave = wave / max(1.0, float(np.abs(wave).max()))
+    else:
+        wave = level(wave, float(np.exp(dial.rng.uniform(np.log(0.08), np.log(0.98)))))
+    return wave, snr_db, lead / length(1.0)

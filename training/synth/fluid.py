@@ -23,7 +23,7 @@ INSTALL_EXTRA = "pip install 'lalm-agent[synth]'"
 INSTALL_SYSTEM = "apt-get install libfluidsynth3 fluid-soundfont-gm"
 SOUNDFONT_ENV = "LALM_SOUNDFONT"
 SOUNDFONT_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
-EXTRA_MODULES = {"espeakng_loader": "espeakng-loader", "fluidsynth": "pyfluidsynth", "scipy": "scipy"}
+EXTRA_MODULES = {"espeakng_loader": "espeakng-loader", "fluidsynth": "pyfluidsynth"}
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
 BANK_STEP = 1000
@@ -84,93 +84,72 @@ class Room:
     level: float = 0.0
 
 
-class _Engine:
-    """The library's functions and the loaded soundfont."""
-
-    def __init__(self) -> None:
-        require_synth()
-        import fluidsynth
-
-        self._library: Any = fluidsynth
-        pointer, integer = ctypes.c_void_p, ctypes.c_int
-        self._write = self._bind("write_float", integer, [pointer, integer] + [pointer, integer, integer] * 2)
-        self._add = self._bind("add_sfont", integer, [pointer, pointer])
-        self._remove = self._bind("remove_sfont", integer, [pointer, pointer])
-        get_font = self._bind("get_sfont_by_id", pointer, [pointer, integer])
-        silence = fluidsynth._fl.fluid_set_log_function
-        silence.argtypes, silence.restype = [integer, pointer, pointer], pointer
-        for level in range(LOG_LEVELS):
-            silence(level, None, None)
-        self._owner = self._new(reverb=False)
-        path = find_soundfont()
-        font_id = self._owner.sfload(str(path))
-        if font_id < 0:
-            raise UsageError(f"FluidSynth cannot read the soundfont {path}", hint=INSTALL_SYSTEM)
-        self._font = get_font(self._owner.synth, font_id)
-
-    def _bind(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        function = getattr(self._library._fl, f"fluid_synth_{name}")
-        function.restype, function.argtypes = result, arguments
-        return function
-
-    def _new(self, reverb: bool) -> Any:
-        settings = {"synth.chorus.active": 0, "synth.reverb.active": int(reverb), "synth.polyphony": 96}
-        return self._library.Synth(gain=0.4, samplerate=float(SAMPLE_RATE), channels=16, **settings)
-
-    def render(self, notes: list[Note], programs: dict[int, int], n: int, room: Room) -> Wave:
-        """Play the notes on channels set to `programs` and return `n` samples of mono."""
-        synth = self._new(reverb=room.level > 0)
-        font_id = self._add(synth.synth, self._font)
-        try:
-            synth.set_reverb(room.size, room.damping, 5.0, room.level)
-            synth.program_select(DRUM_CHANNEL, font_id, DRUM_BANK, 0)
-            for channel, program in programs.items():
-                bank = DRUM_BANK if channel == DRUM_CHANNEL else program // BANK_STEP * 8
-                synth.program_select(channel, font_id, bank, program % BANK_STEP)
-            return self._play(synth, notes, n)
-        finally:
-            self._remove(synth.synth, self._font)
-            synth.delete()
-
-    def _play(self, synth: Any, notes: list[Note], n: int) -> Wave:
-        events = [(int(note.start_s * SAMPLE_RATE), 1, note) for note in notes]
-        events += [(int((note.start_s + note.length_s) * SAMPLE_RATE), 0, note) for note in notes]
-        events.sort(key=lambda event: (event[0], event[1], event[2].channel, event[2].key))
-        out = np.zeros((2, (n // BLOCK + 1) * BLOCK), dtype=np.float32)
-        at = 0
-        for sample, on, note in events:
-            until = min(sample // BLOCK * BLOCK, out.shape[1])
-            at = self._advance(synth, out, at, until)
-            if on:
-                synth.noteon(note.channel, note.key, note.velocity)
-            else:
-                synth.noteoff(note.channel, note.key)
-        self._advance(synth, out, at, out.shape[1])
-        mono: Wave = out.mean(axis=0, dtype=np.float64)
-        return mono[:n]
-
-    def _advance(self, synth: Any, out: Any, at: int, until: int) -> int:
-        if until > at:
-            left, right = out[0].ctypes.data, out[1].ctypes.data
-            self._write(synth.synth, until - at, left, at, 1, right, at, 1)
-        return max(at, until)
-
-
 @cache
-def _engine() -> _Engine:
-    return _Engine()
+def _engine() -> tuple[Any, Any, Any]:
+    """The module `fluidsynth`, a synthesiser that owns the loaded soundfont, and the soundfont."""
+    require_synth()
+    import fluidsynth
+
+    library, pointer, integer = fluidsynth._fl, ctypes.c_void_p, ctypes.c_int
+    for function, result, arguments in (
+        (library.fluid_synth_write_float, integer, [pointer, integer] + [pointer, integer, integer] * 2),
+        (library.fluid_synth_add_sfont, integer, [pointer, pointer]),
+        (library.fluid_synth_remove_sfont, integer, [pointer, pointer]),
+        (library.fluid_synth_get_sfont_by_id, pointer, [pointer, integer]),
+        (library.fluid_set_log_function, pointer, [integer, pointer, pointer]),
+    ):
+        function.restype, function.argtypes = result, arguments
+    for level in range(LOG_LEVELS):
+        library.fluid_set_log_function(level, None, None)
+    owner, path = _synthesiser(fluidsynth, reverb=False), find_soundfont()
+    font_id = owner.sfload(str(path))
+    if font_id < 0:
+        raise UsageError(f"FluidSynth cannot read the soundfont {path}", hint=INSTALL_SYSTEM)
+    return fluidsynth, owner, library.fluid_synth_get_sfont_by_id(owner.synth, font_id)
+
+
+def _synthesiser(fluidsynth: Any, reverb: bool) -> Any:
+    settings = {"synth.chorus.active": 0, "synth.reverb.active": int(reverb), "synth.polyphony": 96}
+    return fluidsynth.Synth(gain=0.4, samplerate=float(SAMPLE_RATE), channels=16, **settings)
 
 
 def render(notes: list[Note], programs: dict[int, int], seconds: float, room: Room) -> Wave:
     """Play notes in the soundfont: (n,) float64 mono at 16 kHz.
 
-    Args:
-        notes: what to play; channel 9 is the drum kit.
-        programs: General MIDI program (from 0) per channel, its bank as in `BANK_STEP`.
-        seconds: length of the result.
-        room: reverb.
+    notes: channel 9 is the drum kit. programs: General MIDI program (from 0) per channel, its bank as in `BANK_STEP`.
 
     Raises:
         UsageError: FluidSynth or the soundfont is missing.
     """
-    return _engine().render(notes, programs, int(seconds * SAMPLE_RATE), room)
+    fluidsynth, _, font = _engine()
+    synth = _synthesiser(fluidsynth, reverb=room.level > 0)
+    font_id = fluidsynth._fl.fluid_synth_add_sfont(synth.synth, font)
+    try:
+        synth.set_reverb(room.size, room.damping, 5.0, room.level)
+        synth.program_select(DRUM_CHANNEL, font_id, DRUM_BANK, 0)
+        for channel, program in programs.items():
+            bank = DRUM_BANK if channel == DRUM_CHANNEL else program // BANK_STEP * 8
+            synth.program_select(channel, font_id, bank, program % BANK_STEP)
+        return _play(fluidsynth._fl.fluid_synth_write_float, synth, notes, int(seconds * SAMPLE_RATE))
+    finally:
+        fluidsynth._fl.fluid_synth_remove_sfont(synth.synth, font)
+        synth.delete()
+
+
+def _play(write: Any, synth: Any, notes: list[Note], n: int) -> Wave:
+    events = [(int(note.start_s * SAMPLE_RATE), 1, note) for note in notes]
+    events += [(int((note.start_s + note.length_s) * SAMPLE_RATE), 0, note) for note in notes]
+    events.sort(key=lambda event: (event[0], event[1], event[2].channel, event[2].key))
+    out = np.zeros((2, (n // BLOCK + 1) * BLOCK), dtype=np.float32)
+    (left, right), at = (channel.ctypes.data for channel in out), 0
+    for sample, on, note in [*events, (out.shape[1], 1, None)]:
+        until = min(sample // BLOCK * BLOCK, out.shape[1])
+        if until > at:
+            write(synth.synth, until - at, left, at, 1, right, at, 1)
+            at = until
+        if note is not None and on:
+            synth.noteon(note.channel, note.key, note.velocity)
+        elif note is not None:
+            synth.noteoff(note.channel, note.key)
+    mono: Wave = out.mean(axis=0, dtype=np.float64)
+    return mono[:n]

@@ -6,8 +6,6 @@ close the wrong answers are; a question's level is that of its clip. The values 
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from lalm_agent.training.synth.records import Level
 from lalm_agent.training.synth.tables import read_data_file
 
@@ -70,8 +68,3 @@ class LevelSpec:
 
 
 SPECS: dict[Level, LevelSpec] = read_data_file("levels", dict[Level, LevelSpec])
-
-
-def weighted(rng: np.random.Generator, weights: Weights) -> str:
-    """One of the names, as often as its weight says."""
-    return list(weights)[int(rng.choice(len(weights), p=list(weights.values())))]

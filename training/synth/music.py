@@ -4,7 +4,7 @@
 all of its programs; it has an unseen program only where that is so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, level
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note, Room, render
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import Facts, Level, MusicFacts, Pool, Span
 from lalm_agent.training.synth.tables import read_data_file
 
@@ -33,7 +33,8 @@ class Instrument:
 
     def programs(self, pool: Pool) -> tuple[int, ...]:
         """The programs of a pool."""
-        return {Pool.TRAIN: self.train, Pool.DEV: self.dev, Pool.TEST: self.test}[pool]
+        own: tuple[int, ...] = getattr(self, pool)
+        return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,10 @@ STROKE_S = 0.1
 _LOW, _HIGH = 21, 108
 NOTE_LABELS: tuple[str, ...] = tuple(f"note {key}" for key in range(_LOW, _HIGH + 1))
 CHORD_LABELS: tuple[str, ...] = tuple(
-    f"{mode} chord {root}" for mode in ("major", "minor", "other") for root in range(12)
+    f"{kind} chord {root}" for kind in ("major", "minor", "other") for root in range(12)
 )
 STROKE_LABELS = ("kick", "snare", "cymbal")
 _THIRDS = {3: "minor", 4: "major"}
-_KICKS, _SNARES = {36}, {37, 38, 39}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,15 @@ class _Frame:
     def beat_s(self) -> float:
         return 60 / self.bpm
 
+    def offset(self, step: int) -> int:
+        """Keys from the tonic up to this step of the scale."""
+        return 12 * (step // 7) + self.scale[step % 7]
+
 
 def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tuple[Wave, Facts]:
     """A piece (n,) float64 with peak near 1, and its facts; with `leads`, a melody of one of these instruments."""
     spec, rng = SPECS[difficulty], dial.rng
-    texture = "melody" if leads else weighted(rng, spec.textures)
+    texture = "melody" if leads else dial.weighted(spec.textures)
     tempo = dial.pick(list(spec.tempi))
     mode = "major" if rng.random() < 0.5 else "minor"
     per_bar = 3 if rng.random() < 0.5 else 4
@@ -116,16 +120,12 @@ def make_music(dial: Dial, difficulty: Level, leads: tuple[str, ...] = ()) -> tu
         mode=mode if CHORDS in names else None,
         metre=("three" if per_bar == 3 else "four") if drums else None,
     )
-    facts = _facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
+    facts = music_facts(detail, note_units(notes, (LEAD, CHORDS, BASS)))
     timed = ("note", "stroke", "beat", *(["chord"] if harmony else []), *(["bar"] if harmony or drums else []))
-    return samples, replace(facts, timeline=(*note_spans(notes), *harmony, *_pulse(frame)), timed=timed)
-
-
-def _pulse(frame: _Frame) -> tuple[Span, ...]:
-    """Every beat, and the first of every bar once more."""
     starts = [beat * frame.beat_s for beat in range(frame.beats)]
-    named = [("beat", at) for at in starts] + [("bar", at) for at in starts[:: frame.per_bar]]
-    return tuple(Span(name, at, at + PULSE_S) for name, at in named)
+    pulse = [("beat", at) for at in starts] + [("bar", at) for at in starts[:: frame.per_bar]]
+    spans = (*note_spans(notes), *harmony, *(Span(name, at, at + PULSE_S) for name, at in pulse))
+    return samples, replace(facts, timeline=spans, timed=timed)
 
 
 def _voices(
@@ -137,12 +137,18 @@ def _voices(
     direction, rng, spec, harmony = None, dial.rng, frame.spec, tuple[Span, ...]()
     chords = dial.pick(PROGRESSIONS)
     if texture == "melody":
-        names[LEAD] = dial.pick(leads or _playable(dial, INSTRUMENTS, "bass"))
+        names[LEAD] = dial.pick(
+            leads or [name for name in INSTRUMENTS if name != "bass" and _programs(name, dial.pool)]
+        )
         direction = dial.pick(("rising", "falling", "up and down"))
         notes += _melody(rng, frame, names[LEAD], direction)
     if texture == "chords" or (texture == "melody" and rng.random() < spec.chords):
-        names[CHORDS] = dial.pick(_playable(dial, _TABLE.chordal, names.get(LEAD)))
-        harmony = _harmony(frame, chords)
+        others = [name for name in _TABLE.chordal if name != names.get(LEAD)]
+        names[CHORDS] = dial.pick([name for name in others if _programs(name, dial.pool)])
+        bars = [(beat, min(frame.beats, beat + frame.per_bar)) for beat in range(0, frame.beats, frame.per_bar)]
+        harmony = tuple(
+            Span(chord_name(_triad(frame, chords, beat)), beat * frame.beat_s, end * frame.beat_s) for beat, end in bars
+        )
         notes += _chords(rng, frame, chords, 100 if texture == "chords" else int(rng.integers(*spec.backing)))
     if texture == "bass line" or (texture != "drum loop" and rng.random() < spec.bass):
         names[BASS] = "bass"
@@ -151,13 +157,7 @@ def _voices(
 
 
 def _programs(name: str, pool: Pool) -> tuple[int, ...]:
-    """The programs of a class that a pool may use."""
     return HELD_OUT_INSTRUMENTS[name].train if name in HELD_OUT_INSTRUMENTS else INSTRUMENTS[name].programs(pool)
-
-
-def _playable(dial: Dial, names: Iterable[str], but: str | None) -> list[str]:
-    """Those of the classes that have a program for the dial's pool, without one of them."""
-    return [name for name in names if _programs(name, dial.pool) and name != but]
 
 
 def _contour(rng: np.random.Generator, count: int, direction: str, steady: float) -> list[int]:
@@ -172,8 +172,7 @@ def _contour(rng: np.random.Generator, count: int, direction: str, steady: float
     for _ in range(count):
         steps.append(at)
         at += sign * int(rng.choice([1, 1, 2])) if rng.random() < steady else -sign
-    span = max(1, abs(steps[-1]))
-    squeeze = min(1.0, 17 / span)
+    squeeze = min(1.0, 17 / max(1, abs(steps[-1])))
     return [round(step * squeeze) for step in steps]
 
 
@@ -185,11 +184,9 @@ def _melody(rng: np.random.Generator, frame: _Frame, name: str, direction: str) 
     while sum(rhythm) < frame.beats - 1e-6:
         rhythm += [0.5, 0.5] if halves and rng.random() < 0.5 else [1.0]
     steps = _contour(rng, len(rhythm), direction, frame.spec.steady)
-    base = min(steps)
-    octaves = [12 * (step // 7) + frame.scale[step % 7] for step in (s - base for s in steps)]
+    octaves = [frame.offset(step - min(steps)) for step in steps]
     instrument = (INSTRUMENTS | HELD_OUT_INSTRUMENTS)[name]
-    span = max(octaves)
-    spare = max(0, instrument.high - instrument.low - span)
+    spare = max(0, instrument.high - instrument.low - max(octaves))
     bottom = instrument.low + int(rng.integers(spare + 1))
     bottom += (frame.key - bottom) % 12 if spare >= 12 else 0
     notes, at = [], 0.0
@@ -219,18 +216,8 @@ def _chords(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...], ve
 
 
 def _triad(frame: _Frame, chords: tuple[int, ...], beat: int) -> list[int]:
-    """The keys of the chord at a beat, lowest first."""
     degree = chords[beat // frame.per_bar % len(chords)]
-    return [48 + frame.key % 12 + 12 * ((degree + i) // 7) + frame.scale[(degree + i) % 7] for i in (0, 2, 4)]
-
-
-def _harmony(frame: _Frame, chords: tuple[int, ...]) -> tuple[Span, ...]:
-    """When which chord sounds: one in a bar."""
-    spans = []
-    for beat in range(0, frame.beats, frame.per_bar):
-        end = min(frame.beats, beat + frame.per_bar)
-        spans.append(Span(chord_name(_triad(frame, chords, beat)), beat * frame.beat_s, end * frame.beat_s))
-    return tuple(spans)
+    return [48 + frame.key + frame.offset(degree + third) for third in (0, 2, 4)]
 
 
 def _bass(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...]) -> list[Note]:
@@ -239,33 +226,28 @@ def _bass(rng: np.random.Generator, frame: _Frame, chords: tuple[int, ...]) -> l
     notes = []
     for beat in range(frame.beats):
         degree = chords[beat // frame.per_bar % len(chords)]
-        step = degree + (beat % frame.per_bar * 2 if walking else 0)
-        key = 24 + frame.key + 12 * (step // 7) + frame.scale[step % 7]
-        while key < low:
-            key += 12
-        while key > high:
-            key -= 12
+        key = 24 + frame.key + frame.offset(degree + (beat % frame.per_bar * 2 if walking else 0))
+        key += 12 * max(0, -(-(low - key) // 12))
+        key -= 12 * max(0, -(-(key - high) // 12))
         notes.append(Note(beat * frame.beat_s, frame.beat_s * 0.85, BASS, key, int(rng.integers(80, 110))))
     return notes
 
 
-def _caption(detail: MusicFacts) -> str:
-    if detail.texture == "drum loop":
-        return f"{detail.tempo} drums"
-    caption = f"{detail.tempo} {detail.instruments[0]} {'music' if detail.texture == 'melody' else detail.texture}"
-    extras = [f"{ARTICLES[detail.direction]} melody"] if detail.direction else []
-    extras += list(detail.instruments[1:]) + (["drums"] if detail.drums else [])
-    return f"{caption} with {' and '.join(extras)}" if extras else caption
-
-
-def _facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
+def music_facts(detail: MusicFacts, units: tuple[str, ...]) -> Facts:
+    """Caption, tags and known groups of a piece; units: its notes."""
+    caption = f"{detail.tempo} drums"
+    if detail.texture != "drum loop":
+        caption = f"{detail.tempo} {detail.instruments[0]} {'music' if detail.texture == 'melody' else detail.texture}"
+        extras = [f"{ARTICLES[detail.direction]} melody"] if detail.direction else []
+        extras += [*detail.instruments[1:], *(["drums"] if detail.drums else [])]
+        caption += f" with {' and '.join(extras)}" if extras else ""
     tags = [str(AudioType.MUSIC), *detail.instruments, detail.texture, f"{detail.tempo} tempo"]
     tags += ["drums"] if detail.drums else []
     tags += [tag for tag in (detail.direction, detail.mode) if tag]
     tags += [f"{detail.metre} beats"] if detail.metre else []
     known = "modality instrument texture tempo drums sound_event gender language word speakers".split()
     known += [group for group in ("direction", "mode", "metre") if getattr(detail, group)]
-    return Facts(AudioType.MUSIC, _caption(detail), None, (), tuple(tags), tuple(known), detail, units)
+    return Facts(AudioType.MUSIC, caption, None, (), tuple(tags), tuple(known), detail, units)
 
 
 def drum_notes(rng: np.random.Generator, beat_s: float, beats: int, per_bar: int) -> list[Note]:
@@ -320,6 +302,6 @@ def chord_name(keys: Sequence[int]) -> str:
 def _unit(channel: int, keys: Sequence[int]) -> str:
     """The label of keys that are struck together, lowest first."""
     if channel == DRUM_CHANNEL:
-        strokes = {"kick" if key in _KICKS else "snare" if key in _SNARES else "cymbal" for key in keys}
+        strokes = {"kick" if key == KICK else "snare" if key in (SNARE, RIM, CLAP) else "cymbal" for key in keys}
         return next(name for name in STROKE_LABELS if name in strokes)
     return chord_name(keys) if len(keys) > 1 else f"note {min(max(keys[0], _LOW), _HIGH)}"

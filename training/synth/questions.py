@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lalm_agent.records import AudioType
-from lalm_agent.training.synth.labels import SOUND_EVENTS
+from lalm_agent.training.synth.labels import LABEL_GROUPS, SOUND_EVENTS
 from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.music import CONFUSABLE_INSTRUMENTS, INSTRUMENTS
 from lalm_agent.training.synth.records import Clip, Level, MusicFacts, Pool, SoundFacts, SpeechFacts, SynthQuestion
@@ -19,26 +19,33 @@ from lalm_agent.training.synth.tables import confusable, draw, read_data_file
 from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
 MAX_CHOICES = 4
-OPEN_SHARE = 0.5
-TYPE_NAMES = {AudioType.SOUND: "Sound", AudioType.MUSIC: "Music", AudioType.SPEECH: "Speech"}
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 MAX_COUNT = 7
-YES_NO = ("yes", "no")
-TRENDS = ("getting louder", "getting quieter", "steady")
-DISTANCES = ("near", "far")
-TEMPI = ("slow", "medium", "fast")
-DIRECTIONS = ("rising", "falling", "up and down")
-MODES = ("major", "minor")
-METRES = ("three", "four")
-MUSIC_PARTS = ("a melody", "chords", "a bass line", "a drum loop")
+GENDERS, VOICES = ("male", "female"), ("a man", "a woman")
 BPM_GRID = tuple(range(50, 200, 10))
 """Every piece has one of these beats per minute."""
-INSTRUMENT_FAMILIES = tuple(dict.fromkeys(instrument.family for instrument in INSTRUMENTS.values()))
-GENDERS = ("male", "female")
-VOICES = ("a man", "a woman")
-RATES = ("slow", "normal", "fast")
-BACKGROUNDS = ("music", "noise", "nothing")
-SPEAKERS = ("one", "two", "three", "four")
+ANSWERS: dict[str, tuple[str, ...]] = {
+    **{skill: LABEL_GROUPS[skill] for skill in ("trend", "distance", "direction", "mode", "topic", "language")},
+    **dict.fromkeys(("sound_class", "first_sound", "last_sound", "next_sound", "most_frequent"), SOUND_EVENTS),
+    **dict.fromkeys(("word_heard", "first_word", "last_word", "next_word"), CLOSED_WORDS),
+    **dict.fromkeys(("instrument", "accompaniment"), tuple(INSTRUMENTS)),
+    **dict.fromkeys(("count", "word_count"), NUMBERS[1:7]),
+    "type": tuple(kind.capitalize() for kind in AudioType),
+    "animal": tuple(SOUND_TABLE.animals.values()),
+    "background": tuple(TEXTURES),
+    "source": tuple(SOUND_TABLE.sources),
+    "scene": tuple(SOUND_TABLE.places),
+    "tempo": ("slow", "medium", "fast"),
+    "metre": ("three", "four"),
+    "texture": ("a melody", "chords", "a bass line", "a drum loop"),
+    "instrument_family": tuple(dict.fromkeys(instrument.family for instrument in INSTRUMENTS.values())),
+    "gender": GENDERS,
+    "first_speaker": VOICES,
+    "rate": ("slow", "normal", "fast"),
+    "behind": ("music", "noise", "nothing"),
+    "speakers": NUMBERS[1:5],
+}
+"""Skill -> all answers that it has, where they are few or a vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,8 @@ class Skill:
 
     modality: None where it fits every clip. weights: how much it is asked of the clips of a level that allow it.
     wordings: patterns; each pool has its own, no sentence belongs to two of them. answer_rates: answer -> how often it
-    is asked: answers that most clips share must not be worth guessing.
+    is asked: answers that most clips share must not be worth guessing. half_lost_db: signal-to-noise ratio in dB at
+    which half of the answers are lost, set by hand before any training from how much of the spectrum a skill needs.
     """
 
     modality: AudioType | None
@@ -56,6 +64,7 @@ class Skill:
     weights: dict[Level, float]
     wordings: dict[Pool, tuple[str, ...]]
     answer_rates: dict[str, float] = field(default_factory=dict)
+    half_lost_db: float = -8.0
 
 
 SKILLS: dict[str, Skill] = read_data_file("skills", dict[str, Skill])
@@ -110,16 +119,16 @@ class DistractorSampler:
             chosen.append(close.pop() if take_close else far.pop())
         return tuple(chosen)
 
-    def others(self, skill: str, gold: str, pool: tuple[str, ...], open: bool = True) -> Draft:
-        """A draft whose wrong answers are the rest of the pool."""
-        return Draft(skill, gold, self.shuffled(pool, (gold,)), open=open)
+    def others(self, skill: str, gold: str, open: bool = True) -> Draft:
+        """A draft whose wrong answers are all others of `ANSWERS`."""
+        return Draft(skill, gold, self.shuffled(ANSWERS[skill], (gold,)), open=open)
 
-    def numbers(self, count: int) -> tuple[str, ...]:
-        """Wrong numbers: the nearest first, at an easy level any."""
+    def number(self, skill: str, count: int, blank: str = "") -> Draft:
+        """A draft of a number. Wrong are the nearest numbers first, at an easy level any."""
         wrong = [k for k in range(1, 6 if self.spec.far_only else MAX_COUNT + 1) if k != count]
         reach = 1.5 * (1 - self.spec.near)
         wrong.sort(key=lambda k: abs(k - count) + self.rng.random() * (1 + reach * 2))
-        return tuple(NUMBERS[k] for k in wrong[:3])
+        return Draft(skill, NUMBERS[count], tuple(NUMBERS[k] for k in wrong[:3]), blank, open=True)
 
 
 # --- from facts to drafts ---------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ class DistractorSampler:
 def all_drafts(clip: Clip, rng: np.random.Generator) -> list[Draft]:
     """Everything that can be asked about a clip, unworded."""
     pick, detail = DistractorSampler(SPECS[clip.level], rng), clip.facts.detail
-    kind = pick.others("type", TYPE_NAMES[clip.facts.modality], tuple(TYPE_NAMES.values()))
+    kind = pick.others("type", clip.facts.modality.capitalize())
     if isinstance(detail, SoundFacts):
         return [kind, *_sound_drafts(detail, pick)]
     if isinstance(detail, MusicFacts):
@@ -147,45 +156,51 @@ def similar_instruments(name: str) -> tuple[str, ...]:
 
 
 def _yes_or_no(skill: str, truth: bool, blank: str = "") -> Draft:
-    gold, wrong = YES_NO if truth else YES_NO[::-1]
+    gold, wrong = ("yes", "no") if truth else ("no", "yes")
     return Draft(skill, gold, (wrong,), blank, open=True)
 
 
 def _sound_drafts(detail: SoundFacts, pick: DistractorSampler) -> list[Draft]:
     labels = tuple(label for label, _ in detail.runs)
     present = (*labels, detail.background) if detail.background else labels
+
+    def absent(gold: str, pool: tuple[str, ...] = SOUND_EVENTS) -> tuple[str, ...]:
+        return pick.wrong(pool, present, similar_sounds(gold))
+
     gold = present[int(pick.rng.integers(len(present)))]
-    wrong = pick.wrong(SOUND_EVENTS, present, similar_sounds(gold))
-    drafts = [Draft("sound_class", gold, wrong, open=len(present) == 1)]
+    drafts = [Draft("sound_class", gold, absent(gold), open=len(present) == 1)]
     truth = pick.chance(0.5)
     name = present[int(pick.rng.integers(len(present)))]
-    name = name if truth else pick.wrong(SOUND_EVENTS, present, similar_sounds(name))[0]
-    drafts.append(_yes_or_no("sound_present", truth, name))
+    drafts.append(_yes_or_no("sound_present", truth, name if truth else absent(name)[0]))
     if len(present) == 1:
         drafts += _single_sound_drafts(labels[0], pick)
     drafts += _count_drafts(detail, pick)
-    drafts += _order_drafts(labels, pick) if detail.background is None else _layer_drafts(detail, present, pick)
-    for skill, fact, pool in (("trend", detail.trend, TRENDS), ("distance", detail.distance, DISTANCES)):
-        drafts += [pick.others(skill, fact, pool)] if fact else []
-    drafts.append(Draft("different_sounds", NUMBERS[len(present)], pick.numbers(len(present)), open=True))
-    return drafts
+    if detail.background is None:
+        drafts += _order_drafts(labels, pick)
+    else:
+        wrong = absent(detail.background, tuple(TEXTURES))
+        drafts.append(Draft("background", detail.background, wrong, open=True))
+        if len(labels) == 1:
+            drafts.append(Draft("foreground", labels[0], absent(labels[0]), detail.background, True))
+    drafts += [pick.others(skill, fact) for skill in ("trend", "distance") if (fact := getattr(detail, skill))]
+    return [*drafts, pick.number("different_sounds", len(present))]
 
 
 def _single_sound_drafts(label: str, pick: DistractorSampler) -> list[Draft]:
     drafts, animals = [], SOUND_TABLE.animals
     if label in animals:
         near = tuple(animals[other] for other in similar_sounds(label) if other in animals)
-        wrong = pick.wrong(tuple(animals.values()), (animals[label],), near)
+        wrong = pick.wrong(ANSWERS["animal"], (animals[label],), near)
         drafts.append(Draft("animal", animals[label], wrong, open=True))
     for skill, table, open in (("source", SOUND_TABLE.sources, True), ("scene", SOUND_TABLE.places, False)):
         gold = next((name for name, labels in table.items() if label in labels), None)
-        drafts += [pick.others(skill, gold, tuple(table), open)] if gold else []
+        drafts += [pick.others(skill, gold, open)] if gold else []
     return drafts
 
 
 def _count_drafts(detail: SoundFacts, pick: DistractorSampler) -> list[Draft]:
     counted = [(label, times) for label, times in detail.runs if times]
-    drafts = [Draft("count", NUMBERS[times], pick.numbers(times), label, True) for label, times in counted]
+    drafts = [pick.number("count", times, label) for label, times in counted]
     most = max(times for _, times in detail.runs)
     if 1 < len(counted) == len(detail.runs) and [times for _, times in counted].count(most) == 1:
         gold = next(label for label, times in counted if times == most)
@@ -203,32 +218,18 @@ def _order_drafts(labels: tuple[str, ...], pick: DistractorSampler) -> list[Draf
     ]
     at = int(pick.rng.integers(len(labels) - 1))
     wrong = tuple(label for label in labels if label not in labels[at : at + 2]) + absent
-    drafts.append(Draft("next_sound", labels[at + 1], wrong, labels[at], True))
-    return drafts
-
-
-def _layer_drafts(detail: SoundFacts, present: tuple[str, ...], pick: DistractorSampler) -> list[Draft]:
-    assert detail.background is not None
-    wrong = pick.wrong(tuple(TEXTURES), present, similar_sounds(detail.background))
-    drafts = [Draft("background", detail.background, wrong, open=True)]
-    if len(detail.runs) == 1:
-        gold = detail.runs[0][0]
-        wrong = pick.wrong(SOUND_EVENTS, present, similar_sounds(gold))
-        drafts.append(Draft("foreground", gold, wrong, detail.background, True))
-    return drafts
+    return [*drafts, Draft("next_sound", labels[at + 1], wrong, labels[at], True)]
 
 
 def _music_drafts(detail: MusicFacts, pick: DistractorSampler) -> list[Draft]:
-    drafts = [pick.others("tempo", detail.tempo, TEMPI), _bpm_draft(detail.bpm, pick)]
+    drafts = [pick.others("tempo", detail.tempo), _bpm_draft(detail.bpm, pick)]
     drafts += _instrument_drafts(detail, pick) if detail.instruments else []
     if detail.texture == "drum loop" or not detail.drums:
-        texture = next(name for name in MUSIC_PARTS if name.endswith(detail.texture))
-        drafts.append(pick.others("texture", texture, MUSIC_PARTS, open=False))
+        texture = next(name for name in ANSWERS["texture"] if name.endswith(detail.texture))
+        drafts.append(pick.others("texture", texture, open=False))
     drafts.append(_yes_or_no("drums", detail.drums))
-    for skill, pool in (("direction", DIRECTIONS), ("mode", MODES), ("metre", METRES)):
-        fact = getattr(detail, skill)
-        drafts += [pick.others(skill, fact, pool)] if fact else []
-    return drafts
+    skills = ("direction", "mode", "metre")
+    return drafts + [pick.others(skill, fact) for skill in skills if (fact := getattr(detail, skill))]
 
 
 def _bpm_draft(bpm: float, pick: DistractorSampler) -> Draft:
@@ -242,14 +243,14 @@ def _bpm_draft(bpm: float, pick: DistractorSampler) -> Draft:
 
 
 def _instrument_drafts(detail: MusicFacts, pick: DistractorSampler) -> list[Draft]:
-    lead, count, names = detail.instruments[0], len(detail.instruments), tuple(INSTRUMENTS)
+    lead, count = detail.instruments[0], len(detail.instruments)
 
     def wrong(gold: str) -> tuple[str, ...]:
-        return pick.wrong(names, detail.instruments, similar_instruments(gold))
+        return pick.wrong(tuple(INSTRUMENTS), detail.instruments, similar_instruments(gold))
 
     drafts = [
         Draft("instrument", lead, wrong(lead), open=True),
-        pick.others("instrument_family", INSTRUMENTS[lead].family, INSTRUMENT_FAMILIES),
+        pick.others("instrument_family", INSTRUMENTS[lead].family),
     ]
     numbers = tuple(NUMBERS[k] for k in (1, 2, 3, 4) if k != count)
     drafts.append(Draft("instrument_count", NUMBERS[count], numbers, open=True))
@@ -264,23 +265,21 @@ def _instrument_drafts(detail: MusicFacts, pick: DistractorSampler) -> list[Draf
 def _speech_drafts(detail: SpeechFacts, background_known: bool, pick: DistractorSampler) -> list[Draft]:
     voices, family = len(detail.genders), LANGUAGES[detail.language].family
     near = tuple(name for name, language in LANGUAGES.items() if language.family == family)
-    drafts = [
-        Draft("language", detail.language, pick.wrong(tuple(LANGUAGES), (detail.language,), near), open=True),
-        pick.others("speakers", NUMBERS[voices], SPEAKERS),
-    ]
+    wrong = pick.wrong(ANSWERS["language"], (detail.language,), near)
+    drafts = [Draft("language", detail.language, wrong, open=True), pick.others("speakers", NUMBERS[voices])]
     if background_known:
-        drafts.append(pick.others("behind", detail.background, BACKGROUNDS))
+        drafts.append(pick.others("behind", detail.background))
     if voices == 1:
         # Gender is asked for in one of two pairs of words.
         pair = VOICES if pick.chance(0.2) else GENDERS
         at = GENDERS.index(detail.genders[0])
         drafts.append(Draft("gender", pair[at], (pair[1 - at],), open=pair == GENDERS))
-        drafts.append(pick.others("rate", detail.rate, RATES))
+        drafts.append(pick.others("rate", detail.rate))
     elif detail.genders[0] != detail.genders[1]:
         first, second = (VOICES[GENDERS.index(gender)] for gender in detail.genders)
         drafts.append(Draft("first_speaker", first, (second,), open=True))
     if detail.topic:
-        drafts.append(pick.others("topic", detail.topic, tuple(ENGLISH.closed_groups)))
+        drafts.append(pick.others("topic", detail.topic))
     return [*drafts, *_word_drafts(detail.words, pick)] if detail.words else drafts
 
 
@@ -292,10 +291,7 @@ def _word_drafts(words: tuple[str, ...], pick: DistractorSampler) -> list[Draft]
         return pick.wrong(CLOSED_WORDS, words, confusable(ENGLISH.confusable, gold))
 
     spoken = words[int(pick.rng.integers(count))]
-    drafts = [
-        Draft("word_count", NUMBERS[count], pick.numbers(count), open=True),
-        Draft("word_heard", spoken, absent(spoken), open=count == 1),
-    ]
+    drafts = [pick.number("word_count", count), Draft("word_heard", spoken, absent(spoken), open=count == 1)]
     if count > 1:
         for skill, gold in (("first_word", words[0]), ("last_word", words[-1])):
             own = pick.shuffled(words, (gold,))
@@ -336,16 +332,6 @@ def word(draft: Draft, clip: Clip, rng: np.random.Generator, gold_at: int | None
     rng.shuffle(wrong)
     wrong.insert(place, draft.gold)
     return worded(draft, clip, tuple(wrong), rng)
-
-
-def make_questions(clip: Clip, rng: np.random.Generator) -> list[SynthQuestion]:
-    """The multiple-choice questions that a clip can answer, and half of the open ones."""
-    questions = []
-    for draft in make_drafts(clip, rng):
-        questions.append(word(draft, clip, rng))
-        if draft.open and rng.random() < OPEN_SHARE:
-            questions.append(worded(draft, clip, (), rng))
-    return questions
 
 
 def worded(draft: Draft, clip: Clip, choices: tuple[str, ...], rng: np.random.Generator) -> SynthQuestion:

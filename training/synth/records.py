@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from lalm_agent.records import AudioType
 
 SAMPLE_RATE = 16_000
-
 Samples = NDArray[np.float32]
 
 
 class Split(StrEnum):
-    """Which draw of clips. No two splits share a clip; what their unseen clips are made of, see `Pool`."""
+    """Which draw of clips. No two splits share a clip."""
 
     TRAIN = "train"
     DEV = "dev"
@@ -24,7 +23,7 @@ class Split(StrEnum):
 class Pool(StrEnum):
     """Where a clip's voices, programs, sentences, noise, parameters and wordings come from.
 
-    A seen clip of any split is made from `TRAIN`; an unseen one of dev or test from the pool of that name.
+    A seen clip of any split is made from `TRAIN`; an unseen clip of dev or test from the pool of that name.
     """
 
     TRAIN = "train"
@@ -45,9 +44,8 @@ class SoundFacts:
     """What happens in a clip of sounds.
 
     runs: (label, times) in order of onset; times is 0 for a continuous sound, which cannot be counted.
-    background: the continuous sound under the runs, or None.
-    trend: "getting louder", "getting quieter" or "steady"; None where the clip was not made to show one.
-    distance: "near" or "far"; None where the clip was not made to show one.
+    background: the continuous sound under the runs. trend: "getting louder", "getting quieter" or "steady".
+    distance: "near" or "far". Each is None where the clip was not made to show it.
     """
 
     runs: tuple[tuple[str, int], ...]
@@ -96,7 +94,7 @@ class SpeechFacts:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that sounds from `start_s` to `end_s`, in seconds of the clip; label: one of `labels.TIMED_LABELS`."""
+    """A sound from `start_s` to `end_s`, in seconds of the clip; label: one of `labels.TIMED_LABELS`."""
 
     label: str
     start_s: float
@@ -108,8 +106,8 @@ class Facts:
     """Everything known about a clip.
 
     caption: what a caption tool should say. transcript: the English words spoken, lower case, else None.
-    sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty (a CTC target).
-    units: the phones or notes in order, empty where there are none (a CTC target, too).
+    sequence: labels of `SEQUENCE_VOCAB` in order, complete where it is not empty; units: the phones or notes in order.
+        Both are CTC targets.
     tags: labels that are true; known: groups of `LABEL_GROUPS` whose labels not in `tags` are false.
     timeline: what sounds when; timed: groups of `TIMED_LABELS` of which nothing sounds outside of it.
     """
@@ -130,7 +128,6 @@ class Facts:
 class Clip:
     """A synthetic clip: `samples` (n,) float32 in [-1, 1] at 16 kHz, with what is known about it.
 
-    pool: where its voices, programs, sentences, parameters and noise come from, and the wordings it is asked in.
     snr_db: level of the clip over the noise added to it in dB, None without noise.
     """
 

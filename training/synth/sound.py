@@ -8,7 +8,7 @@ import numpy as np
 
 from lalm_agent.records import AudioType
 from lalm_agent.training.synth.dsp import Dial, Wave, high, length, level, low, pause
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SoundFacts, Span
 from lalm_agent.training.synth.sound_sources import ANIMAL_EVENTS, EVENTS, TEXTURES
 from lalm_agent.training.synth.tables import read_data_file
@@ -42,10 +42,7 @@ TREND_EVENTS = ("dog barking", "door knocking", "bell ringing", "electronic beep
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Stretch:
-    """One sound alone.
-
-    wave: (n,); times: how often it comes, 0 if that cannot be counted; strokes: from which sample to which each lasts.
-    """
+    """One sound alone. times: how often it comes, 0 if that cannot be counted; strokes: (first, end) sample of each."""
 
     wave: Wave
     times: int
@@ -62,27 +59,25 @@ _Scene = tuple[Wave, SoundFacts, tuple[Span, ...]]
 def make_sound(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """A clip of sounds (n,) float64 with peak near 1, and its facts."""
     spec = SPECS[difficulty]
-    plan = weighted(dial.rng, spec.plans)
-    if plan in _SCENES:
-        samples, detail, timeline = _SCENES[plan](dial, spec)
-    elif plan == "texture":
-        label = dial.pick(tuple(TEXTURES))
-        samples, detail, timeline = _alone(label, _texture(dial, label, length(dial.rng.uniform(1.2, 6))))
-    elif plan == "event":
-        label = dial.pick(tuple(ANIMAL_EVENTS if dial.chance(ANIMAL_SHARE) else EVENTS))
-        samples, detail, timeline = _alone(label, _run(dial, spec, label, dial.count(1, 3)))
-    else:
-        label = dial.pick(COUNTED)
-        samples, detail, timeline = _alone(label, _run(dial, spec, label, dial.count(*spec.count)))
+    plan = dial.weighted(spec.plans)
+    samples, detail, timeline = _SCENES.get(plan, partial(_alone, plan))(dial, spec)
     return samples, replace(sound_facts(detail), timeline=timeline, timed=("event",))
 
 
-def _alone(label: str, sound: _Stretch) -> _Scene:
+def _alone(plan: str, dial: Dial, spec: LevelSpec) -> _Scene:
+    if plan == "texture":
+        label = dial.pick(tuple(TEXTURES))
+        sound = _texture(dial, label, length(dial.rng.uniform(1.2, 6)))
+    elif plan == "event":
+        label = dial.pick(tuple(ANIMAL_EVENTS if dial.chance(ANIMAL_SHARE) else EVENTS))
+        sound = _run(dial, spec, label, dial.count(1, 3))
+    else:
+        label = dial.pick(COUNTED)
+        sound = _run(dial, spec, label, dial.count(*spec.count))
     return sound.wave, SoundFacts(((label, sound.times),)), sound.spans(label)
 
 
 def _texture(dial: Dial, label: str, n: int) -> _Stretch:
-    """A continuous sound (n,) with short fades."""
     return _Stretch(faded(level(TEXTURES[label](dial, n), 1.0)), 0, ((0, n),))
 
 
@@ -130,7 +125,6 @@ def _part(dial: Dial, spec: LevelSpec, label: str) -> _Stretch:
 
 
 def _in_order(parts: int, dial: Dial, spec: LevelSpec) -> _Scene:
-    """Several sounds one after another."""
     names = (*EVENTS, *TEXTURES)
     waves: list[Wave] = []
     runs: list[tuple[str, int]] = []
@@ -164,7 +158,6 @@ def _over(dial: Dial, spec: LevelSpec) -> _Scene:
 
 
 def _trending(dial: Dial, spec: LevelSpec) -> _Scene:
-    """A sound that grows or fades, or does neither."""
     if dial.chance(0.7):
         label = dial.pick(tuple(TEXTURES))
         sound = _texture(dial, label, length(dial.rng.uniform(2.5, 6.0)))
@@ -181,6 +174,8 @@ def _trending(dial: Dial, spec: LevelSpec) -> _Scene:
 
 def _placed(dial: Dial, spec: LevelSpec) -> _Scene:
     """A sound close by (dry, full band) or far away (dull, echoing, soft)."""
+    from scipy.signal import oaconvolve
+
     label = dial.pick((*EVENTS, *TEXTURES))
     sound = _part(dial, spec, label)
     wave = sound.wave
@@ -188,8 +183,9 @@ def _placed(dial: Dial, spec: LevelSpec) -> _Scene:
     if distance == "far":
         tail = length(dial.rng.uniform(*spec.echo_s))
         echo = dial.noise(tail) * np.exp(-np.arange(tail) / (tail / 5))
-        wave = _convolved(low(high(wave, 150), dial.rng.uniform(*spec.dull_hz)), echo)
-        wave = level(wave, dial.rng.uniform(0.08, 0.3))
+        dull = low(high(wave, 150), dial.rng.uniform(*spec.dull_hz))
+        wet = level(oaconvolve(dull, echo)[: len(wave)], 0.7)
+        wave = level(level(dull, 0.35) + wet, dial.rng.uniform(0.08, 0.3))
     return wave, SoundFacts(((label, sound.times),), distance=distance), sound.spans(label)
 
 
@@ -201,13 +197,6 @@ _SCENES: dict[str, Callable[[Dial, LevelSpec], _Scene]] = {
     "distance": _placed,
 }
 """Plan of a scene -> its maker; the other plans are of one sound alone."""
-
-
-def _convolved(wave: Wave, kernel: Wave) -> Wave:
-    from scipy.signal import oaconvolve
-
-    wet: Wave = oaconvolve(wave, kernel)
-    return level(wave, 0.35) + level(wet[: len(wave)], 0.7)
 
 
 def sound_facts(detail: SoundFacts) -> Facts:

@@ -1,9 +1,11 @@
 """Sounds by procedural synthesis: calls of animals, events that can be counted, continuous sounds.
 
-A maker of an event takes a dial and returns one stroke (n,) float64; a maker of a texture also takes its length n.
+A maker of an event takes a dial and returns one stroke (n,) float64; a maker of a texture also takes its length n. Each
+is called as its label: `_dog_barking` makes "dog barking".
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,7 +28,12 @@ from lalm_agent.training.synth.dsp import (
 )
 from lalm_agent.training.synth.records import SAMPLE_RATE
 
+T = TypeVar("T", bound=Callable[..., Wave])
 Formants = tuple[tuple[float, float, float], ...]
+
+
+def _by_label(*makers: T) -> dict[str, T]:
+    return {maker.__name__[1:].replace("_", " "): maker for maker in makers}
 
 
 def _voiced(dial: Dial, hz: Wave, formants: Formants, breath: float) -> Wave:
@@ -50,8 +57,7 @@ def _joined(dial: Dial, calls: list[Wave], gap_s: tuple[float, float]) -> Wave:
     return np.concatenate(parts[:-1])
 
 
-def _dog(dial: Dial) -> Wave:
-    """A large dog's bark or a small one's yap."""
+def _dog_barking(dial: Dial) -> Wave:
     small = dial.chance(0.35)
     f = dial.between(420, 900) if small else dial.between(140, 480)
     k = dial.between(1.2, 1.6) if small else dial.between(0.75, 1.15)
@@ -61,8 +67,7 @@ def _dog(dial: Dial) -> Wave:
     return _voiced(dial, hz, formants, dial.between(0.2, 1.1)) * strike(n, 0.012, n / 48000)
 
 
-def _cat(dial: Dial) -> Wave:
-    """A meow that opens and closes, short or drawn out, sometimes with a rising end."""
+def _cat_meowing(dial: Dial) -> Wave:
     n = length(dial.between(0.35, 1.3))
     shape = dial.pick(((0.9, 1.3, 1.15, 0.8), (0.8, 1.1, 1.3, 1.2), (1.1, 1.25, 1.0, 0.7)))
     shake = np.sin(2 * np.pi * dial.between(4, 9) * times(n))
@@ -74,8 +79,7 @@ def _cat(dial: Dial) -> Wave:
     return (dark * (1 - opening) + bright * opening) * swell(n, 0.2)
 
 
-def _bird(dial: Dial) -> Wave:
-    """A song of two to six chirps: sweeps, trills, falls or plain whistles."""
+def _bird_chirping(dial: Dial) -> Wave:
     base, style = dial.between(2000, 5400), dial.count(0, 3)
     parts = []
     for _ in range(dial.count(2, 6)):
@@ -88,8 +92,7 @@ def _bird(dial: Dial) -> Wave:
     return np.concatenate(parts[:-1])
 
 
-def _cow(dial: Dial) -> Wave:
-    """A moo: a low hum that opens, holds and falls."""
+def _cow_mooing(dial: Dial) -> Wave:
     n = length(dial.between(0.8, 1.9))
     hz = _rough(dial, dial.between(80, 190) * glide((0.9, 1.2, 1.25, 1.15, 0.85), n), 0.015)
     hum = _voiced(dial, hz, ((dial.between(220, 340), 150, 1.0), (900, 400, 0.15)), 0.02)
@@ -98,8 +101,7 @@ def _cow(dial: Dial) -> Wave:
     return (hum * (1 - opening) + _voiced(dial, hz, formants, dial.between(0.02, 0.3)) * opening) * swell(n, 0.2)
 
 
-def _sheep(dial: Dial) -> Wave:
-    """A bleat: a nasal voice that shakes."""
+def _sheep_bleating(dial: Dial) -> Wave:
     n = length(dial.between(0.4, 1.3))
     shake = np.sin(2 * np.pi * dial.between(6, 14) * times(n))
     hz = dial.between(170, 480) * glide((1.0, 1.05, 0.92), n) * (1 + dial.between(0.03, 0.08) * shake)
@@ -107,8 +109,7 @@ def _sheep(dial: Dial) -> Wave:
     return _voiced(dial, hz, formants, dial.between(0.1, 0.5)) * swell(n, 0.12) * (1 + dial.between(0.3, 0.7) * shake)
 
 
-def _rooster(dial: Dial) -> Wave:
-    """The four notes of a crow, the last one long and falling."""
+def _rooster_crowing(dial: Dial) -> Wave:
     f, pace = dial.between(360, 700), dial.between(0.8, 1.3)
     last = dial.between(0.5, 1.1)
     formants = ((dial.between(1000, 1500), 600, 1.0), (dial.between(2000, 2700), 800, 0.9), (3600, 1000, 0.5))
@@ -120,8 +121,7 @@ def _rooster(dial: Dial) -> Wave:
     return np.concatenate(parts[:-1])
 
 
-def _hen(dial: Dial) -> Wave:
-    """Two to five clucks, now and then with a long raised one at the end."""
+def _hen_clucking(dial: Dial) -> Wave:
     f = dial.between(330, 620)
     formants = ((dial.between(900, 1400), 500, 1.0), (dial.between(2100, 2900), 700, 0.6))
     calls = []
@@ -135,8 +135,7 @@ def _hen(dial: Dial) -> Wave:
     return _joined(dial, calls, (0.06, 0.16))
 
 
-def _pig(dial: Dial) -> Wave:
-    """One to three grunts of a rattling throat, or a squeal."""
+def _pig_grunting(dial: Dial) -> Wave:
     if dial.chance(0.25):
         n = length(dial.between(0.4, 0.9))
         hz = _rough(dial, dial.between(700, 1300) * glide((0.8, 1.2, 1.1, 0.9), n), 0.05)
@@ -151,8 +150,7 @@ def _pig(dial: Dial) -> Wave:
     return _joined(dial, grunts, (0.06, 0.2))
 
 
-def _frog(dial: Dial) -> Wave:
-    """A croak: one rattle, a two-part ribbit, or a row of short peeps."""
+def _frog_croaking(dial: Dial) -> Wave:
     style, centre = dial.count(0, 2), dial.between(400, 1200)
     rate = dial.between(22, 65)
 
@@ -172,8 +170,7 @@ def _frog(dial: Dial) -> Wave:
     return _joined(dial, peeps, (0.03, 0.06))
 
 
-def _crow(dial: Dial) -> Wave:
-    """One to three hoarse caws."""
+def _crow_cawing(dial: Dial) -> Wave:
     f, formant = dial.between(300, 600), dial.between(1100, 1600)
     caws = []
     for _ in range(dial.count(1, 3)):
@@ -185,8 +182,7 @@ def _crow(dial: Dial) -> Wave:
     return _joined(dial, caws, (0.1, 0.25))
 
 
-def _duck(dial: Dial) -> Wave:
-    """One to three nasal quacks."""
+def _duck_quacking(dial: Dial) -> Wave:
     f = dial.between(160, 340)
     formants = ((dial.between(1000, 1500), 180, 1.0), (dial.between(2100, 2800), 300, 0.8))
     quacks = []
@@ -197,8 +193,7 @@ def _duck(dial: Dial) -> Wave:
     return _joined(dial, quacks, (0.05, 0.12))
 
 
-def _horse(dial: Dial) -> Wave:
-    """A neigh: high, shaking, falling, with a snort behind it now and then."""
+def _horse_neighing(dial: Dial) -> Wave:
     n = length(dial.between(0.8, 1.5))
     shake = np.sin(2 * np.pi * dial.between(10, 18) * times(n))
     hz = dial.between(500, 900) * glide((1.0, 1.35, 1.0, 0.55), n) * (1 + dial.between(0.06, 0.11) * shake)
@@ -211,8 +206,7 @@ def _horse(dial: Dial) -> Wave:
     return np.concatenate([neigh, pause(0.1), snort])
 
 
-def _owl(dial: Dial) -> Wave:
-    """Two hoots."""
+def _owl_hooting(dial: Dial) -> Wave:
     f = dial.between(280, 480)
     parts = []
     for seconds in (dial.between(0.12, 0.2), dial.between(0.35, 0.6)):
@@ -221,30 +215,20 @@ def _owl(dial: Dial) -> Wave:
     return np.concatenate(parts)
 
 
-ANIMAL_EVENTS: dict[str, Callable[[Dial], Wave]] = {
-    "dog barking": _dog,
-    "cat meowing": _cat,
-    "bird chirping": _bird,
-    "cow mooing": _cow,
-    "sheep bleating": _sheep,
-    "rooster crowing": _rooster,
-    "hen clucking": _hen,
-    "pig grunting": _pig,
-    "frog croaking": _frog,
-    "crow cawing": _crow,
-    "duck quacking": _duck,
-    "horse neighing": _horse,
-}
+ANIMAL_EVENTS: dict[str, Callable[[Dial], Wave]] = _by_label(
+    *(_dog_barking, _cat_meowing, _bird_chirping, _cow_mooing, _sheep_bleating, _rooster_crowing, _hen_clucking),
+    *(_pig_grunting, _frog_croaking, _crow_cawing, _duck_quacking, _horse_neighing),
+)
 """Label -> maker of one call."""
 
 
-def _knock(dial: Dial) -> Wave:
+def _door_knocking(dial: Dial) -> Wave:
     n = length(0.15)
     f = dial.between(110, 480)
     return 3 * band(dial.noise(n) * strike(n, 0.001, 0.02), f * 0.6, f * 2.5) + sine(f, n) * strike(n, 0.001, 0.03)
 
 
-def _bell(dial: Dial) -> Wave:
+def _bell_ringing(dial: Dial) -> Wave:
     n = length(dial.between(0.6, 1.3))
     f, t = dial.between(330, 1400), times(n)
     partials = ((1.0, 1.0, 2.5), (2.0, 0.7, 3.0), (2.76, 0.6, 4.0), (3.9, 0.3, 6.0), (5.4, 0.4, 7.0))
@@ -253,20 +237,19 @@ def _bell(dial: Dial) -> Wave:
     return ring * np.minimum(1, t / 0.002)
 
 
-def _beep(dial: Dial) -> Wave:
+def _electronic_beep(dial: Dial) -> Wave:
     n = length(dial.between(0.1, 0.3))
     tone = sine(dial.between(750, 3300), n)
     return (0.5 * np.sign(tone) if dial.chance(0.4) else tone) * swell(n, 0.04)
 
 
-def _drop(dial: Dial) -> Wave:
+def _water_dripping(dial: Dial) -> Wave:
     n = length(0.13)
-    return sine(dial.between(450, 1400) * glide((1.0, dial.between(1.5, 2.6)), n), n) * strike(
-        n, 0.004, dial.between(0.015, 0.035)
-    )
+    tone = sine(dial.between(450, 1400) * glide((1.0, dial.between(1.5, 2.6)), n), n)
+    return tone * strike(n, 0.004, dial.between(0.015, 0.035))
 
 
-def _glass(dial: Dial) -> Wave:
+def _glass_breaking(dial: Dial) -> Wave:
     n = length(dial.between(0.45, 0.9))
     y = high(dial.noise(n), 2500) * strike(n, 0.001, 0.05)
     for _ in range(dial.count(12, 28)):
@@ -277,44 +260,40 @@ def _glass(dial: Dial) -> Wave:
     return y
 
 
-def _gun(dial: Dial) -> Wave:
+def _gunshot(dial: Dial) -> Wave:
     n = length(dial.between(0.35, 0.7))
     x = dial.noise(n)
-    return (
-        low(x, dial.between(2500, 5000)) * strike(n, 0.0008, 0.03) * 2
-        + low(x, 500) * strike(n, 0.002, dial.between(0.08, 0.16)) * 2
-    )
+    shot = low(x, dial.between(2500, 5000)) * strike(n, 0.0008, 0.03) * 2
+    return shot + low(x, 500) * strike(n, 0.002, dial.between(0.08, 0.16)) * 2
 
 
-def _clap(dial: Dial) -> Wave:
+def _hand_clap(dial: Dial) -> Wave:
     """One hand clap; applause is made of them."""
     n = length(0.08)
     return band(dial.noise(n), 700, dial.between(2200, 4600)) * strike(n, 0.001, dial.between(0.007, 0.016))
 
 
-def _cough(dial: Dial) -> Wave:
+def _coughing(dial: Dial) -> Wave:
     n = length(dial.between(0.2, 0.36))
     hz = dial.between(130, 330) * glide((1.1, 0.8), n)
     formants = ((dial.between(500, 800), 300, 1.0), (dial.between(1200, 1700), 500, 0.8), (2900, 900, 0.4))
     return _voiced(dial, hz, formants, dial.between(1.2, 2.2)) * strike(n, 0.008, dial.between(0.04, 0.09))
 
 
-def _sneeze(dial: Dial) -> Wave:
+def _sneezing(dial: Dial) -> Wave:
     a, b = length(dial.between(0.15, 0.3)), length(dial.between(0.2, 0.4))
-    breath = _voiced(dial, np.full(a, dial.between(180, 350)), ((700, 300, 1.0), (1300, 400, 0.6)), 0.8) * glide(
-        (0.1, 0.8), a
-    )
+    voice = _voiced(dial, np.full(a, dial.between(180, 350)), ((700, 300, 1.0), (1300, 400, 0.6)), 0.8)
     burst = band(dial.noise(b), dial.between(1500, 2500), 7000) * strike(b, 0.006, dial.between(0.06, 0.12)) * 2
-    return np.concatenate([breath, burst])
+    return np.concatenate([voice * glide((0.1, 0.8), a), burst])
 
 
-def _slam(dial: Dial) -> Wave:
+def _door_slamming(dial: Dial) -> Wave:
     n = length(dial.between(0.3, 0.5))
     thud = low(dial.noise(n), dial.between(130, 320)) * strike(n, 0.002, 0.09) * 4
     return thud + band(dial.noise(n), 400, 2500) * strike(n, 0.001, 0.02)
 
 
-def _keys(dial: Dial) -> Wave:
+def _keys_jangling(dial: Dial) -> Wave:
     y = pause(dial.between(0.3, 0.6))
     for _ in range(dial.count(6, 14)):
         n = length(0.1)
@@ -323,7 +302,7 @@ def _keys(dial: Dial) -> Wave:
     return y + 0.03 * high(dial.noise(len(y)), 4000) * swell(len(y), 0.3)
 
 
-def _horn(dial: Dial) -> Wave:
+def _car_horn(dial: Dial) -> Wave:
     n = length(dial.between(0.25, 0.8))
     f = dial.between(280, 480)
     tone = saw(f, n) + saw(f * dial.between(1.2, 1.3), n)
@@ -333,38 +312,24 @@ def _horn(dial: Dial) -> Wave:
 def _whistle(dial: Dial) -> Wave:
     n = length(dial.between(0.25, 0.7))
     trill = np.sin(2 * np.pi * dial.between(18, 38) * times(n))
-    return (
-        sine(dial.between(2100, 3400) * (1 + 0.03 * trill), n) * (1 + 0.5 * trill) + 0.15 * high(dial.noise(n), 2500)
-    ) * swell(n, 0.08)
+    tone = sine(dial.between(2100, 3400) * (1 + 0.03 * trill), n) * (1 + 0.5 * trill)
+    return (tone + 0.15 * high(dial.noise(n), 2500)) * swell(n, 0.08)
 
 
-def _baby(dial: Dial) -> Wave:
+def _baby_crying(dial: Dial) -> Wave:
     n = length(dial.between(0.6, 1.1))
     hz = dial.between(380, 560) * glide((0.85, 1.15, 1.1, 0.8), n) * (1 + 0.02 * np.sin(2 * np.pi * 6 * times(n)))
-    return _voiced(dial, hz, ((1000, 350, 1.0), (dial.between(1600, 2000), 500, 0.7), (3300, 900, 0.5)), 0.12) * swell(
-        n, 0.2
-    )
+    formants = ((1000, 350, 1.0), (dial.between(1600, 2000), 500, 0.7), (3300, 900, 0.5))
+    return _voiced(dial, hz, formants, 0.12) * swell(n, 0.2)
 
 
-EVENTS: dict[str, Callable[[Dial], Wave]] = {
-    **ANIMAL_EVENTS,
-    "door knocking": _knock,
-    "bell ringing": _bell,
-    "electronic beep": _beep,
-    "water dripping": _drop,
-    "gunshot": _gun,
-    "hand clap": _clap,
-    "coughing": _cough,
-    "sneezing": _sneeze,
-    "door slamming": _slam,
-    "keys jangling": _keys,
-    "car horn": _horn,
-    "whistle": _whistle,
-    "baby crying": _baby,
-}
+EVENTS: dict[str, Callable[[Dial], Wave]] = ANIMAL_EVENTS | _by_label(
+    *(_door_knocking, _bell_ringing, _electronic_beep, _water_dripping, _gunshot, _hand_clap, _coughing, _sneezing),
+    *(_door_slamming, _keys_jangling, _car_horn, _whistle, _baby_crying),
+)
 """Label -> maker of one stroke."""
 
-HELD_OUT_EVENTS: dict[str, Callable[[Dial], Wave]] = {"glass breaking": _glass, "owl hooting": _owl}
+HELD_OUT_EVENTS: dict[str, Callable[[Dial], Wave]] = _by_label(_glass_breaking, _owl_hooting)
 """Events that no training clip holds and no training question names."""
 
 
@@ -439,21 +404,18 @@ def _drill(dial: Dial, n: int) -> Wave:
 
 def _crickets(dial: Dial, n: int) -> Wave:
     t = times(n)
-    pulses = (np.sin(2 * np.pi * dial.between(25, 45) * t) > 0) & (
-        (t * dial.between(1.4, 4)) % 1 < dial.between(0.35, 0.6)
-    )
+    pulses = np.sin(2 * np.pi * dial.between(25, 45) * t) > 0
+    pulses &= (t * dial.between(1.4, 4)) % 1 < dial.between(0.35, 0.6)
     return sine(dial.between(3600, 6000), n) * low(pulses.astype(float), 400)
 
 
-def _clock(dial: Dial, n: int) -> Wave:
+def _clock_ticking(dial: Dial, n: int) -> Wave:
     f, m = dial.between(1700, 4600), length(0.03)
-    return _strokes(
-        dial,
-        n,
-        dial.between(0.25, 0.6),
-        0.0,
-        lambda k: peak(dial.noise(m), f * (0.8 if k % 2 else 1.0), f / 3) * strike(m, 0.0005, 0.005),
-    )
+
+    def tick(k: int) -> Wave:
+        return peak(dial.noise(m), f * (0.8 if k % 2 else 1.0), f / 3) * strike(m, 0.0005, 0.005)
+
+    return _strokes(dial, n, dial.between(0.25, 0.6), 0.0, tick)
 
 
 def _footsteps(dial: Dial, n: int) -> Wave:
@@ -467,50 +429,45 @@ def _footsteps(dial: Dial, n: int) -> Wave:
 
 
 def _applause(dial: Dial, n: int) -> Wave:
-    claps = [_clap(dial) for _ in range(6)]
+    claps = [_hand_clap(dial) for _ in range(6)]
     y = np.zeros(n)
     for _ in range(int(n / SAMPLE_RATE * dial.between(50, 140))):
         add_at(y, claps[dial.count(0, 5)] * dial.rng.uniform(0.3, 1), int(dial.rng.integers(n)))
     return y
 
 
-def _sea(dial: Dial, n: int) -> Wave:
+def _sea_waves(dial: Dial, n: int) -> Wave:
     tide = (0.5 + 0.5 * np.sin(2 * np.pi * dial.between(0.12, 0.32) * times(n) + dial.rng.uniform(0, 6))) ** 2
     return band(dial.noise(n), 200, dial.between(2500, 4500)) * (tide + 0.1)
 
 
-def _telephone(dial: Dial, n: int) -> Wave:
+def _telephone_ringing(dial: Dial, n: int) -> Wave:
     t = times(n)
     rings = (t * dial.between(0.4, 0.65)) % 1 < 0.55
     warble = 1 + 0.9 * np.sign(np.sin(2 * np.pi * dial.between(14, 26) * t))
     return (sine(dial.between(400, 1200), n) + sine(dial.between(430, 1500), n)) * rings * warble
 
 
-def _fire(dial: Dial, n: int) -> Wave:
+def _fire_crackling(dial: Dial, n: int) -> Wave:
     return low(dial.noise(n), 400) * dial.between(0.2, 0.6) + 5 * band(_clicks(dial, n, dial.between(8, 30)), 900, 6000)
 
 
-def _vacuum(dial: Dial, n: int) -> Wave:
+def _vacuum_cleaner(dial: Dial, n: int) -> Wave:
     hum = saw(dial.between(180, 320), n)
-    return (
-        0.3 * peak(hum, 900, 900)
-        + 0.7 * band(dial.noise(n), 300, dial.between(3000, 6000))
-        + 0.2 * sine(dial.between(900, 2400), n)
-    )
+    air = 0.7 * band(dial.noise(n), 300, dial.between(3000, 6000))
+    return 0.3 * peak(hum, 900, 900) + air + 0.2 * sine(dial.between(900, 2400), n)
 
 
-def _typing(dial: Dial, n: int) -> Wave:
+def _keyboard_typing(dial: Dial, n: int) -> Wave:
     m, f = length(0.04), dial.between(1500, 3500)
-    return _strokes(
-        dial,
-        n,
-        dial.between(0.1, 0.22),
-        0.6,
-        lambda _: band(dial.noise(m), f, 2.4 * f) * strike(m, 0.0005, 0.006) * dial.rng.uniform(0.5, 1.2),
-    )
+
+    def key(_: int) -> Wave:
+        return band(dial.noise(m), f, 2.4 * f) * strike(m, 0.0005, 0.006) * dial.rng.uniform(0.5, 1.2)
+
+    return _strokes(dial, n, dial.between(0.1, 0.22), 0.6, key)
 
 
-def _stream(dial: Dial, n: int) -> Wave:
+def _flowing_stream(dial: Dial, n: int) -> Wave:
     y = 0.12 * band(dial.noise(n), 400, 4000)
     for _ in range(int(n / SAMPLE_RATE * dial.between(25, 60))):
         m = length(dial.rng.uniform(0.02, 0.06))
@@ -519,37 +476,21 @@ def _stream(dial: Dial, n: int) -> Wave:
     return y
 
 
-def _train(dial: Dial, n: int) -> Wave:
+def _passing_train(dial: Dial, n: int) -> Wave:
     m, f = length(0.12), dial.between(150, 400)
 
     def bogie(k: int) -> Wave:
         return band(dial.noise(m), f, 5 * f) * strike(m, 0.003, 0.025) * (1.0 if k % 4 < 2 else 0.15)
 
-    return 2 * _strokes(dial, n, dial.between(0.12, 0.2), 0.05, bogie) + 0.6 * low(
-        dial.noise(n), dial.between(200, 500)
-    )
+    wheels = 2 * _strokes(dial, n, dial.between(0.12, 0.2), 0.05, bogie)
+    return wheels + 0.6 * low(dial.noise(n), dial.between(200, 500))
 
 
-TEXTURES: dict[str, Callable[[Dial, int], Wave]] = {
-    "rain": _rain,
-    "wind": _wind,
-    "thunder": _thunder,
-    "siren": _siren,
-    "engine": _engine,
-    "helicopter": _helicopter,
-    "chainsaw": _chainsaw,
-    "crickets": _crickets,
-    "clock ticking": _clock,
-    "footsteps": _footsteps,
-    "applause": _applause,
-    "sea waves": _sea,
-    "fire crackling": _fire,
-    "vacuum cleaner": _vacuum,
-    "keyboard typing": _typing,
-    "flowing stream": _stream,
-    "passing train": _train,
-}
+TEXTURES: dict[str, Callable[[Dial, int], Wave]] = _by_label(
+    *(_rain, _wind, _thunder, _siren, _engine, _helicopter, _chainsaw, _crickets, _clock_ticking, _footsteps),
+    *(_applause, _sea_waves, _fire_crackling, _vacuum_cleaner, _keyboard_typing, _flowing_stream, _passing_train),
+)
 """Label -> maker of a continuous sound."""
 
-HELD_OUT_TEXTURES: dict[str, Callable[[Dial, int], Wave]] = {"drill": _drill, "telephone ringing": _telephone}
+HELD_OUT_TEXTURES: dict[str, Callable[[Dial, int], Wave]] = _by_label(_drill, _telephone_ringing)
 """Continuous sounds that no training clip holds and no training question names."""

@@ -1,8 +1,7 @@
 """Composes speech with espeak-ng: closed-vocabulary words, sentences, word salad, other languages, two speakers.
 
-espeak-ng is made a pure function: text in, samples out, the same whatever was spoken before. It keeps wave phase and
-flutter in static variables that nothing resets, so that an utterance depends on the ones before it. The library is
-therefore opened afresh for every utterance and unloaded after it (0.3 ms).
+espeak-ng keeps wave phase and flutter in static variables that nothing resets, so that an utterance depends on those
+before it. The library is therefore opened afresh for every utterance and unloaded after it (0.3 ms).
 
 A voice variant is spoken at a drawn pitch and then stretched as a whole, which moves its formants as the size of a
 head does: so a few dozen variants become a wide range of heads.
@@ -21,19 +20,11 @@ from numpy.typing import NDArray
 
 from lalm_agent.errors import PermanentBackendError
 from lalm_agent.records import AudioType
+from lalm_agent.training.synth import words as w
 from lalm_agent.training.synth.dsp import Dial, Wave, level, pause
-from lalm_agent.training.synth.levels import SPECS, LevelSpec, weighted
+from lalm_agent.training.synth.levels import SPECS, LevelSpec
 from lalm_agent.training.synth.records import SAMPLE_RATE, Facts, Level, SpeechFacts
-from lalm_agent.training.synth.words import (
-    CLOSED_WORDS,
-    ENGLISH,
-    HELD_OUT_LANGUAGES,
-    LANGUAGES,
-    VOICES,
-    english_sentence,
-    sentence,
-    share,
-)
+from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, LANGUAGES
 
 PHONES: tuple[str, ...] = tuple("abdefhijklmnopqrstuvwxyzäæçðøŋœɐɑɒɔɕəɚɛɜɡɣɨɪɭɯɲɵɹɽɾʁʃʉʊʌʑʒʲβθχᵝᵻũ")
 """The IPA letters that espeak-ng writes for the languages of the synthesiser. Stress and length are left out."""
@@ -53,28 +44,26 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 def make_speech(dial: Dial, difficulty: Level) -> tuple[Wave, Facts]:
     """An utterance (n,) float64 with peak near 1, and its facts; background and noise come later."""
     spec = SPECS[difficulty]
-    kind = weighted(dial.rng, spec.kinds)
+    kind = dial.weighted(spec.kinds)
     if kind == "dialogue":
         return _dialogue(dial, spec)
     gender = dial.pick(GENDERS)
-    rate = weighted(dial.rng, RATE_WEIGHTS)
+    rate = dial.weighted(RATE_WEIGHTS)
     language, words = "English", _words(dial, spec) if kind == "words" else ()
     if kind == "words":
         text = " ".join(words)
     elif kind == "sentence":
-        text = english_sentence(dial)
+        text = w.english_sentence(dial)
     elif kind == "salad":
-        pool = share(ENGLISH.other, dial.pool)
+        pool = w.share(ENGLISH.other, dial.pool)
         text = " ".join(dial.pick(pool) for _ in range(dial.count(2, 7)))
     else:
         language = dial.pick([name for name in LANGUAGES if name != "English"])
-        text = sentence(dial, language)
+        text = w.sentence(dial, language)
     spoken = ", ".join(words) if words and dial.chance(spec.paused) else text
     wave, spoken_phones = say(dial, spoken, language, gender, spec.rates[rate])
-    label = "sentence" if kind == "foreign" else kind
-    transcript = text if language == "English" else None
-    detail = SpeechFacts(label, (gender,), language, rate, words, topic_of(words))
-    return wave, speech_facts(detail, transcript, spoken_phones)
+    detail = SpeechFacts("sentence" if kind == "foreign" else kind, (gender,), language, rate, words, topic_of(words))
+    return wave, speech_facts(detail, text if language == "English" else None, spoken_phones)
 
 
 def _words(dial: Dial, spec: LevelSpec) -> tuple[str, ...]:
@@ -92,10 +81,10 @@ def topic_of(words: tuple[str, ...]) -> str | None:
 
 def say(dial: Dial, text: str, language: str, gender: str, wpm: tuple[int, int]) -> tuple[Wave, tuple[str, ...]]:
     """Speak a text with a voice of the dial's pool: (n,) with peak 1, and its phones."""
-    variant = dial.pick(VOICES[gender][dial.pool])
+    variant = dial.pick(w.VOICES[gender][dial.pool])
     pitch, pitch_range = round(dial.between(*PITCHES[gender])), round(dial.between(*PITCH_RANGE))
     stretch = dial.between(*STRETCHES[gender])
-    accent = dial.pick((LANGUAGES | HELD_OUT_LANGUAGES)[language].voices)
+    accent = dial.pick(w.ALL_LANGUAGES[language].voices)
     # The stretch of the voice speeds speech up or slows it down: taken back here.
     pace = int(dial.rng.integers(*wpm) / stretch)
     utterance = Utterance(text, f"{accent}+{variant}", pace, pitch, pitch_range, stretch)
@@ -103,11 +92,10 @@ def say(dial: Dial, text: str, language: str, gender: str, wpm: tuple[int, int])
 
 
 def _dialogue(dial: Dial, spec: LevelSpec) -> tuple[Wave, Facts]:
-    """Two voices, one sentence each."""
     first = dial.pick(GENDERS)
     second = first if dial.chance(spec.alike) else GENDERS[1 - GENDERS.index(first)]
     genders = (first, second)
-    texts = [english_sentence(dial) for _ in genders]
+    texts = [w.english_sentence(dial) for _ in genders]
     turns = [
         (say(dial, text, "English", gender, spec.rates["normal"]), dial.rng.uniform(0.6, 1.0))
         for text, gender in zip(texts, genders, strict=True)
@@ -118,29 +106,24 @@ def _dialogue(dial: Dial, spec: LevelSpec) -> tuple[Wave, Facts]:
     return wave, speech_facts(SpeechFacts("dialogue", genders, "English", "normal"), " ".join(texts), spoken)
 
 
-def speech_caption(detail: SpeechFacts) -> str:
-    """What a caption tool should say about the voices and what is behind them."""
-    if len(detail.genders) > 1:
-        caption = f"a {detail.genders[0]} and a {detail.genders[1]} voice speaking {detail.language}"
-    else:
+def speech_facts(detail: SpeechFacts, transcript: str | None, spoken: tuple[str, ...]) -> Facts:
+    """Caption, tags and known groups of an utterance; spoken: its phones."""
+    quiet = detail.background == "nothing"
+    if len(detail.genders) == 1:
+        speakers = "one speaker"
         manner = {"slow": " slowly", "fast": " fast"}.get(detail.rate, "")
         caption = f"a {detail.genders[0]} voice speaking {detail.language}{manner}"
-    behind = {"music": " over music", "noise": " over background noise"}
-    return caption + behind.get(detail.background, "")
-
-
-def speech_facts(detail: SpeechFacts, transcript: str | None, spoken: tuple[str, ...]) -> Facts:
-    """Caption, tags and known groups of an utterance."""
-    speakers = "one speaker" if len(detail.genders) == 1 else "two speakers"
+    else:
+        speakers = "two speakers"
+        caption = f"a {detail.genders[0]} and a {detail.genders[1]} voice speaking {detail.language}"
+    caption += {"music": " over music", "noise": " over background noise"}.get(detail.background, "")
     tags = [str(AudioType.SPEECH), *dict.fromkeys(detail.genders), detail.language, f"{detail.rate} speech", speakers]
-    tags += list(detail.words)
-    tags += [detail.topic] if detail.topic else []
-    tags += [f"{detail.background} behind speech"] if detail.background != "nothing" else []
+    tags += [*detail.words, *([detail.topic] if detail.topic else [])]
+    tags += [] if quiet else [f"{detail.background} behind speech"]
     known = ["modality", "gender", "language", "rate", "speakers", "background"]
     known += ["word"] if detail.words else []
     known += ["topic"] if detail.topic else []
-    known += ["sound_event", "instrument"] if detail.background == "nothing" else []
-    caption = speech_caption(detail)
+    known += ["sound_event", "instrument"] if quiet else []
     return Facts(AudioType.SPEECH, caption, transcript, detail.words, tuple(tags), tuple(known), detail, spoken)
 
 
@@ -160,17 +143,22 @@ class Utterance:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[ctypes.CDLL, int]]:
-    """The library as if nothing had ever been spoken, and its sampling rate."""
+def _opened(voice: str) -> Iterator[tuple[ctypes.CDLL, int]]:
+    """The library as if nothing had ever been spoken, with a voice, and its sampling rate in Hz."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
-        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-        yield library, int(rate)
+        rate = int(library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0))
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise PermanentBackendError(f"espeak-ng has no voice {voice!r}")
+        yield library, rate
         library.espeak_Terminate()
     finally:
-        _unload(library)
+        if sys.platform == "win32":
+            _ctypes.FreeLibrary(library._handle)
+        else:
+            _ctypes.dlclose(library._handle)
 
 
 def phones(text: str, voice: str) -> tuple[str, ...]:
@@ -180,20 +168,11 @@ def phones(text: str, voice: str) -> tuple[str, ...]:
         PermanentBackendError: espeak-ng does not know the voice.
     """
     rest, written = ctypes.c_char_p(text.encode()), ""
-    with _opened() as (library, _):
-        if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise PermanentBackendError(f"espeak-ng has no voice {voice!r}")
+    with _opened(voice) as (library, _):
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         while rest.value:
             written += (library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA) or b"").decode()
     return tuple(letter for letter in written if letter in PHONES)
-
-
-def _unload(library: ctypes.CDLL) -> None:
-    if sys.platform == "win32":
-        _ctypes.FreeLibrary(library._handle)
-    else:
-        _ctypes.dlclose(library._handle)
 
 
 def speak(utterance: Utterance) -> Wave:
@@ -212,11 +191,9 @@ def speak(utterance: Utterance) -> Wave:
         return 0
 
     callback = _CALLBACK(collect)
-    with _opened() as (library, rate):
+    with _opened(utterance.voice) as (library, rate):
         library.espeak_SetSynthCallback(callback)
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        if library.espeak_SetVoiceByName(utterance.voice.encode()) != 0:
-            raise PermanentBackendError(f"espeak-ng has no voice {utterance.voice!r}")
         settings = ((_RATE, utterance.wpm), (_PITCH, utterance.pitch), (_RANGE, utterance.pitch_range))
         for parameter, value in settings:
             library.espeak_SetParameter(parameter, value, 0)
@@ -227,9 +204,5 @@ def speak(utterance: Utterance) -> Wave:
         raise PermanentBackendError(f"espeak-ng said nothing for {utterance.text!r}")
     said = np.concatenate(chunks).astype(np.float64) / 32768
     wave: Wave = soxr.resample(said, rate * utterance.stretch, SAMPLE_RATE, quality="MQ")
-    return _trimmed(wave)
-
-
-def _trimmed(wave: Wave) -> Wave:
     loud = np.flatnonzero(np.abs(wave) > 0.005)
     return wave[loud[0] : loud[-1] + 1] if len(loud) else wave

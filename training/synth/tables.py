@@ -5,14 +5,11 @@ A wording is a pattern: `{a|b}` stands for one of its alternatives, without nest
 
 import re
 from importlib import resources
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from lalm_agent.errors import DataError
-
-_GROUP = re.compile(r"\{([^{}]*)\}")
 
 
 def read_data_file(name: str, kind: type, package: str = "lalm_agent.training.synth") -> Any:
@@ -37,17 +34,8 @@ def draw(pattern: str, rng: np.random.Generator) -> str:
         options = match.group(1).split("|")
         return options[int(rng.integers(len(options)))]
 
-    return _tidy(_GROUP.sub(choose, pattern))
-
-
-def expand(pattern: str) -> list[str]:
-    """Every expansion of a pattern."""
-    options = [part.split("|") if i % 2 else [part] for i, part in enumerate(_GROUP.split(pattern))]
-    return [_tidy("".join(pick)) for pick in product(*options)]
-
-
-def _tidy(text: str) -> str:
-    return re.sub(r"\s+([?.,!])", r"\1", " ".join(text.split()))
+    text = " ".join(re.sub(r"\{([^{}]*)\}", choose, pattern).split())
+    return re.sub(r"\s+([?.,!])", r"\1", text)
 
 
 def confusable(groups: tuple[tuple[str, ...], ...], name: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Questions that have no answer in what is heard, of seven families, each with the samples it is put to.
 
-Five families are met in training: the right answer taken away; a question about another modality; what no audio tells
-(built from a grammar of nouns and patterns, `data/unanswerable.json`); nothing to hear; noise alone. Two never are: a
-question about another clip of the same modality; a class that is in no training clip and no training question.
+Five families are met in training: the right answer is taken away; a question is about another modality; no audio tells
+the answer (built from nouns and patterns, `data/unanswerable.json`); the clip is silent; noise drowns the clip. Two
+never are: a question about another clip of the same modality; a class of no training clip and no training question.
 """
 
 from collections.abc import Callable
@@ -15,77 +15,43 @@ from lalm_agent.training.synth import questions as q
 from lalm_agent.training.synth.clips import drown, make_clip, make_held_out, make_silence
 from lalm_agent.training.synth.labels import SOUND_EVENTS
 from lalm_agent.training.synth.levels import LEVELS
-from lalm_agent.training.synth.music import INSTRUMENTS
 from lalm_agent.training.synth.records import Clip, Pool, Samples, SpeechFacts, Split, SynthQuestion
-from lalm_agent.training.synth.sound import SOUND_TABLE
-from lalm_agent.training.synth.sound_sources import TEXTURES
 from lalm_agent.training.synth.tables import draw, read_data_file
-from lalm_agent.training.synth.words import CLOSED_WORDS, ENGLISH, HELD_OUT_LANGUAGES, LANGUAGES, share
+from lalm_agent.training.synth.words import ENGLISH, HELD_OUT_LANGUAGES, share
 
 TRAINED_FAMILIES = ("gold_removed", "wrong_modality", "unheard", "silence", "low_snr")
 HELD_OUT_FAMILIES = ("swapped", "class_never_met")
 FAMILIES = TRAINED_FAMILIES + HELD_OUT_FAMILIES
-"""The names stand in benchmarks that exist; `unheard` is what no audio tells."""
+"""The names stand in benchmarks that exist; `unheard` is a question whose answer is in no audio."""
 MIN_WRONG = 3
 MAX_TRIES = 20
 _OPEN_SHARE = {"wrong_modality": 0.25, "unheard": 0.5}
 _ANY_SOUND = ("type", "sound_present", "instrument_present", "drums", "behind")
 """Skills that silence or another clip can leave answerable, so that they are not asked of one."""
-
-CHOICES: dict[AudioType, dict[str, tuple[str, ...]]] = {
-    AudioType.SOUND: {
-        "sound_class": SOUND_EVENTS,
-        "animal": tuple(SOUND_TABLE.animals.values()),
-        "first_sound": SOUND_EVENTS,
-        "last_sound": SOUND_EVENTS,
-        "background": tuple(TEXTURES),
-        "most_frequent": SOUND_EVENTS,
-        "scene": tuple(SOUND_TABLE.places),
-        "count": q.NUMBERS[1:7],
-        "next_sound": SOUND_EVENTS,
-    },
-    AudioType.MUSIC: {
-        "instrument": tuple(INSTRUMENTS),
-        "accompaniment": tuple(INSTRUMENTS),
-        "instrument_family": q.INSTRUMENT_FAMILIES,
-        "tempo": q.TEMPI,
-        "direction": q.DIRECTIONS,
-        "mode": q.MODES,
-        "metre": q.METRES,
-        "texture": q.MUSIC_PARTS,
-    },
-    AudioType.SPEECH: {
-        "gender": q.GENDERS,
-        "language": tuple(LANGUAGES),
-        "word_heard": CLOSED_WORDS,
-        "first_word": CLOSED_WORDS,
-        "last_word": CLOSED_WORDS,
-        "next_word": CLOSED_WORDS,
-        "word_count": q.NUMBERS[1:7],
-        "rate": q.RATES,
-        "topic": tuple(ENGLISH.closed_groups),
-        "first_speaker": q.VOICES,
-    },
+_OWN_SKILLS = {
+    AudioType.SOUND: "sound_class animal first_sound last_sound background most_frequent scene count next_sound",
+    AudioType.MUSIC: "instrument accompaniment instrument_family tempo direction mode metre texture",
+    AudioType.SPEECH: "gender language word_heard first_word last_word next_word word_count rate topic first_speaker",
 }
-"""Modality -> skill that makes no sense for another modality -> what its choices are drawn from."""
+"""Modality -> skills that make no sense for another modality."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnheardTable:
-    """answers: name -> possible answers, none of which a clip can confirm.
+class NoAudioTells:
+    """The table of questions that no audio answers.
 
-    patterns: pool -> modality, or "any" -> (pattern, name of its answers or "" for nouns); in a pattern, `<w>` stands
-    for a noun of the pool and `<v>` for a verb.
+    answers: name -> possible answers, none of which a clip can confirm. patterns: pool -> modality, or "any" ->
+    (pattern, name of its answers or "" for nouns); in a pattern, `<w>` stands for a noun of the pool, `<v>` for a verb.
     """
 
     answers: dict[str, tuple[str, ...]]
     patterns: dict[Pool, dict[str, tuple[tuple[str, str], ...]]]
 
 
-UNHEARD: UnheardTable = read_data_file("unanswerable", UnheardTable)
+NO_AUDIO_TELLS: NoAudioTells = read_data_file("unanswerable", NoAudioTells)
 
 Posed = tuple[Samples, Clip, SynthQuestion]
-"""What is heard, the clip that it was made from, and a question."""
+"""The samples (n,) float32 that are heard, the clip that they were made from, and a question."""
 
 
 def pose_unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str) -> Posed:
@@ -96,7 +62,7 @@ def pose_unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str
         if family == "class_never_met":
             clip, name = make_held_out(seed, split, kind, LEVELS[int(rng.integers(len(LEVELS)))])
             return clip.samples, clip, _about_held_out(clip, name, rng)
-        posed = _POSERS[family](make_clip(seed, split, kind), rng)
+        posed = _posed(family, make_clip(seed, split, kind), rng)
         if posed is not None and posed[2].choices:
             return posed
     raise AssertionError(f"no {family} question in {MAX_TRIES} clips from seed {clip_seed}")
@@ -104,13 +70,12 @@ def pose_unanswerable(clip_seed: int, split: Split, kind: AudioType, family: str
 
 def make_unanswerable(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     """A question that the clip cannot answer, of a drawn family of `gold_removed`, `wrong_modality` and `unheard`."""
-    makers = (gold_removed, wrong_modality, unheard)
-    order = rng.permutation(len(makers))
-    return next(made for at in order if (made := makers[at](clip, rng)) is not None)
+    makers = tuple(_OF_THE_CLIP.values())
+    return next(made for at in rng.permutation(len(makers)) if (made := makers[int(at)](clip, rng)) is not None)
 
 
 def gold_removed(clip: Clip, rng: np.random.Generator) -> SynthQuestion | None:
-    """A question with three or four choices, none of which is true; None where the clip is asked no such one."""
+    """A question with three or four choices, none of which is true; None where the clip is asked no such question."""
     draft = q.choose([draft for draft in q.make_drafts(clip, rng) if len(draft.wrong) >= MIN_WRONG], clip, rng)
     if draft is None:
         return None
@@ -125,24 +90,20 @@ def wrong_modality(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     if isinstance(detail, SpeechFacts) and detail.background != "nothing":
         present.add({"music": AudioType.MUSIC, "noise": AudioType.SOUND}[detail.background])
     absent = [kind for kind in AudioType if kind not in present]
-    pools = CHOICES[absent[int(rng.integers(len(absent)))]]
-    name = list(pools)[int(rng.integers(len(pools)))]
-    choices = tuple(str(choice) for choice in rng.choice(pools[name], min(4, len(pools[name])), replace=False))
-    blank = str(rng.choice([choice for choice in pools[name] if choice not in choices] or choices))
-    blank = str(rng.choice(SOUND_EVENTS)) if name == "count" else blank
+    skills = _OWN_SKILLS[absent[int(rng.integers(len(absent)))]].split()
+    skill = skills[int(rng.integers(len(skills)))]
+    answers = q.ANSWERS[skill]
+    choices = _drawn(answers, min(4, len(answers)), rng)
+    blank = str(rng.choice([choice for choice in answers if choice not in choices] or choices))
+    blank = str(rng.choice(SOUND_EVENTS)) if skill == "count" else blank
     shown = () if rng.random() < _OPEN_SHARE["wrong_modality"] else choices
-    return q.without_answer(q.worded(q.Draft(name, "", (), blank), clip, shown, rng), "wrong_modality")
+    return q.without_answer(q.worded(q.Draft(skill, "", (), blank), clip, shown, rng), "wrong_modality")
 
 
-def unheard_patterns(pool: Pool) -> tuple[str, ...]:
-    """All patterns of what no audio tells that clips of a pool are asked."""
-    return tuple(pattern for entries in UNHEARD.patterns[pool].values() for pattern, _ in entries)
-
-
-def unheard(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
+def untold(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     """A question that no clip answers: about a name, a year, a reason. Half of them have choices."""
     kind = str(clip.facts.modality) if rng.random() < 0.5 else "any"
-    entries = UNHEARD.patterns[clip.pool][kind]
+    entries = NO_AUDIO_TELLS.patterns[clip.pool][kind]
     pattern, answers = entries[int(rng.integers(len(entries)))]
     nouns = share(ENGLISH.nouns, clip.pool)
     text = draw(pattern, rng)
@@ -151,8 +112,7 @@ def unheard(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
             text = text.replace(mark, pool[int(rng.integers(len(pool)))], 1)
     choices: tuple[str, ...] = ()
     if rng.random() >= _OPEN_SHARE["unheard"]:
-        drawn = rng.choice(UNHEARD.answers[answers] if answers else nouns, int(rng.integers(3, 5)), replace=False)
-        choices = tuple(map(str, drawn))
+        choices = _drawn(NO_AUDIO_TELLS.answers[answers] if answers else nouns, int(rng.integers(3, 5)), rng)
     category = {
         AudioType.SOUND: "Ambient Sound Interpretation",
         AudioType.MUSIC: "Socio-cultural Interpretation",
@@ -161,36 +121,41 @@ def unheard(clip: Clip, rng: np.random.Generator) -> SynthQuestion:
     return SynthQuestion(text, choices, None, "unheard", "Reasoning", category, clip.level, False, "unheard")
 
 
+def _drawn(answers: tuple[str, ...], count: int, rng: np.random.Generator) -> tuple[str, ...]:
+    return tuple(map(str, rng.choice(answers, count, replace=False)))
+
+
+_OF_THE_CLIP: dict[str, Callable[[Clip, np.random.Generator], SynthQuestion | None]] = {
+    "gold_removed": gold_removed,
+    "wrong_modality": wrong_modality,
+    "unheard": untold,
+}
+"""Family -> maker of a question that is put to the clip itself; None where the clip gives none."""
+
+
 def _about_held_out(clip: Clip, name: str, rng: np.random.Generator) -> SynthQuestion:
-    """What a clip of a held-out class is asked: which of the classes that training knows it is."""
-    kind = clip.facts.modality
-    skill = {AudioType.SOUND: "sound_class", AudioType.MUSIC: "instrument"}.get(kind, "word_heard")
+    """Which of the classes that training knows a clip of a held-out class is."""
+    skill = {AudioType.SOUND: "sound_class", AudioType.MUSIC: "instrument"}.get(clip.facts.modality, "word_heard")
     skill = "language" if name in HELD_OUT_LANGUAGES else skill
-    choices = tuple(str(choice) for choice in rng.choice(CHOICES[kind][skill], 4, replace=False))
+    choices = _drawn(q.ANSWERS[skill], 4, rng)
     return q.without_answer(q.worded(q.Draft(skill, "", ()), clip, choices, rng), "class_never_met")
 
 
-def _about_itself(make: Callable[[Clip, np.random.Generator], SynthQuestion | None]) -> Callable[..., Posed | None]:
-    """A poser of questions that are put to the clip itself."""
-
-    def pose(clip: Clip, rng: np.random.Generator) -> Posed | None:
-        question = make(clip, rng)
+def _posed(family: str, clip: Clip, rng: np.random.Generator) -> Posed | None:
+    """A question of a family with what is heard; None where this clip gives none."""
+    if family == "swapped":
+        return _swapped(clip, rng)
+    if family in _OF_THE_CLIP:
+        question = _OF_THE_CLIP[family](clip, rng)
         return (clip.samples, clip, question) if question is not None else None
-
-    return pose
-
-
-def _of_masked(family: str, clip: Clip, rng: np.random.Generator) -> Posed | None:
-    """A question of the clip that is put to silence, or to noise that covers the clip."""
-    drafts = [draft for draft in q.make_drafts(clip, rng) if draft.skill not in _ANY_SOUND]
-    draft = q.choose(drafts, clip, rng)
-    question = q.without_answer(q.word(draft, clip, rng), family) if draft else None
+    draft = q.choose([draft for draft in q.make_drafts(clip, rng) if draft.skill not in _ANY_SOUND], clip, rng)
+    if draft is None:
+        return None
+    question = q.without_answer(q.word(draft, clip, rng), family)
     if family == "silence":
-        samples = make_silence(clip.seed)
-    else:
-        clip = drown(clip, rng)
-        samples = clip.samples
-    return (samples, clip, question) if question else None
+        return make_silence(clip.seed), clip, question
+    clip = drown(clip, rng)
+    return clip.samples, clip, question
 
 
 def _swapped(clip: Clip, rng: np.random.Generator) -> Posed | None:
@@ -207,14 +172,3 @@ def _swapped(clip: Clip, rng: np.random.Generator) -> Posed | None:
         if true and not (true | set(other.facts.tags)) & set(question.choices):
             return other.samples, other, question
     return None
-
-
-_POSERS: dict[str, Callable[[Clip, np.random.Generator], Posed | None]] = {
-    "gold_removed": _about_itself(gold_removed),
-    "wrong_modality": _about_itself(wrong_modality),
-    "unheard": _about_itself(unheard),
-    "silence": lambda clip, rng: _of_masked("silence", clip, rng),
-    "low_snr": lambda clip, rng: _of_masked("low_snr", clip, rng),
-    "swapped": _swapped,
-}
-"""Family -> poser of what is heard, its clip and a question; None where this clip gives none."""

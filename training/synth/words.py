@@ -58,6 +58,7 @@ VOICES, LANGUAGES, HELD_OUT_LANGUAGES = _SPEECH.voices, _SPEECH.languages, _SPEE
 
 Left out of the voices: robots and whispers, and "Reed", "caleb" and "zac", which never repeat themselves or are no
 adults."""
+ALL_LANGUAGES = LANGUAGES | HELD_OUT_LANGUAGES
 _UNSEEN_ITEMS = {"who": 2, "does": 3, "where": 1, "when": 1}
 """Part of a sentence -> how many items at the end of its list dev keeps to itself, and test."""
 
@@ -72,17 +73,16 @@ def parts(name: str, pool: Pool) -> dict[str, tuple[str, ...]]:
     """The lists of a language as far as they belong to a pool; of a held-out language, all of them."""
     if name in HELD_OUT_LANGUAGES:
         return HELD_OUT_LANGUAGES[name].parts
-    places = {Pool.TRAIN: (None, -2), Pool.DEV: (-2, -1), Pool.TEST: (-1, None)}[pool]
-
-    def cut(part: str) -> slice:
-        return slice(*(None if place is None else place * _UNSEEN_ITEMS[part] for place in places))
-
-    return {part: items[cut(part)] for part, items in LANGUAGES[name].parts.items()}
+    cut = {}
+    for part, items in LANGUAGES[name].parts.items():
+        dev, test = len(items) - 2 * _UNSEEN_ITEMS[part], len(items) - _UNSEEN_ITEMS[part]
+        cut[part] = {Pool.TRAIN: items[:dev], Pool.DEV: items[dev:test], Pool.TEST: items[test:]}[pool]
+    return cut
 
 
 def sentence(dial: Dial, name: str) -> str:
     """A sentence of a language from the dial's pool, shorter by place or time now and then."""
-    language = (LANGUAGES | HELD_OUT_LANGUAGES)[name]
+    language = ALL_LANGUAGES[name]
     chosen = {part: dial.pick(items) for part, items in parts(name, dial.pool).items()}
     left_out = {part for part in ("where", "when") if dial.chance(0.3)}
     return language.joiner.join(chosen[part] for part in language.order if part not in left_out)
@@ -90,8 +90,8 @@ def sentence(dial: Dial, name: str) -> str:
 
 def patterns(subject: str, pool: Pool) -> tuple[str, ...]:
     """The patterns of English sentences about a subject that belong to a pool."""
-    own = ENGLISH.subjects[subject]
-    return {Pool.TRAIN: own[:-2], Pool.DEV: own[-2:-1], Pool.TEST: own[-1:]}[pool]
+    *train, dev, test = ENGLISH.subjects[subject]
+    return {Pool.TRAIN: tuple(train), Pool.DEV: (dev,), Pool.TEST: (test,)}[pool]
 
 
 def english_sentence(dial: Dial) -> str:

@@ -37,18 +37,18 @@ def test_questions_with_a_clip_each_have_wilsons_interval() -> None:
 
 def test_questions_that_share_clips_are_resampled_with_them() -> None:
     hits, clips = bools("xx" * 20 + "--" * 20), np.repeat(np.arange(40), 2)
-    result = share(hits, clips)
+    figure = share(hits, clips)
     low, high = wilson(40, 80)
-    assert result.value == 0.5
-    assert result.high - result.low > 1.2 * (high - low)
+    assert figure.value == 0.5
+    assert figure.high - figure.low > 1.2 * (high - low)
 
 
 @pytest.mark.parametrize("sign", "x-")
 def test_a_share_of_all_or_none_is_as_sure_as_its_clips(sign) -> None:
-    result = share(bools(sign * 6), np.repeat(np.arange(3), 2))
+    figure = share(bools(sign * 6), np.repeat(np.arange(3), 2))
     hits = 3 if sign == "x" else 0
-    assert (result.value, result.n) == (hits / 3, 6)
-    assert (result.low, result.high) == wilson(hits, 3)
+    assert (figure.value, figure.n) == (hits / 3, 6)
+    assert (figure.low, figure.high) == wilson(hits, 3)
 
 
 def test_a_share_of_nothing_is_undefined() -> None:
@@ -57,11 +57,11 @@ def test_a_share_of_nothing_is_undefined() -> None:
 
 def test_the_difference_of_two_shares() -> None:
     hits, first = bools("xxx-" * 25 + "x---" * 25), bools("x" * 100 + "-" * 100)
-    result = difference(hits, first, np.arange(200))
-    assert result.value == pytest.approx(0.5)
-    assert result.low < 0.5 < result.high
+    figure = difference(hits, first, np.arange(200))
+    assert figure.value == pytest.approx(0.5)
+    assert figure.low < 0.5 < figure.high
     # 1.96 * sqrt(2 * 0.75 * 0.25 / 100) = 0.12
-    assert result.high - result.low == pytest.approx(0.24, abs=0.03)
+    assert figure.high - figure.low == pytest.approx(0.24, abs=0.03)
 
 
 def test_the_difference_from_nothing_is_undefined() -> None:
@@ -72,10 +72,10 @@ def test_auroc_with_its_interval() -> None:
     codes = np.array([CORRECT] * 20 + [WRONG] * 20)
     confidence = np.concatenate([np.linspace(0.4, 0.9, 20), np.linspace(0.2, 0.7, 20)])
     pairs = (confidence[:20, None] > confidence[20:]) + 0.5 * (confidence[:20, None] == confidence[20:])
-    result = auroc(codes, confidence, np.arange(40))
-    assert result.value == pytest.approx(pairs.mean())
-    assert result.low < result.value < result.high < 1
-    assert result.n == 40
+    figure = auroc(codes, confidence, np.arange(40))
+    assert figure.value == pytest.approx(pairs.mean())
+    assert figure.low < figure.value < figure.high < 1
+    assert figure.n == 40
 
 
 def test_auroc_without_a_wrong_reply_is_undefined() -> None:

@@ -81,9 +81,9 @@ def test_packed_questions_get_the_logits_that_they_get_alone(
 ):
     plain = MelNormaliser(torch.zeros(tiny_shape.mel_bins), torch.ones(tiny_shape.mel_bins))
     packed, expected = packed_logits(tiny, plain, clips, EXCHANGES)
-    pairs = [(clip, one) for clip, exchanges in zip(clips, EXCHANGES, strict=True) for one in exchanges]
-    alone = torch.cat([official_logits(tiny, processor, clip, one) for clip, one in pairs])
-    replies = [tokenizer(f" {one.reply}").input_ids for _, one in pairs]
+    pairs = [(clip, exchange) for clip, exchanges in zip(clips, EXCHANGES, strict=True) for exchange in exchanges]
+    alone = torch.cat([official_logits(tiny, processor, clip, exchange) for clip, exchange in pairs])
+    replies = [tokenizer(f" {exchange.reply}").input_ids for _, exchange in pairs]
     assert expected.tolist() == [token for reply in replies for token in [*reply, tokenizer.eos_token_id]]
     # The official path hears a frame or two of decay behind the end of a clip; the cache ends with the clip.
     assert torch.allclose(packed, alone, atol=2e-2)
@@ -137,7 +137,7 @@ LABELS = HeadLabels(
 
 
 def facts(tags=(), known=(), units=(), sequence=(), timeline=(), timed=()):
-    detail, spans = SpeechFacts("words", ("male",), "English", "slow"), tuple(Span(*one) for one in timeline)
+    detail, spans = SpeechFacts("words", ("male",), "English", "slow"), tuple(Span(*span) for span in timeline)
     return Facts("speech", "", None, sequence, tags, known, detail, units, spans, timed)
 
 
@@ -147,7 +147,7 @@ def targets(*clips, later=0):
 
 def losses(*clips, tokens=5, positions=9):
     """Of heads whose weights are zero."""
-    heads, n = Heads((4, 6), LABELS), len(clips)
+    heads, n = Heads(4, 6, LABELS), len(clips)
     for parameter in heads.parameters():
         torch.nn.init.zeros_(parameter)
     shapes = (

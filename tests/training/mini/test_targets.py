@@ -34,12 +34,12 @@ ROUNDS = 150
 def exchanges(stored):
     """(clip, exchange) for many draws."""
     sampler, rng = ExchangeSampler(stored), np.random.default_rng(0)
-    return [(one, made) for _ in range(ROUNDS) for one in stored for made in sampler.exchanges(one, 4, rng)]
+    return [(item, made) for _ in range(ROUNDS) for item in stored for made in sampler.exchanges(item, 4, rng)]
 
 
-def noisy(one, snr_db):
+def noisy(item, snr_db):
     """The clip under noise of this ratio."""
-    return replace(one, clip=replace(one.clip, snr_db=snr_db), kind=ClipKind.FAINT)
+    return replace(item, clip=replace(item.clip, snr_db=snr_db), kind=ClipKind.FAINT)
 
 
 def invites(prompt):
@@ -50,7 +50,7 @@ def invites(prompt):
 def test_the_same_seed_asks_the_same(stored):
     def draw(seed):
         rng = np.random.default_rng(seed)
-        return [ExchangeSampler(stored).exchanges(one, 4, rng) for one in stored]
+        return [ExchangeSampler(stored).exchanges(item, 4, rng) for item in stored]
 
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)
@@ -63,7 +63,7 @@ def test_idk_is_said_only_where_the_prompt_invites_it(exchanges):
 
 
 def test_a_fair_share_of_invited_questions_about_clear_clips_is_refused(exchanges):
-    invited = [made for one, made in exchanges if one.kind is ClipKind.CLEAR and invites(made.prompt)]
+    invited = [made for item, made in exchanges if item.kind is ClipKind.CLEAR and invites(made.prompt)]
     share = sum(made.reply == prompts.IDK for made in invited) / len(invited)
     assert 0.2 < share < 0.4
 
@@ -74,12 +74,12 @@ def test_the_share_of_taken_away_answers_is_the_mixs(stored, monkeypatch, share,
     monkeypatch.setattr(targets, never, lambda *_: pytest.fail(f"{never} was asked"))
     sampler, rng = ExchangeSampler(stored, mix), np.random.default_rng(4)
     made = [sampler.question(stored[1], rng) for _ in range(30)]
-    assert {one.reply for one in made} == {prompts.IDK}
+    assert {item.reply for item in made} == {prompts.IDK}
 
 
 @pytest.mark.parametrize("kind", [ClipKind.DROWNED, ClipKind.SILENCE])
 def test_nothing_is_known_about_a_clip_that_cannot_be_heard(exchanges, kind):
-    invited = [made for one, made in exchanges if one.kind is kind and invites(made.prompt)]
+    invited = [made for item, made in exchanges if item.kind is kind and invites(made.prompt)]
     assert invited
     assert {made.reply for made in invited} == {prompts.IDK}
 
@@ -112,22 +112,22 @@ def test_a_faint_clip_is_refused_as_often_as_it_is_unknown(stored):
     )
     faint = noisy(stored[0], -8.0)
     made = [sampler.question(faint, rng) for _ in range(400)]
-    share = sum(one.reply == prompts.IDK for one in made) / len(made)
+    share = sum(item.reply == prompts.IDK for item in made) / len(made)
     assert 0.4 < share < 0.7
 
 
 def test_unfamiliar_options_are_copied_without_an_invitation_and_refused_with_one(exchanges):
-    strange = [made for _, made in exchanges if prompts.SELECT in made.prompt and made.weight == 0.5]
-    assert len(strange) > 40
-    assert all(made.reply in made.prompt and not invites(made.prompt) for made in strange)
+    unfamiliar = [made for _, made in exchanges if prompts.SELECT in made.prompt and made.weight == 0.5]
+    assert len(unfamiliar) > 40
+    assert all(made.reply in made.prompt and not invites(made.prompt) for made in unfamiliar)
 
 
 def test_guesses_weigh_less_than_answers(exchanges):
-    baseline = [(one, made) for one, made in exchanges if prompts.SELECT in made.prompt and not invites(made.prompt)]
-    drowned = [made.weight for one, made in baseline if one.kind is ClipKind.DROWNED]
+    baseline = [(item, made) for item, made in exchanges if prompts.SELECT in made.prompt and not invites(made.prompt)]
+    drowned = [made.weight for item, made in baseline if item.kind is ClipKind.DROWNED]
     assert drowned
     assert max(drowned) < 1
-    assert 1.0 in [made.weight for one, made in baseline if one.kind is ClipKind.CLEAR]
+    assert 1.0 in [made.weight for item, made in baseline if item.kind is ClipKind.CLEAR]
 
 
 def test_every_method_and_every_step_of_the_agent_is_asked(exchanges):
@@ -146,13 +146,16 @@ def test_a_reply_with_choices_is_one_of_them_or_idk(exchanges):
 
 def test_step_by_step_replies_parse_to_an_answer_or_to_a_refusal(stored):
     sampler, rng = ExchangeSampler(stored), np.random.default_rng(1)
-    made = [exchange for _ in range(60) for one in stored if (exchange := sampler.step_by_step(one, rng))]
-    whole = [f"{one.lead} {one.reply}".strip() for one in made]
+    made = [exchange for _ in range(60) for item in stored if (exchange := sampler.step_by_step(item, rng))]
+    whole = [f"{item.lead} {item.reply}".strip() for item in made]
     statuses = {parse(reply, ("dog barking", "rain")).status for reply in whole if reply.endswith("IDK.")}
     assert statuses == {Status.ABSTAINED}
-    assert all(one.prompt.startswith(prompts.mcot_examples()) for one in made)
+    assert all(item.prompt.startswith(prompts.mcot_examples()) for item in made)
     facts = stored[0].clip.facts
-    for lead, reply in (reasoned(facts, "dog barking"), reasoned(facts, "dog barking", stored[1].clip.facts)):
+    for lead, reply in (
+        reasoned(facts, "The answer is dog barking."),
+        reasoned(facts, "The answer is dog barking.", stored[1].clip.facts),
+    ):
         verdict = parse(f"{lead} {reply}", ("rain", "dog barking"))
         assert (verdict.status, verdict.text, verdict.rule) == (Status.ANSWERED, "dog barking", "stated")
 
@@ -161,12 +164,12 @@ def test_mcot_is_refused_as_often_as_idk_and_misheard_as_often_with_an_answer_as
     sampler, rng = ExchangeSampler(stored), np.random.default_rng(7)
     made = [sampler.step_by_step(stored[0], rng) for _ in range(600)]
     plain = [sampler.question(stored[0], rng) for _ in range(2400)]
-    invited = [one for one in plain if one and invites(one.prompt) and not one.prompt.startswith("Example")]
-    refused = [one for one in made if one.reply.endswith("IDK.")]
+    invited = [item for item in plain if item and invites(item.prompt) and not item.prompt.startswith("Example")]
+    refused = [item for item in made if item.reply.endswith("IDK.")]
     share = len(refused) / len(made)
-    assert share == pytest.approx(sum(one.reply == prompts.IDK for one in invited) / len(invited), abs=0.06)
-    answered = [one for one in made if not one.reply.endswith("IDK.")]
-    misheard = [sum(bool(one.lead) for one in ones) / len(ones) for ones in (refused, answered)]
+    assert share == pytest.approx(sum(item.reply == prompts.IDK for item in invited) / len(invited), abs=0.06)
+    answered = [item for item in made if not item.reply.endswith("IDK.")]
+    misheard = [sum(bool(item.lead) for item in ones) / len(ones) for ones in (refused, answered)]
     assert misheard[0] == pytest.approx(misheard[1], abs=0.12)
     assert misheard[1] > 0.05
 
@@ -187,10 +190,10 @@ def test_words_of_the_closed_vocabulary_are_the_content_and_others_are_not(store
 def test_given_contents_are_right_and_wrong(stored):
     rng = np.random.default_rng(3)
     own, other = stored[1].clip.facts, stored[0].clip.facts
-    given = [agent_content(own, other, False, rng) for _ in range(300)]
-    assert 0.4 < sum(content == content_of(own) for _, content in given) / len(given) < 0.75
-    assert any(content == other.caption for _, content in given)
-    assert {kind for kind, _ in given} == {AudioType.SOUND, AudioType.SPEECH}
+    contents = [agent_content(own, other, False, rng) for _ in range(300)]
+    assert 0.4 < sum(content == content_of(own) for _, content in contents) / len(contents) < 0.75
+    assert any(content == other.caption for _, content in contents)
+    assert {kind for kind, _ in contents} == {AudioType.SOUND, AudioType.SPEECH}
     assert not any(agent_content(own, other, True, rng)[1] == content_of(own) for _ in range(300))
 
 
@@ -198,9 +201,9 @@ def test_a_question_in_another_style_keeps_its_answer_among_its_choices():
     rng = np.random.default_rng(5)
     plain = SynthQuestion("Which animal is it?", ("dog", "cat"), "dog", "animal", "", "", Level.EASY)
     styled = [restyled(plain, rng) for _ in range(300)]
-    assert all(one.answer in one.choices and one.answer.lower() == "dog" for one in styled)
-    assert {one.answer for one in styled} == {"dog", "Dog"}
-    assert len({one.text for one in styled}) > 20
+    assert all(item.answer in item.choices and item.answer.lower() == "dog" for item in styled)
+    assert {item.answer for item in styled} == {"dog", "Dog"}
+    assert len({item.text for item in styled}) > 20
     unanswerable = replace(plain, answer=None)
     assert all(restyled(unanswerable, rng).answer is None for _ in range(50))
 

@@ -102,7 +102,9 @@ def test_a_reply_counts_with_the_root_of_its_length_and_what_is_only_read_is_not
         length = int(weights.count_nonzero())
         assert weights.sum() == pytest.approx(weight * math.sqrt(2 * length), rel=1e-5)
         assert set(weights.tolist()) == {0.0, weights.max().item()}
-    led, plain = (packer.pack([40], [[one]]) for one in (Exchange("Which?", "dog", lead="river apple"), SHORT))
+    led, plain = (
+        packer.pack([40], [[exchange]]) for exchange in (Exchange("Which?", "dog", lead="river apple"), SHORT)
+    )
     assert led.tokens.shape[1] > plain.tokens.shape[1]
     trained = [packed.labels[packed.labels >= 0].tolist() for packed in (led, plain)]
     assert trained[0] == trained[1]

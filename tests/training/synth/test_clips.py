@@ -12,7 +12,7 @@ from lalm_agent.records import AudioType
 from lalm_agent.training.synth.clips import MASKING, drown, make_clip, make_held_out, make_silence
 from lalm_agent.training.synth.dsp import COLOURS, Dial, add_noise, coloured_noise, length, rms
 from lalm_agent.training.synth.fluid import DRUM_CHANNEL, Note
-from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, SOUND_EVENTS, TIMED_LABELS, UNITS
+from lalm_agent.training.synth.labels import LABEL_GROUPS, SEQUENCE_VOCAB, TIMED_LABELS, UNITS
 from lalm_agent.training.synth.levels import LEVELS, SPECS, TRAIN_SHARES
 from lalm_agent.training.synth.music import chord_name, note_spans, note_units
 from lalm_agent.training.synth.questions import SKILLS
@@ -20,7 +20,7 @@ from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Level, MusicFac
 from lalm_agent.training.synth.sound_sources import EVENTS, HELD_OUT_EVENTS, HELD_OUT_TEXTURES, TEXTURES
 from lalm_agent.training.synth.speech import Utterance, phones, speak
 
-SEEDS = range(12)
+SEEDS = range(8)
 KINDS = tuple(AudioType)
 
 
@@ -31,7 +31,7 @@ def clips(needs_synth: None) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def levelled(needs_synth: None) -> list[Clip]:
-    return [make_clip(seed, Split.TRAIN, kind, level=level) for kind, level, seed in product(KINDS, LEVELS, range(16))]
+    return [make_clip(seed, Split.TRAIN, kind, level=level) for kind, level, seed in product(KINDS, LEVELS, range(10))]
 
 
 @pytest.mark.usefixtures("needs_synth")
@@ -177,7 +177,7 @@ def test_a_clip_is_loud_where_something_is_said_to_sound(levelled: list[Clip]) -
         if sounding.sum() >= 800 and (~sounding).sum() >= 800:
             compared += 1
             assert np.std(clip.samples[sounding]) > np.std(clip.samples[~sounding])
-    assert compared >= 16
+    assert compared >= 10
 
 
 def test_the_timeline_agrees_with_the_other_facts(levelled: list[Clip]) -> None:
@@ -200,12 +200,6 @@ def test_the_timeline_agrees_with_the_other_facts(levelled: list[Clip]) -> None:
             chords = [span for span in facts.timeline if span.label in TIMED_LABELS["chord"]]
             assert len(chords) == (len(bars) if detail.mode else 0)
             assert not detail.mode or chords[0].label.startswith(detail.mode)
-
-
-def test_no_timed_label_has_two_names() -> None:
-    labels = [label for group in TIMED_LABELS.values() for label in group]
-    assert len(labels) == len(set(labels))
-    assert set(TEXTURES) < set(SOUND_EVENTS) < set(labels)
 
 
 def notes(*played, channel=0):

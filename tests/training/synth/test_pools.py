@@ -16,8 +16,8 @@ from lalm_agent.training.synth.questions import SKILLS
 from lalm_agent.training.synth.records import Pool
 from lalm_agent.training.synth.sound_sources import HELD_OUT_EVENTS, HELD_OUT_TEXTURES
 from lalm_agent.training.synth.speech import Utterance, speak
-from lalm_agent.training.synth.tables import confusable, draw, expand
-from lalm_agent.training.synth.unanswerable import UNHEARD, unheard_patterns
+from lalm_agent.training.synth.tables import confusable, draw
+from lalm_agent.training.synth.unanswerable import NO_AUDIO_TELLS
 from lalm_agent.training.synth.words import (
     CLOSED_WORDS,
     ENGLISH,
@@ -30,6 +30,13 @@ from lalm_agent.training.synth.words import (
     sentence,
     share,
 )
+
+
+def expand(pattern):
+    """Every wording of a pattern."""
+    options = [part.split("|") if i % 2 else [part] for i, part in enumerate(re.split(r"[{}]", pattern))]
+    texts = (" ".join("".join(parts).split()) for parts in product(*options))
+    return [re.sub(r"\s+([?.,!])", r"\1", text) for text in texts]
 
 
 def expanded(texts):
@@ -46,13 +53,15 @@ def english(pool):
 
 POOLS = {
     "voices": lambda pool: [name for pools in VOICES.values() for name in pools[pool]],
-    "programs": lambda pool: [program for one in INSTRUMENTS.values() for program in one.programs(pool)],
+    "programs": lambda pool: [program for item in INSTRUMENTS.values() for program in item.programs(pool)],
     "drum kits": lambda pool: DRUM_KITS[pool],
     "noise": lambda pool: COLOURS[pool],
     "masking noise": lambda pool: MASKING[pool],
     "scattered words": lambda pool: share(ENGLISH.other, pool),
     "nouns": lambda pool: share(ENGLISH.nouns, pool),
-    "unheard": lambda pool: expanded(unheard_patterns(pool)),
+    "unheard": lambda pool: expanded(
+        pattern for entries in NO_AUDIO_TELLS.patterns[pool].values() for pattern, _ in entries
+    ),
     "wordings": wordings,
     "sentences": english,
 } | {
@@ -66,8 +75,8 @@ POOLS = {
 def test_no_two_pools_share_a_piece(name: str) -> None:
     pools = {pool: list(POOLS[name](pool)) for pool in Pool}
     assert all(pools.values())
-    for one, other in combinations(Pool, 2):
-        assert not set(pools[one]) & set(pools[other])
+    for item, other in combinations(Pool, 2):
+        assert not set(pools[item]) & set(pools[other])
 
 
 def test_wordings_are_many_and_the_unseen_ones_use_no_word_that_train_has_not_read() -> None:
@@ -84,8 +93,8 @@ def test_held_out_classes_are_named_nowhere_in_training() -> None:
     texts = chain(
         *(english(pool) + wordings(pool) for pool in Pool),
         *(items for pool in Pool for items in parts("English", pool).values()),
-        *(ENGLISH.other, ENGLISH.nouns, TABLE.common_words, TABLE.function_words, CLOSED_WORDS),
-        *UNHEARD.answers.values(),
+        *(ENGLISH.other, ENGLISH.nouns, TABLE["common_words"], TABLE["function_words"], CLOSED_WORDS),
+        *NO_AUDIO_TELLS.answers.values(),
     )
     said = {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
     assert not set(held_out) & set(labels)
@@ -96,8 +105,8 @@ def test_lists_are_shared_out_whole_and_hold_nothing_twice() -> None:
     items = tuple(range(45))
     assert sorted(chain.from_iterable(share(items, pool) for pool in Pool)) == list(items)
     instruments = (INSTRUMENTS | HELD_OUT_INSTRUMENTS).values()
-    programs = tuple(program for one in instruments for program in (*one.train, *one.dev, *one.test))
-    assert all(one.train for one in instruments)
+    programs = tuple(program for item in instruments for program in (*item.train, *item.dev, *item.test))
+    assert all(item.train for item in instruments)
     for values in (ENGLISH.other, ENGLISH.nouns, programs, CLOSED_WORDS):
         assert len(set(values)) == len(values)
     assert not set(ENGLISH.other) & set(CLOSED_WORDS)

@@ -18,12 +18,12 @@ from lalm_agent.training.synth.questions import (
     all_drafts,
     choose,
     make_drafts,
-    make_questions,
     similar_instruments,
     similar_sounds,
+    word,
+    worded,
 )
 from lalm_agent.training.synth.records import Clip, Facts, Level, MusicFacts, Pool, SoundFacts, SpeechFacts, Split
-from lalm_agent.training.synth.speech import topic_of
 from lalm_agent.training.synth.unanswerable import make_unanswerable, pose_unanswerable
 
 KINDS = tuple(AudioType)
@@ -44,10 +44,13 @@ def posed(needs_synth: None) -> list[tuple]:
     """(clip, answerable questions, unanswerable ones)."""
     out = []
     for kind in KINDS:
-        for seed in range(40):
+        for seed in range(20):
             clip = make_clip(seed, Split.TEST, kind)
             rng = np.random.default_rng([len(out), 1])
-            out.append((clip, make_questions(clip, rng), [make_unanswerable(clip, rng) for _ in range(8)]))
+            drafts = make_drafts(clip, rng)
+            questions = [word(draft, clip, rng) for draft in drafts]
+            questions += [worded(draft, clip, (), rng) for draft in drafts if draft.open]
+            out.append((clip, questions, [make_unanswerable(clip, rng) for _ in range(8)]))
     return out
 
 
@@ -72,16 +75,6 @@ def test_questions_are_well_formed(posed: list) -> None:
     assert any(not question.choices for _, questions, _ in posed for question in questions)
 
 
-def test_gold_positions_are_balanced(posed: list) -> None:
-    places = Counter(
-        (len(q.choices), q.choices.index(q.answer)) for _, questions, _ in posed for q in questions if q.choices
-    )
-    for size in (2, 3, 4):
-        total = sum(count for (n, _), count in places.items() if n == size)
-        for place in range(size):
-            assert places[size, place] == pytest.approx(total / size, rel=0.25)
-
-
 def test_what_has_no_answer_offers_nothing_true(posed: list) -> None:
     checked = 0
     for clip, _, unanswerable in posed:
@@ -94,14 +87,14 @@ def test_what_has_no_answer_offers_nothing_true(posed: list) -> None:
             if question.family == "wrong_modality":
                 music = AudioType.MUSIC if "music behind speech" in clip.facts.tags else None
                 assert SKILLS[question.skill].modality not in (clip.facts.modality, music, None)
-    assert checked > 20
+    assert checked > 10
 
 
 @pytest.mark.usefixtures("needs_synth")
 @pytest.mark.parametrize("family", ["swapped", "class_never_met", "low_snr"])
 def test_what_is_put_to_another_sound_is_not_true_of_it(family: str) -> None:
     for kind in KINDS:
-        for seed in range(6):
+        for seed in range(3):
             samples, clip, question = pose_unanswerable(seed, Split.DEV, kind, family)
             assert not set(question.choices) & set(clip.facts.tags) or family == "low_snr"
             assert (question.family, question.answer, question.answerable) == (family, None, False)
@@ -130,7 +123,7 @@ DIALOGUE = SpeechFacts("dialogue", ("male", "female"), "English", "normal", topi
         (DIALOGUE, {"first_speaker": "a man", "speakers": "two", "topic": "food"}, "gender"),
     ],
 )
-def test_the_facts_are_asked_for(detail, golds: dict[str, str], absent: str) -> None:
+def test_the_facts_are_questions_for(detail, golds: dict[str, str], absent: str) -> None:
     drafts = drafts_of(detail)
     assert golds.items() <= {skill: draft.gold for skill, draft in drafts.items()}.items()
     assert absent not in drafts
@@ -141,11 +134,6 @@ def test_the_next_is_the_one_behind_the_blank_and_numbers_are_near() -> None:
     labels, draft = [label for label, _ in ORDER.runs], drafts_of(ORDER)["next_sound"]
     assert draft.gold == labels[labels.index(draft.blank) + 1]
     assert set(drafts_of(DOG)["count"].wrong) <= {"one", "two", "four", "five", "six"}
-
-
-def test_words_of_one_group_have_a_topic() -> None:
-    assert topic_of(("tiger", "eagle")) == "animals"
-    assert topic_of(("tiger", "hotel")) is topic_of(()) is None
 
 
 @pytest.mark.parametrize(("pool", "near"), [(SOUND_EVENTS, similar_sounds), (tuple(INSTRUMENTS), similar_instruments)])
@@ -160,7 +148,7 @@ def test_easy_wrong_answers_are_far_and_hard_ones_near(pool: tuple[str, ...], ne
         assert len(set(hard) & set(close)) == min(3, len(close))
 
 
-def test_a_skill_is_asked_only_at_its_levels_and_as_often_as_the_table_says() -> None:
+def test_a_skill_is_questions_only_at_its_levels_and_as_often_as_the_table_says() -> None:
     rng = np.random.default_rng(0)
     clips = {level: clip_of(SoundFacts((("rain", 0), ("gunshot", 2))), level) for level in LEVELS}
     drafts = {level: make_drafts(clip, rng) for level, clip in clips.items()}
@@ -172,7 +160,7 @@ def test_a_skill_is_asked_only_at_its_levels_and_as_often_as_the_table_says() ->
     assert choose([], clips[Level.HARD], rng) is None
 
 
-def test_an_answer_that_most_clips_share_is_asked_for_less_often() -> None:
+def test_an_answer_that_most_clips_share_is_questions_for_less_often() -> None:
     clip, rng = clip_of(SpeechFacts("salad", ("male",), "English", "normal")), np.random.default_rng(0)
     skills = Counter(draft.skill for _ in range(300) for draft in make_drafts(clip, rng))
     assert skills["gender"] == 300
