@@ -290,11 +290,11 @@ class _RunLines(evaluating.Observer):
 
     def started(self, start: evaluating.RunStart) -> None:
         self._tally = start.tally
-        self._display = ProgressDisplay(start.tally.done, start.total, str(start.tally))
+        self._display = ProgressDisplay(len(start.tally.grades), start.total, str(start.tally))
         say(f"{start.total} answers to give, {start.there} are there")
 
     def answered(self, answer: StoredAnswer) -> None:
-        self._display.show(self._tally.done, str(self._tally))
+        self._display.show(len(self._tally.grades), str(self._tally))
 
 
 class _Follower(jobs.Observer):
