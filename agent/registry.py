@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lalm_agent.config import find_settings_file
 from lalm_agent.errors import UsageError, did_you_mean, nearest
 
 NODES = ("type", "asr", "caption", "answer")
@@ -249,6 +248,8 @@ def _attribute(module: Any, path: str) -> Any:
 
 @contextmanager
 def _own_folders_on_path() -> Iterator[None]:
+    from lalm_agent.config import find_settings_file
+
     settings = find_settings_file()
     folders = dict.fromkeys([str(Path.cwd()), *([str(settings.parent)] if settings else [])])
     added = [folder for folder in folders if folder not in sys.path]
