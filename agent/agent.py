@@ -658,7 +658,7 @@ def _guarded(work: Callable[..., Any], who: str) -> Callable[..., Any]:
             return work(*positional, **named)
         except LalmError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # `sys.exit()` in a stranger's code would end the whole evaluation
             reason = (str(error).strip() or "no message").splitlines()[0]
             raise PermanentBackendError(f"{who} failed: {type(error).__name__}: {reason}", _NOT_OURS) from error
 

@@ -164,9 +164,8 @@ def find_tool(node: str, ref: str) -> Reference:
     plugin = find_plugin(ref, TOOL_GROUP, BUILT_IN_TOOLS) if name not in BUILT_IN_TOOLS else None
     if plugin is None:
         valid = [*sorted(TOOLS[node]), *installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS)]
-        raise UsageError(
-            f"unknown tool for the node {node}: {ref or '(empty)'}", f"{did_you_mean(name, valid)}, module:attribute"
-        )
+        message = f"unknown tool for the node {node}: {ref or '(empty)'}"
+        raise UsageError(message, f"{did_you_mean(name, valid)}, module:attribute")
     return plugin
 
 

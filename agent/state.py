@@ -103,7 +103,7 @@ class Tool(Protocol):
 
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
-    """The state with which a graph starts: what nodes write, unwritten. Without a question nothing can be asked."""
+    """The state with which a graph starts: what nodes write, unwritten."""
     state: dict[str, Any] = {name: None for name in Reply.__annotations__ if name != "status"}
     state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
     if question is not None:

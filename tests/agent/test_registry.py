@@ -66,6 +66,9 @@ def empty(task):
 def broken(task):
     raise KeyError("what\\nlines")
 
+def leaves(task):
+    raise SystemExit(0)
+
 def busy(task):
     raise UsageError("not this clip", "another")
 
@@ -252,6 +255,7 @@ def test_a_tool_that_is_not_installed_names_its_line(monkeypatch: pytest.MonkeyP
         ("nothing", "own_toolbox:nothing returned a NoneType"),
         ("empty", "own_toolbox:empty returned a ToolResult without text"),
         ("broken", "own_toolbox:broken failed: KeyError: 'what"),
+        ("leaves", "own_toolbox:leaves failed: SystemExit: 0"),
         ("busy", "not this clip"),
     ],
 )
