@@ -21,7 +21,7 @@ from lalm_agent.models.endpoint import (
     run_async,
     wav_of,
 )
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
 
 DEFAULT = "whisper-1"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import PermanentBackendError
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 _MODEL_RATE = 16_000
 _FULL_SCALE = 32_767

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence
 
 DEFAULT = "base"

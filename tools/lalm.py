@@ -9,7 +9,7 @@ from lalm_agent.config import AnswerMode
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import LALM, Decoding, OptionScore, Request, Response, Turn, softmax_of_scores
 from lalm_agent.records import AudioType
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 CLOSE_GAP = 1e-3
 """Natural log-probabilities that differ by less may change places with the batch size: float32 sums in another order

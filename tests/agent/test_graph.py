@@ -18,7 +18,7 @@ from lalm_agent.errors import DataError, PermanentBackendError, RetriesExhausted
 from lalm_agent.graph import RETRY, Context, Evidence, Runner, abstention_reason, build_graph, content_node, named_type
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Method, Question, Status, Step
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 ANIMALS = ("dog", "cat")
 

@@ -23,13 +23,14 @@ from lalm_agent.registry import (
     TOOL_GROUP,
     TOOLS,
     Reference,
+    Task,
+    ToolResult,
     find_tool,
     install_line,
     installed_plugins,
     is_installed,
     require_extra,
 )
-from lalm_agent.state import Task, ToolResult
 
 PACKAGED = """
 from lalm_agent import ToolResult, LalmError, UsageError
