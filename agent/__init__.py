@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lalm_agent.config import AgentConfig, load_config
     from lalm_agent.errors import BackendError, DataError, LalmError, UsageError
     from lalm_agent.records import Answer, Method, Status, Step
-    from lalm_agent.state import Task, ToolResult
+    from lalm_agent.registry import Task, ToolResult
 
 _HOMES = {
     "Agent": "agent",
@@ -26,8 +26,8 @@ _HOMES = {
     "Method": "records",
     "Status": "records",
     "Step": "records",
-    "Task": "state",
-    "ToolResult": "state",
+    "Task": "registry",
+    "ToolResult": "registry",
     "UsageError": "errors",
     "build_graph": "agent",
     "load_config": "config",

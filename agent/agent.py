@@ -36,12 +36,15 @@ from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.records import Answer, AudioType, Method, Question, Step
+from lalm_agent.records import Answer, AudioType, Method, OnStep, Question, Step, check_question
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
     Reference,
+    Task,
+    Tool,
+    ToolResult,
     best_tools,
     check_node,
     find_plugin,
@@ -49,7 +52,6 @@ from lalm_agent.registry import (
     installed_plugins,
     require_extra,
 )
-from lalm_agent.state import OnStep, Task, Tool, ToolResult, check_question
 
 if TYPE_CHECKING:
     from lalm_agent.graph import Runner
@@ -337,7 +339,7 @@ class Agent:
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:
     """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
 
-    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.state.Reply`.
+    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.graph.Reply`.
     As a node of another graph it shares the keys of these names with that graph's state.
 
     Args:
@@ -658,7 +660,7 @@ def _guarded(work: Callable[..., Any], who: str) -> Callable[..., Any]:
             return work(*positional, **named)
         except LalmError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # `sys.exit()` in a stranger's code would end the whole evaluation
             reason = (str(error).strip() or "no message").splitlines()[0]
             raise PermanentBackendError(f"{who} failed: {type(error).__name__}: {reason}", _NOT_OURS) from error
 

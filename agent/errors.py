@@ -28,7 +28,6 @@ class LalmError(Exception):
     """What differs, one line each, of an error about two things that should be equal."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        """Keep the two lines apart so that the shell can print them apart."""
         super().__init__(message)
         self.message = message
         self.hint = hint

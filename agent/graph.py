@@ -3,6 +3,7 @@
 The agent goes `type -> asr | caption -> answer`; every other method has the node `answer` alone.
 """
 
+import operator
 import re
 import time
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -19,24 +20,28 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Overwrite, RetryPolicy
 
+# Before Python 3.12 the one of `typing` gives LangGraph no JSON schema.
+from typing_extensions import TypedDict
+
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
 from lalm_agent.models.base import ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
-from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, Question, Status, Step
-from lalm_agent.state import (
-    AgentState,
-    Inquiry,
-    Reply,
-    Task,
-    Tool,
-    ToolResult,
+from lalm_agent.records import (
+    AbstentionKind,
+    Answer,
+    AudioRef,
+    AudioType,
+    Failure,
+    Method,
+    Question,
+    Status,
+    Step,
     check_question,
-    initial_state,
-    question_of,
 )
+from lalm_agent.registry import Task, Tool, ToolResult
 
 # --- decisions: pure functions ---------------------------------------------------------------------------------------
 
@@ -123,6 +128,56 @@ def may_pass(error: Exception) -> bool:
 
 
 RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
+
+# --- the state: text, numbers and paths only, so that any LangGraph checkpointer can store it as JSON -----------------
+
+
+class Inquiry(TypedDict, total=False):
+    """What goes into a graph that stands alone: `audio` is a path; `choices` may be left out."""
+
+    audio: str
+    question: str
+    choices: list[str]
+
+
+class Reply(TypedDict, total=False):
+    """What comes out of a graph that stands alone: the fields of `records.Answer` that a graph knows."""
+
+    status: str
+    abstention: str | None
+    answer: str | None
+    choice: int | None
+    audio_type: str | None
+    content: str | None
+    confidence: float | None
+    reason: str | None
+    heard_s: list[float]
+    failure: dict[str, Any] | None
+    steps: Annotated[list[dict[str, Any]], operator.add]
+    warnings: Annotated[list[str], operator.add]
+
+
+class AgentState(Reply, total=False):
+    """The state of one question on its way. Every value is JSON; steps and warnings are appended."""
+
+    question: dict[str, Any]
+    method: str
+
+
+def initial_state(question: Question | None, method: Method) -> AgentState:
+    """The state with which a graph starts: what nodes write, unwritten."""
+    state: dict[str, Any] = {name: None for name in Reply.__annotations__ if name != "status"}
+    state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
+    if question is not None:
+        state["question"] = asdict(question)
+    return cast(AgentState, state)
+
+
+def question_of(state: AgentState) -> Question:
+    """The question of a state, as a record again; `draw` is missing where an older version wrote the state."""
+    fields = dict(state["question"])
+    return Question(**{**fields, "audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"])})
+
 
 # --- nodes: state in, partial state out ------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """The frozen records that pass between stages. None of them holds a gold answer or a waveform."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from lalm_agent.errors import UsageError
 
 
 class AudioType(StrEnum):
@@ -119,6 +122,10 @@ class Step:
     responder: str | None = None
 
 
+OnStep = Callable[[Step], None]
+"""What is called as each node ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Which weights answered. `weights_sha256` is None where the weights cannot be seen.
@@ -173,3 +180,19 @@ class Answer:
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     failure: Failure | None = None
+
+
+def check_question(question: str, choices: tuple[str, ...], empty_choices: bool = False) -> None:
+    """Refuse what cannot be asked, before anything is loaded.
+
+    empty_choices: let empty choices pass, which benchmarks have; no prompt shows one.
+
+    Raises:
+        UsageError: an empty question, a single choice or an empty one.
+    """
+    if not question.strip():
+        raise UsageError("the question is empty", "ask something about the clip")
+    if len(choices) == 1:
+        raise UsageError("one choice leaves nothing to choose", "give at least two --choice, or none")
+    if not all(choice.strip() for choice in choices) and not empty_choices:
+        raise UsageError("a choice is empty", "give each --choice a text")

@@ -1,4 +1,4 @@
-"""Names of tools and models -> where they are: built in, of other installed packages, or `module:attribute`.
+"""What a tool is; names of tools and models -> where they are: built in, of installed packages, `module:attribute`.
 
 Literal tables: nothing registers itself on import. `module:attribute` runs code: the module is imported, from what is
 installed, from the working folder or from the folder of `lalm-agent.toml`. These two folders are on the import path for
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from lalm_agent.config import find_settings_file
+from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError, did_you_mean, nearest
+from lalm_agent.records import AudioType, Method, Question
 
 NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
@@ -46,6 +47,56 @@ MODEL_FORMS: dict[str, str] = {
 """What a model's reference can be (CONTRACT, References)."""
 BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted"})
 MODEL_GROUP = "lalm_agent.models"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote."""
+
+    question: Question
+    method: Method
+    sound: Sound
+    audio_type: AudioType | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gives back.
+
+    text: the type's name, the transcript, the caption, or the reply to be parsed.
+    prompt: what a model was asked, None for a tool that asks none.
+    option_probs: (distinct choice, probability) pairs that sum to 1, None where they are not known.
+    heard_s: (start, end) in seconds of what the tool heard; None for the whole clip.
+    cached: whether the result was kept from an earlier question about the same clip.
+    details: figures for the trace, such as an ASR's `avg_logprob`; finite, for JSON. None where there are none.
+    reasoning: what a model wrote for itself and sent beside the text; empty where there is none. Reasoning within the
+        text may stay there: the graph strips it.
+    responder: the name by which an endpoint calls the model that replied.
+    """
+
+    text: str
+    prompt: str | None = None
+    option_probs: tuple[tuple[str, float], ...] | None = None
+    heard_s: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+    cached: bool = False
+    details: dict[str, float] | None = None
+    reasoning: str = ""
+    responder: str | None = None
+
+
+class Tool(Protocol):
+    """Fills one node of a graph. Raises errors of `lalm_agent.errors`; only transient ones are tried again."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the trace shows it."""
+        ...
+
+    def __call__(self, task: Task) -> ToolResult:
+        """Do the node's work."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +216,8 @@ def find_tool(node: str, ref: str) -> Reference:
     plugin = find_plugin(ref, TOOL_GROUP, BUILT_IN_TOOLS) if name not in BUILT_IN_TOOLS else None
     if plugin is None:
         valid = [*sorted(TOOLS[node]), *installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS)]
-        raise UsageError(
-            f"unknown tool for the node {node}: {ref or '(empty)'}", f"{did_you_mean(name, valid)}, module:attribute"
-        )
+        message = f"unknown tool for the node {node}: {ref or '(empty)'}"
+        raise UsageError(message, f"{did_you_mean(name, valid)}, module:attribute")
     return plugin
 
 
@@ -249,6 +299,8 @@ def _attribute(module: Any, path: str) -> Any:
 
 @contextmanager
 def _own_folders_on_path() -> Iterator[None]:
+    from lalm_agent.config import find_settings_file
+
     settings = find_settings_file()
     folders = dict.fromkeys([str(Path.cwd()), *([str(settings.parent)] if settings else [])])
     added = [folder for folder in folders if folder not in sys.path]

@@ -12,8 +12,7 @@ from typing import Any
 
 EVERY_S = 10.0
 """A log gets a line of progress about so often, in seconds."""
-_KEPT = {"\n", "\t"}
-_JOINERS = {"\u200c", "\u200d"}
+_KEPT = {"\n", "\t", "\u200c", "\u200d"}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -24,19 +23,14 @@ def printable(text: str, one_line: bool = False) -> str:
     """
     if one_line:
         text = " ".join(text.split())
-    return "".join(_shown(character) for character in text)
+    hidden = {c for c in set(text) - _KEPT if unicodedata.category(c) in _HIDDEN}
+    return "".join(c.encode("unicode_escape", "surrogatepass").decode("ascii") if c in hidden else c for c in text)
 
 
 def shortened(text: str, width: int) -> str:
     """One safe line of at most `width` characters; an ellipsis stands for what was left out."""
     line = printable(text, one_line=True)
     return line if len(line) <= width else line[: max(0, width - 1)] + "…"
-
-
-def _shown(character: str) -> str:
-    if character in _KEPT or character in _JOINERS or unicodedata.category(character) not in _HIDDEN:
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def say(text: str) -> None:
@@ -58,7 +52,6 @@ class Pace:
     """
 
     def __init__(self, done: int, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """The call starts now."""
         self._start_n, self._total, self._clock = done, total, clock
         self._start_s = clock()
 
@@ -86,7 +79,6 @@ class ProgressDisplay:
     """
 
     def __init__(self, done: int, total: int, text: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Draw the bar where there is one."""
         self._pace, self._clock = Pace(done, total, clock), clock
         self._shown_s = clock()
         self._bars: Any = None

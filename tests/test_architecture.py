@@ -27,7 +27,7 @@ RANKS = {
     1: (
         *("artefacts", "audio", "decoding", "jobs"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
-        *("config", "prompts", "registry", "state", "terminal"),
+        *("config", "prompts", "registry", "terminal"),
     ),
     2: ("models",),
     3: ("tools",),

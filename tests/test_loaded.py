@@ -13,8 +13,8 @@ RATE = 16_000
 KINDS = ("sound", "music", "speech")
 ANSWERS = ("dog", "cat")
 
-# Issue 15 asks for 30, 45, 30 and 60; these are the numbers that hold, to be lowered as files are merged.
-LIMITS = {"ask": 31, "eval": 57, "train": 43, "transfer": 88}
+# Issue 15 asks for 30, 45, 30 and 60; the last three are the numbers that hold, to be lowered as files are merged.
+LIMITS = {"ask": 30, "eval": 56, "train": 42, "transfer": 87}
 COMMANDS = {
     "ask": ("ask", "bank0.wav", "Which animal is heard?", "-c", "dog", "-c", "cat"),
     "eval": ("eval", "bench.jsonl", "--method", "agent", "--limit", "1", "--out", "runs/agent"),

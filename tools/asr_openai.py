@@ -21,7 +21,7 @@ from lalm_agent.models.endpoint import (
     run_async,
     wav_of,
 )
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
 
 DEFAULT = "whisper-1"
@@ -52,15 +52,10 @@ class OpenAITranscription:
     def __init__(
         self, argument: str | None = None, trust_env: bool = False, options: EndpointOptions | None = None
     ) -> None:
-        """Find the key; ask nothing yet."""
         self._endpoint = endpoint_of(f"openai:{argument or DEFAULT}", environ)
+        self.name = self._endpoint.ref
         self._options = options or EndpointOptions(TIMEOUT_S, trust_env=trust_env)
         self._retrying = Retrying(self._endpoint, self._options)
-
-    @property
-    def name(self) -> str:
-        """`openai:NAME[@URL]`, without any key."""
-        return self._endpoint.ref
 
     def __call__(self, task: Task) -> ToolResult:
         """The transcript; `details` as far as the server gives them: `avg_logprob`, `no_speech_prob_max` and `_mean`.

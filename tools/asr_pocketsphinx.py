@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import PermanentBackendError
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 _MODEL_RATE = 16_000
 _FULL_SCALE = 32_767
@@ -26,7 +26,6 @@ class PocketsphinxASR:
     name = "pocketsphinx"
 
     def __init__(self) -> None:
-        """Load nothing yet."""
         self._decoder: Any = None
         self._lock = threading.Lock()
 
@@ -44,7 +43,9 @@ class PocketsphinxASR:
     def _decoded(self, samples: NDArray[np.float32]) -> str:
         pcm = (np.clip(samples, -1, 1) * _FULL_SCALE).astype("<i2").tobytes()
         with self._lock:
-            decoder = self._loaded()
+            if self._decoder is None:
+                self._decoder = _load()
+            decoder = self._decoder
             try:
                 decoder.start_utt()
                 decoder.process_raw(pcm, no_search=False, full_utt=True)
@@ -54,11 +55,10 @@ class PocketsphinxASR:
                 raise PermanentBackendError(f"pocketsphinx failed: {error}") from error
         return str(hypothesis.hypstr).strip() if hypothesis else ""
 
-    def _loaded(self) -> Any:
-        if self._decoder is None:
-            try:
-                from pocketsphinx import Decoder
-            except ImportError as error:
-                raise PermanentBackendError("pocketsphinx is not installed", "pip install pocketsphinx") from error
-            self._decoder = Decoder(samprate=_MODEL_RATE, loglevel="FATAL")
-        return self._decoder
+
+def _load() -> Any:
+    try:
+        from pocketsphinx import Decoder
+    except ImportError as error:
+        raise PermanentBackendError("pocketsphinx is not installed", "pip install pocketsphinx") from error
+    return Decoder(samprate=_MODEL_RATE, loglevel="FATAL")

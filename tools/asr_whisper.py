@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence
 
 DEFAULT = "base"
@@ -43,18 +43,12 @@ class WhisperASR:
     """
 
     def __init__(self, argument: str | None = None) -> None:
-        """Find the weights; load nothing yet."""
         argument = argument or DEFAULT
         self._path = weights_path(argument)
-        self._name = f"whisper:{argument if argument in SIZES else self._path.name}"
+        self.name = f"whisper:{argument if argument in SIZES else self._path.name}"
         self._model: Any = None
         self._windows: list[Any] = []
         self._lock = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """`whisper:` and the size, or the file's name."""
-        return self._name
 
     def __call__(self, task: Task) -> ToolResult:
         """The transcript; empty where no words were recognised.

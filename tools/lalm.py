@@ -1,6 +1,7 @@
 """Asking the LALM one thing about the clip: what the nodes that are the model itself have in common."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from lalm_agent import prompts
 from lalm_agent.answers import same_text
@@ -8,7 +9,7 @@ from lalm_agent.config import AnswerMode
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import LALM, Decoding, OptionScore, Request, Response, Turn, softmax_of_scores
 from lalm_agent.records import AudioType
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 CLOSE_GAP = 1e-3
 """Natural log-probabilities that differ by less may change places with the batch size: float32 sums in another order
@@ -24,13 +25,10 @@ _CLOSE_CALL = (
 class LalmTool:
     """Base of the nodes that the LALM fills (P1 section 3.1: every step hears the audio again)."""
 
+    name: ClassVar[str] = "lalm"
+
     model: LALM
     decoding: Decoding
-
-    @property
-    def name(self) -> str:
-        """The LALM itself."""
-        return "lalm"
 
     def ask(self, task: Task, prompt: str, n: int = 1, options: tuple[str, ...] = ()) -> Response:
         """One user turn about the task's clip."""
@@ -40,7 +38,10 @@ class LalmTool:
 
 
 def result_of(response: Response, prompt: str) -> ToolResult:
-    """The first completion as a node's result; a reply that was cut off or that hangs on rounding says so."""
+    """The first completion as a node's result; a reply that was cut off or that hangs on rounding says so.
+
+    A model that takes text only has heard (0, 0) seconds of the clip.
+    """
     completion = response.completions[0]
     warnings = response.warnings
     if completion.finish == "length":
@@ -49,7 +50,7 @@ def result_of(response: Response, prompt: str) -> ToolResult:
     return ToolResult(
         completion.text,
         prompt,
-        heard_s=heard_by(response),
+        heard_s=response.heard_s or (0.0, 0.0),
         warnings=warnings,
         reasoning=completion.reasoning,
         responder=response.responder,
@@ -59,11 +60,6 @@ def result_of(response: Response, prompt: str) -> ToolResult:
 def close_call(gap: float | None) -> tuple[str, ...]:
     """The warning about two log-probabilities that lie so close that rounding decides; nothing where none is known."""
     return (_CLOSE_CALL,) if gap is not None and gap < CLOSE_GAP else ()
-
-
-def heard_by(response: Response) -> tuple[float, float]:
-    """(start, end) in seconds of the clip that reached the model; nothing of it for a model that takes text only."""
-    return response.heard_s or (0.0, 0.0)
 
 
 class LalmTypeIdentifier(LalmTool):
@@ -116,8 +112,7 @@ class LalmAnswerer(LalmTool):
         if self.mode == "score":
             return self._by_score(task, prompt, choices)
         response = self.ask(task, prompt, options=choices)
-        result = result_of(response, prompt)
-        return _with_probs(result, response.option_scores)
+        return _with_probs(result_of(response, prompt), response.option_scores)
 
     def _by_score(self, task: Task, prompt: str, choices: tuple[str, ...]) -> ToolResult:
         if not choices:
@@ -127,15 +122,11 @@ class LalmAnswerer(LalmTool):
         scores = response.option_scores
         if scores is None:
             raise PermanentBackendError("this model gives no log-probabilities to score", "answer by generating")
-        return _with_probs(_likeliest(scores, prompt, response), scores[: len(choices)])
-
-
-def _likeliest(scores: tuple[OptionScore, ...], prompt: str, response: Response) -> ToolResult:
-    """The first of the most probable options."""
-    best, *others = sorted(scores, key=lambda score: -score.mean_logprob)
-    gap = best.mean_logprob - others[0].mean_logprob if others else None
-    warnings = (*response.warnings, *close_call(gap))
-    return ToolResult(best.text, prompt, heard_s=heard_by(response), warnings=warnings)
+        # The first of the most probable ones.
+        best, *others = sorted(scores, key=lambda score: -score.mean_logprob)
+        warnings = (*response.warnings, *close_call(best.mean_logprob - others[0].mean_logprob if others else None))
+        result = ToolResult(best.text, prompt, heard_s=response.heard_s or (0.0, 0.0), warnings=warnings)
+        return _with_probs(result, scores[: len(choices)])
 
 
 def _with_probs(result: ToolResult, scores: tuple[OptionScore, ...] | None) -> ToolResult:

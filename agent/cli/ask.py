@@ -10,7 +10,7 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.records import Answer, Status, Step
+from lalm_agent.records import Answer, Status, Step, check_question
 from lalm_agent.terminal import printable, shortened
 
 _STEP_WIDTH = 88
@@ -49,7 +49,6 @@ def ask(
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
     from lalm_agent.config import FIELDS
-    from lalm_agent.state import check_question
 
     values = dict(locals(), preset=tools, tools=tool)
     choices = tuple(dict.fromkeys(choice or ()))

@@ -18,7 +18,7 @@ from lalm_agent.cli.view import row
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.terminal import printable
 
-DebugFlag = Annotated[bool, typer.Option(help="Show the traceback of an error.")]
+DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Finding = tuple[str, str, str, bool]
 """Name, state, what a lack costs, and whether `ask` works nevertheless."""

@@ -31,7 +31,7 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.runs.records import ClipFile
 from lalm_agent.records import AudioRef
-from lalm_agent.state import Task, Tool, ToolResult
+from lalm_agent.registry import Task, Tool, ToolResult
 
 _KEPT_REFS = 65536
 CONTENT_NODES = ("asr", "caption")

@@ -15,7 +15,7 @@ from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.models.wrappers import MicroBatch
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 ANIMALS = ("dog", "cat")
 

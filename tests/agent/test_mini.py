@@ -32,7 +32,7 @@ UNKNOWABLE = (
 
 @pytest.fixture(scope="module")
 def agent() -> Agent:
-    return Agent(model="mini")
+    return Agent(model="mini", preset="assist")
 
 
 def test_the_demo_answers(agent: Agent) -> None:

@@ -15,7 +15,7 @@ from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, TransientBackendError, UsageError
 from lalm_agent.models.endpoint import EndpointOptions
 from lalm_agent.records import Method, Question
-from lalm_agent.state import Task
+from lalm_agent.registry import Task
 from lalm_agent.tools.asr_openai import OpenAITranscription
 
 KEY = "sk-secret-of-the-test"

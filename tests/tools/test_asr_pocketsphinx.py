@@ -7,7 +7,7 @@ import soundfile
 
 from lalm_agent.audio import Sound, load
 from lalm_agent.records import Method, Question
-from lalm_agent.state import Task
+from lalm_agent.registry import Task
 from lalm_agent.tools.asr_pocketsphinx import PocketsphinxASR
 
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"

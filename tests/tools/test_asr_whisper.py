@@ -12,7 +12,7 @@ import soundfile
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.records import Method, Question
-from lalm_agent.state import Task
+from lalm_agent.registry import Task
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
 from lalm_agent.tools.asr_whisper import SIZES, WhisperASR, weights_path
 

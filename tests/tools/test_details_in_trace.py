@@ -10,7 +10,7 @@ from lalm_agent.agent import Agent
 from lalm_agent.audio import Sound
 from lalm_agent.config import AgentConfig
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioType, Method, Question
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.lalm import LalmAnswerer, LalmASR, LalmCaptioner, LalmTypeIdentifier
 
 CHOICES = ("dog", "cat", "dog")

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lalm_agent.cli.main import run
 
@@ -186,14 +188,28 @@ def test_wrong_number_of_arguments(capsys: pytest.CaptureFixture[str], arguments
     assert 1 <= len(capsys.readouterr().err.splitlines()) <= 2
 
 
+UNUSABLE: dict[str, Callable[[Path], Any]] = {
+    "missing": lambda path: None,
+    "a folder": lambda path: path.mkdir(),
+    "text": lambda path: path.write_text("this is no audio at all\n" * 20),
+    "nothing": lambda path: path.touch(),
+    "no samples": lambda path: soundfile.write(path, np.zeros(0), 16_000),
+    "not a number": lambda path: soundfile.write(path, np.array([0.1, np.nan] * 4000), 16_000, "FLOAT"),
+    "too long": lambda path: soundfile.write(path, np.full(160_000, 0.1), 16_000),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
 def test_unusable_clips_are_refused_before_a_model_is_loaded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    for path in (tmp_path / "missing.wav", tmp_path):
-        assert run(["ask", str(path), "Which?", "--model", "nobody/there"]) == 2
-        err = capsys.readouterr().err
-        assert 1 <= len(err.splitlines()) <= 2
-        assert "nobody" not in err
+    UNUSABLE[kind](tmp_path / "clip.wav")
+    assert run(["ask", str(tmp_path / "clip.wav"), "Which?", "--model", "nobody/there", "--max-audio-s", "9"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert 1 <= len(err.splitlines()) <= 2
+    assert err.startswith("error: ")
+    assert "nobody" not in err
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

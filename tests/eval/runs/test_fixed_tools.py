@@ -15,7 +15,7 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.controls import fixed_tools
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioRef, Method, Question
-from lalm_agent.state import Task, Tool
+from lalm_agent.registry import Task, Tool
 
 
 def item(number: int, modality: str | None, content: str | None, audio: str | None = None) -> Item:

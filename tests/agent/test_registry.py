@@ -1,6 +1,7 @@
-"""Tools of one's own: how they are found, made and called, and every way in which they can be wrong."""
+"""Names of tools: how they are looked up, made and called, every way in which they can be wrong, and the extras."""
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,25 @@ from lalm_agent.errors import PermanentBackendError, TransientBackendError, Usag
 from lalm_agent.models.base import Decoding
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import Answer, Status
-from lalm_agent.registry import NEEDS, NODES, TOOLS, Reference, find_tool
-from lalm_agent.state import Task, ToolResult
+from lalm_agent.registry import (
+    BUILT_IN_TOOLS,
+    EXTRAS,
+    MODEL_GROUP,
+    NEEDS,
+    NODES,
+    TOOL_GROUP,
+    TOOLS,
+    Reference,
+    Task,
+    ToolResult,
+    find_tool,
+    install_line,
+    installed_plugins,
+    is_installed,
+    require_extra,
+)
 
-TOOLBOX = """
+PACKAGED = """
 from lalm_agent import ToolResult, LalmError, UsageError
 from lalm_agent.errors import TransientBackendError
 
@@ -51,6 +67,9 @@ def empty(task):
 def broken(task):
     raise KeyError("what\\nlines")
 
+def leaves(task):
+    raise SystemExit(0)
+
 def busy(task):
     raise UsageError("not this clip", "another")
 
@@ -78,7 +97,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     """A working folder with modules of one's own, forgotten afterwards."""
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "own_toolbox.py").write_text(TOOLBOX)
+    (folder / "own_toolbox.py").write_text(PACKAGED)
     (folder / "own_syntax.py").write_text("def (")
     (folder / "own_needy.py").write_text("import no_such_library_anywhere")
     (folder / "own_exits.py").write_text("raise SystemExit(0)")
@@ -237,6 +256,7 @@ def test_a_tool_that_is_not_installed_names_its_line(monkeypatch: pytest.MonkeyP
         ("nothing", "own_toolbox:nothing returned a NoneType"),
         ("empty", "own_toolbox:empty returned a ToolResult without text"),
         ("broken", "own_toolbox:broken failed: KeyError: 'what"),
+        ("leaves", "own_toolbox:leaves failed: SystemExit: 0"),
         ("busy", "not this clip"),
     ],
 )
@@ -277,3 +297,94 @@ def test_an_own_tool_may_ask_for_another_try() -> None:
         make_tool(Reference("x:busy", busy), offers)(None)  # type: ignore[arg-type]
     made = make_tool(Reference("x:made", lambda task: ToolResult("text")), offers)
     assert made(None).text == "text"  # type: ignore[arg-type]
+
+
+TOOLBOX = """
+def shout(task):
+    return "loud"
+
+def told(task, argument, mode):
+    return f"{argument} {mode}"
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Puts a package with entry points on the path: `install("name", "[group]\\nname = module:attribute")`."""
+
+    def put(package: str, entries: str) -> None:
+        site = tmp_path / f"site-{package}"
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entries)
+        (site / "own_toolbox.py").write_text(TOOLBOX)
+        monkeypatch.syspath_prepend(site)
+
+    yield put
+    sys.modules.pop("own_toolbox", None)
+
+
+def test_an_entry_point_fills_a_node(install: Callable[[str, str], None], write_clip: Callable[..., Path]) -> None:
+    install("ears", f"[{TOOL_GROUP}]\nears = own_toolbox:told\nsilent = own_toolbox:missing\n")
+    agent = Agent(model=ScriptedLALM(["Speech", "dog"]), preset="paper", tools={"asr": "ears:left"})
+    answer = agent.ask(write_clip(), "What?")
+    assert answer.content == "left generate"
+    with pytest.raises(UsageError, match="silent of the package ears cannot be loaded"):
+        find_tool("asr", "silent")
+    with pytest.raises(UsageError) as error:
+        find_tool("asr", "eras")
+    assert "did you mean ears?" in str(error.value.hint)
+
+
+def test_a_built_in_name_cannot_be_taken(install: Callable[[str, str], None]) -> None:
+    install("thief", f"[{TOOL_GROUP}]\nlalm = own_toolbox:told\n")
+    assert not find_tool("asr", "lalm").own
+    with pytest.raises(UsageError, match="the package thief registers lalm, which is built in"):
+        find_tool("asr", "other")
+
+
+def test_a_name_that_two_packages_take_is_refused(install: Callable[[str, str], None]) -> None:
+    install("one", f"[{TOOL_GROUP}]\nears = own_toolbox:told\n")
+    install("two", f"[{TOOL_GROUP}]\nears = own_toolbox:shout\n")
+    with pytest.raises(UsageError, match="both register ears"):
+        find_tool("asr", "ears")
+
+
+def test_a_built_in_name_scans_no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(**_: object) -> None:
+        raise AssertionError("scanned")
+
+    monkeypatch.setattr("lalm_agent.registry.entry_points", scan)
+    Agent(model="mini", tools={"asr": "whisper:small"})
+    with pytest.raises(AssertionError, match="scanned"):
+        Agent(model="mini", tools={"asr": "own_ears"})
+
+
+def test_nothing_here_registers_a_plugin_by_accident() -> None:
+    assert installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS) == {}
+    assert installed_plugins(MODEL_GROUP, ()) == {}
+
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def test_every_extra_for_users_is_in_the_table() -> None:
+    declared = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(EXTRAS) == set(declared) - {"test", "lint"}
+
+
+def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "matplotlib")
+    require_extra("sqlite")
+    with pytest.raises(UsageError, match="needs matplotlib") as error:
+        require_extra("draw")
+    assert error.value.hint == install_line("draw") == "pip install 'lalm-agent[draw]'"
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("json", True), ("no_such", False), ("no_such.part", False), ("json.tool.x", False), ("", False)],
+)
+def test_is_installed(module: str, expected: bool) -> None:
+    assert is_installed(module) is expected
