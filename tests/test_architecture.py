@@ -53,9 +53,6 @@ FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
 ACROSS_ONE_RANK = (("cli", "web"),)
 
 
-# To be removed with what they excuse: commands that hold records or go in a circle until their logic has moved.
-NOT_YET_THIN = ("reproducing", "transfer_data", "transfer_study")
-IN_A_CIRCLE = ("transfer_command", "transfer_dry", "reproduce", "reproduce_parts", "reproduce_report", "reproducing")
 
 
 def modules_on_disk() -> dict[str, Path]:
@@ -201,7 +198,7 @@ def test_commands_define_no_record_and_ask_no_question() -> None:
     faults = {}
     for file in (ROOT / "agent" / "cli").glob("*.py"):
         names = {node.id for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Name)}
-        if names & records and file.stem not in NOT_YET_THIN:
+        if names & records:
             faults[file.name] = names & records
     assert faults == {}
 
@@ -227,8 +224,7 @@ def test_no_import_goes_in_a_circle() -> None:
     sources = {module: ast.parse(file.read_text("utf-8")) for module, file in MODULES.items()}
     imports = {module: set(imported(tree, set(MODULES))) - {module} for module, tree in sources.items()}
     imports["lalm_agent.cli.main"] |= {f"lalm_agent.cli.{home.partition(':')[0]}" for home in COMMANDS.values()}
-    expected = {f"lalm_agent.cli.{name}" for name in (*IN_A_CIRCLE, "main")}
-    assert [module for module in circles(imports) if module not in expected] == []
+    assert circles(imports) == []
 
 
 # --- size and docstrings ---------------------------------------------------------------------------------------------
@@ -242,7 +238,6 @@ def test_no_file_is_too_long() -> None:
 def test_no_folder_holds_too_many_modules() -> None:
     counts = Counter(file.parent for folder in FOLDERS.values() for file in (ROOT / folder).rglob("*.py"))
     many = {str(folder.relative_to(ROOT)): n for folder, n in counts.items() if n > MAX_MODULES}
-    many.pop("agent/cli", None)  # 26 until `transfer` and `reproduce` have left it
     assert many == {}
 
 
