@@ -10,6 +10,12 @@ import typer
 
 from lalm_agent.records import Method
 
+
+def option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
+    """An option of a command. text: its help. default: what the help shows as the default; True: the value itself."""
+    return typer.Option(*names, help=text, show_default=default, **more)
+
+
 MethodFlag = Annotated[Method | None, typer.Option(help="How to ask.", show_default="agent")]
 ModelFlag = Annotated[
     str | None,

@@ -9,6 +9,7 @@ import typer
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
 from lalm_agent.cli.eval import run_request
+from lalm_agent.cli.flags import option
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import AudioControl
@@ -21,20 +22,16 @@ app = typer.Typer(
 )
 
 
-def _option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, show_default=default, **more)
-
-
 BankArgument = Annotated[
     Path, typer.Argument(metavar="BANK", help="Folder that `idk sample` made.", show_default=False)
 ]
-NFlag = Annotated[int | None, _option("Use the first N samples of each question.", "all", "--n", min=1)]
+NFlag = Annotated[int | None, option("Use the first N samples of each question.", "all", "--n", min=1)]
 ScorerFlag = Annotated[
-    str, _option("Scorer of the samples: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL or sakura:MODEL.", True)
+    str, option("Scorer of the samples: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL or sakura:MODEL.", True)
 ]
 WithFlag = Annotated[
     str | None,
-    _option(
+    option(
         "Compare the labels of other scorers, separated by commas; `none` compares nothing.",
         "the published string match",
         "--with",
@@ -50,13 +47,13 @@ def sample(
     audio_root: eval_flags.AudioRootFlag = None,
     model: flags.ModelFlag = None,
     method: Annotated[
-        Literal["baseline", "agent"], _option("Method that asks; of an agent only the answering node is sampled.", True)
+        Literal["baseline", "agent"], option("Method that asks; of an agent only the answering node is sampled.", True)
     ] = "baseline",
     n: Annotated[
-        int, _option("Samples of each question; a larger N asks only for the new ones.", True, "--n", min=1)
+        int, option("Samples of each question; a larger N asks only for the new ones.", True, "--n", min=1)
     ] = 5,
     temperature: Annotated[
-        float | None, _option("Temperature of the samples; 1 is the model's own distribution.", "1")
+        float | None, option("Temperature of the samples; 1 is the model's own distribution.", "1")
     ] = None,
     seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
@@ -69,7 +66,7 @@ def sample(
     concurrency: eval_flags.ConcurrencyFlag = None,
     batch_size: Annotated[
         int | None,
-        _option("Prompts that a local model computes at once; from N on, samples share their clip.", "N", min=1),
+        option("Prompts that a local model computes at once; from N on, samples share their clip.", "N", min=1),
     ] = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
@@ -101,16 +98,16 @@ def curve(
     n: NFlag = None,
     scorer: ScorerFlag = "rule",
     others: WithFlag = None,
-    plot: Annotated[Path | None, _option("Write a picture of the curve: FILE.png or FILE.svg.")] = None,
-    resamples: Annotated[int, _option("Number of resamples of the bootstrap over clips.", True, min=1)] = 2000,
-    seed: Annotated[int, _option("Seed of the bootstrap.", True)] = 0,
+    plot: Annotated[Path | None, option("Write a picture of the curve: FILE.png or FILE.svg.")] = None,
+    resamples: Annotated[int, option("Number of resamples of the bootstrap over clips.", True, min=1)] = 2000,
+    seed: Annotated[int, option("Seed of the bootstrap.", True)] = 0,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
-    as_markdown: Annotated[bool, _option("Print the tables in Markdown.", False, "--markdown")] = False,
+    as_json: Annotated[bool, option("Print one JSON object on stdout.", False, "--json")] = False,
+    as_markdown: Annotated[bool, option("Print the tables in Markdown.", False, "--markdown")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Show how many questions K@N makes IDK, for K = 1 to N and each modality. Nothing is asked of the model.
@@ -144,56 +141,56 @@ def curve(
 @app.command("build")
 def build(
     bank: BankArgument,
-    out: Annotated[Path, _option("File of rows to write; its manifest is written beside it.")],
-    k: Annotated[int | None, _option("Keep the answer where at least K of N samples are right.", "N", min=0)] = None,
+    out: Annotated[Path, option("File of rows to write; its manifest is written beside it.")],
+    k: Annotated[int | None, option("Keep the answer where at least K of N samples are right.", "N", min=0)] = None,
     n: NFlag = None,
     modality: Annotated[
-        list[str] | None, _option("Take only questions of this modality; may be given several times.")
+        list[str] | None, option("Take only questions of this modality; may be given several times.")
     ] = None,
     rule: Annotated[
         Literal["kn", "entropy", "confidence"],
-        _option("Rule that makes a question IDK: K@N, or the rank by entropy of the samples or by confidence.", True),
+        option("Rule that makes a question IDK: K@N, or the rank by entropy of the samples or by confidence.", True),
     ] = "kn",
-    share: Annotated[float | None, _option("Share of IDK in [0, 1] for a rule that ranks.", "that of K@N")] = None,
+    share: Annotated[float | None, option("Share of IDK in [0, 1] for a rule that ranks.", "that of K@N")] = None,
     target: Annotated[
         Literal["gold", "self", "sure"],
-        _option("Target of an answer: the data's (gold), a correct sample (self), or with a suffix (sure).", True),
+        option("Target of an answer: the data's (gold), a correct sample (self), or with a suffix (sure).", True),
     ] = "gold",
     refusals: Annotated[
         Literal["fixed", "pool"],
-        _option("Target of an IDK question. fixed: always IDK. pool: a wording for each question.", True),
+        option("Target of an IDK question. fixed: always IDK. pool: a wording for each question.", True),
     ] = "fixed",
     scorer: ScorerFlag = "rule",
     others: WithFlag = None,
     drop_ambiguous: Annotated[
-        bool, _option("Leave out questions with 0 < right < K.", False, "--drop-ambiguous")
+        bool, option("Leave out questions with 0 < right < K.", False, "--drop-ambiguous")
     ] = False,
     balance: Annotated[
-        bool, _option("Leave out rows until there are as many IDK as kept.", False, "--balance")
+        bool, option("Leave out rows until there are as many IDK as kept.", False, "--balance")
     ] = False,
     blind: Annotated[
-        Path | None, _option("Bank sampled with --audio silence: it marks questions that need no clip.")
+        Path | None, option("Bank sampled with --audio silence: it marks questions that need no clip.")
     ] = None,
-    drop_blind: Annotated[bool, _option("Leave out questions that need no clip.", False, "--drop-blind")] = False,
+    drop_blind: Annotated[bool, option("Leave out questions that need no clip.", False, "--drop-blind")] = False,
     hold_out: Annotated[
-        float, _option("Share of the clips in [0, 1), fixed by a hash of their content, that the set leaves out.", True)
+        float, option("Share of the clips in [0, 1), fixed by a hash of their content, that the set leaves out.", True)
     ] = 0.0,
     control: Annotated[
         Literal["kept", "random"] | None,
-        _option("Give the same rows other labels: all kept (0@N), or IDK at random with the same share."),
+        option("Give the same rows other labels: all kept (0@N), or IDK at random with the same share."),
     ] = None,
     allow_one_class: Annotated[
-        bool, _option("Build the set also where every row is IDK, or none is.", False, "--allow-one-class")
+        bool, option("Build the set also where every row is IDK, or none is.", False, "--allow-one-class")
     ] = False,
-    seed: Annotated[int, _option("Seed of ties, wordings, samples, balance and random labels.", True)] = 0,
-    audio_root: Annotated[Path | None, _option("Folder of the clips.", "where the bank was sampled")] = None,
-    force: Annotated[bool, _option("Replace a file that is there and differs.", False, "--force")] = False,
+    seed: Annotated[int, option("Seed of ties, wordings, samples, balance and random labels.", True)] = 0,
+    audio_root: Annotated[Path | None, option("Folder of the clips.", "where the bank was sampled")] = None,
+    force: Annotated[bool, option("Replace a file that is there and differs.", False, "--force")] = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, _option("Print the manifest on stdout.", False, "--json")] = False,
+    as_json: Annotated[bool, option("Print the manifest on stdout.", False, "--json")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Label the questions of a bank by K@N or another rule, and write prompts with targets. Nothing is asked.

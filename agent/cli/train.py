@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import option, settings_from
 from lalm_agent.terminal import duration, printable, say
 
 if TYPE_CHECKING:
@@ -31,33 +31,29 @@ def _show_config(name: str | None) -> None:
         raise typer.Exit
 
 
-def _option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, show_default=default, **more)
-
-
-PresetFlag = Annotated[str | None, _option("Recipe to start from: paper or mini.", "mini for mini, else paper")]
+PresetFlag = Annotated[str | None, option("Recipe to start from: paper or mini.", "mini for mini, else paper")]
 AdaptFlag = Annotated[
-    Adapt, _option("Adapt q, k and v of the language model, or (paper) of every part that has them.", True)
+    Adapt, option("Adapt q, k and v of the language model, or (paper) of every part that has them.", True)
 ]
-TargetsFlag = Annotated[str | None, _option("Adapt modules whose whole names match this regular expression.")]
-RankFlag = Annotated[int | None, _option("Rank of the LoRA matrices.", "8")]
-AlphaFlag = Annotated[float | None, _option("Scale the output of the LoRA layers by alpha / rank.", "16")]
-DropoutFlag = Annotated[float | None, _option("Dropout before the LoRA matrices, in [0, 1).", "0")]
-RateFlag = Annotated[float | None, _option("Learning rate of the first step.", "the preset's")]
-EpochsFlag = Annotated[float | None, _option("Number of passes over the rows.", "the preset's")]
-MaxStepsFlag = Annotated[int | None, _option("Number of optimiser steps; it overrides --epochs.")]
-AccumFlag = Annotated[int | None, _option("Forward passes of one optimiser step.", "the preset's")]
+TargetsFlag = Annotated[str | None, option("Adapt modules whose whole names match this regular expression.")]
+RankFlag = Annotated[int | None, option("Rank of the LoRA matrices.", "8")]
+AlphaFlag = Annotated[float | None, option("Scale the output of the LoRA layers by alpha / rank.", "16")]
+DropoutFlag = Annotated[float | None, option("Dropout before the LoRA matrices, in [0, 1).", "0")]
+RateFlag = Annotated[float | None, option("Learning rate of the first step.", "the preset's")]
+EpochsFlag = Annotated[float | None, option("Number of passes over the rows.", "the preset's")]
+MaxStepsFlag = Annotated[int | None, option("Number of optimiser steps; it overrides --epochs.")]
+AccumFlag = Annotated[int | None, option("Forward passes of one optimiser step.", "the preset's")]
 
 
 def train(
-    data: Annotated[Path, _option("File of rows that `lalm-agent idk build` wrote.")],
-    out: Annotated[Path, _option("Folder of the adapter. The same folder resumes a training.")],
+    data: Annotated[Path, option("File of rows that `lalm-agent idk build` wrote.")],
+    out: Annotated[Path, option("Folder of the adapter. The same folder resumes a training.")],
     model: flags.ModelFlag = None,
     preset: PresetFlag = None,
     adapt: AdaptFlag = Adapt.LANGUAGE_MODEL,
     target_modules: TargetsFlag = None,
     prompt: Annotated[
-        Literal["baseline", "agent"] | None, _option("Method whose answering prompt is used.", "that of the rows")
+        Literal["baseline", "agent"] | None, option("Method whose answering prompt is used.", "that of the rows")
     ] = None,
     rank: RankFlag = None,
     alpha: AlphaFlag = None,
@@ -65,30 +61,30 @@ def train(
     learning_rate: RateFlag = None,
     epochs: EpochsFlag = None,
     max_steps: MaxStepsFlag = None,
-    batch_size: Annotated[int | None, _option("Rows of a forward pass in one process.", "the preset's")] = None,
+    batch_size: Annotated[int | None, option("Rows of a forward pass in one process.", "the preset's")] = None,
     grad_accum: AccumFlag = None,
-    seed: Annotated[int | None, _option("Seed of the first weights and of the order of the rows.", "0")] = None,
-    audio_root: Annotated[Path | None, _option("Folder of relative paths of clips.", "the folder of --data")] = None,
+    seed: Annotated[int | None, option("Seed of the first weights and of the order of the rows.", "0")] = None,
+    audio_root: Annotated[Path | None, option("Folder of relative paths of clips.", "the folder of --data")] = None,
     allow_one_class: Annotated[
-        bool, _option("Train also where every target is IDK, or none is.", False, "--allow-one-class")
+        bool, option("Train also where every target is IDK, or none is.", False, "--allow-one-class")
     ] = False,
     save_every: Annotated[
-        int | None, _option("Number of steps between two checkpoints.", "a tenth of all, at least 10", min=1)
+        int | None, option("Number of steps between two checkpoints.", "a tenth of all, at least 10", min=1)
     ] = None,
     gradient_checkpointing: Annotated[
-        bool, _option("Compute activations twice: less memory, more time.", False, "--gradient-checkpointing")
+        bool, option("Compute activations twice: less memory, more time.", False, "--gradient-checkpointing")
     ] = False,
     dry_run: Annotated[
-        bool, _option("Estimate time and memory by two real passes, and write nothing.", False, "--dry-run")
+        bool, option("Estimate time and memory by two real passes, and write nothing.", False, "--dry-run")
     ] = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, _option("Print one JSON object on stdout.", False, "--json")] = False,
+    as_json: Annotated[bool, option("Print one JSON object on stdout.", False, "--json")] = False,
     show_config: Annotated[
         Literal["ddp", "fsdp", "zero2", "zero3"] | None,
-        _option(
+        option(
             "Print the path of this config for `accelerate launch`, and exit.", callback=_show_config, is_eager=True
         ),
     ] = None,
