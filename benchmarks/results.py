@@ -19,12 +19,12 @@ from lalm_agent.eval.scoring.schema import Report
 METHODS = ("baseline", "idk", "mcot", "agent")
 CONTROLS = ("silence", "swap")
 CONTENTS = ("oracle", "other", "none")
-SYNTH = ("data", "synth", "--split", "dev", "--n", "600", "--seed", "4", "--out", "dev")
-DATA = {"dev": ("synth", "--data", "dev"), "sakura": ("sakura", "--data", "sakura")}
+SYNTH = ("data", "synth", "--split", "dev", "--n", "300", "--seed", "4", "--out", "dev")
+DATA = {"dev": ("synth", "--data", "dev"), "sakura": ("sakura", "--data", "sakura", "--limit", "300")}
 HEADINGS = {
     "dev": f"## Synthetic, dev split\n\n`{shown(SYNTH)}`\n",
-    "sakura": "## SAKURA, public clips\n\n834 public clips of [SAKURA](https://github.com/ckyang1124/SAKURA), two "
-    "questions each; never trained on.\n",
+    "sakura": "## SAKURA, public clips\n\n300 of the 1,668 questions about the public clips of "
+    "[SAKURA](https://github.com/ckyang1124/SAKURA), by a hash of their ids; never trained on.\n",
 }
 CAPTION = (
     "`mini` demonstrates the instrument: a model of 6 million parameters, trained on synthetic audio. "
@@ -77,11 +77,11 @@ def section(name: str, folder: Path) -> Iterator[str]:
     yield HEADINGS[name]
     yield "\n".join(["```", *(shown(commands[run]) for run in names), "```\n"])
     yield CAPTION
-    yield score(folder, names)
+    yield score(folder, names, tables=2)
     yield "Blind controls: the same questions with every clip silent, and with another question's clip.\n"
-    yield score(folder, [f"{name}-{run}" for run in ("baseline", *CONTROLS)])
+    yield score(folder, [f"{name}-{run}" for run in ("baseline", *CONTROLS)], tables=1)
     for by in ("track", "hop") if name == "sakura" else ("difficulty",):
-        yield f"By {by}, the first of the tables that this prints:\n"
+        yield f"By {by}:\n"
         yield score(folder, names, "--by", by, tables=1)
 
 
@@ -89,14 +89,14 @@ def page(folder: Path) -> Iterator[str]:
     """docs/results.md, in parts."""
     yield f"# Results with `mini`\n\n{CAPTION}"
     made_by = "`python benchmarks/results.py SAKURA_FOLDER WORK_FOLDER`"
-    yield f"Made by {made_by}; each table stands under its command.\n\n## At a glance\n"
+    yield f"Made by {made_by}; each table stands under its command, which prints more of them.\n\n## At a glance\n"
     yield glance(folder)
     for name in DATA:
         yield from section(name, folder)
     yield "## Node attribution\n"
     yield "The agent again with the content step's text replaced: the data's own, another clip's, none.\n"
     yield CAPTION
-    yield score(folder, ["dev-agent", *(f"dev-content-{content}" for content in CONTENTS)])
+    yield score(folder, ["dev-agent", *(f"dev-content-{content}" for content in CONTENTS)], tables=1)
 
 
 def main() -> None:
