@@ -24,6 +24,7 @@ COMMANDS = {
     "ask": "ask:ask",
     "eval": "eval:evaluate",
     "score": "score:score",
+    "show": "show:show",
     "rescore": "rescore:rescore",
     "train": "train:train",
     "transfer": "transfer:transfer",
