@@ -99,8 +99,7 @@ def install_line(extra: str) -> str:
     """The command that installs an extra: from the checkout where this package runs from one."""
     if not (_CHECKOUT / "pyproject.toml").is_file():
         return f"pip install 'lalm-agent[{extra}]'"
-    folder = "." if Path.cwd() == _CHECKOUT else str(_CHECKOUT)
-    return f"pip install -e {shlex.quote(f'{folder}[{extra}]')}"
+    return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
 
 
 # The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.
