@@ -18,12 +18,13 @@ in the same way: `argument`, `device`, `dtype`.
 import asyncio
 import hashlib
 import inspect
+import json
 import re
 import shutil
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -36,7 +37,7 @@ from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.records import Answer, AudioType, Method, OnStep, Question, Step, check_question
+from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
@@ -235,6 +236,32 @@ class Agent:
         """`ask` in a thread, for an event loop. A cancelled call stops waiting; its node runs to its end."""
         return await asyncio.to_thread(self.ask, audio, question, choices, on_step, thread_id)
 
+    def ask_lines(
+        self, lines: Iterable[bytes], folder: Path, on_step: OnStep | None = None
+    ) -> Iterator[tuple[int, Answer | Failure]]:
+        """The number of each line, from 1, and the answer to it: JSON with `audio`, `question` and perhaps `choices`.
+
+        folder: what the path in `audio` counts from. A line that holds no question, or one that cannot be asked, is a
+        failure of its own, and the next line is read. Empty lines are passed over.
+
+        Raises what loading the model does.
+        """
+        self._ready()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = _question_row(line)
+                question = self._question(str(folder / row["audio"]), row["question"], row["choices"])
+            except (DataError, UsageError) as error:
+                yield number, Failure("listen", f"line {number}: {error.message}", error.hint, error.exit_code)
+                continue
+            for item in self._stream(question):
+                if isinstance(item, Answer):
+                    yield number, item
+                elif on_step is not None:
+                    on_step(item)
+
     def close(self) -> None:
         """Close the SQLite file of `checkpoint`, and remove the files of clips that came as arrays."""
         if self._folder is not None:
@@ -334,6 +361,20 @@ class Agent:
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
         return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
+
+
+def _question_row(line: bytes) -> dict[str, Any]:
+    hint = 'a line is {"audio": "clip.wav", "question": "Which animal?", "choices": ["dog", "cat"]}'
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError("not JSON", hint) from error
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("audio", "question")):
+        raise DataError("no audio and question, each a text", hint)
+    choices = row.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
+        raise DataError("the choices are no list of texts", hint)
+    return {**row, "choices": tuple(dict.fromkeys(choices))}
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:

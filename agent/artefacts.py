@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, UsageError, first_complaint
 
 SPEC, LOCK = "spec.json", "lock"
 """What the artefact is, and the file that the process holds which works on it."""
@@ -132,9 +132,8 @@ def read_record(path: Path, form: type[AnyRecord], hint: str) -> AnyRecord:
     try:
         return form.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}", hint) from error
+        where, reason = first_complaint(error)
+        raise DataError(f"{path}: {'.'.join(where) or 'the file'}: {reason}", hint) from error
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -241,7 +240,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: it is no file of JSON objects, but for one last line that a kill cut off.
     """
-    return _complete(path)[0]
+    return [fields for fields, _ in stream_lines(path)]
+
+
+def stream_lines(path: Path) -> Iterator[tuple[dict[str, Any], slice]]:
+    """Each complete line of a journal with the bytes that it takes, one in memory at a time. Raises as `read_lines`."""
+    end, odd = 0, b""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                fields = _object(line) if line.endswith(b"\n") and not odd else None
+                if fields is not None:
+                    yield fields, slice(end, end + len(line))
+                    end += len(line)
+                elif odd or not _may_be_torn(line):
+                    hint = "the file is damaged and was left as it is: mend or remove that line, or copy the file again"
+                    raise DataError(f"{path}:{number - bool(odd)} is not a JSON object", hint)
+                else:
+                    odd = line
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
 
 
 class Journal:
@@ -260,7 +280,7 @@ class Journal:
             DataError: the file cannot be read, or is damaged in another way.
             StorageError: it cannot be written, or is a symbolic link.
         """
-        _, end = _complete(path)
+        end = max((place.stop for _, place in stream_lines(path)), default=0)
         self._path = path
         self._synced = time.monotonic()
         try:
@@ -306,27 +326,6 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _complete(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The complete lines, and the length in bytes of what they take."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
-    *whole, last = data.split(b"\n")
-    if not last and whole and _object(whole[-1]) is None:
-        # A file system may give the block of a torn line as zeros, its line end included.
-        last = whole.pop() + b"\n"
-    objects = [_object(line) for line in whole]
-    lines = [fields for fields in objects if fields is not None]
-    if len(lines) < len(objects) or not _may_be_torn(last):
-        number = next((place for place, fields in enumerate(objects, 1) if fields is None), len(objects) + 1)
-        hint = "the file is damaged and was left as it is: mend or remove that line, or copy the file again"
-        raise DataError(f"{path}:{number} is not a JSON object", hint)
-    return lines, len(data) - len(last)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import math
 import os
+import re
 import stat
 import struct
 from collections import OrderedDict, defaultdict
@@ -223,11 +224,20 @@ def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blo
                     raise DataError(f"{name} holds samples that are not finite numbers", hint)
                 yield rate, block
     except FileNotFoundError:
-        raise DataError(f"{name} does not exist", "check the path") from None
+        raise DataError(*_absence(os.fspath(path), name)) from None
     except PermissionError:
         raise DataError(f"{name} may not be read", "check its permissions") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror}", "check the path") from error
+
+
+def _absence(path: str, name: str) -> tuple[str, str]:
+    """Message and hint for a path without a file."""
+    if path == "-":
+        return "a clip is a file: standard input is not read", "write it to a file first"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
+        return f"{name} is a URL: a clip is a file on this machine", "download it first"
+    return f"{name} does not exist", "check the path"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lalm_agent.errors import UsageError, did_you_mean, nearest
+from lalm_agent.errors import UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import Method
 
 AnswerMode = Literal["generate", "score"]
@@ -192,12 +192,11 @@ def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
 
 def _refusal(error: ValidationError, values: Mapping[str, Any], labels: Mapping[str, str]) -> UsageError:
     """The first complaint as one line that names the flag, the variable or the file."""
-    first = error.errors()[0]
-    name, *inner = map(str, first["loc"])
+    (name, *inner), reason = first_complaint(error)
     value, label = values[name], labels[name]
     for key in inner:
         value = value[key] if isinstance(value, Mapping) and key in value else value
     bare = label.rstrip(" =")
     where = ".".join([bare, *inner]) + label.removeprefix(bare)
     hint = _TOOLS_HINT if name == "tools" else "lalm-agent ask --help lists the settings"
-    return UsageError(f"{where}{value}: {first['msg'].lower()}", hint)
+    return UsageError(f"{where}{value}: {reason.lower()}", hint)

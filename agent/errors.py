@@ -15,6 +15,10 @@ predicate skips subclasses of `RuntimeError`, `ValueError` and `OSError`.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class LalmError(Exception):
@@ -72,6 +76,12 @@ class Dropped(BaseException):
 
     No KeyboardInterrupt, of which typer makes an exit code before anybody could tell a first from a second one.
     """
+
+
+def first_complaint(error: "ValidationError") -> tuple[tuple[str, ...], str]:
+    """Where the first value that a pydantic form refused stands, and why, without the words before a reason of ours."""
+    first = error.errors()[0]
+    return tuple(map(str, first["loc"])), first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

@@ -6,6 +6,7 @@ that import only, behind everything installed, so that a file named like a libra
 """
 
 import importlib
+import shlex
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ MODEL_FORMS: dict[str, str] = {
 """What a model's reference can be (CONTRACT, References)."""
 BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted"})
 MODEL_GROUP = "lalm_agent.models"
+_CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,8 +147,10 @@ def is_installed(module: str) -> bool:
 
 
 def install_line(extra: str) -> str:
-    """The command that installs an extra."""
-    return f"pip install 'lalm-agent[{extra}]'"
+    """The command that installs an extra: from the checkout where this package runs from one."""
+    if not (_CHECKOUT / "pyproject.toml").is_file():
+        return f"pip install 'lalm-agent[{extra}]'"
+    return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
 
 
 # The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.

@@ -4,7 +4,7 @@ An earlier version of the synthesiser made clip.wav (a dog that barks six times)
 
     python examples/make_clips.py
 
-Needs what `lalm-agent data synth` needs (`pip install 'lalm-agent[synth]'`).
+Needs what `lalm-agent data synth` needs (`pip install -e '.[synth]'`).
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about one clip, answered in lines or as JSON."""
+"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe."""
 
 import json
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +11,36 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.records import Answer, Status, Step, check_question
+from lalm_agent.errors import UsageError
+from lalm_agent.records import Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import printable, shortened
 
 _STEP_WIDTH = 88
 
 
+ClipArgument = Annotated[str | None, typer.Argument(metavar="CLIP", help="The audio file.", show_default=False)]
+QuestionArgument = Annotated[
+    str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.", show_default=False)
+]
+ChoiceFlag = Annotated[
+    list[str] | None, typer.Option("--choice", "-c", help="A possible answer; give two or more, or none.")
+]
+BatchFlag = Annotated[
+    typer.FileBinaryRead | None,
+    typer.Option(
+        metavar="FILE",
+        help="Many questions in place of one, with the model loaded once: a JSON object a line with audio, question "
+        "and perhaps choices. - reads lines as they are typed.",
+        show_default=False,
+    ),
+]
+
+
 def ask(
-    clip: Annotated[Path, typer.Argument(help="The audio file.", show_default=False)],
-    question: Annotated[str, typer.Argument(help="What to ask about it.", show_default=False)],
-    choice: Annotated[
-        list[str] | None, typer.Option("--choice", "-c", help="A possible answer; give two or more, or none.")
-    ] = None,
+    clip: ClipArgument = None,
+    question: QuestionArgument = None,
+    choice: ChoiceFlag = None,
+    batch: BatchFlag = None,
     method: flags.MethodFlag = None,
     model: flags.ModelFlag = None,
     tools: flags.ToolsFlag = None,
@@ -40,7 +59,7 @@ def ask(
     checkpoint: flags.CheckpointFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each question.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Answer a question about a clip, or say IDK.
@@ -51,21 +70,50 @@ def ask(
     from lalm_agent.config import FIELDS
 
     values = dict(locals(), preset=tools, tools=tool)
-    choices = tuple(dict.fromkeys(choice or ()))
-    if len(choices) < len(choice or ()):
-        typer.echo("note: equal choices are asked once", err=True)
-    check_question(question, choices)
+    choices = _checked(clip, question, choice or (), batch is not None)
     config = settings_from({name: values[name] for name in FIELDS})
 
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
     with Agent(config, on_status=_print_status) as agent:
-        answer = agent.ask(clip, question, choices, print_step, thread_id)
+        if batch is not None:
+            return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
+        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id)
     if thread_id is not None:
         typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
+
+
+def _checked(clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool) -> tuple[str, ...]:
+    """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
+    if is_batch and (clip is not None or choices):
+        raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
+    distinct = tuple(dict.fromkeys(choices))
+    if len(distinct) < len(choices):
+        typer.echo("note: equal choices are asked once", err=True)
+    if not is_batch:
+        if clip is None or question is None:
+            raise UsageError(f"Missing argument '{'CLIP' if clip is None else 'QUESTION'}'.", "lalm-agent ask --help")
+        check_question(question, distinct)
+    return distinct
+
+
+def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -> int:
+    """The answers as they come, each with the number of its line unless as JSON; the gravest exit code."""
+    code = 0
+    for number, answer in answers:
+        if not as_json:
+            typer.echo(f"[{number}] ", nl=False)
+        if isinstance(answer, Failure):
+            typer.echo(json.dumps({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
+            _print_failure(answer)
+            code = max(code, answer.exit_code)
+        else:
+            print_answer(answer, as_json)
+            code = max(code, answer.failure.exit_code if answer.failure else 0)
+    return code
 
 
 def _print_status(text: str) -> None:
@@ -89,9 +137,13 @@ def print_answer(answer: Answer, as_json: bool) -> None:
     else:
         typer.echo("\n".join(answer_lines(answer)))
     if answer.failure is not None:
-        typer.echo(f"error: {printable(answer.failure.message, one_line=True)}", err=True)
-        if answer.failure.hint:
-            typer.echo(f"try: {printable(answer.failure.hint, one_line=True)}", err=True)
+        _print_failure(answer.failure)
+
+
+def _print_failure(failure: Failure) -> None:
+    typer.echo(f"error: {printable(failure.message, one_line=True)}", err=True)
+    if failure.hint:
+        typer.echo(f"try: {printable(failure.hint, one_line=True)}", err=True)
 
 
 def answer_lines(answer: Answer) -> list[str]:
@@ -108,7 +160,9 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.content is not None:
         label = "transcript:" if "asr" in nodes else "caption:"
         lines.append(f"{label:<13}{printable(answer.content, one_line=True) or '(empty)'}")
-    lines.append(f"heard:       {answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s of {answer.audio.seconds:.1f} s")
+    if "answer" in nodes:
+        window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
+        lines.append(f"heard:       {window} of {answer.audio.seconds:.1f} s")
     tools = [f"{node}={name}" for node, name in answer.tools.items() if node in nodes]
     lines.append(
         f"asked:       {', '.join([printable(answer.model.ref, one_line=True), f'method {answer.method}', *tools])}"

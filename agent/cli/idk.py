@@ -9,8 +9,7 @@ import typer
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
 from lalm_agent.cli.eval import run_request
-from lalm_agent.cli.flags import option
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import option, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import AudioControl
 from lalm_agent.terminal import say

@@ -24,6 +24,7 @@ COMMANDS = {
     "ask": "ask:ask",
     "eval": "eval:evaluate",
     "score": "score:score",
+    "show": "show:show",
     "rescore": "rescore:rescore",
     "train": "train:train",
     "transfer": "transfer:transfer",
@@ -54,10 +55,17 @@ def make_app(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
         module, _, attribute = COMMANDS[name].partition(":")
         command = getattr(import_module(f"lalm_agent.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
+            # Left alone, typer cuts the summaries in a group's help.
+            for member in command.registered_commands:
+                member.short_help = _summary(member.callback)
             app.add_typer(command, name=name, short_help=str(command.info.help))
         else:
-            app.command(name, short_help=command.__doc__.splitlines()[0])(command)
+            app.command(name, short_help=_summary(command))(command)
     return app
+
+
+def _summary(command: object) -> str:
+    return (command.__doc__ or "").partition("\n")[0]
 
 
 def _show_version(is_given: bool) -> None:
@@ -130,6 +138,7 @@ def _leave() -> NoReturn:
 
 def _usage_lines(error: TyperException) -> tuple[str, str, int]:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = message.replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lalm-agent"
     return message, f"{command} --help", getattr(error, "exit_code", 2)

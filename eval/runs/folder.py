@@ -171,16 +171,22 @@ def write_items(folder: Path, items: Iterable[RunItem]) -> None:
     write_whole(folder / ITEMS, items_bytes(items))
 
 
+def spec_with_draw(folder: Path, draw: int) -> RunSpec:
+    """What a run is. Raises DataError for no run, or one without such a draw."""
+    spec = read_spec(folder / SPEC)
+    if not 0 <= draw < spec.identity.draws:
+        raise DataError(f"{folder} has no draw {draw}", f"it has {spec.identity.draws}, counted from 0")
+    return spec
+
+
 def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     """What a run gave in one draw, for scoring: nothing but the folder is read.
 
     The items have their choices in the order in which they were shown, because a reply such as "(B)" means that order.
     Raises DataError for no run, a damaged one, or one without such a draw.
     """
-    spec = read_spec(folder / SPEC)
+    spec = spec_with_draw(folder, draw)
     identity = spec.identity
-    if not 0 <= draw < identity.draws:
-        raise DataError(f"{folder} has no draw {draw}", f"it has {identity.draws}, counted from 0")
     answers = {id_: answer for (id_, of), answer in read_answers(folder).items() if of == draw}
     run_items = read_items(folder, spec)
     items = tuple(replace(run_item.item, choices=run_item.shown(draw)) for run_item in run_items)

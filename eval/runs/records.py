@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lalm_agent.artefacts import Identity, Invocation, Record, read_record
-from lalm_agent.errors import DataError
+from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
@@ -334,6 +334,5 @@ def _parsed(form: TypeAdapter[Parsed], fields: Any, what: str, hint: str = "the 
     try:
         return form.validate_python(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{place}: " for place in first["loc"])
-        raise DataError(f"{what}: {where}{first['msg']}", hint) from error
+        where, reason = first_complaint(error)
+        raise DataError(": ".join([what, *where, reason]), hint) from error

@@ -23,6 +23,7 @@ from lalm_agent import Agent, AgentConfig, Answer, Status, Step, UsageError, bui
 from lalm_agent.errors import DataError, PermanentBackendError
 from lalm_agent.models.base import Request
 from lalm_agent.models.scripted import ScriptedLALM
+from lalm_agent.registry import install_line
 
 ANIMALS = ["dog", "cat"]
 
@@ -266,7 +267,7 @@ def test_without_the_extra_its_line_is_named(clip: str, tmp_path: Path, monkeypa
     monkeypatch.setattr("lalm_agent.registry.is_installed", lambda _: False)
     with pytest.raises(UsageError) as error:
         agent_of(checkpoint=str(tmp_path / "x.sqlite")).ask(clip, "Which?")
-    assert error.value.hint == "pip install 'lalm-agent[sqlite]'"
+    assert error.value.hint == install_line("sqlite")
 
 
 def test_the_graph_of_langgraph_json_answers(clip: str, tmp_path: Path) -> None:

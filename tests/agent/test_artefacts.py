@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from lalm_agent import artefacts
 from lalm_agent.artefacts import (
@@ -207,6 +207,13 @@ class Thing(BaseModel):
     schema_version: int = Field(default=2, alias="schema")
     name: str
 
+    @field_validator("name")
+    @classmethod
+    def _is_no_number(cls, name: str) -> str:
+        if name.isdigit():
+            raise ValueError("a number is no name")
+        return name
+
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     (tmp_path / "thing.json").write_text(record_text(Thing(name="é")), "utf-8")
@@ -220,6 +227,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ("{", "cannot be read", "a hint"),
         ("[]", "thing.json: the file: ", "a hint"),
         ('{"schema": 2}', "thing.json: name: ", "a hint"),
+        ('{"schema": 2, "name": "7"}', "thing.json: name: a number is no name", "a hint"),
         ('{"schema": 3, "name": "x"}', "version 3, this program reads up to 2", "newer lalm-agent"),
     ],
 )

@@ -379,7 +379,7 @@ def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatc
     require_extra("sqlite")
     with pytest.raises(UsageError, match="needs matplotlib") as error:
         require_extra("draw")
-    assert error.value.hint == install_line("draw") == "pip install 'lalm-agent[draw]'"
+    assert error.value.hint == install_line("draw")
 
 
 @pytest.mark.parametrize(
@@ -388,3 +388,10 @@ def test_a_missing_extra_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatc
 )
 def test_is_installed(module: str, expected: bool) -> None:
     assert is_installed(module) is expected
+
+
+def test_the_install_line_fits_where_the_package_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lalm_agent.registry._CHECKOUT", tmp_path)
+    assert install_line("draw") == "pip install 'lalm-agent[draw]'"
+    (tmp_path / "pyproject.toml").touch()
+    assert install_line("draw") == f"pip install -e '{tmp_path}[draw]'"

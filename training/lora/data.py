@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 
 from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
-from lalm_agent.errors import DataError, LalmError
+from lalm_agent.errors import DataError, LalmError, first_complaint
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens, waveform
 from lalm_agent.records import AudioType, Method
@@ -126,7 +126,8 @@ def _row(line: str, number: int) -> TrainingRow | str:
             return f"not JSON: {first['ctx']['error']}"
         if first["type"] == "model_type":
             return "not a JSON object"
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        where, reason = first_complaint(error)
+        return f"{'.'.join(where)}: {reason}"
     return "choices: there is only one" if len(row.choices) == 1 else row.model_copy(update={"line": number})
 
 

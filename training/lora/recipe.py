@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from lalm_agent.artefacts import Record
-from lalm_agent.errors import UsageError, did_you_mean
+from lalm_agent.errors import UsageError, did_you_mean, first_complaint
 
 TARGETS: dict[str, str] = {
     "language-model": r".*language_model.*\.(q|k|v)_proj",
@@ -75,9 +75,8 @@ def make_recipe(preset: str, changes: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
-        raise UsageError(f"--{name}: {first['msg']}", "lalm-agent train --help") from error
+        where, reason = first_complaint(error)
+        raise UsageError(f"--{'-'.join(where).replace('_', '-')}: {reason}", "lalm-agent train --help") from error
 
 
 def total_steps(rows: int, recipe: Recipe, processes: int) -> int:

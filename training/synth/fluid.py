@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from lalm_agent.errors import UsageError
+from lalm_agent.registry import install_line
 from lalm_agent.training.synth.dsp import Wave
 from lalm_agent.training.synth.records import SAMPLE_RATE
 
-INSTALL_EXTRA = "pip install 'lalm-agent[synth]'"
 INSTALL_SYSTEM = "apt-get install libfluidsynth3 fluid-soundfont-gm"
 SOUNDFONT_ENV = "LALM_SOUNDFONT"
 SOUNDFONT_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/soundfonts"))
@@ -40,7 +40,7 @@ def require_synth() -> None:
     """
     missing = [package for module, package in EXTRA_MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise UsageError(f"synthesising audio needs {', '.join(missing)}", hint=INSTALL_EXTRA)
+        raise UsageError(f"synthesising audio needs {', '.join(missing)}", hint=install_line("synth"))
     if not any(find_library(name) for name in ("fluidsynth", "fluidsynth-3", "libfluidsynth-3")):
         raise UsageError("synthesising music needs the FluidSynth library", hint=f"{INSTALL_SYSTEM} (Debian, Ubuntu)")
     find_soundfont()

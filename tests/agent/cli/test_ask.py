@@ -212,6 +212,103 @@ def test_unusable_clips_are_refused_before_a_model_is_loaded(
     assert "nobody" not in err
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("https://host/a.wav", "https://host/a.wav is a URL"), ("-", "standard input is not read")],
+)
+def test_what_is_no_path_is_said(capsys: pytest.CaptureFixture[str], path: str, said: str) -> None:
+    assert run(["ask", path, "Which?"]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 2
+
+
+def test_a_failure_before_the_answer_tells_of_nothing_heard(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ask", clip, "Which?", *CHOICES, "--model", script("Sound")]) == 2
+    out = capsys.readouterr().out
+    assert "heard:" not in out
+    assert "caption=" not in out, "a tool that gave nothing is no evidence"
+    assert run(["ask", clip, "Which?", "--text-only", "--method", "idk", "--model", script("dog")]) == 0
+    assert "heard:       nothing of 1.0 s" in capsys.readouterr().out
+
+
+def batch_of(folder: Path, *rows: dict[str, Any] | str) -> str:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / "questions.jsonl").write_text("\n".join(lines), "utf-8")
+    return str(folder / "questions.jsonl")
+
+
+def test_a_batch_is_answered_line_by_line_with_one_model(
+    clip: str, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"audio": Path(clip).name, "question": "Which animal?", "choices": ["dog", "cat"]}
+    batch = batch_of(Path(clip).parent, row, "", {**row, "choices": None})
+    model = ["--model", script("dog", "IDK"), "--method", "idk"]
+    assert run(["ask", "--batch", batch, *model]) == 0
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("[")] == ["[1] dog", "[3] IDK"]
+    assert [line.split()[0] for line in err.splitlines()] == ["loading", "answer", "answer"]
+    assert run(["ask", "--batch", batch, *model, "--json"]) == 0
+    assert [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()] == ["answered", "abstained"]
+
+
+def test_a_line_that_cannot_be_asked_leaves_the_others(
+    clip: str, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"audio": Path(clip).name, "question": "Which animal?", "choices": ["dog", "cat"]}
+    bad = [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "no audio and question"),
+        ({**row, "question": 3}, "no audio and question"),
+        ({**row, "choices": "dog"}, "no list of texts"),
+        ({**row, "choices": ["dog"]}, "one choice"),
+        ({**row, "question": " "}, "question is empty"),
+        ({**row, "audio": "gone.wav"}, "gone.wav does not exist"),
+    ]
+    batch = batch_of(Path(clip).parent, row, *(line for line, _ in bad), row)
+    assert run(["ask", "--batch", batch, "--model", script("dog", "cat"), "--method", "idk", "--json"]) == 2
+    first, *failed, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["answer"], last["answer"]) == ("dog", "cat")
+    for number, (answer, (_, said)) in enumerate(zip(failed, bad, strict=True), 2):
+        assert answer["status"] == "failed"
+        assert answer["failure"]["message"].startswith(f"line {number}: ")
+        assert said in answer["failure"]["message"]
+
+
+def test_lines_from_a_pipe_are_answered_as_they_come(clip: str, script: Script) -> None:
+    command = [sys.executable, "-m", "lalm_agent", "ask", "--batch", "-", "--json", "--method", "idk"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, "--model", script("dog", "cat")], text=True, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for reply in ("dog", "cat"):
+            process.stdin.write(json.dumps({"audio": clip, "question": "Which?"}) + "\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["answer"] == reply
+        process.stdin.close()
+        assert process.wait(100) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["clip.wav", "Which?", "--batch", "FILE"], "have their own clips"),
+        (["--batch", "FILE", *CHOICES], "have their own clips"),
+        (["--batch", "nowhere.jsonl"], "No such file"),
+        (["--batch", "FILE", "--model", "nope"], "unknown model"),
+    ],
+)
+def test_misuse_of_a_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    batch = batch_of(tmp_path, {"audio": "a.wav", "question": "Which?"})
+    assert run(["ask", *(batch if argument == "FILE" else argument for argument in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ask", "missing.wav", "Which?", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err

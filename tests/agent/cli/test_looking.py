@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.cli.main import run
-from lalm_agent.registry import MODEL_FORMS, NODES, TOOLS
+from lalm_agent.registry import MODEL_FORMS, NODES, TOOLS, install_line
 
 QUICK = """
 import sys
@@ -124,7 +124,7 @@ def test_without_the_extra_its_line_is_named(
     assert run(["graph", "--format", drawn_as]) == 2
     err = capsys.readouterr().err
     assert "needs grandalf" in err
-    assert "pip install 'lalm-agent[draw]'" in err
+    assert install_line("draw") in err
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,4 +184,4 @@ def test_doctor_says_what_a_lack_costs(capsys: pytest.CaptureFixture[str], monke
     assert run(["doctor"]) == 2
     out = capsys.readouterr().out
     assert "no clip can be read: pip install soundfile" in out
-    assert "pip install 'lalm-agent[sqlite]'" in out
+    assert install_line("sqlite") in out

@@ -22,7 +22,14 @@ def test_help_names_every_command_with_a_whole_summary(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "-h"]) == 0
-    assert f"Usage: lalm-agent {name}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"Usage: lalm-agent {name}" in out
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_a_choice_that_does_not_exist_is_said_in_our_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", "a.wav", "Which?", "--method", "guess"]) == 2
+    assert "error: Invalid value for '--method': 'guess' is not one of" in capsys.readouterr().err
 
 
 def test_a_command_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.benchmarks import load_benchmark, missing_audio
 from lalm_agent.eval.benchmarks.hub import clip_folder, keep_clip
 from lalm_agent.eval.items import Benchmark, audio_file
+from lalm_agent.registry import install_line
 
 datasets = pytest.importorskip("datasets")
 
@@ -179,7 +180,7 @@ def test_what_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     with pytest.raises(UsageError, match="needs datasets") as error:
         load(saved)
-    assert error.value.hint == "pip install 'lalm-agent[hf]'"
+    assert error.value.hint == install_line("hf")
 
 
 def test_a_clip_is_written_once(lalm_home: Path) -> None:

@@ -1,20 +1,26 @@
-"""What a run's folder keeps, and what scoring gets out of it without data and audio."""
+"""What a run's folder keeps, and what `score` and `show` get out of it without data and audio."""
 
 import json
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lalm_agent.cli.main import run as main
 from lalm_agent.errors import DataError
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.report.show import shown
 from lalm_agent.eval.runs.ask import Asker, ask_all
 from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, read_answers, read_items, run_outputs
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan
-from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunIdentity, StoredAnswer
+from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunIdentity, StoredAnswer, StoredStep
+from lalm_agent.eval.scoring.score import ScoreRequest, score
 from lalm_agent.records import AbstentionKind, Status
 
 
@@ -187,8 +193,6 @@ def test_draws_are_read_apart(run: Any, plan_of: Any, make_items: Any) -> None:
 
 
 def test_questions_on_clips_of_the_training_are_excluded(run: Any, plan_of: Any, make_items: Any) -> None:
-    from hashlib import sha256
-
     trained = frozenset(sha256(f"{n}.wav".encode()).hexdigest() for n in (3, 5))
     assert run_outputs(run(plan_of(make_items(8)), trained=trained)).excluded == {"q3", "q5"}
 
@@ -218,3 +222,80 @@ def test_a_damaged_line_is_named(run: Any, plan_of: Any, make_items: Any) -> Non
     (path / ITEMS).write_text('{"id": "q1"}\n{}\n', "utf-8")
     with pytest.raises(DataError, match=r"items\.jsonl:1 is no item"):
         read_items(path)
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+def shown_rows(path: Path, **options: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in shown(path, width=None, **options)]
+
+
+def test_what_is_shown_ends_as_score_counts_it(run: Any, plan_of: Any, make_items: Any) -> None:
+    trained = frozenset(sha256(f"{n}.wav".encode()).hexdigest() for n in range(4))
+    items = [replace(item, gold=None) if 2 <= n < 9 else item for n, item in enumerate(make_items(60))]
+    path = run(plan_of(items, request_of(shuffle_choices=True)), count=55, trained=trained, shuffle_choices=True)
+    total = score(ScoreRequest((path,))).methods[0].groups["total"]
+    told: list[str] = []
+    counts = Counter(row["status"] for row in shown_rows(path, tell=told.append))
+    assert {name: counts[name] for name in total.counts} == total.counts
+    assert counts["failed"] >= 5, "those without an answer are among them"
+    assert counts["excluded"] == 4
+    assert total.refusing is not None
+    assert counts["unanswerable"] == total.refusing.n_unanswerable == 5
+    assert told[0].startswith("60 of 60 shown: ")
+
+
+def test_questions_are_shown_by_status_with_the_last_reply(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(40), request_of(shuffle_choices=True)), shuffle_choices=True)
+    failed = next(answer for answer in read_answers(path).values() if answer.status is Status.FAILED)
+    keep(path, replace(failed, status=Status.ABSTAINED, reply="I do not know.", failure=None))
+    rows = shown_rows(path, statuses=["abstained", "unparsed,failed"])
+    assert {row["status"] for row in rows} == {"abstained", "unparsed", "failed"}
+    (again,) = (row for row in rows if row["id"] == failed.id)
+    assert (again["status"], again["answer"]["reply"]) == ("abstained", "I do not know.")
+    by_id = {run_item.item.id: run_item for run_item in read_items(path)}
+    assert all(tuple(row["choices"]) == by_id[row["id"]].shown(0) for row in rows)
+    assert shown_rows(path, statuses=["abstained", "unparsed", "failed"], limit=2) == rows[:2]
+
+
+def test_a_person_is_shown_everything_and_no_escape_sequence(run: Any, plan_of: Any, make_items: Any) -> None:
+    hostile = "\x1b[31mred\x07\u202e"
+    path = run(plan_of([replace(make_items(1)[0], question=f"What {hostile}?", choices=(hostile, "cat"), gold="cat")]))
+    (answer,) = read_answers(path).values()
+    step = StoredStep("caption", None, f"a {hostile}", 0.1, False, None)
+    keep(path, replace(answer, status=Status.ANSWERED, reply=f"cat {'x' * 3000}", steps=(step,), failure=None))
+    (text,) = shown(path, width=60)
+    assert not {"\x1b", "\x07", "\u202e"} & set(text + next(shown(path, width=None)))
+    assert max(map(len, text.splitlines())) <= 60
+    labels = [line.split(":")[0].strip() for line in text.splitlines() if line[:3].strip()]
+    assert labels[1:] == ["clip", "question", "choices", "caption", "reply", "read as", "right"]
+    assert "…" in text, "a long reply is cut"
+
+
+def test_showing_holds_one_answer_at_a_time(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(100)))
+    keep(path, *(replace(answer, prompt="x" * 200_000) for answer in read_answers(path).values()))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in shown(path)) == 100
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_cannot_be_shown_is_said(run: Any, plan_of: Any, make_items: Any, tmp_path: Path, capsys: Any) -> None:
+    path = str(run(plan_of(make_items(3)), count=0))
+    for arguments, said in (
+        ([path, "--status", "wrnog"], "did you mean wrong?"),
+        ([path, "--draw", "1"], "has no draw 1"),
+        ([str(tmp_path)], "give the folder of a run"),
+    ):
+        assert main(["show", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err
+    assert main(["show", path, "--limit", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "it has no answer yet" in out
+    assert err.startswith("1 of 3 shown: correct 0, wrong 0, abstained 0, unparsed 0, failed 3, excluded 0")

@@ -11,6 +11,7 @@ import pytest
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.records import AudioType
+from lalm_agent.registry import install_line
 from lalm_agent.training.synth import fluid, tables
 from lalm_agent.training.synth.benchmark import write_benchmark
 from lalm_agent.training.synth.clips import make_clip, make_held_out
@@ -122,7 +123,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(folder: Path, tmp_path
 @pytest.mark.parametrize(
     ("name", "value", "message", "hint"),
     [
-        ("EXTRA_MODULES", {"no_such_module": "espeakng-loader"}, "espeakng-loader", "pip install 'lalm-agent[synth]'"),
+        ("EXTRA_MODULES", {"no_such_module": "espeakng-loader"}, "espeakng-loader", install_line("synth")),
         ("find_library", lambda name: None, "FluidSynth library", "apt-get install libfluidsynth3 fluid-soundfont-gm"),
         ("SOUNDFONT_FOLDERS", (), "soundfont", "apt-get install libfluidsynth3 fluid-soundfont-gm"),
     ],

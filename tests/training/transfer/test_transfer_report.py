@@ -8,6 +8,7 @@ import pytest
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.items import Item
+from lalm_agent.registry import install_line
 from lalm_agent.training import StudyObserver, report_study
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
 from lalm_agent.training.transfer.report import (
@@ -307,7 +308,7 @@ def test_without_matplotlib_one_line_says_how_to_install_it(
     folder, lines = write_study(items_of(6), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM)), list[str]()
     monkeypatch.setattr("lalm_agent.training.transfer.study.is_installed", lambda module: False)
     report_study(folder.path, FEW, observer=StudyObserver(lines.append))
-    assert lines == ["heatmap.svg is left out, because matplotlib draws it: pip install 'lalm-agent[draw]'"]
+    assert lines == [f"heatmap.svg is left out, because matplotlib draws it: {install_line('draw')}"]
     assert folder.report.is_file()
     assert "heatmap.svg" not in folder.markdown.read_text()
     assert not folder.heatmap.exists()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.cli.main import run
+from lalm_agent.registry import install_line
 from lalm_agent.training.idk.bank import bank_sha256, read_bank
 from lalm_agent.training.idk.sets import read_manifest
 
@@ -114,7 +115,7 @@ def test_pictures_that_cannot_be_made(bank: Any, said: Said, monkeypatch: pytest
     assert "neither a .png nor an .svg" in said()[1]
     monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: module != "matplotlib")
     assert run(["idk", "curve", "bank", "--plot", "curve.png"]) == 2
-    assert "try: pip install 'lalm-agent[draw]'" in said()[1]
+    assert f"try: {install_line('draw')}" in said()[1]
 
 
 def test_a_set_and_its_manifest(bank: Any, said: Said) -> None:
