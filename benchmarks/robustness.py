@@ -1,0 +1,270 @@
+"""What harmless changes of a clip or a question do to the answers: `python benchmarks/robustness.py CLIPS WORK`.
+
+CLIPS holds `clips.json` and the recordings that real_questions.jsonl asks about (see `shared/data/README.md`). Every
+question is asked as it is and after each change, by three methods. A call goes on where the last was cut; the runs are
+kept in WORK. Prints Markdown: what became of the answers by kind of change, five-way transitions, and flips (another
+answer than without the change) by confidence. `--quick` takes 4 clips and 4 kinds.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import script, two_at_a_time
+from mini_figures import share
+from numpy.typing import NDArray
+
+from lalm_agent.audio import load, resample
+from lalm_agent.errors import DataError
+from lalm_agent.eval.grade import OUTCOMES, Outcome, RuleScorer
+from lalm_agent.eval.metrics.counts import codes, transitions
+from lalm_agent.eval.report.table import NOTHING, Table, as_markdown, percent
+from lalm_agent.eval.runs.folder import run_outputs
+
+METHODS = ("baseline", "idk", "agent")
+UNCHANGED = "unchanged"
+QUICK_CLIPS, QUICK_KINDS = 4, ("8 kHz and back", "0.3 s of silence before", "mp3", "option order")
+ANSWERED = (Outcome.CORRECT, Outcome.WRONG)
+INTERVALS = (
+    "Shares have 95 % intervals in percent: Wilson where every question has a clip of its own, else a bootstrap over "
+    "clips (2,000 resamples), with Wilson over the clips for a share of 0 or 1."
+)
+
+# --- the changes ------------------------------------------------------------------------------------------------------
+
+Wave = NDArray[np.float32]
+"""(n_samples, n_channels)."""
+FORMATS = {"24 bit": ("WAV", "PCM_24"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS")}
+FORMATS["mp3"] = ("MP3", "MPEG_LAYER_III")
+
+
+def through(rate: int) -> Callable[[Wave, int], Wave | None]:
+    """Resampling to a rate in Hz and back; nothing where that is the clip's own."""
+
+    def change(wave: Wave, own: int) -> Wave | None:
+        columns = [resample(resample(column, own, rate), rate, own) for column in wave.T]
+        return None if own == rate else np.stack(columns, axis=1)
+
+    return change
+
+
+def silence(wave: Wave, rate: int) -> Wave:
+    """0.3 s of digital silence."""
+    return np.zeros((round(0.3 * rate), wave.shape[1]), np.float32)
+
+
+def dither(wave: Wave) -> Wave:
+    """Triangular noise of at most one step of 16 bit, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    return np.asarray((rng.random(wave.shape) - rng.random(wave.shape)) / 2**15, np.float32)
+
+
+SOUNDS: dict[str, Callable[[Wave, int], Wave | None]] = {
+    "8 kHz and back": through(8000),
+    "44.1 kHz and back": through(44_100),
+    "0.3 s of silence before": lambda wave, rate: np.concatenate([silence(wave, rate), wave]),
+    "0.3 s of silence after": lambda wave, rate: np.concatenate([wave, silence(wave, rate)]),
+    "-12 dB": lambda wave, rate: wave / 4,
+    "+6 dB": lambda wave, rate: 2 * wave if 2 * np.abs(wave).max() <= 1 else None,
+    "stereo copy": lambda wave, rate: np.repeat(wave, 2, axis=1) if wave.shape[1] == 1 else None,
+    **dict.fromkeys(FORMATS, lambda wave, rate: wave),
+    "dither": lambda wave, rate: wave + dither(wave),
+    "DC offset 0.01": lambda wave, rate: wave + np.float32(0.01),
+}
+"""Kind -> the changed clip, or None where the kind would change nothing or clip; rates in Hz."""
+
+
+def write(path: Path, wave: Wave, rate: int, kind: str) -> None:
+    """A whole file or none; what is there stays. Kinds that are no format are kept as 32-bit floats."""
+    import soundfile
+
+    if path.exists():
+        return
+    container, subtype = FORMATS.get(kind, ("WAV", "FLOAT"))
+    part = path.with_suffix(".part")
+    with soundfile.SoundFile(part, "w", rate, wave.shape[1], subtype, format=container) as file:
+        for start in range(0, len(wave), rate):  # libsndfile's Vorbis cannot take minutes in one piece
+            file.write(wave[start : start + rate])
+    os.replace(part, path)
+
+
+def reworded(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, question) of each change of a question's text or of the order of its choices."""
+    question, choices = row["question"].rstrip("?.! "), row["choices"]
+    for at in range(1, len(choices)):
+        yield "option order", {**row, "choices": [*choices[at:], *choices[:at]]}
+    for end in ("", "."):
+        yield "final punctuation", {**row, "question": question + end}
+
+
+def variants(row: dict[str, Any], clips: Path, audio: Path) -> Iterator[dict[str, Any]]:
+    """The question as it is and after every change, in the form of an own file; its clips are written to `audio`."""
+    clip, unchanged = row["audio"], audio / row["audio"]
+    if not unchanged.exists():
+        shutil.copyfile(clips / clip, unchanged)
+    sound = load(unchanged)
+    changes = [(UNCHANGED, row), *reworded(row)]
+    for kind, change in SOUNDS.items():
+        if (wave := change(sound.samples, sound.ref.rate)) is not None:
+            name = (
+                f"{Path(clip).stem}-{re.sub('[^a-z0-9]+', '-', kind.lower())}.{FORMATS.get(kind, ['wav'])[0].lower()}"
+            )
+            write(audio / name, wave, sound.ref.rate, kind)
+            changes.append((kind, {**row, "audio": name}))
+    for at, (kind, changed) in enumerate(changes):
+        yield {**changed, "id": f"{clip}/{at}", "category": kind, "source": clip}
+
+
+# --- what became of the answers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How a question ended. answer: the chosen text, None without one. confidence: in [0, 1], None where unknown."""
+
+    outcome: Outcome
+    answer: str | None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One question about a clip, without a change and with one of this kind."""
+
+    clip: str
+    kind: str
+    before: Reply
+    after: Reply
+
+    @property
+    def answered(self) -> tuple[bool, bool]:
+        """Whether it was answered without the change, and with it."""
+        return self.before.outcome in ANSWERED, self.after.outcome in ANSWERED
+
+    @property
+    def flips(self) -> bool:
+        """Whether it was answered both times, but not the same."""
+        return all(self.answered) and self.before.answer != self.after.answer
+
+
+def flip_cells(pairs: Sequence[Pair]) -> tuple[str, str, str]:
+    """Of the pairs that were answered twice: how many, how many flip, and the share with its interval."""
+    twice = [pair for pair in pairs if all(pair.answered)]
+    if not twice:
+        return "0", "0", NOTHING
+    figure = share(np.array([pair.flips for pair in twice]), np.unique([p.clip for p in twice], return_inverse=True)[1])
+    ends = f"[{percent(figure.low, 1)}, {percent(figure.high, 1)}]"
+    return str(len(twice)), str(sum(pair.flips for pair in twice)), f"{percent(figure.value, 1)} {ends}"
+
+
+def by_kind(pairs: Sequence[Pair]) -> Table:
+    """A row for each kind of change and one for all."""
+    groups = {kind: [pair for pair in pairs if pair.kind == kind] for kind in dict.fromkeys(p.kind for p in pairs)}
+    rows = []
+    for kind, of_kind in {**groups, "all": pairs}.items():
+        of = Counter(pair.answered for pair in of_kind)
+        others = (str(of[True, False]), str(of[False, True]), str(of[False, False]))
+        rows.append((kind, str(len(of_kind)), *flip_cells(of_kind), *others))
+    header = ("change", "asked", "answered twice", "another answer", "% of these", "answer lost", "answer new", "none")
+    return Table("", header, tuple(rows))
+
+
+def five_way(pairs: Sequence[Pair]) -> Table:
+    """Pairs by the outcome without the change (rows) and with it (columns)."""
+    moved = transitions(codes([pair.before.outcome for pair in pairs]), codes([pair.after.outcome for pair in pairs]))
+    rows = ((str(outcome), *map(str, line)) for outcome, line in zip(OUTCOMES, moved, strict=True))
+    return Table("", ("before, after", *map(str, OUTCOMES)), tuple(rows))
+
+
+def by_confidence(pairs: Sequence[Pair]) -> Table:
+    """Flips by tercile of the confidence that the answer had without a change; terciles of the clips so answered."""
+    before = {pair.clip: pair.before for pair in pairs if pair.answered[0]}
+    sure = {clip: reply.confidence for clip, reply in before.items() if reply.confidence is not None}
+    rows = []
+    for name, part in zip(
+        ("low", "middle", "high"), np.array_split(sorted(sure, key=lambda c: sure[c]), 3), strict=True
+    ):
+        of_part = [pair for pair in pairs if pair.clip in part]
+        wrong = sum(before[clip].outcome is Outcome.WRONG for clip in part)
+        reach = f"{sure[part[0]]:.2f} to {sure[part[-1]]:.2f}" if len(part) else NOTHING
+        flipping = len({pair.clip for pair in of_part if pair.flips})
+        rows.append((name, reach, str(len(part)), str(wrong), str(flipping), *flip_cells(of_part)))
+    header = ("confidence", "from, to", "clips", "wrong unchanged", "clips that flip")
+    return Table("", (*header, "answered twice", "another answer", "% of these"), tuple(rows), "llrrrrrr")
+
+
+def most_flips(pairs: Sequence[Pair]) -> str:
+    """The clips that flip most."""
+    flips = Counter(pair.clip for pair in pairs if pair.flips)
+    top = ", ".join(f"`{clip}` {count}" for clip, count in flips.most_common(3))
+    return f"{flips.total()} flips, on {len(flips)} clips{f': most on {top}' if top else ''}."
+
+
+def page(title: str, command: str, of_method: Iterable[tuple[str, Sequence[Pair]]]) -> Iterator[str]:
+    """The tables in Markdown, each method's own."""
+    yield f"# {title}\n\n`{command}`\n\n{INTERVALS}\n"
+    for method, pairs in of_method:
+        yield f"## {method}\n\n{as_markdown(by_kind(pairs))}\n\n{most_flips(pairs)}\n"
+        yield f"Outcome before (rows) and after (columns) the change:\n\n{as_markdown(five_way(pairs))}\n"
+        yield f"Flips by confidence without a change:\n\n{as_markdown(by_confidence(pairs))}\n"
+
+
+# --- the runs ---------------------------------------------------------------------------------------------------------
+
+
+def read_pairs(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Pair]:
+    """A run's answers, each beside the one without a change."""
+    outputs = run_outputs(folder)
+    replies = [outputs.by_id.get(item.id) for item in outputs.items]
+    grades = RuleScorer()(outputs.items, [reply.text if reply else None for reply in replies])
+    by_id = {
+        item.id: Reply(grade.outcome, grade.chosen, reply.confidence if reply else None)
+        for item, grade, reply in zip(outputs.items, grades, replies, strict=True)
+    }
+    before = {row["source"]: by_id[row["id"]] for row in rows if row["category"] == UNCHANGED}
+    changed = (row for row in rows if row["category"] != UNCHANGED)
+    return [Pair(row["source"], row["category"], before[row["source"]], by_id[row["id"]]) for row in changed]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("work", type=Path, help="where changed clips and runs are kept; one folder for each model")
+    parser.add_argument("--model", default="mini", help="a reference as `lalm-agent models` lists them")
+    parser.add_argument("--tools", default="paper", choices=("paper", "assist"), help="of the agent")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_CLIPS} clips, {len(QUICK_KINDS)} kinds")
+    options = parser.parse_args()
+    if not (options.clips / "clips.json").is_file():
+        raise DataError(f"{options.clips} holds no clips.json", "give the folder of the recordings")
+    lines = Path(__file__).with_name("real_questions.jsonl").read_text(encoding="utf-8").splitlines()
+    source = [
+        json.loads(line) for line in (lines[:: len(lines) // QUICK_CLIPS][:QUICK_CLIPS] if options.quick else lines)
+    ]
+    (options.work / "audio").mkdir(parents=True, exist_ok=True)
+    rows = [changed for row in source for changed in variants(row, options.clips, options.work / "audio")]
+    if options.quick:
+        rows = [row for row in rows if row["category"] in (UNCHANGED, *QUICK_KINDS)]
+    size = "quick" if options.quick else "all"
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (options.work / f"{size}.jsonl").write_text(text, encoding="utf-8")
+    model = ("--model", str(Path(options.model).resolve()) if Path(options.model).exists() else options.model)
+    run = {method: f"runs/{size}-{method}" + f"-{options.tools}" * (method == "agent") for method in METHODS}
+    data = ("eval", f"{size}.jsonl", "--audio-root", "audio", *model, "--tools", options.tools)
+    two_at_a_time({method: (*data, "--method", method, "--out", run[method]) for method in METHODS}, options.work)
+    command = " ".join(["python", "benchmarks/robustness.py", *sys.argv[1:]])
+    title = f"Harmless changes: {len(source)} clips, {len(rows) - len(source)} changes, `{options.model}`"
+    print("\n".join(page(title, command, ((m, read_pairs(options.work / run[m], rows)) for m in METHODS))).rstrip())
+
+
+if __name__ == "__main__":
+    script(main)
