@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from lalm_agent.audio import load, resample
 from lalm_agent.errors import DataError
-from lalm_agent.eval.grade import OUTCOMES, Outcome, RuleScorer
+from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer
 from lalm_agent.eval.metrics.counts import codes, transitions
 from lalm_agent.eval.report.table import NOTHING, Table, as_markdown, percent
 from lalm_agent.eval.runs.folder import run_outputs
@@ -36,7 +35,8 @@ QUICK_CLIPS, QUICK_KINDS = 4, ("8 kHz and back", "0.3 s of silence before", "mp3
 ANSWERED = (Outcome.CORRECT, Outcome.WRONG)
 INTERVALS = (
     "Shares have 95 % intervals in percent: Wilson where every question has a clip of its own, else a bootstrap over "
-    "clips (2,000 resamples), with Wilson over the clips for a share of 0 or 1."
+    "clips (2,000 resamples), with Wilson over the clips for a share of 0 or 1. An answer is lost where none is left "
+    "after the change, and new where there was none before."
 )
 
 # --- the changes ------------------------------------------------------------------------------------------------------
@@ -47,19 +47,10 @@ FORMATS = {"24 bit": ("WAV", "PCM_24"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG
 FORMATS["mp3"] = ("MP3", "MPEG_LAYER_III")
 
 
-def through(rate: int) -> Callable[[Wave, int], Wave | None]:
-    """Resampling to a rate in Hz and back; nothing where that is the clip's own."""
-
-    def change(wave: Wave, own: int) -> Wave | None:
-        columns = [resample(resample(column, own, rate), rate, own) for column in wave.T]
-        return None if own == rate else np.stack(columns, axis=1)
-
-    return change
-
-
-def silence(wave: Wave, rate: int) -> Wave:
-    """0.3 s of digital silence."""
-    return np.zeros((round(0.3 * rate), wave.shape[1]), np.float32)
+def through(middle: int, wave: Wave, rate: int) -> Wave | None:
+    """Resampled to another rate in Hz and back; None where that is the clip's own."""
+    columns = [resample(resample(column, rate, middle), middle, rate) for column in wave.T]
+    return None if middle == rate else np.stack(columns, axis=1)
 
 
 def dither(wave: Wave) -> Wave:
@@ -69,10 +60,10 @@ def dither(wave: Wave) -> Wave:
 
 
 SOUNDS: dict[str, Callable[[Wave, int], Wave | None]] = {
-    "8 kHz and back": through(8000),
-    "44.1 kHz and back": through(44_100),
-    "0.3 s of silence before": lambda wave, rate: np.concatenate([silence(wave, rate), wave]),
-    "0.3 s of silence after": lambda wave, rate: np.concatenate([wave, silence(wave, rate)]),
+    "8 kHz and back": lambda wave, rate: through(8000, wave, rate),
+    "44.1 kHz and back": lambda wave, rate: through(44_100, wave, rate),
+    "0.3 s of silence before": lambda wave, rate: np.pad(wave, ((round(0.3 * rate), 0), (0, 0))),
+    "0.3 s of silence after": lambda wave, rate: np.pad(wave, ((0, round(0.3 * rate)), (0, 0))),
     "-12 dB": lambda wave, rate: wave / 4,
     "+6 dB": lambda wave, rate: 2 * wave if 2 * np.abs(wave).max() <= 1 else None,
     "stereo copy": lambda wave, rate: np.repeat(wave, 2, axis=1) if wave.shape[1] == 1 else None,
@@ -115,9 +106,8 @@ def variants(row: dict[str, Any], clips: Path, audio: Path) -> Iterator[dict[str
     changes = [(UNCHANGED, row), *reworded(row)]
     for kind, change in SOUNDS.items():
         if (wave := change(sound.samples, sound.ref.rate)) is not None:
-            name = (
-                f"{Path(clip).stem}-{re.sub('[^a-z0-9]+', '-', kind.lower())}.{FORMATS.get(kind, ['wav'])[0].lower()}"
-            )
+            name = re.sub("[^a-z0-9]+", "-", f"{Path(clip).stem}-{kind}".lower())
+            name += f".{FORMATS.get(kind, ['WAV'])[0].lower()}"
             write(audio / name, wave, sound.ref.rate, kind)
             changes.append((kind, {**row, "audio": name}))
     for at, (kind, changed) in enumerate(changes):
@@ -128,22 +118,17 @@ def variants(row: dict[str, Any], clips: Path, audio: Path) -> Iterator[dict[str
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """How a question ended. answer: the chosen text, None without one. confidence: in [0, 1], None where unknown."""
-
-    outcome: Outcome
-    answer: str | None
-    confidence: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
-    """One question about a clip, without a change and with one of this kind."""
+    """One question about a clip, without a change and with one of this kind.
+
+    confidence: of the answer without the change, in [0, 1]; None where it is not known.
+    """
 
     clip: str
     kind: str
-    before: Reply
-    after: Reply
+    before: Grade
+    after: Grade
+    confidence: float | None = None
 
     @property
     def answered(self) -> tuple[bool, bool]:
@@ -153,7 +138,7 @@ class Pair:
     @property
     def flips(self) -> bool:
         """Whether it was answered both times, but not the same."""
-        return all(self.answered) and self.before.answer != self.after.answer
+        return all(self.answered) and self.before.chosen != self.after.chosen
 
 
 def flip_cells(pairs: Sequence[Pair]) -> tuple[str, str, str]:
@@ -161,8 +146,9 @@ def flip_cells(pairs: Sequence[Pair]) -> tuple[str, str, str]:
     twice = [pair for pair in pairs if all(pair.answered)]
     if not twice:
         return "0", "0", NOTHING
-    figure = share(np.array([pair.flips for pair in twice]), np.unique([p.clip for p in twice], return_inverse=True)[1])
-    ends = f"[{percent(figure.low, 1)}, {percent(figure.high, 1)}]"
+    clips = np.unique([pair.clip for pair in twice], return_inverse=True)[1]
+    figure = share(np.array([pair.flips for pair in twice]), clips)
+    ends = f"[{percent(figure.low, 1)}, {percent(figure.high, 1)}]" if clips.any() else "(of a single clip)"
     return str(len(twice)), str(sum(pair.flips for pair in twice)), f"{percent(figure.value, 1)} {ends}"
 
 
@@ -187,14 +173,12 @@ def five_way(pairs: Sequence[Pair]) -> Table:
 
 def by_confidence(pairs: Sequence[Pair]) -> Table:
     """Flips by tercile of the confidence that the answer had without a change; terciles of the clips so answered."""
-    before = {pair.clip: pair.before for pair in pairs if pair.answered[0]}
-    sure = {clip: reply.confidence for clip, reply in before.items() if reply.confidence is not None}
+    sure = {pair.clip: pair.confidence for pair in pairs if pair.answered[0] and pair.confidence is not None}
     rows = []
-    for name, part in zip(
-        ("low", "middle", "high"), np.array_split(sorted(sure, key=lambda c: sure[c]), 3), strict=True
-    ):
+    parts = np.array_split(sorted(sure, key=lambda clip: sure[clip]), 3)
+    for name, part in zip(("low", "middle", "high"), parts, strict=True):
         of_part = [pair for pair in pairs if pair.clip in part]
-        wrong = sum(before[clip].outcome is Outcome.WRONG for clip in part)
+        wrong = len({pair.clip for pair in of_part if pair.before.outcome is Outcome.WRONG})
         reach = f"{sure[part[0]]:.2f} to {sure[part[-1]]:.2f}" if len(part) else NOTHING
         flipping = len({pair.clip for pair in of_part if pair.flips})
         rows.append((name, reach, str(len(part)), str(wrong), str(flipping), *flip_cells(of_part)))
@@ -202,18 +186,13 @@ def by_confidence(pairs: Sequence[Pair]) -> Table:
     return Table("", (*header, "answered twice", "another answer", "% of these"), tuple(rows), "llrrrrrr")
 
 
-def most_flips(pairs: Sequence[Pair]) -> str:
-    """The clips that flip most."""
-    flips = Counter(pair.clip for pair in pairs if pair.flips)
-    top = ", ".join(f"`{clip}` {count}" for clip, count in flips.most_common(3))
-    return f"{flips.total()} flips, on {len(flips)} clips{f': most on {top}' if top else ''}."
-
-
-def page(title: str, command: str, of_method: Iterable[tuple[str, Sequence[Pair]]]) -> Iterator[str]:
+def page(title: str, flags: str, of_method: Iterable[tuple[str, Sequence[Pair]]]) -> Iterator[str]:
     """The tables in Markdown, each method's own."""
-    yield f"# {title}\n\n`{command}`\n\n{INTERVALS}\n"
+    yield f"# {title}\n\n`python benchmarks/robustness.py CLIPS WORK {flags}`\n\n{INTERVALS}\n"
     for method, pairs in of_method:
-        yield f"## {method}\n\n{as_markdown(by_kind(pairs))}\n\n{most_flips(pairs)}\n"
+        flips = Counter(pair.clip for pair in pairs if pair.flips)
+        top = ", ".join(f"`{clip}` {count}" for clip, count in flips.most_common(3)) or "none"
+        yield f"## {method}\n\n{as_markdown(by_kind(pairs))}\n\nOther answers by clip, {len(flips)} in all: {top}.\n"
         yield f"Outcome before (rows) and after (columns) the change:\n\n{as_markdown(five_way(pairs))}\n"
         yield f"Flips by confidence without a change:\n\n{as_markdown(by_confidence(pairs))}\n"
 
@@ -224,15 +203,15 @@ def page(title: str, command: str, of_method: Iterable[tuple[str, Sequence[Pair]
 def read_pairs(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Pair]:
     """A run's answers, each beside the one without a change."""
     outputs = run_outputs(folder)
-    replies = [outputs.by_id.get(item.id) for item in outputs.items]
-    grades = RuleScorer()(outputs.items, [reply.text if reply else None for reply in replies])
-    by_id = {
-        item.id: Reply(grade.outcome, grade.chosen, reply.confidence if reply else None)
-        for item, grade, reply in zip(outputs.items, grades, replies, strict=True)
-    }
-    before = {row["source"]: by_id[row["id"]] for row in rows if row["category"] == UNCHANGED}
-    changed = (row for row in rows if row["category"] != UNCHANGED)
-    return [Pair(row["source"], row["category"], before[row["source"]], by_id[row["id"]]) for row in changed]
+    texts = [output.text if (output := outputs.by_id.get(item.id)) else None for item in outputs.items]
+    grades = {item.id: made for item, made in zip(outputs.items, RuleScorer()(outputs.items, texts), strict=True)}
+    pairs, unchanged = [], {row["source"]: row["id"] for row in rows if row["category"] == UNCHANGED}
+    for row in rows:
+        if row["category"] != UNCHANGED:
+            before = unchanged[row["source"]]
+            confidence = outputs.by_id[before].confidence if before in outputs.by_id else None
+            pairs.append(Pair(row["source"], row["category"], grades[before], grades[row["id"]], confidence))
+    return pairs
 
 
 def main() -> None:
@@ -247,23 +226,24 @@ def main() -> None:
     if not (options.clips / "clips.json").is_file():
         raise DataError(f"{options.clips} holds no clips.json", "give the folder of the recordings")
     lines = Path(__file__).with_name("real_questions.jsonl").read_text(encoding="utf-8").splitlines()
-    source = [
-        json.loads(line) for line in (lines[:: len(lines) // QUICK_CLIPS][:QUICK_CLIPS] if options.quick else lines)
-    ]
+    size, step = ("quick", len(lines) // QUICK_CLIPS) if options.quick else ("all", 1)
+    source = [json.loads(line) for line in lines[::step][: QUICK_CLIPS if options.quick else None]]
     (options.work / "audio").mkdir(parents=True, exist_ok=True)
     rows = [changed for row in source for changed in variants(row, options.clips, options.work / "audio")]
     if options.quick:
         rows = [row for row in rows if row["category"] in (UNCHANGED, *QUICK_KINDS)]
-    size = "quick" if options.quick else "all"
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (options.work / f"{size}.jsonl").write_text(text, encoding="utf-8")
+    (options.work / f"{size}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = ("--model", str(Path(options.model).resolve()) if Path(options.model).exists() else options.model)
     run = {method: f"runs/{size}-{method}" + f"-{options.tools}" * (method == "agent") for method in METHODS}
-    data = ("eval", f"{size}.jsonl", "--audio-root", "audio", *model, "--tools", options.tools)
-    two_at_a_time({method: (*data, "--method", method, "--out", run[method]) for method in METHODS}, options.work)
-    command = " ".join(["python", "benchmarks/robustness.py", *sys.argv[1:]])
-    title = f"Harmless changes: {len(source)} clips, {len(rows) - len(source)} changes, `{options.model}`"
-    print("\n".join(page(title, command, ((m, read_pairs(options.work / run[m], rows)) for m in METHODS))).rstrip())
+    commands = {
+        method: ("eval", f"{size}.jsonl", "--audio-root", "audio", *model, "--method", method, "--out", out)
+        for method, out in run.items()
+    }
+    commands["agent"] += ("--tools", options.tools)
+    two_at_a_time(commands, options.work)
+    flags = f"--model {options.model} --tools {options.tools}" + " --quick" * options.quick
+    title = f"Harmless changes: {len(source)} clips, {len(rows) - len(source)} changes"
+    print("\n".join(page(title, flags, ((m, read_pairs(options.work / run[m], rows)) for m in METHODS))).rstrip())
 
 
 if __name__ == "__main__":
