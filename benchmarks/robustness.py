@@ -3,7 +3,8 @@
 CLIPS holds `clips.json` and the recordings that real_questions.jsonl asks about (see `shared/data/README.md`). Every
 question is asked as it is and after each change, by three methods. A call goes on where the last was cut; the runs are
 kept in WORK. Prints Markdown: what became of the answers by kind of change, five-way transitions, and flips (another
-answer than without the change) by confidence. `--quick` takes 4 clips and 4 kinds.
+answer than without the change) by confidence. `--quick` takes 4 clips and 4 kinds. Any other option goes to
+`lalm-agent eval`: `--answer-mode score` makes the model choose each time, `--tools assist` is the agent's.
 """
 
 import argparse
@@ -154,7 +155,9 @@ def flip_cells(pairs: Sequence[Pair]) -> tuple[str, str, str]:
 
 def by_kind(pairs: Sequence[Pair]) -> Table:
     """A row for each kind of change and one for all."""
-    groups = {kind: [pair for pair in pairs if pair.kind == kind] for kind in dict.fromkeys(p.kind for p in pairs)}
+    place = {kind: at for at, kind in enumerate(SOUNDS)}
+    kinds = sorted(dict.fromkeys(pair.kind for pair in pairs), key=lambda kind: place.get(kind, -1))
+    groups = {kind: [pair for pair in pairs if pair.kind == kind] for kind in kinds}
     rows = []
     for kind, of_kind in {**groups, "all": pairs}.items():
         of = Counter(pair.answered for pair in of_kind)
@@ -192,7 +195,7 @@ def page(title: str, flags: str, of_method: Iterable[tuple[str, Sequence[Pair]]]
     for method, pairs in of_method:
         flips = Counter(pair.clip for pair in pairs if pair.flips)
         top = ", ".join(f"`{clip}` {count}" for clip, count in flips.most_common(3)) or "none"
-        yield f"## {method}\n\n{as_markdown(by_kind(pairs))}\n\nOther answers by clip, {len(flips)} in all: {top}.\n"
+        yield f"## {method}\n\n{as_markdown(by_kind(pairs))}\n\nClips with another answer: {len(flips)}; most: {top}.\n"
         yield f"Outcome before (rows) and after (columns) the change:\n\n{as_markdown(five_way(pairs))}\n"
         yield f"Flips by confidence without a change:\n\n{as_markdown(by_confidence(pairs))}\n"
 
@@ -220,9 +223,8 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("work", type=Path, help="where changed clips and runs are kept; one folder for each model")
     parser.add_argument("--model", default="mini", help="a reference as `lalm-agent models` lists them")
-    parser.add_argument("--tools", default="paper", choices=("paper", "assist"), help="of the agent")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_CLIPS} clips, {len(QUICK_KINDS)} kinds")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     if not (options.clips / "clips.json").is_file():
         raise DataError(f"{options.clips} holds no clips.json", "give the folder of the recordings")
     lines = Path(__file__).with_name("real_questions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -234,14 +236,10 @@ def main() -> None:
         rows = [row for row in rows if row["category"] in (UNCHANGED, *QUICK_KINDS)]
     (options.work / f"{size}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = ("--model", str(Path(options.model).resolve()) if Path(options.model).exists() else options.model)
-    run = {method: f"runs/{size}-{method}" + f"-{options.tools}" * (method == "agent") for method in METHODS}
-    commands = {
-        method: ("eval", f"{size}.jsonl", "--audio-root", "audio", *model, "--method", method, "--out", out)
-        for method, out in run.items()
-    }
-    commands["agent"] += ("--tools", options.tools)
-    two_at_a_time(commands, options.work)
-    flags = f"--model {options.model} --tools {options.tools}" + " --quick" * options.quick
+    data = ("eval", f"{size}.jsonl", "--audio-root", "audio", *model, *more)
+    run = {method: "-".join([f"runs/{size}-{method}", *(word.strip("-") for word in more)]) for method in METHODS}
+    two_at_a_time({method: (*data, "--method", method, "--out", out) for method, out in run.items()}, options.work)
+    flags = " ".join([f"--model {options.model}", *more]) + " --quick" * options.quick
     title = f"Harmless changes: {len(source)} clips, {len(rows) - len(source)} changes"
     print("\n".join(page(title, flags, ((m, read_pairs(options.work / run[m], rows)) for m in METHODS))).rstrip())
 
