@@ -1,10 +1,16 @@
 """The scripts of `benchmarks/` run from any folder, or end in one clear line."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+
+from lalm_agent.audio import load
+from lalm_agent.eval.grade import Grade, Outcome
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -16,6 +22,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
         ("replies.py", "nowhere.jsonl"),
         ("results.py", "nowhere", "work"),
         ("ask.py", "--windows", "nowhere.wav"),
+        ("robustness.py", "nowhere", "work"),
     ],
 )
 def test_what_is_not_there_is_named_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -43,3 +50,62 @@ def test_every_script_ends_by_the_same_rule() -> None:
     scripts = [path for path in FOLDER.glob("*.py") if path.name not in modules]
     assert scripts
     assert [path.name for path in scripts if not path.read_text("utf-8").endswith("    script(main)\n")] == []
+
+
+@pytest.fixture
+def robustness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("robustness")
+
+
+def test_a_flip_is_another_answer_and_nothing_else(robustness: ModuleType) -> None:
+    dog, cat = Grade(Outcome.CORRECT, "dog", "letter"), Grade(Outcome.WRONG, "cat", "letter")
+    idk, odd = Grade(Outcome.ABSTAINED, None, "idk"), Grade(Outcome.UNPARSED, None, "none")
+    moves = [("a", dog, dog), ("b", dog, cat), ("a", dog, idk), ("c", odd, cat), ("c", odd, odd), ("d", cat, cat)]
+    sure = {"a": 0.9, "b": 0.4, "c": 0.1, "d": 0.6}
+    pairs = [robustness.Pair(clip, "mp3", before, after, sure[clip]) for clip, before, after in moves]
+    header, kind, total = robustness.by_kind(pairs).cells(str)
+    assert kind[1:] == total[1:]
+    cells = dict(zip(header, kind, strict=True))
+    assert [cells[name] for name in ("asked", "answered twice", "another answer")] == ["6", "3", "1"]
+    assert cells["% of these"].startswith("33.3 [")
+    assert [cells[name] for name in ("answer lost", "answer new", "none")] == ["1", "1", "1"]
+    correct, wrong, _, unparsed, _ = robustness.five_way(pairs).rows
+    assert (correct[1:], wrong[1:]) == (("1", "1", "1", "0", "0"), ("0", "1", "0", "0", "0"))
+    assert unparsed[1:] == ("0", "1", "0", "1", "0")
+    # The clip without an answer is in no tercile.
+    low, middle, high = robustness.by_confidence(pairs).rows
+    assert [row[1] for row in (low, middle, high)] == ["0.40 to 0.40", "0.60 to 0.60", "0.90 to 0.90"]
+    assert [row[4] for row in (low, middle, high)] == ["1", "0", "0"]
+    assert [row[3] for row in (low, middle, high)] == ["0", "1", "0"]
+
+
+def test_changes_are_what_they_are_called(robustness: ModuleType, tmp_path: Path) -> None:
+    rate, clips, audio = 16_000, tmp_path / "clips", tmp_path / "audio"
+    clips.mkdir()
+    audio.mkdir()
+    wave = np.sin(np.arange(rate) * 0.2, dtype=np.float32)[:, None] / 4
+    robustness.write(clips / "a.wav", wave, rate, "tone")
+    row = {"audio": "a.wav", "question": "Which?", "choices": ["x", "y", "z"], "answer": "y"}
+    rows = list(robustness.variants(row, clips, audio))
+    assert len({changed["id"] for changed in rows}) == len(rows)
+    assert {tuple(changed["choices"]) for changed in rows} == {("x", "y", "z"), ("y", "z", "x"), ("z", "x", "y")}
+    assert {changed["question"] for changed in rows} == {"Which?", "Which", "Which."}
+    sounds = {changed["category"]: load(audio / changed["audio"]) for changed in rows if changed["audio"] != "a.wav"}
+    assert set(sounds) == set(robustness.SOUNDS)
+    before, after = sounds["0.3 s of silence before"].samples, sounds["0.3 s of silence after"].samples
+    assert not before[:4800].any()
+    assert np.array_equal(before[4800:], after[:-4800])
+    assert np.abs(sounds["+6 dB"].samples).max() == pytest.approx(0.5, abs=1e-3)
+    assert np.abs(sounds["-12 dB"].samples).max() == pytest.approx(1 / 16, abs=1e-3)
+    assert sounds["DC offset 0.01"].samples.mean() - wave.mean() == pytest.approx(0.01, abs=1e-4)
+    assert sounds["stereo copy"].ref.channels == 2
+    assert len(sounds["8 kHz and back"].samples) == len(wave)
+    for name, limit in {"24 bit": 1e-6, "flac": 1e-4, "dither": 1e-4}.items():
+        assert np.abs(sounds[name].samples - wave).max() < limit
+
+
+def test_a_change_that_would_clip_or_change_nothing_is_left_out(robustness: ModuleType) -> None:
+    loud = np.full((800, 2), 0.6, np.float32)
+    for kind in ("8 kHz and back", "+6 dB", "stereo copy"):
+        assert robustness.SOUNDS[kind](loud, 8000) is None
