@@ -16,7 +16,7 @@ DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.g
 # [text](target), without an address on the web and without the anchor.
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
 EXAMPLE = re.compile(r"<!-- example: (?P<name>\S+) -->\n```python\n(?P<code>.*?)```\n", re.DOTALL)
-COMMANDS = re.compile(r"^```\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 SET_UP = ("make ", ". .venv", "pip ")  # what a test has behind it
 MAKE = re.compile(r"^\s*\$?\s*make ([a-z][a-z-]*)", re.MULTILINE)
 
@@ -50,7 +50,9 @@ def test_every_printed_example_is_its_file() -> None:
 
 
 def commands_of(document: str) -> list[str]:
-    blocks = COMMANDS.findall((ROOT / document).read_text("utf-8"))
+    """The lines of the blocks without a language, which are commands."""
+    text = (ROOT / document).read_text("utf-8")
+    blocks = [block for language, block in BLOCK.findall(text) if not language]
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith(SET_UP)]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         if where == "checkpoint":
             patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full_for_torch)
         elif where == "log":
-            patch.setattr(artefacts, "_write", _full)
+            patch.setattr(os, "write", _full)
         else:
             patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at("README.md"))
         said = refused(capsys, command(rows, hub_folder, out, *arguments))
