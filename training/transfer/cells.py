@@ -501,5 +501,13 @@ def _baseline(grid: Grid, target: str, clips: ClipDraws, how: Resampling) -> Bas
     value, drawn = counts(outcomes), clips.counts(outcomes, names)
     metrics = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej}
     figures = {name: mean_figure(metric(value)[None], metric(drawn), how) for name, metric in metrics.items()}
-    lost = {"n_unparsed": int(value[UNPARSED]), "n_failed": int(value[FAILED])}
-    return BaselineFigures(target=target, n=len(own), n_clips=len(set(names)), **figures, **lost)
+    return BaselineFigures(
+        target=target,
+        n=len(own),
+        n_clips=len(set(names)),
+        acc=figures["acc"],
+        tru=figures["tru"],
+        rej=figures["rej"],
+        n_unparsed=int(value[UNPARSED]),
+        n_failed=int(value[FAILED]),
+    )

@@ -20,6 +20,7 @@ import numpy as np
 from lalm_agent.eval.metrics.counts import Counts, Floats, three_way
 from lalm_agent.eval.metrics.estimate import finite
 from lalm_agent.eval.metrics.mcnemar import holm
+from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.eval.scoring.diagnosis import FEW_REFUSALS, SIGNIFICANT
 from lalm_agent.training.transfer.cells import CellDraws, Key, MadeCell
@@ -132,7 +133,8 @@ def shared_variance(drawn: Floats) -> Floats:
     """
     table = np.cov(drawn, rowvar=False)
     n = len(table)
-    return np.maximum((table.sum() - np.trace(table)) / (n * (n - 1)), 0.0)
+    shared: Floats = np.maximum((table.sum() - np.trace(table)) / (n * (n - 1)), 0.0)
+    return shared
 
 
 def standard_error(seeds: tuple[Floats, Floats], clips: Floats, n_seeds: int, refused: int) -> tuple[Floats, Floats]:
@@ -237,12 +239,18 @@ def _claim(
             against.append(f"not above {' and '.join(level)} ({ps})")
         elif p_holm is None or p_holm >= SIGNIFICANT:
             against.append(f"above both controls, but not after Holm over six cells ({after_holm})")
+    text = f"not claimed: {'; '.join(against)}" if against else text
+    if figures and (without := figures.rgi_without_unparsed) is not None:
+        strict, share = figures.rgi[Convention.STRICT].figure.text, figures.n_baseline_unparsed / cell.n
+        text += (
+            f"; {share:.0%} of the baseline are unparsed: strict RGI {strict} with these, {without.figure.text} without"
+        )
     least = [least_difference(own.se, own.dof or math.inf) for own in contrasts if own.se is not None]
     return TransferClaim(
         source=cell.source,
         target=cell.target,
         claimed=not against,
-        text=f"not claimed: {'; '.join(against)}" if against else text,
+        text=text,
         p=p,
         p_holm=None if p is None else p_holm,
         contrasts=contrasts,

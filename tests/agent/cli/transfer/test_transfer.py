@@ -145,6 +145,7 @@ def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said:
     plan = json.loads(said()[0])
     assert plan["left"] == {"train": 9, "evaluate": 9, "also": 0, "probe": 0}
     assert plan["seconds"] > 0
+    assert plan["least_difference"] is None
     assert len(plan["sets"]) == 18
     assert study_place.files() == before
     assert not folder.idk_set(Job("sound", Arm.KN, 1)).exists()
