@@ -137,7 +137,7 @@ def _claims(report: StudyReport) -> Iterator[Row]:
                     NOTHING if end is None else f"{end:z.2f}"
                     for end in (contrast.difference.low, contrast.difference.high)
                 )
-                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", shown_p(contrast.p)
+                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", _p(contrast.p)
         yield (
             *(claim.source, claim.target, str(cell.n), shown_rgi(cell), *beside, _p(claim.p_holm)),
             *(_least(claim), _p(claim.null_p_combined), _yes(claim.beats_matched_coverage)),
@@ -311,11 +311,10 @@ def as_terminal(report: StudyReport, width: int | None = None) -> str:
     rows = []
     for claim in report.claims:
         cell = next(c for c in report.cells if (c.source, c.arm, c.target) == (claim.source, Arm.KN, claim.target))
-        verdict, _, why = claim.text.partition(": ")
-        names = (claim.source, claim.target, verdict.removeprefix("transfer "))
-        rows.append((*names, str(cell.n), shown_rgi(cell), _p(claim.p_holm), _least(claim), why))
-    header = ("From", "To", "transfer", "n", "strict RGI", "p (Holm)", "missed below", "why")
-    table = texts.as_terminal(Table("", header, tuple(rows), "lllrrrrl"), width)
+        names = (claim.source, claim.target, claim.text.removeprefix("transfer "))
+        rows.append((*names, str(cell.n), shown_rgi(cell), _p(claim.p_holm), _least(claim)))
+    header = ("From", "To", "transfer", "n", "strict RGI", "p (Holm)", "missed below")
+    table = texts.as_terminal(Table("", header, tuple(rows), "lllrrrr"), width)
     parts = [*lines, *([table] if rows else ()), *(f"warning: {warning}" for warning in report.warnings)]
     return "\n\n".join(part if part is table else texts.wrapped(part, width) for part in parts)
 
@@ -333,11 +332,12 @@ def headline(report: StudyReport) -> str:
 def power_lines(report: StudyReport) -> Iterator[str]:
     """What a study without a significant difference may have missed, and which pairs were not tested."""
     tested = [claim for claim in report.claims if claim.p is not None]
+    least = [claim.least_difference for claim in tested if claim.least_difference is not None]
     if untested := len(report.claims) - len(tested):
         yield f"not tested: {untested} of the {len(report.claims)} cells; their lines say why"
-    if tested and not any(claim.p_holm is not None and claim.p_holm < SIGNIFICANT for claim in tested):
-        ends = sorted({f"{claim.least_difference:.2f}" for claim in tested if claim.least_difference is not None})
-        below = f"{ends[0]} to {ends[-1]}, by cell," if len(ends) > 1 else ends[0]
+    if least and not any(claim.p_holm is not None and claim.p_holm < SIGNIFICANT for claim in tested):
+        low, high = f"{min(least):.2f}", f"{max(least):.2f}"
+        below = low if low == high else f"{low} to {high}, by cell,"
         yield f"no difference was significant; differences of strict RGI below {below} would mostly be missed"
 
 
