@@ -8,8 +8,9 @@ choose less badly than a control. Where an adapter of any arm refuses on fewer t
 is drawn to 0, and an arm that hardly refuses would be beaten by whoever refuses at all.
 
 Each of the two is a t-test of a difference of means over seeds. Its variance is that between the seeds of each arm and
-what resamples of the clips, which all seeds share, change in all of them alike. Few seeds often look alike by chance,
-so their variance counts for the degrees of freedom with its upper confidence limit.
+what resamples of the clips, which all seeds share, change in all of them alike. Few seeds often look alike by chance:
+their variance is at least what the clips alone make of it, and counts for the degrees of freedom with its upper
+confidence limit.
 """
 
 import math
@@ -92,14 +93,15 @@ def contrast(rule: MadeCell, control: MadeCell, how: Resampling) -> Contrast | N
         return None
     own, own_drawn = _of_seeds(rule.draws, rule.cell, seeds)
     other, other_drawn = _of_seeds(control.draws, control.cell, seeds)
-    drawn = own_drawn - other_drawn
-    drawn, n_drawn = drawn[~np.isnan(drawn).any(axis=1)], len(drawn)
-    value, undefined = float((own - other).mean()), 1 - len(drawn) / n_drawn
+    kept = ~np.isnan(own_drawn - other_drawn).any(axis=1)
+    value, undefined = float((own - other).mean()), 1 - float(kept.mean())
     refused = min(map(refused_clips, (rule.cell, control.cell)))
     se = dof = p = half = None
-    if len(seeds) > 1 and len(drawn) > 1 and not math.isnan(value):
+    if len(seeds) > 1 and kept.sum() > 1 and not math.isnan(value):
         between = (own.var(ddof=1) / len(seeds), other.var(ddof=1) / len(seeds))
-        se, dof = map(float, standard_error(between, shared_variance(drawn), len(seeds), refused))
+        of_clips = (clip_variances(own_drawn[kept])[1], clip_variances(other_drawn[kept])[1])
+        shared, _ = clip_variances(own_drawn[kept] - other_drawn[kept])
+        se, dof = map(float, standard_error(between, of_clips, shared, len(seeds), refused))
         half = quantile((1 - how.level) / 2, dof) * se
         if refused >= FEW_REFUSALS:
             p = min(1.0, float(above_zero(np.asarray(value), np.asarray(se), np.asarray(dof))) + undefined)
@@ -126,31 +128,36 @@ def refused_clips(cell: Cell) -> int:
     return min(cell.figures.refused_clips, default=0) if cell.figures else 0
 
 
-def shared_variance(drawn: Floats) -> Floats:
-    """What the clips add to the variance of a mean over seeds, of resampled values (B, seeds) of at least two: ().
+def clip_variances(drawn: Floats) -> tuple[Floats, Floats]:
+    """What the clips add to the variance of a mean over seeds, of resampled values (B, seeds) of at least two.
 
-    The mean covariance of two seeds. The rest of a seed's own variance by clips shows between the seeds already.
+    Both (): what all seeds share, the mean covariance of two of them, and what each seed has of its own.
     """
     table = np.cov(drawn, rowvar=False)
-    n = len(table)
-    shared: Floats = np.maximum((table.sum() - np.trace(table)) / (n * (n - 1)), 0.0)
-    return shared
+    n, total = len(table), np.trace(table)
+    shared: Floats = np.maximum((table.sum() - total) / (n * (n - 1)), 0.0)
+    return shared, np.maximum(total / n - shared, 0.0) / n
 
 
-def standard_error(seeds: tuple[Floats, Floats], clips: Floats, n_seeds: int, refused: int) -> tuple[Floats, Floats]:
+def standard_error(
+    seeds: tuple[Floats, Floats], own: tuple[Floats, Floats], shared: Floats, n_seeds: int, refused: int
+) -> tuple[Floats, Floats]:
     """The standard error of a difference of two means over seeds, and its degrees of freedom (Welch, Satterthwaite).
 
-    seeds: the variance of each mean, by the spread of its n_seeds (at least 2) values. clips: that of the difference by
-    resamples of the clips that all seeds share. All are (...). refused: clips with a refusal; few tell little.
+    seeds: the variance of each mean, by the spread of its n_seeds (at least 2) values. own: what clips alone add to
+    each; seeds that look more alike than that do so by chance. shared: that of the difference by the clips that all
+    seeds share. All are (...). refused: clips with a refusal; few tell little about what clips add.
     """
     from scipy.stats import chi2
 
     upper = (n_seeds - 1) / float(chi2.ppf(1 - _UPPER, n_seeds - 1))
-    parts = [(upper * seeds[0], n_seeds - 1), (upper * seeds[1], n_seeds - 1), (clips, max(refused - 1, 1))]
+    parts = [(np.maximum(upper * of, clips), n_seeds - 1) for of, clips in zip(seeds, own, strict=True)]
+    parts.append((shared, max(refused - 1, 1)))
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = sum(of for of, _ in parts) ** 2 / sum(of**2 / dof for of, dof in parts)
+    variance = sum(np.maximum(of, clips) for of, clips in zip(seeds, own, strict=True)) + shared
     # Where nothing varies nothing is estimated either.
-    return np.sqrt(seeds[0] + seeds[1] + clips), np.where(np.isnan(dof), np.inf, dof)
+    return np.sqrt(variance), np.where(np.isnan(dof), np.inf, dof)
 
 
 def above_zero(value: Floats, se: Floats, dof: Floats) -> Floats:
@@ -197,7 +204,8 @@ def planned_difference(n_clips: int, share: float, n_seeds: int) -> float | None
         value, between = drawn.mean(axis=2), drawn.var(axis=2, ddof=1) / n_seeds
         ps = []
         for control in (1, 2):
-            se, dof = standard_error((between[0], between[control]), np.zeros(2000), n_seeds, refused)
+            of_clips = (sampling[0] / n_seeds, sampling[control] / n_seeds)
+            se, dof = standard_error((between[0], between[control]), of_clips, np.zeros(2000), n_seeds, refused)
             ps.append(above_zero(value[0] - value[control], se, dof))
         if (np.maximum(*ps) < SIGNIFICANT / len(PAIRS)).mean() >= POWER:
             return at / 20

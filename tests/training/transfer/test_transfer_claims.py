@@ -23,8 +23,8 @@ from lalm_agent.training.transfer.cells import (
 )
 from lalm_agent.training.transfer.claims import (
     PAIRS,
+    clip_variances,
     contrast,
-    shared_variance,
     shrunk_rgi,
     standard_error,
     transfer_claims,
@@ -163,19 +163,26 @@ def test_one_seed_has_a_difference_but_no_p_and_no_interval() -> None:
 
 def test_the_standard_error_by_hand() -> None:
     """Equal variances of n seeds have 2 (n - 1) degrees of freedom; the clips alone those of the refusing clips."""
-    zero, half = np.asarray(0.0), np.asarray(0.5)
-    assert tuple(map(float, standard_error((half, half), zero, 3, 100))) == (1.0, pytest.approx(4))
-    assert tuple(map(float, standard_error((zero, half), zero, 3, 100))) == (pytest.approx(0.5**0.5), pytest.approx(2))
-    assert tuple(map(float, standard_error((zero, zero), half, 3, 12))) == (pytest.approx(0.5**0.5), pytest.approx(11))
-    assert tuple(map(float, standard_error((zero, zero), zero, 3, 12))) == (0.0, np.inf)
+
+    def error(*seeds: float, own: tuple[float, float] = (0, 0), shared: float = 0) -> tuple[float, float]:
+        first, second, of_own, of_other, of_both = map(np.asarray, (*seeds, *own, shared))
+        se, dof = standard_error((first, second), (of_own, of_other), of_both, 3, 12)
+        return float(se), float(dof)
+
+    assert error(0.5, 0.5) == (1, pytest.approx(4))
+    assert error(0, 0.25) == (0.5, pytest.approx(2))
+    assert error(0, 0, shared=0.25) == (0.5, pytest.approx(11))
+    assert error(0, 0) == (0, np.inf)
+    # Seeds that look alike by chance vary as the clips make them vary at least.
+    assert error(0.001, 0.001, own=(0.5, 0.5)) == (1, pytest.approx(4))
 
 
-def test_what_clips_add_is_what_seeds_share() -> None:
+def test_what_clips_add_is_shared_by_seeds_or_a_seeds_own() -> None:
     rng = np.random.default_rng(0)
     shared, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 3))
-    assert shared_variance(0.3 * shared + 2 * own) == pytest.approx(0.09, abs=0.06)
-    assert shared_variance(0.3 * shared + 0 * own) == pytest.approx(0.09, rel=0.05)
-    assert shared_variance(np.array([[0.0, 1.0], [1.0, 0.0]])) == 0  # what goes apart is nothing shared
+    assert clip_variances(0.6 * shared + own) == (pytest.approx(0.36, abs=0.03), pytest.approx(1 / 3, rel=0.05))
+    assert clip_variances(0.3 * shared + 0 * own) == (pytest.approx(0.09, rel=0.05), pytest.approx(0, abs=1e-9))
+    assert clip_variances(np.array([[0.0, 1.0], [1.0, 0.0]]))[0] == 0  # what goes apart is nothing shared
 
 
 def test_a_cell_against_itself_has_no_p_below_one() -> None:

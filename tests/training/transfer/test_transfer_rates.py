@@ -107,6 +107,13 @@ def test_false_claims_stay_rare_with_other_numbers_of_seeds(seeds: int) -> None:
     assert n <= binom.ppf(0.9999, STUDIES, 0.05)
 
 
+def test_a_control_of_few_and_very_selective_refusals_is_not_beaten() -> None:
+    """It refuses on some 18 clips, two or three of which it had right: its RGI is low where it looks certain."""
+    world = World({arm: -0.2 if arm is Arm.RANDOM else 0.8 for arm in Arm}, EQUAL | {Arm.KEPT: 0.06}, 0.1, seeds=5)
+    studies = claims_of(world, STUDIES, seed=11)
+    assert sum(any(claim.claimed for claim in claims) for claims in studies) <= binom.ppf(0.99, STUDIES, 0.05)
+
+
 def test_a_control_that_hardly_refuses_is_not_beaten() -> None:
     """It refuses on two clips in a hundred: its RGI of 0.4 cannot be told from 0, to which the test draws it."""
     assert false_claims(0.0, 0.02, 1, STUDIES) == 0
