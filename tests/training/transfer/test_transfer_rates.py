@@ -84,7 +84,7 @@ def claims_of(world: World, n_studies: int, seed: int) -> list[tuple[TransferCla
 LEVEL = {Arm.KN: 0.4, Arm.KEPT: 0.4, Arm.RANDOM: -0.4}
 EQUAL = dict.fromkeys(Arm, 0.3)
 GRID = list(product((0.0, 0.2, 0.4), (0.3, 0.05), (1, 3)))
-STUDIES = 40
+STUDIES = 30
 
 
 def false_claims(spread: float, kept: float, a_clip: int, n_studies: int, seeds: int = 3) -> int:
