@@ -115,6 +115,7 @@ def transfer(
 
 
 def _run(flags: dict[str, Any]) -> int:
+    from lalm_agent.eval.report.table import terminal_width
     from lalm_agent.training.transfer.report import as_terminal
     from lalm_agent.training.transfer.study import StudyObserver, plan_study, report_study, study
 
@@ -129,7 +130,7 @@ def _run(flags: dict[str, Any]) -> int:
     if as_json:
         typer.echo(json.dumps(report.model_dump(mode="json", by_alias=True), ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(f"{as_terminal(report)}\nreport: {flags['out'] / 'study.md'}")
+        typer.echo(f"{as_terminal(report, terminal_width())}\n\nreport: {flags['out'] / 'study.md'}")
     return 0
 
 

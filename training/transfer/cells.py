@@ -42,11 +42,12 @@ from lalm_agent.eval.metrics.counts import (
 )
 from lalm_agent.eval.metrics.estimate import estimate, finite, kind_of, percentile_interval
 from lalm_agent.eval.metrics.matched import matched_coverage
-from lalm_agent.eval.metrics.rgi import Convention, deltas, null_p, rgi
+from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, rgi
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import read_spec
 from lalm_agent.eval.scoring.compare import Grading, Resampling, Study, study
+from lalm_agent.eval.scoring.figures import UNPARSED_SHARE
 from lalm_agent.training.idk.bank import keyed
 from lalm_agent.training.transfer.design import SOURCES, Job, StudyFolder
 from lalm_agent.training.transfer.schema import BaselineFigures, Cell, CellFigures, MatchedMean, Mean, RgiMean
@@ -337,7 +338,10 @@ def cell_draws(arrays: CellArrays, clips: ClipDraws, picks: Places) -> CellDraws
 def cell_figures(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resampling) -> CellFigures:
     """Every figure of a cell."""
     after = after_counts(draws.t)
-    ps = tuple(null_p(t) for t in draws.t)
+    names = np.array(arrays.clips)
+    ps = tuple(clip_null_p(arrays.before, codes, names, how.resamples, how.seed) for codes in arrays.after)
+    refused = [names[(codes == ABSTAINED) & (arrays.before != ABSTAINED)] for codes in arrays.after]
+    n_unparsed = int((arrays.before == UNPARSED).sum())
     unanswerable = None
     if arrays.refusing_clips:
         values = reliability.rej(np.stack([counts(codes) for codes in arrays.refusing]))
@@ -349,6 +353,9 @@ def cell_figures(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Re
         coverage=draws.mean(lambda t: 1 - reliability.rej(after_counts(t)), how),
         acc_answered=draws.mean(of_after(acc_answered), how),
         rgi={str(convention): _rgi_mean(draws, convention, how) for convention in Convention},
+        rgi_without_unparsed=_without_unparsed(draws, how) if n_unparsed > UNPARSED_SHARE * len(names) else None,
+        refused_clips=tuple(len(set(of_seed)) for of_seed in refused),
+        n_baseline_unparsed=n_unparsed,
         n_refused=tuple(int(n) for n in after[:, ABSTAINED]),
         n_unparsed=tuple(int(n) for n in after[:, UNPARSED]),
         n_failed=tuple(int(n) for n in after[:, FAILED]),
@@ -396,6 +403,13 @@ def _matched(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resamp
         difference=difference,
         beaten=None if difference.low is None else difference.low > 0,
     )
+
+
+def _without_unparsed(draws: CellDraws, how: Resampling) -> RgiMean:
+    """Strict RGI over the questions whose reply of the baseline can be read."""
+    t, drawn = draws.t.copy(), draws.drawn.copy()
+    t[..., UNPARSED, :] = drawn[..., UNPARSED, :] = 0
+    return _rgi_mean(replace(draws, t=t, drawn=drawn), Convention.STRICT, how)
 
 
 def _rgi_mean(draws: CellDraws, convention: Convention, how: Resampling) -> RgiMean:
@@ -487,4 +501,13 @@ def _baseline(grid: Grid, target: str, clips: ClipDraws, how: Resampling) -> Bas
     value, drawn = counts(outcomes), clips.counts(outcomes, names)
     metrics = {"acc": reliability.acc, "tru": reliability.tru, "rej": reliability.rej}
     figures = {name: mean_figure(metric(value)[None], metric(drawn), how) for name, metric in metrics.items()}
-    return BaselineFigures(target=target, n=len(own), n_clips=len(set(names)), **figures)
+    return BaselineFigures(
+        target=target,
+        n=len(own),
+        n_clips=len(set(names)),
+        acc=figures["acc"],
+        tru=figures["tru"],
+        rej=figures["rej"],
+        n_unparsed=int(value[UNPARSED]),
+        n_failed=int(value[FAILED]),
+    )

@@ -20,11 +20,20 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
+from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT
 from lalm_agent.training.transfer.cells import Key, MadeCell, finished_outputs, make_cells, read_grid
-from lalm_agent.training.transfer.claims import PAIRS, SIGNIFICANT, shown_p, transfer_claims
+from lalm_agent.training.transfer.claims import PAIRS, shown_p, transfer_claims
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec, read_spec
 from lalm_agent.training.transfer.effects import content_rows, forgetting_rows, set_rows
-from lalm_agent.training.transfer.schema import AlsoBenchmark, BaselineFigures, Cell, Mean, RgiMean, StudyReport
+from lalm_agent.training.transfer.schema import (
+    AlsoBenchmark,
+    BaselineFigures,
+    Cell,
+    Mean,
+    RgiMean,
+    StudyReport,
+    TransferClaim,
+)
 
 FEW_SEEDS = 3
 FEW_QUESTIONS = 500
@@ -64,7 +73,7 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         sets=tuple(set_rows(where, jobs, cells)),
         also=tuple(_also(where, spec, jobs, how)),
         forgetting=tuple(forgetting_rows(where, jobs, how)),
-        warnings=(*grid.warnings, *_warnings(spec, cells, how)),
+        warnings=(*grid.warnings, *_warnings(spec, cells)),
     )
 
 
@@ -95,7 +104,7 @@ def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampl
         )
 
 
-def _warnings(spec: StudySpec, cells: Mapping[Key, MadeCell], how: Resampling) -> Iterator[str]:
+def _warnings(spec: StudySpec, cells: Mapping[Key, MadeCell]) -> Iterator[str]:
     """What makes the figures weaker than they look."""
     if len(spec.seeds) < FEW_SEEDS:
         yield f"seeds: {len(spec.seeds)}; fewer than {FEW_SEEDS} say little about how much the trainings differ"
@@ -105,8 +114,6 @@ def _warnings(spec: StudySpec, cells: Mapping[Key, MadeCell], how: Resampling) -
         yield f"fewer than {FEW_QUESTIONS} questions: {', '.join(sorted(few))}"
     if blank := sorted({f"{cell.source} -> {cell.target}: {cell.blank}" for cell in tested if cell.blank is not None}):
         yield f"blank cells: {'; '.join(blank)}"
-    if len(PAIRS) / (how.resamples + 1) >= SIGNIFICANT:
-        yield f"{how.resamples} resamples are too few for any claim to hold"
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -130,10 +137,10 @@ def _claims(report: StudyReport) -> Iterator[Row]:
                     NOTHING if end is None else f"{end:z.2f}"
                     for end in (contrast.difference.low, contrast.difference.high)
                 )
-                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", shown_p(contrast.p)
+                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", _p(contrast.p)
         yield (
             *(claim.source, claim.target, str(cell.n), shown_rgi(cell), *beside, _p(claim.p_holm)),
-            *(_p(claim.null_p_combined), _yes(claim.beats_matched_coverage)),
+            *(_least(claim), _p(claim.null_p_combined), _yes(claim.beats_matched_coverage)),
             "claimed" if claim.claimed else "not claimed",
         )
 
@@ -146,7 +153,8 @@ def _cell_tables(cells: Sequence[Cell], of: str) -> tuple[Table, ...]:
             continue
         figures, names = cell.figures, (ARM_NAMES[cell.arm], cell.source, cell.target, str(cell.n))
         shown = map(mean, (figures.acc, figures.tru, figures.rel, figures.rel_minus_null, figures.rej))
-        rates.append((*names, str(cell.n_clips), str(len(cell.seeds)), *shown, _counts(figures.n_refused)))
+        counted = (figures.n_refused, figures.refused_clips, figures.n_unparsed, figures.n_failed)
+        rates.append((*names, str(cell.n_clips), str(len(cell.seeds)), *shown, *map(_counts, counted)))
         strict = figures.rgi[STRICT]
         seeds = ", ".join(shown_end(value, kind) for value, kind in zip(strict.by_seed, strict.kinds, strict=True))
         gains.append(
@@ -157,6 +165,13 @@ def _cell_tables(cells: Sequence[Cell], of: str) -> tuple[Table, ...]:
                 _p(figures.null_p_combined),
             )
         )
+        if (without := figures.rgi_without_unparsed) is not None:
+            kept = (
+                f"{names[0]}, without the baseline's unparsed",
+                *names[1:3],
+                str(cell.n - figures.n_baseline_unparsed),
+            )
+            gains.append((*kept, mean(without.d_con), mean(without.d_hum), shown_mean(without)))
         control = figures.matched
         beaten = "confidence unknown" if control is None else control.reason or NOTHING
         if control is not None and control.difference is not None:
@@ -168,7 +183,7 @@ def _cell_tables(cells: Sequence[Cell], of: str) -> tuple[Table, ...]:
     return (
         *_table(
             f"{of}{'r' if of else 'R'}eliability (%)",
-            f"{of_cell}clips|seeds|Acc|Tru|Rel|Rel - null|Rej|refused",
+            f"{of_cell}clips|seeds|Acc|Tru|Rel|Rel - null|Rej|refused|refused clips|unparsed|failed",
             rates,
         ),
         *_table(
@@ -205,8 +220,14 @@ def _by_content(report: StudyReport) -> Iterator[Table]:
 
 
 def _baseline(rows: Sequence[BaselineFigures], title: str) -> tuple[Table, ...]:
-    cells = [(row.target, str(row.n), str(row.n_clips), *map(mean, (row.acc, row.tru, row.rej))) for row in rows]
-    return _table(title, "Group|n|clips|Acc|Tru|Rej", cells)
+    cells = [
+        (
+            *(row.target, str(row.n), str(row.n_clips), *map(mean, (row.acc, row.tru, row.rej))),
+            *(str(row.n_unparsed), str(row.n_failed)),
+        )
+        for row in rows
+    ]
+    return _table(title, "Group|n|clips|Acc|Tru|Rej|unparsed|failed", cells)
 
 
 def _forgetting(report: StudyReport) -> tuple[Table, ...]:
@@ -244,7 +265,11 @@ def mean(figure: Mean | None) -> str:
 
 def _counts(numbers: Sequence[int]) -> str:
     """The numbers of the seeds; a single one where all are the same."""
-    return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers))
+    return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers)) or NOTHING
+
+
+def _least(claim: TransferClaim) -> str:
+    return NOTHING if claim.least_difference is None else f"{claim.least_difference:.2f}"
 
 
 def _p(value: float | None) -> str:
@@ -280,15 +305,18 @@ def as_markdown(report: StudyReport, image: str | None = "heatmap.svg") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def as_terminal(report: StudyReport) -> str:
-    """The report as aligned text."""
-    parts = []
-    for section in _sections(report):
-        parts.append(f"{texts.plain(section.title)}\n{'=' * len(section.title)}")
-        if section.lines:
-            parts.append("\n".join(texts.plain(line) for line in section.lines))
-        parts += [f"{texts.plain(table.title)}\n\n{texts.as_terminal(table)}" for table in section.tables]
-    return "\n\n".join(parts)
+def as_terminal(report: StudyReport, width: int | None = None) -> str:
+    """The verdicts, one row a pair and the warnings, within `width` columns; all the rest is in the Markdown."""
+    lines = (headline(report), *power_lines(report))
+    rows = []
+    for claim in report.claims:
+        cell = next(c for c in report.cells if (c.source, c.arm, c.target) == (claim.source, Arm.KN, claim.target))
+        names = (claim.source, claim.target, claim.text.removeprefix("transfer "))
+        rows.append((*names, str(cell.n), shown_rgi(cell), _p(claim.p_holm), _least(claim)))
+    header = ("From", "To", "transfer", "n", "strict RGI", "p (Holm)", "missed below")
+    table = texts.as_terminal(Table("", header, tuple(rows), "lllrrrr"), width)
+    parts = [*lines, *([table] if rows else ()), *(f"warning: {warning}" for warning in report.warnings)]
+    return "\n\n".join(part if part is table else texts.wrapped(part, width) for part in parts)
 
 
 def headline(report: StudyReport) -> str:
@@ -301,14 +329,26 @@ def headline(report: StudyReport) -> str:
     return f"transfer is claimed in {len(held)} of the {len(report.claims)} cells: {', '.join(held)}"
 
 
+def power_lines(report: StudyReport) -> Iterator[str]:
+    """What a study without a significant difference may have missed, and which pairs were not tested."""
+    tested = [claim for claim in report.claims if claim.p is not None]
+    least = [claim.least_difference for claim in tested if claim.least_difference is not None]
+    if untested := len(report.claims) - len(tested):
+        yield f"not tested: {untested} of the {len(report.claims)} cells; their lines say why"
+    if least and not any(claim.p_holm is not None and claim.p_holm < SIGNIFICANT for claim in tested):
+        low, high = f"{min(least):.2f}", f"{max(least):.2f}"
+        below = low if low == high else f"{low} to {high}, by cell,"
+        yield f"no difference was significant; differences of strict RGI below {below} would mostly be missed"
+
+
 _MAP = "Strict RGI"
 
 
 def _sections(report: StudyReport) -> Iterator[_Section]:
     claims = (f"{claim.source} -> {claim.target}: {claim.text}" for claim in report.claims)
-    header = "From|To|n|strict RGI|minus kept|p|minus random|p|p (Holm)|null p|matched|transfer"
+    header = "From|To|n|strict RGI|minus kept|p|minus random|p|p (Holm)|missed below|null p|matched|transfer"
     tests = _table("Does refusing transfer?", header, _claims(report))
-    yield _Section("What was found", (headline(report), *claims), tests)
+    yield _Section("What was found", (headline(report), *power_lines(report), *claims), tests)
     if report.warnings:
         yield _Section("Warnings", report.warnings)
     rows = {(arm, source): [ARM_NAMES[arm], source] for arm in report.study.identity.arms for source in SOURCES}

@@ -1,7 +1,7 @@
 """The report of a transfer study, as records that are their own JSON schema (`study.json`).
 
 Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is null with its kind beside it. Every
-mean is over seeds, every interval a bootstrap over clips and seeds (`resampling`).
+mean is over seeds, every interval a bootstrap over clips and seeds (`cells`), but for those of `Contrast`.
 """
 
 from pydantic import Field
@@ -70,9 +70,11 @@ class MatchedMean(Record):
 class CellFigures(Record):
     """The adapters of one source and arm on one group of questions.
 
-    coverage: 1 - rej. acc_answered: Nc / (N - Nr). rgi: by convention. n_refused: by seed. null_p: by seed, how often
-    random refusal spares right answers as well; null_p_combined: of all seeds, twice the mean of these (a valid p
-    whatever their dependence: Vovk and Wang 2020), a seed without refusals counting as 1.
+    coverage: 1 - rej. acc_answered: Nc / (N - Nr). rgi: by convention. n_refused: by seed. refused_clips: by seed, with
+    a refusal of what the baseline answered. n_baseline_unparsed: its unparsed replies; rgi_without_unparsed: strict RGI
+    over the other questions, null where they are at most 10 %. null_p: by seed, how often random refusal spares right
+    answers as well, of clips as a whole where they have several questions; null_p_combined: of all seeds, twice the
+    mean of these (a valid p whatever their dependence: Vovk and Wang 2020), a seed without refusals counting as 1.
     refused_unanswerable: share refused of the questions without a right answer, which are in no other figure.
     """
 
@@ -84,7 +86,10 @@ class CellFigures(Record):
     coverage: Mean
     acc_answered: Mean
     rgi: dict[str, RgiMean]
+    rgi_without_unparsed: RgiMean | None = None
     n_refused: tuple[int, ...]
+    refused_clips: tuple[int, ...] = ()
+    n_baseline_unparsed: int = 0
     n_unparsed: tuple[int, ...]
     n_failed: tuple[int, ...]
     null_p: tuple[float | None, ...]
@@ -122,10 +127,15 @@ class BaselineFigures(Record):
     acc: Mean
     tru: Mean
     rej: Mean
+    n_unparsed: int = 0
+    n_failed: int = 0
 
 
 class Contrast(Record):
-    """The rule's adapters minus those of a control, by `shrunk_rgi`. p: one-sided, by the resamples."""
+    """The rule's adapters minus those of a control, by `shrunk_rgi`, with the interval of its t-test.
+
+    p: one-sided; null where it is not tested. se: standard error. dof: degrees of freedom, null where infinite.
+    """
 
     control: str
     seeds: tuple[int, ...]
@@ -133,12 +143,15 @@ class Contrast(Record):
     control_rgi: float | None
     difference: Mean
     p: float | None
+    se: float | None = None
+    dof: float | None = None
 
 
 class TransferClaim(Record):
     """Whether a source's adapters refuse selectively in a target modality because of their labels; see `claims`.
 
-    p: the larger of the two contrasts'; p_holm: over six cells.
+    p: the larger of the two contrasts'; p_holm: over six cells. least_difference: the true difference from the controls
+    that 80 % of studies with these standard errors would show; null where nothing is tested.
     """
 
     source: str
@@ -150,6 +163,7 @@ class TransferClaim(Record):
     contrasts: tuple[Contrast, ...]
     null_p_combined: float | None
     beats_matched_coverage: bool | None
+    least_difference: float | None = None
 
 
 class ContentRow(Record):

@@ -48,6 +48,7 @@ from lalm_agent.training.lora.adapter import CONFIG, WEIGHTS
 from lalm_agent.training.lora.recipe import PRESETS, Recipe, pick_device, preset_of, require_checkpoint, total_steps
 from lalm_agent.training.lora.train import TrainRequest
 from lalm_agent.training.lora.train import estimate as estimate_training
+from lalm_agent.training.transfer.claims import PLANNED_SPREAD, planned_difference
 from lalm_agent.training.transfer.design import (
     HOLD_OUT,
     SCHEMA,
@@ -159,7 +160,8 @@ class StudyPlan(Record):
     """What a request would do, and how long that takes.
 
     sets: name of each adapter -> {n, idk, kept} of its rows. left: kind -> parts that are not done. questions: of an
-    evaluation; probe: of a probe. seconds: of all that is left; None where no question could be asked. lines: the same
+    evaluation; probe: of a probe. seconds: of all that is left; None where no question could be asked.
+    least_difference: of strict RGI that 80 % of such studies would show (`claims.planned_difference`). lines: the same
     to read; they are in no JSON.
     """
 
@@ -171,6 +173,7 @@ class StudyPlan(Record):
     probe: int
     jobs: int
     seconds: float | None
+    least_difference: float | None = None
     lines: tuple[str, ...] = Field(default=(), exclude=True)
 
 
@@ -280,6 +283,7 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
         seconds = (sum(trainings) + n_asked * asking_s) / ready.processes
     questions = ready.questions(StudyPart(PartKind.EVALUATE, None))
     basis = f"from two real passes and three questions, {ready.processes} at a time"
+    least, power_line = _power(ready)
     told = "unknown: no question could be asked" if seconds is None else f"{seconds:.0f} ({duration(seconds)}; {basis})"
     return StudyPlan(
         study=ready.spec.study_id,
@@ -290,13 +294,36 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
         probe=len(ready.setup.probe),
         jobs=ready.processes,
         seconds=seconds,
+        least_difference=least,
         lines=(
             *ready.set_lines(),
             *(f"{kind}: {count}" for kind, count in ready.kinds.items()),
             f"questions of an evaluation: {questions}",
+            power_line,
             f"estimated seconds: {told}",
         ),
     )
+
+
+def _power(ready: _Study) -> tuple[float | None, str]:
+    """The smallest true difference that the planned study would show in 80 % of cases, and the same as a line."""
+    asked = ready.setup.questions[None]
+    clips = {
+        source: {item.audio for item in asked.benchmark.items if item.modality == source and item.id in asked.ids}
+        for source in SOURCES
+    }
+    n_clips = min(map(len, clips.values()))
+    share = fmean(manifest.share for job, (manifest, _) in ready.sets.items() if job.arm is Arm.KN)
+    n_seeds = len(ready.spec.seeds)
+    more = {n: planned_difference(n_clips, share, n) for n in (n_seeds, n_seeds + 2, n_seeds + 5)}
+    least, *others = (f"{'none up to 3' if value is None else f'{value:.2f}'}" for value in more.values())
+    beside = " and ".join(f"{value} with {n}" for n, value in zip(list(more)[1:], others, strict=True))
+    line = (
+        f"smallest true difference of strict RGI shown in 80 % of studies: {least} with {n_seeds} seeds ({beside}), if "
+        f"every adapter refuses {share:.0%} of {n_clips} clips of a target, the baseline has half right, and seeds "
+        f"differ by {PLANNED_SPREAD}"
+    )
+    return more[n_seeds], line
 
 
 def _training_s(ready: _Study, place: Path) -> dict[str, float]:

@@ -21,12 +21,19 @@ from lalm_agent.training.transfer.cells import (
     mean_over,
     seed_draws,
 )
-from lalm_agent.training.transfer.claims import PAIRS, contrast, shrunk_rgi, transfer_claims
+from lalm_agent.training.transfer.claims import (
+    PAIRS,
+    clip_variances,
+    contrast,
+    shrunk_rgi,
+    standard_error,
+    transfer_claims,
+)
 from lalm_agent.training.transfer.design import Arm
 from lalm_agent.training.transfer.schema import Cell
 
 HOW = Resampling(resamples=200, seed=3)
-CODE = {"c": 0, "w": 1, "a": 2}
+CODE = {"c": 0, "w": 1, "a": 2, "u": 3}
 
 
 def codes(letters: str) -> np.ndarray:
@@ -138,21 +145,55 @@ def test_a_contrast_is_of_the_seeds_of_both() -> None:
     assert found.seeds == (0, 1)
     expected = shrunk_rgi(table(60, 2, 40, 25)) - shrunk_rgi(table(60, 15, 40, 10))
     assert found.difference.value == pytest.approx(float(expected))
-    assert found.p == pytest.approx(1 / 201)
+    assert found.difference.low is not None
+    assert 0 < found.difference.low < expected
     turned = contrast(control, rule, HOW)
+    assert found.p is not None
+    assert found.p < 0.001
     assert turned is not None
-    assert turned.p == 1.0
+    assert turned.p == pytest.approx(1 - found.p)
+
+
+def test_one_seed_has_a_difference_but_no_p_and_no_interval() -> None:
+    only = contrast(made((GOOD,), BEFORE), made((FAIR,), BEFORE), HOW)
+    assert only is not None
+    assert only.difference.value is not None
+    assert (only.p, only.se, only.difference.low) == (None, None, None)
+
+
+def test_the_standard_error_by_hand() -> None:
+    """Equal variances of n seeds have 2 (n - 1) degrees of freedom; the clips alone those of the refusing clips."""
+
+    def error(*seeds: float, own: tuple[float, float] = (0, 0), shared: float = 0) -> tuple[float, float]:
+        first, second, of_own, of_other, of_both = map(np.asarray, (*seeds, *own, shared))
+        se, dof = standard_error((first, second), (of_own, of_other), of_both, 3, 12)
+        return float(se), float(dof)
+
+    assert error(0.5, 0.5) == (1, pytest.approx(4))
+    assert error(0, 0.25) == (0.5, pytest.approx(2))
+    assert error(0, 0, shared=0.25) == (0.5, pytest.approx(11))
+    assert error(0, 0) == (0, np.inf)
+    # Seeds that look alike by chance vary as the clips make them vary at least.
+    assert error(0.001, 0.001, own=(0.5, 0.5)) == (1, pytest.approx(4))
+
+
+def test_what_clips_add_is_shared_by_seeds_or_a_seeds_own() -> None:
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 3))
+    assert clip_variances(0.6 * shared + own) == (pytest.approx(0.36, abs=0.03), pytest.approx(1 / 3, rel=0.05))
+    assert clip_variances(0.3 * shared + 0 * own) == (pytest.approx(0.09, rel=0.05), pytest.approx(0, abs=1e-9))
+    assert clip_variances(np.array([[0.0, 1.0], [1.0, 0.0]]))[0] == 0  # what goes apart is nothing shared
 
 
 def test_a_cell_against_itself_has_no_p_below_one() -> None:
     cell = made((GOOD, FAIR), BEFORE)
     found = contrast(cell, cell, HOW)
     assert found is not None
-    assert (found.difference.value, found.p) == (0.0, 1.0)
+    assert (found.difference.value, found.p) == (0.0, 0.5)
 
 
 def test_holm_by_hand_over_six_cells() -> None:
-    """One cell is clear, its p 1 / 201 times six below 5 %; the five others are the controls themselves, p = 1."""
+    """One cell is clear, with six times its p; the five others are the controls themselves, which nothing is above."""
     cells = {}
     for source, target in PAIRS:
         for arm in Arm:
@@ -162,7 +203,8 @@ def test_holm_by_hand_over_six_cells() -> None:
     claims = {(claim.source, claim.target): claim for claim in transfer_claims(cells, HOW)}
     first = claims.pop(("sound", "music"))
     assert first.claimed
-    assert (first.p, first.p_holm) == (pytest.approx(1 / 201), pytest.approx(6 / 201))
+    assert first.p is not None
+    assert first.p_holm == pytest.approx(6 * first.p)
     assert {(claim.claimed, claim.p, claim.p_holm) for claim in claims.values()} == {(False, 1.0, 1.0)}
 
 
@@ -177,7 +219,8 @@ def test_a_cell_that_is_not_there_stays_in_the_family() -> None:
             cells[key] = MadeCell(cell, found.draws if there else None)
     claims = transfer_claims(cells, HOW)
     only = next(claim for claim in claims if claim.p is not None)
-    assert only.p_holm == pytest.approx(6 / 201)
+    assert only.p is not None
+    assert only.p_holm == pytest.approx(6 * only.p)
     assert [claim.text for claim in claims if claim.p is None] == ["not claimed: no clip"] * 5
     assert {claim.p_holm for claim in claims if claim.p is None} == {None}
 
@@ -193,3 +236,45 @@ def test_better_than_one_control_alone_is_no_transfer() -> None:
     assert claims[0].p == 1.0
     assert "not above labels kept" in claims[0].text
     assert "random places" not in claims[0].text.partition("(")[0]
+
+
+@pytest.mark.parametrize("weak", list(Arm))
+@pytest.mark.parametrize("n_clips", [9, 10])
+def test_nothing_is_claimed_where_an_arm_refuses_on_fewer_than_ten_clips(weak: Arm, n_clips: int) -> None:
+    """The seed that refuses least decides."""
+    few = "c" * 60 + "a" * n_clips + "w" * (40 - n_clips)
+    cells = {}
+    for source, target in PAIRS:
+        for arm in Arm:
+            key = (source, str(arm), target)
+            strong = GOOD if arm is Arm.KN else FAIR
+            cells[key] = made((strong, few if arm is weak else strong, strong), BEFORE, key)
+    claims = transfer_claims(cells, HOW)
+    said = [f"not tested, refusals on fewer than 10 clips: {NAMES[weak]} on 9" in claim.text for claim in claims]
+    assert said == [n_clips < 10] * 6
+    assert [claim.p is None for claim in claims] == said
+    assert not any(claim.claimed and n_clips < 10 for claim in claims)
+
+
+NAMES = {Arm.KN: "the rule", Arm.KEPT: "labels kept", Arm.RANDOM: "random places"}
+
+
+@pytest.mark.parametrize(("n_unparsed", "is_given"), [(10, False), (11, True)])
+def test_above_a_tenth_of_unparsed_baseline_both_rgis_stand_in_the_claim(n_unparsed: int, is_given: bool) -> None:
+    """The unparsed become refusals, which makes the RGI; without them refusals fall on right and wrong alike."""
+    before = "c" * 50 + "w" * (50 - n_unparsed) + "u" * n_unparsed
+    after = "a" * 10 + "c" * 40 + "a" * 10 + "w" * (40 - n_unparsed) + "a" * n_unparsed
+    cells = {}
+    for source, target in PAIRS:
+        for arm in Arm:
+            key = (source, str(arm), target)
+            cells[key] = made((after,) * 3, before, key)
+    figures = cells["sound", "kn", "music"].cell.figures
+    assert figures is not None
+    assert figures.n_baseline_unparsed == n_unparsed
+    text = transfer_claims(cells, HOW)[0].text
+    without = figures.rgi_without_unparsed
+    assert (without is not None) == is_given == (f"{n_unparsed}% of the baseline are unparsed" in text)
+    if without is not None:
+        assert without.value == pytest.approx(float(np.log10((10 / 39) / (10 / 50))))
+        assert f"strict RGI {figures.rgi['strict'].figure.text} with these, {without.figure.text} without" in text

@@ -19,11 +19,12 @@ from lalm_agent.training.transfer.report import (
     as_terminal,
     headline,
     heatmap_svg,
+    power_lines,
 )
 from lalm_agent.training.transfer.schema import Cell
 
 RESAMPLES, FEW = 150, 20
-"""The least that lets six claims hold at 5 % is 120."""
+SEEDS = tuple(range(6))
 MakeItems = Callable[..., list[Item]]
 WriteStudy = Callable[..., StudyFolder]
 
@@ -58,16 +59,15 @@ def by_arm(**letters: Callable[[Job, Item], str]) -> Callable[[Job | None, Item]
 
 
 SELECTIVE, RANDOM, NEVER = refusing(0.05, 0.5), refusing(0.25, 0.25), refusing(0, 0)
+SELDOM = refusing(0.2, 0.2)
 
 
 def cell_of(report: StudyReport, source: str, arm: str, target: str) -> Cell:
     return next(cell for cell in report.cells if (cell.source, cell.arm, cell.target) == (source, arm, target))
 
 
-def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beaten(
-    items_of: MakeItems, write_study: WriteStudy
-) -> None:
-    folder = write_study(items_of(120), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM))
+def test_a_selective_adapter_is_claimed(items_of: MakeItems, write_study: WriteStudy) -> None:
+    folder = write_study(items_of(120), by_arm(kn=SELECTIVE, kept=SELDOM, random=RANDOM), seeds=SEEDS)
     report = analyse(folder.path, RESAMPLES)
     assert [(claim.source, claim.target) for claim in report.claims] == [
         (source, target) for source in SOURCES for target in SOURCES if source != target
@@ -78,25 +78,33 @@ def test_a_selective_adapter_is_claimed_and_a_never_refusing_control_can_be_beat
         assert claim.p is not None
         assert claim.p_holm is not None
         assert claim.p <= claim.p_holm < 0.05
+    assert headline(report).startswith("transfer is claimed in 6 of the 6 cells")
+    assert list(power_lines(report)) == []
+    _is_printed(report)
+
+
+def test_a_control_that_never_refuses_is_not_beaten(items_of: MakeItems, write_study: WriteStudy) -> None:
+    report = analyse(write_study(items_of(60), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM)).path, RESAMPLES)
+    assert [claim.claimed for claim in report.claims] == [False] * 6
+    for claim in report.claims:
+        assert claim.text.startswith("not claimed: not tested, refusals on fewer than 10 clips: ")
+        assert "labels kept on 0" in claim.text
         kept = next(own for own in claim.contrasts if own.control == "kept")
-        assert kept.control_rgi == 0
+        assert (kept.control_rgi, kept.p, claim.p, claim.p_holm) == (0, None, None, None)
+    assert list(power_lines(report)) == ["not tested: 6 of the 6 cells; their lines say why"]
     kept_cell = cell_of(report, "speech", "kept", "music")
     assert kept_cell.figures is not None
     strict = kept_cell.figures.rgi["strict"]
     assert (strict.value, strict.kind, strict.low_kind) == (None, "undefined", "undefined")
     assert strict.kinds == ("undefined",) * 3
     assert kept_cell.figures.null_p_combined is None
-    assert headline(report).startswith("transfer is claimed in 6 of the 6 cells")
-    _is_printed(report)
+    assert kept_cell.figures.refused_clips == (0, 0, 0)
 
 
 def _is_printed(report: StudyReport) -> None:
     markdown, svg = as_markdown(report), heatmap_svg(report)
-    for text in (markdown, as_terminal(report)):
-        assert "runs/baseline" in text
-        assert "not said" in text
-        assert "undefined" in text
-        assert "lalm-agent transfer" in text
+    for text in ("runs/baseline", "not said", "refused clips", "lalm-agent transfer"):
+        assert text in markdown
     assert "![Strict RGI of every cell](heatmap.svg)" in markdown
     assert "heatmap.svg" not in as_markdown(report, image=None)
     assert "<svg" in svg
@@ -117,6 +125,30 @@ def test_refusing_like_the_controls_is_not_claimed(items_of: MakeItems, write_st
     assert strict.null_p_combined is not None
     assert strict.null_p_combined < 0.05
     assert "not above" in report.claims[0].text
+    (line,) = power_lines(report)
+    least = sorted(claim.least_difference or 0 for claim in report.claims)
+    ends = f"below {least[0]:.2f} to {least[-1]:.2f}, by cell, would mostly be missed"
+    assert line == f"no difference was significant; differences of strict RGI {ends}"
+    assert line in as_markdown(report)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_screen_has_the_verdict_first_and_a_row_a_pair_within_its_width(
+    items_of: MakeItems, write_study: WriteStudy, width: int
+) -> None:
+    folder = write_study(
+        items_of(60), by_arm(kn=SELECTIVE, kept=SELECTIVE, random=SELECTIVE), also={"made": items_of(6)}
+    )
+    report = analyse(folder.path, FEW)
+    lines = as_terminal(report, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith(headline(report)[:40])
+    header = next(at for at, line in enumerate(lines) if line.startswith("From"))
+    rows = [tuple(line.split()[:2]) for line in lines[header + 2 : header + 8]]
+    assert rows == [(claim.source, claim.target) for claim in report.claims]
+    # The reasons are whole, in their column or as footnotes.
+    shown = " ".join(" ".join(lines).split())
+    assert all(" ".join(claim.text.partition(": ")[2].split()) in shown for claim in report.claims)
 
 
 def test_random_refusals_are_not_claimed_against_controls_that_choose_worse(
@@ -129,7 +161,7 @@ def test_random_refusals_are_not_claimed_against_controls_that_choose_worse(
     for claim in report.claims:
         assert claim.p is not None
         assert claim.p < 0.05
-        assert claim.text == "not claimed: strict RGI is not above 0"
+        assert claim.text.startswith("not claimed: strict RGI is not above 0")
 
 
 def test_a_rule_that_refuses_nothing_is_not_claimed(items_of: MakeItems, write_study: WriteStudy) -> None:
@@ -166,9 +198,10 @@ def test_a_cell_by_hand(items_of: MakeItems, write_study: WriteStudy) -> None:
     assert strict.pooled == pytest.approx(0.4771, abs=1e-4)  # 1 of 12 and 2 of 8
     # log10((3 / 4) / (2 / 6)), and nothing moved in the other seed.
     assert figures.rgi["equation"].by_seed == (pytest.approx(0.3522, abs=1e-4), None)
-    # Hypergeometric: 5 right and 3 wrong that were not flipped, 3 refused, at most 1 of them right: (1 + 15) / 56.
-    assert figures.null_p == (pytest.approx(16 / 56), None)
-    assert figures.null_p_combined == 1.0  # twice the mean of 0.29 and 1
+    # Of three clips of two unflipped questions one is refused, the only wrong one: by chance in a third of cases.
+    assert figures.null_p == (pytest.approx(1 / 3, abs=0.12), None)
+    assert figures.null_p_combined == 1.0  # twice the mean of a third and 1
+    assert figures.refused_clips == (2, 0)
     assert cell_of(report, "sound", "kn", "speech").blank == "the data have no answerable question of speech"
 
 
@@ -211,7 +244,10 @@ def test_matched_coverage_refuses_the_baselines_least_confident(items_of: MakeIt
 
 def test_a_confidence_of_nothing_is_beaten(items_of: MakeItems, write_study: WriteStudy) -> None:
     folder = write_study(
-        items_of(80), by_arm(kn=SELECTIVE, kept=NEVER, random=RANDOM), confidence=lambda item: chance("conf", item.id)
+        items_of(120),
+        by_arm(kn=SELECTIVE, kept=SELDOM, random=RANDOM),
+        confidence=lambda item: chance("conf", item.id),
+        seeds=SEEDS,
     )
     report = analyse(folder.path, RESAMPLES)
     assert all(claim.beats_matched_coverage for claim in report.claims)
@@ -277,10 +313,9 @@ def test_what_is_missing_is_left_out_and_said(items_of: MakeItems, write_study: 
     assert "not finished, and left out: sound-random-0, sound-random-1, music-kn-1" in warnings
     assert "fewer than 3" in warnings
     assert "fewer than 500 questions" in warnings
-    assert "too few for any claim" in warnings
     claims = {(claim.source, claim.target): claim for claim in report.claims}
     assert claims["sound", "music"].p is None
-    assert "controls" in claims["sound", "music"].text
+    assert "refusals on fewer than 10 clips: the rule on" in claims["sound", "music"].text
     assert claims["music", "sound"].contrasts[0].seeds == (0,)
     assert cell_of(report, "sound", "random", "music").blank == "no finished run of an adapter sound-random"
 

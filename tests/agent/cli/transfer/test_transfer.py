@@ -93,6 +93,7 @@ def _a_call_of_python_is_the_same_study(place: Any, folder: StudyFolder) -> None
     with StudyFolder(folder.path):  # it is held no longer
         pass
     plan = plan_study(request.model_copy(update={"forgetting": 2, "seeds": 2}))
+    assert any(line.startswith("smallest true difference of strict RGI shown in 80 %") for line in plan.lines)
     assert plan.left == {"train": 9, "evaluate": 9, "also": 9, "probe": 19}
     assert (plan.probe, plan.questions, len(plan.sets)) == (2, 12, 18)
     report = report_study(folder.path, resamples=100)
@@ -145,6 +146,7 @@ def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said:
     plan = json.loads(said()[0])
     assert plan["left"] == {"train": 9, "evaluate": 9, "also": 0, "probe": 0}
     assert plan["seconds"] > 0
+    assert plan["least_difference"] is None
     assert len(plan["sets"]) == 18
     assert study_place.files() == before
     assert not folder.idk_set(Job("sound", Arm.KN, 1)).exists()
