@@ -1,6 +1,5 @@
 """`lalm-agent ask clip.wav "question" [--choice …]`: one question about one clip, answered in lines or as JSON."""
 
-import json
 import uuid
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.records import Answer, Status, Step
-from lalm_agent.terminal import printable, shortened
+from lalm_agent.terminal import json_text, printable, shortened
 
 _STEP_WIDTH = 88
 
@@ -83,10 +82,10 @@ def print_step(step: Step) -> None:
 def print_answer(answer: Answer, as_json: bool) -> None:
     """The answer on stdout, with `as_json` as one object (CONTRACT); why it failed on stderr.
 
-    Strings in the object are the model's own, unchanged; JSON escapes their control characters.
+    Strings in the object are the model's own, unchanged; control characters are escaped.
     """
     if as_json:
-        typer.echo(json.dumps(asdict(answer), ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(asdict(answer)))
     else:
         typer.echo("\n".join(answer_lines(answer)))
     if answer.failure is not None:
