@@ -34,6 +34,7 @@ from lalm_agent.state import (
     Tool,
     ToolResult,
     check_question,
+    check_result,
     initial_state,
     question_of,
 )
@@ -246,7 +247,9 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     start = time.perf_counter()
     sound = context.clips.get(question.audio)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
-    result, raw = _without_reasoning(tool(task))
+    made = tool(task)
+    check_result(made, tool.name)
+    result, raw = _without_reasoning(made)
     step = Step(
         node,
         tool.name,

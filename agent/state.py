@@ -6,14 +6,15 @@ models and tools live in the run's context.
 
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Protocol, cast
 
 # Before Python 3.12 the one of `typing` gives LangGraph no JSON schema.
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from lalm_agent.audio import Sound
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.records import AudioRef, AudioType, Method, Question, Step
 
 OnStep = Callable[[Step], None]
@@ -80,13 +81,31 @@ class ToolResult:
 
     text: str
     prompt: str | None = None
-    option_probs: tuple[tuple[str, float], ...] | None = None
-    heard_s: tuple[float, float] | None = None
+    option_probs: tuple[tuple[str, FiniteFloat], ...] | None = None
+    heard_s: tuple[FiniteFloat, FiniteFloat] | None = None
     warnings: tuple[str, ...] = ()
     cached: bool = False
-    details: dict[str, float] | None = None
+    details: dict[str, FiniteFloat] | None = None
     reasoning: str = ""
     responder: str | None = None
+
+
+_RESULT = TypeAdapter(ToolResult)
+
+
+def check_result(result: ToolResult, tool: str) -> None:
+    """Refuse what no answer could keep: values of other types, and numbers that are not finite or too large.
+
+    Raises:
+        PermanentBackendError: it names the tool and the field.
+    """
+    try:
+        _RESULT.validate_python({field.name: getattr(result, field.name) for field in fields(result)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = f"the tool {tool} returned a {where} that cannot be kept: {first['msg'].lower()}"
+        raise PermanentBackendError(message, "see lalm_agent.ToolResult for what it may hold") from error
 
 
 class Tool(Protocol):

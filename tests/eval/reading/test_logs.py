@@ -8,6 +8,7 @@ inspect      its own `write_eval_log`
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,17 @@ def test_vlmevalkit_predictions_as_xlsx(tmp_path: Path) -> None:
         book.active.append([None if value == "" else int(value) if value == "5" else value for value in row.values()])
     book.save(tmp_path / "m_MMBench.xlsx")
     assert outcomes(read_outputs(tmp_path / "m_MMBench.xlsx")) == VLMEVAL_OUTCOMES
+    bombs = {"large": b" " * (300 * 2**20), "wide": b"".join(b'<row><c r="XFD%d"/></row>' % n for n in range(9, 999))}
+    for name, added in bombs.items():
+        with (
+            zipfile.ZipFile(tmp_path / "m_MMBench.xlsx") as before,
+            zipfile.ZipFile(tmp_path / f"{name}.xlsx", "w", zipfile.ZIP_DEFLATED) as bomb,
+        ):
+            for member in before.namelist():
+                text = before.read(member)
+                bomb.writestr(member, text.replace(b"</sheetData>", added + b"</sheetData>"))
+        with pytest.raises(DataError, match="bytes when unpacked|cells"):
+            read_outputs(tmp_path / f"{name}.xlsx")
     (tmp_path / "bad.xlsx").write_bytes(b"PK no zip")
     with pytest.raises(DataError, match="cannot be read as XLSX"):
         read_outputs(tmp_path / "bad.xlsx")
