@@ -434,7 +434,9 @@ class Retrying:
                     now = time.monotonic()
                     if wait >= TOLD_FROM_S and now >= self._quiet_until:
                         self._quiet_until = now + TOLD_EVERY_S
-                        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}")
+                        asked_s = failed.asked_s or 0.0
+                        instead = f" in place of the {asked_s:.0f} s asked for" if asked_s > LONGEST_ASKED_S else ""
+                        self._notice(f"{failed.message}: waiting {wait:.0f} s{instead} before attempt {attempts + 1}")
                     await self._sleep(wait)
         raise failed.as_error(attempts)
 
