@@ -22,7 +22,7 @@ from langgraph.types import Command, Overwrite, RetryPolicy
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
-from lalm_agent.models.base import ModelSpec
+from lalm_agent.models.base import SPENT_S, ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Method, Question, Status, Step
@@ -247,7 +247,11 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     start = time.perf_counter()
     sound = context.clips.get(question.audio)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
-    made = tool(task)
+    spent = SPENT_S.set(sum(step["seconds"] for step in state.get("steps", ()) if step["prompt"] is not None))
+    try:
+        made = tool(task)
+    finally:
+        SPENT_S.reset(spent)
     check_result(made, tool.name)
     result, raw = _without_reasoning(made)
     step = Step(
