@@ -406,12 +406,25 @@ def _open_checkpoints(path: str) -> Any:
     require_extra("sqlite")
     import sqlite3
 
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
     from langgraph.checkpoint.sqlite import SqliteSaver
+
+    class Saver(SqliteSaver):
+        def get_tuple(self, config: Any) -> Any:
+            try:
+                kept = super().get_tuple(config)
+                if kept is None or {"v", "channel_values"} <= kept.checkpoint.keys():
+                    return kept
+            except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+                pass
+            raise DataError(f"{path} holds a row that is no state of a question", "name another file")
 
     if not Path(path).parent.is_dir():
         raise UsageError(f"the folder of {path} does not exist", "make it first")
     with _checkpoint_errors(path):
-        saver = SqliteSaver(sqlite3.connect(path, check_same_thread=False))
+        # No class is built: a state is JSON, and a row that names one was put there by somebody else.
+        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+        saver = Saver(sqlite3.connect(path, check_same_thread=False), serde=serde)
         try:
             saver.setup()
         except sqlite3.Error:

@@ -3,11 +3,13 @@
     flag  >  LALM_<FIELD> in the environment  >  lalm-agent.toml  >  default
 
 The file is the nearest `lalm-agent.toml` from the working folder upward, and its keys are the fields of `AgentConfig`.
-Like a Makefile it can name code to run (`[tools] asr = "module:attribute"`), so one that belongs to another user is
-refused. `tools` is merged node by node, but a source that sets `preset` drops the single tools of weaker sources.
+Like a Makefile it can name code to run (`[tools] asr = "module:attribute"`), so one that belongs to another user, that
+others can write or replace, or that is a symbolic link is refused. `tools` is merged node by node, but a source that
+sets `preset` drops the single tools of weaker sources.
 """
 
 import os
+import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -51,9 +53,9 @@ class AgentConfig(BaseModel):
     tools: dict[str, str] = Field(default_factory=dict)
     answer_mode: AnswerMode = "generate"
     adapter: str | None = None
-    max_new_tokens: int = Field(default=256, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1, lt=2**31)
     temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
@@ -115,9 +117,10 @@ def make_config(settings: Mapping[str, Any]) -> AgentConfig:
 
 
 def find_settings_file(folder: Path | None = None) -> Path | None:
-    """The nearest `lalm-agent.toml` from a folder (the working folder by default) upward, or None."""
+    """The nearest `lalm-agent.toml` from a folder (the working folder by default) upward, a link or not, or None."""
     start = (folder or Path.cwd()).resolve()
-    return next((path for at in (start, *start.parents) if (path := at / FILE_NAME).is_file()), None)
+    paths = (at / FILE_NAME for at in (start, *start.parents))
+    return next((path for path in paths if path.is_file() or path.is_symlink()), None)
 
 
 def ignored_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
@@ -167,15 +170,52 @@ def _file_sources(folder: Path | None) -> list[Source]:
     path = find_settings_file(folder)
     if path is None:
         return []
-    uid = os.getuid() if hasattr(os, "getuid") else 0
-    if uid != 0 and path.stat().st_uid not in (0, uid):
-        raise UsageError(f"{path} belongs to another user, and a settings file can run code", "copy it, or remove it")
+    start = (folder or Path.cwd()).resolve()
+    if objection := _distrust(path, start):
+        raise UsageError(
+            f"{objection}, and a settings file can run code", "see to it that it is yours alone, or remove it"
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise UsageError(f"{path} cannot be read: it is nested too deeply", "mend or remove it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "mend or remove it") from error
-    _anchor(values, path.parent, (folder or Path.cwd()).resolve())
+    _anchor(values, path.parent, start)
     return [(values, lambda name: f"{path}: {name} = ")]
+
+
+def _distrust(path: Path, start: Path) -> str | None:
+    """Why a settings file may be another user's work, root's own or not; None where it is not.
+
+    start: the folder below or at the file from which it was searched for.
+    """
+    if path.is_symlink():
+        return f"{path} is a symbolic link"
+    if not hasattr(os, "getuid"):
+        return None
+    if path.stat().st_uid not in (0, os.getuid()):
+        return f"{path} belongs to another user"
+    for place in (path, start, *start.parents):
+        status = place.stat()
+        # In a sticky folder, such as /tmp, nobody can replace what is not his own.
+        if _others_write(status) and not (place.is_dir() and status.st_mode & stat.S_ISVTX):
+            return f"others can write to {place}" + (f", on the way to {path}" if place != path else "")
+    return None
+
+
+def _others_write(status: os.stat_result) -> bool:
+    """Whether others than the owner can write; a user's private group, as Debian makes one for each, is no other."""
+    if status.st_mode & stat.S_IWOTH or not status.st_mode & stat.S_IWGRP:
+        return bool(status.st_mode & stat.S_IWOTH)
+    import grp
+    import pwd
+
+    try:
+        group, owner = grp.getgrgid(status.st_gid), pwd.getpwuid(os.getuid())
+    except KeyError:
+        return True
+    return owner.pw_uid == 0 or group.gr_name != owner.pw_name or bool(set(group.gr_mem) - {owner.pw_name})
 
 
 def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
@@ -199,4 +239,8 @@ def _refusal(error: ValidationError, values: Mapping[str, Any], labels: Mapping[
     bare = label.rstrip(" =")
     where = ".".join([bare, *inner]) + label.removeprefix(bare)
     hint = _TOOLS_HINT if name == "tools" else "lalm-agent ask --help lists the settings"
-    return UsageError(f"{where}{value}: {reason.lower()}", hint)
+    try:
+        shown = str(value)
+    except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
+        shown = "(too long to show)"
+    return UsageError(f"{where}{shown}: {reason.lower()}", hint)

@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
-from lalm_agent.models.base import ModelSpec
+from lalm_agent.models.base import SPENT_S, ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
 from lalm_agent.records import (
@@ -41,7 +41,7 @@ from lalm_agent.records import (
     Step,
     check_question,
 )
-from lalm_agent.registry import Task, Tool, ToolResult
+from lalm_agent.registry import Task, Tool, ToolResult, check_result
 
 # --- decisions: pure functions ---------------------------------------------------------------------------------------
 
@@ -301,7 +301,13 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     start = time.perf_counter()
     sound = context.clips.get(question.audio)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
-    result, raw = _without_reasoning(tool(task))
+    spent = SPENT_S.set(sum(step["seconds"] for step in state.get("steps", ()) if step["prompt"] is not None))
+    try:
+        made = tool(task)
+    finally:
+        SPENT_S.reset(spent)
+    check_result(made, tool.name)
+    result, raw = _without_reasoning(made)
     step = Step(
         node,
         tool.name,

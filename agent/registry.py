@@ -10,14 +10,16 @@ import shlex
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
 from lalm_agent.audio import Sound
-from lalm_agent.errors import UsageError, did_you_mean, nearest
+from lalm_agent.errors import PermanentBackendError, UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import AudioType, Method, Question
 
 NODES = ("type", "asr", "caption", "answer")
@@ -79,13 +81,30 @@ class ToolResult:
 
     text: str
     prompt: str | None = None
-    option_probs: tuple[tuple[str, float], ...] | None = None
-    heard_s: tuple[float, float] | None = None
+    option_probs: tuple[tuple[str, FiniteFloat], ...] | None = None
+    heard_s: tuple[FiniteFloat, FiniteFloat] | None = None
     warnings: tuple[str, ...] = ()
     cached: bool = False
-    details: dict[str, float] | None = None
+    details: dict[str, FiniteFloat] | None = None
     reasoning: str = ""
     responder: str | None = None
+
+
+_RESULT = TypeAdapter(ToolResult)
+
+
+def check_result(result: ToolResult, tool: str) -> None:
+    """Refuse what no answer could keep: values of other types, and numbers that are not finite or too large.
+
+    Raises:
+        PermanentBackendError: it names the tool and the field.
+    """
+    try:
+        _RESULT.validate_python({field.name: getattr(result, field.name) for field in fields(result)})
+    except ValidationError as error:
+        where, reason = first_complaint(error)
+        message = f"the tool {tool} returned a {'.'.join(where)} that cannot be kept: {reason.lower()}"
+        raise PermanentBackendError(message, "see lalm_agent.ToolResult for what it may hold") from error
 
 
 class Tool(Protocol):

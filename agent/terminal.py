@@ -4,6 +4,8 @@ Question, choices, transcripts and model output may hold escape sequences that m
 a terminal, or characters that reorder a line. They are shown as what they are.
 """
 
+import json
+import re
 import sys
 import time
 import unicodedata
@@ -13,6 +15,7 @@ from typing import Any
 EVERY_S = 10.0
 """A log gets a line of progress about so often, in seconds."""
 _KEPT = {"\n", "\t", "\u200c", "\u200d"}
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -25,6 +28,16 @@ def printable(text: str, one_line: bool = False) -> str:
         text = " ".join(text.split())
     hidden = {c for c in set(text) - _KEPT if unicodedata.category(c) in _HIDDEN}
     return "".join(c.encode("unicode_escape", "surrogatepass").decode("ascii") if c in hidden else c for c in text)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    r"""JSON that no terminal obeys: what `printable` escapes stands as `\uXXXX`, so it parses to the same value.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _NOT_ASCII.sub(lambda at: at[0] if printable(at[0]) == at[0] else json.dumps(at[0])[1:-1], text)
 
 
 def shortened(text: str, width: int) -> str:

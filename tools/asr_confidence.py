@@ -1,10 +1,10 @@
 """What a transcriber says of its own transcript, as figures for the trace."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 _SHORTEST_S = 0.01
+_ABSURD = 1e100
 
 
 def segment_confidence(segments: Sequence[Mapping[str, Any]], no_speech_probs: Sequence[Any]) -> dict[str, float]:
@@ -32,8 +32,8 @@ def token_confidence(logprobs: Sequence[Any]) -> dict[str, float]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a finite number; JSON has no others, and True is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that sums and products of stay finite with: JSON has integers of any length."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _ABSURD
 
 
 def _seconds(segment: Mapping[str, Any]) -> float:

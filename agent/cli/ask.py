@@ -1,6 +1,5 @@
 """`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe."""
 
-import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.records import Answer, Failure, Status, Step, check_question
-from lalm_agent.terminal import printable, shortened
+from lalm_agent.terminal import json_text, printable, shortened
 
 _STEP_WIDTH = 88
 
@@ -107,7 +106,7 @@ def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -
         if not as_json:
             typer.echo(f"[{number}] ", nl=False)
         if isinstance(answer, Failure):
-            typer.echo(json.dumps({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
+            typer.echo(json_text({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
             _print_failure(answer)
             code = max(code, answer.exit_code)
         else:
@@ -130,10 +129,10 @@ def print_step(step: Step) -> None:
 def print_answer(answer: Answer, as_json: bool) -> None:
     """The answer on stdout, with `as_json` as one object (CONTRACT); why it failed on stderr.
 
-    Strings in the object are the model's own, unchanged; JSON escapes their control characters.
+    Strings in the object are the model's own, unchanged; control characters are escaped.
     """
     if as_json:
-        typer.echo(json.dumps(asdict(answer), ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(asdict(answer)))
     else:
         typer.echo("\n".join(answer_lines(answer)))
     if answer.failure is not None:

@@ -1,12 +1,13 @@
 """`lalm-agent data synth`, the project's own benchmark of synthetic clips, and `data check`, what is odd in any."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from lalm_agent.terminal import json_text
 
 app = typer.Typer(help="Questions about audio, made or checked.", no_args_is_help=True, rich_markup_mode=None)
 SplitName = Literal["train", "dev", "test"]
@@ -65,7 +66,7 @@ def check(
             clips = checking.check_clips(benchmark, window_s, progress)
     if as_json:
         record = checking.check_json(benchmark, questions, clips)
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(record))
     else:
         typer.echo("\n".join(checking.check_lines(benchmark, questions, clips)))
     checking.require_usable(benchmark, clips)

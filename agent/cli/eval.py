@@ -1,6 +1,5 @@
 """`lalm-agent eval DATA --model M --method X --out FOLDER`: a benchmark's questions, asked once and for all."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
-from lalm_agent.terminal import printable, say
+from lalm_agent.terminal import json_text, printable, say
 
 if TYPE_CHECKING:
     from lalm_agent.eval import EvaluateRequest
@@ -138,7 +137,7 @@ def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
     for warning in record.get("warnings", ()):
         say(f"warning: {warning}")
     if flags["as_json"]:
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(record))
     else:
         typer.echo("\n".join(printable(line) for line in lines))
     return 0

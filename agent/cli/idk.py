@@ -1,6 +1,5 @@
 """`lalm-agent idk sample|curve|build`: what a model does not know, and the data that teach it to say so."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from lalm_agent.cli.eval import run_request
 from lalm_agent.cli.flags import option, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.records import AudioControl
-from lalm_agent.terminal import say
+from lalm_agent.terminal import json_text, say
 
 app = typer.Typer(
     help="Sample a model's answers, see what it does not know, and build data that teach it to say so.",
@@ -126,7 +125,7 @@ def curve(
     graded = grade_bank(BankRequest(**_bank_settings(arguments)), say)
     drawn = bank_curve(graded, Bootstrap(resamples, seed))
     if as_json:
-        typer.echo(json.dumps(drawn.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(drawn.model_dump(mode="json")))
     else:
         typer.echo("\n".join(curve_lines(drawn, as_markdown)))
     if plot is not None:
@@ -220,7 +219,7 @@ def _build(arguments: dict[str, Any]) -> int:
     idk_set = build_idk(request, say)
     if arguments["as_json"]:
         fields = idk_set.manifest.model_dump(mode="json", by_alias=True)
-        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(fields))
     else:
         typer.echo("\n".join(set_lines(idk_set.path, idk_set.manifest)))
     return 0

@@ -1,6 +1,5 @@
 """`lalm-agent doctor`, `tools`, `models` and `graph`: what is here, what can be named, and how a method goes."""
 
-import json
 import os
 import platform
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.cli.view import row
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.terminal import printable
+from lalm_agent.terminal import json_text, printable
 
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -45,7 +44,7 @@ def doctor(
             typer.echo(printable(row(*finding[:3])))
     works = all(finding["works"] for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"works": works, "findings": findings}, ensure_ascii=False))
+        typer.echo(json_text({"works": works, "findings": findings}))
     return 0 if works else 2
 
 

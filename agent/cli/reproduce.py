@@ -1,6 +1,5 @@
 """`lalm-agent reproduce --model mini --out FOLDER`: the paper's tables and figures by one command, in one report."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, transfer
 from lalm_agent.cli import train as train_flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.terminal import printable, say
+from lalm_agent.terminal import json_text, printable, say
 
 OutFlag = Annotated[Path, typer.Option(help="Folder of the report; the same command resumes.", show_default=False)]
 QuickFlag = Annotated[
@@ -77,7 +76,7 @@ def reproduce(
         return 0
     folder = training.reproduce(request, say)
     if as_json:
-        typer.echo(json.dumps(training.reproduction_summary(folder).model_dump(mode="json"), ensure_ascii=False))
+        typer.echo(json_text(training.reproduction_summary(folder).model_dump(mode="json")))
     else:
         typer.echo(printable(f"report: {folder.report}", one_line=True))
     return 0

@@ -1,6 +1,5 @@
 """`lalm-agent train --data idk.jsonl --model M --out FOLDER`: a LoRA on the answering model."""
 
-import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import option, settings_from
-from lalm_agent.terminal import duration, printable, say
+from lalm_agent.terminal import duration, json_text, printable, say
 
 if TYPE_CHECKING:
     from lalm_agent.training import TrainRequest
@@ -105,12 +104,12 @@ def _run(arguments: dict[str, Any]) -> int:
     request = _request(arguments)
     if arguments["dry_run"]:
         figures = asdict(estimate(request, say))
-        typer.echo(json.dumps(figures, allow_nan=False) if arguments["as_json"] else _estimate_text(**figures))
+        typer.echo(json_text(figures) if arguments["as_json"] else _estimate_text(**figures))
         return 0
     adapter = train(request, say)
     if arguments["as_json"] and is_main():
         fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
-        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(fields))
     elif is_main():
         loss = "" if adapter.loss is None else f", loss of the last {adapter.loss:.4f}"
         typer.echo(printable(f"adapter: {adapter.out} ({adapter.steps} steps{loss})", one_line=True))

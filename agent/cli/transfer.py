@@ -1,6 +1,5 @@
 """`lalm-agent transfer --bank BANK --model M --out STUDY`: does refusing that was learned on one modality transfer?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ from lalm_agent.cli import flags, idk
 from lalm_agent.cli import train as train_flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
-from lalm_agent.terminal import say
+from lalm_agent.terminal import json_text, say
 
 if TYPE_CHECKING:
     from lalm_agent.training.transfer.study import StudyRequest
@@ -122,13 +121,13 @@ def _run(flags: dict[str, Any]) -> int:
     as_json, observer = flags["as_json"], StudyObserver(say)
     if flags["dry_run"] and not flags["report_only"]:
         plan = plan_study(_request(flags), observer)
-        typer.echo(json.dumps(plan.model_dump(), ensure_ascii=False) if as_json else "\n".join(plan.lines))
+        typer.echo(json_text(plan.model_dump()) if as_json else "\n".join(plan.lines))
         return 0
     if not flags["report_only"]:
         study(_request(flags), observer)
     report = report_study(flags["out"], flags["resamples"], observer=observer)
     if as_json:
-        typer.echo(json.dumps(report.model_dump(mode="json", by_alias=True), ensure_ascii=False, allow_nan=False))
+        typer.echo(json_text(report.model_dump(mode="json", by_alias=True)))
     else:
         typer.echo(f"{as_terminal(report, terminal_width())}\n\nreport: {flags['out'] / 'study.md'}")
     return 0

@@ -5,6 +5,7 @@ the implementation's affair. This file knows nothing about tokens, tensors or ve
 """
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import exp
 from typing import Literal, Protocol
@@ -17,6 +18,8 @@ Role = Literal["system", "user", "assistant"]
 
 DEAF = "asked by text only: the model did not hear the clip"
 """The warning on a response of a model that was asked without the request's clip."""
+SPENT_S: ContextVar[float] = ContextVar("SPENT_S", default=0.0)
+"""Seconds that models took for the earlier nodes of the question: what has a deadline has so much less time left."""
 
 
 FORKED = (

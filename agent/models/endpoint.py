@@ -26,6 +26,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -37,6 +38,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from lalm_agent.errors import BackendError, LalmError, PermanentBackendError, RetriesExhausted, UsageError
+from lalm_agent.models.base import SPENT_S
 
 DEFAULT_URL = "https://api.openai.com/v1"
 KEY_OF_DEFAULT = "OPENAI_API_KEY"
@@ -101,7 +103,8 @@ class EndpointOptions:
     """How to deal with an endpoint.
 
     timeout_s: seconds for one attempt from connecting to the last byte, however slowly these drip.
-    deadline_s: seconds for one request with all its attempts and waits; None is three times `timeout_s`.
+    deadline_s: seconds for one question: all requests of its nodes with their attempts and waits; draws of one
+        answer have it each. None is three times `timeout_s`.
     max_attempts: how often one request is sent at most while it meets what may pass.
     concurrency: how many requests of one `generate` call are under way at once.
     hears_audio: False for a text-only model, which is asked without the clip.
@@ -144,7 +147,7 @@ class FailedAttempt:
 
     def as_error(self, attempts: int) -> BackendError:
         """The error to raise after that many attempts."""
-        message = self.message if attempts == 1 else f"{self.message} ({attempts} attempts)"
+        message = self.message if attempts < 2 else f"{self.message} ({attempts} attempts)"
         return (RetriesExhausted if self.passing else PermanentBackendError)(message, self.hint)
 
 
@@ -416,8 +419,8 @@ class Retrying:
             RetriesExhausted: what may pass did not, in as many attempts or as much time as there is.
             PermanentBackendError: it will not pass.
         """
-        attempts, start, whole_s = 0, time.monotonic(), self._options.whole_s
-        message = f"{self._endpoint.url} gave no complete reply within {whole_s:g} s"
+        attempts, start, whole_s = 0, time.monotonic(), self._options.whole_s - SPENT_S.get()
+        message = f"{self._endpoint.url} gave no complete reply within {self._options.whole_s:g} s"
         failed = FailedAttempt(message, "try again later, or allow it more time", True, True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(whole_s):
@@ -434,7 +437,9 @@ class Retrying:
                     now = time.monotonic()
                     if wait >= TOLD_FROM_S and now >= self._quiet_until:
                         self._quiet_until = now + TOLD_EVERY_S
-                        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}")
+                        asked_s = failed.asked_s or 0.0
+                        more = f", not the {asked_s:.0f} s asked for" if asked_s > LONGEST_ASKED_S else ""
+                        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}{more}")
                     await self._sleep(wait)
         raise failed.as_error(attempts)
 
@@ -466,7 +471,7 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         is_inside_loop = asyncio.get_running_loop() is not None
     if is_inside_loop:
         with ThreadPoolExecutor(1) as pool:
-            result = pool.submit(asyncio.run, outcome()).result()
+            result = pool.submit(copy_context().run, asyncio.run, outcome()).result()
     else:
         result = asyncio.run(outcome())
     # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.

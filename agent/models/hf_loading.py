@@ -189,7 +189,7 @@ def _family(folder: Path) -> Family:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architecture, model_type = str(config["architectures"][0]), str(config.get("model_type"))
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise DataError(
             f"{folder} holds no checkpoint: config.json is missing or names no architecture",
             "give the folder that save_pretrained wrote",
@@ -389,7 +389,7 @@ def refuse_other_weights(folder: Path, weights_sha256: str | None, base: str) ->
         return
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         hint = "restore it; without the file the base's weights are not compared"
         raise DataError(f"{path} cannot be read: {error}", hint) from error
     identity = record.get("identity") if isinstance(record, dict) else None

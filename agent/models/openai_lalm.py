@@ -260,7 +260,7 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: 
         return garbage(endpoint, f"{len(content)} bytes of {content_type or 'no content type'} that are no JSON")
     if not isinstance(data, dict):
         return _incomplete(endpoint, "no choices")
-    if data.get("error") or data.get("object") == "error":
+    if data.get("error") or data.get("object") == "error" or data.get("success") is False:
         return _marked_error(data, endpoint)
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices:

@@ -65,7 +65,7 @@ def load_script(path: Path, ref: str) -> ScriptedLALM:
 def _entry(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{number} is not JSON: {error}") from error
     if not isinstance(entry, dict) or not isinstance(entry.get("reply"), str):
         raise DataError(f"{path}:{number} has no text under 'reply'", 'write {"reply": "…"} on each line')

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ NumberedRow = tuple[int, Row | DataError]
 _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 10_000_000
 """Characters of a CSV cell; the standard library's limit is too low for a transcript."""
+_MAX_UNPACKED = 256 * 2**20
+"""Bytes of an XLSX file, which is a zip archive, when it is unpacked; zipfile reads no more than an entry claims."""
+_MAX_CELLS = 5_000_000
 _ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
 """Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -195,10 +199,22 @@ def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
     import openpyxl
 
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_UNPACKED:
+            raise ValueError(f"it has {size:,} bytes when unpacked, over {_MAX_UNPACKED:,}")
         sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
-        cells = [["" if cell is None else cell for cell in row] for row in sheet.iter_rows(values_only=True)]
+        # What the sheet claims as its size, up to 16,384 columns by a million rows, would be filled with blanks.
+        sheet.reset_dimensions()
+        cells: list[list[Any]] = []
+        left = _MAX_CELLS
+        for row in sheet.iter_rows(values_only=True):
+            if (left := left - len(row)) < 0:
+                raise ValueError(f"it has over {_MAX_CELLS:,} cells")
+            cells.append(["" if cell is None else cell for cell in row])
     except Exception as error:  # openpyxl raises what zipfile, the XML parser and its own descriptors raise.
         raise DataError(f"{path} cannot be read as XLSX: {error}", "save it as CSV, or write it again") from None
     header = _checked_header([str(cell) for cell in cells[0]] if cells else [], path)
     rows = enumerate(cells[1:], start=2)
-    return ((line, dict(zip(header, row, strict=False))) for line, row in rows if any(cell != "" for cell in row))
+    blank = dict.fromkeys(header, "")
+    return ((line, blank | dict(zip(header, row, strict=False))) for line, row in rows if any(c != "" for c in row))

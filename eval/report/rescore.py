@@ -1,6 +1,5 @@
 """What `rescore` prints: tables for a person, one object for a program."""
 
-import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from pydantic import TypeAdapter
 from lalm_agent.eval.grade import OUTCOMES, Outputs
 from lalm_agent.eval.report.table import NOTHING, Row, Table, as_terminal, percent, plain, wrapped
 from lalm_agent.eval.scoring.rescoring import OFF_LIST, PUBLISHED, Agreement, OutcomeShare, Rescoring, ScorerFigures
-from lalm_agent.terminal import shortened
+from lalm_agent.terminal import json_text, shortened
 
 FIRST = 20
 """How many disagreements are shown unless all are asked for."""
@@ -80,7 +79,7 @@ def rescoring_json(result: Rescoring, outputs: Outputs) -> str:
     fields: dict[str, Any] = TypeAdapter(Rescoring).dump_python(result, mode="json")
     fields["range"] = {"lowest": fields.pop("lowest"), "highest": fields.pop("highest")}
     fields |= {"facts": dict(outputs.facts), "warnings": [*outputs.warnings, *result.warnings]}
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    return json_text(fields)
 
 
 def _share(share: OutcomeShare) -> str:

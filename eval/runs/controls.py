@@ -239,7 +239,7 @@ def trained_clips(adapter: str | None) -> frozenset[str]:
         return frozenset()
     try:
         hashes = json.loads(path.read_text(encoding="utf-8"))["audio_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}", "mend or remove it") from error
     if not isinstance(hashes, list) or not all(isinstance(clip, str) for clip in hashes):
         raise DataError(f"{path} has no list of texts under audio_sha256", "mend or remove it")

@@ -27,7 +27,7 @@ from lalm_agent.eval.grade import kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Benchmark, audio_file
 from lalm_agent.eval.runs import controls
 from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, refuse_other_recording
-from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder
+from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder_warnings, responders
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
@@ -165,7 +165,7 @@ def summarise(run: RunFolder) -> RunSummary:
         seen=sum(answer.seen for answer in run.answers.values()),
         missing=len(selection.missing),
         faulty=selection.faulty,
-        warnings=() if warning is None else (warning,),
+        warnings=(*([warning] if warning else ()), *responder_warnings(run.answers.values())),
     )
 
 
@@ -293,8 +293,14 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
     )
     run.begin(identity, plan, session)
 
+    models = responders(run.answers.values())
+
     def keep(answer: StoredAnswer) -> None:
         run.keep(answer)
+        if answer.responder is not None and answer.responder not in models:
+            if models:
+                observer.note(f"warning: the endpoint answers by another model now: {answer.responder}")
+            models[answer.responder] = 1
         tally.add(answer)
         observer.answered(answer)
 

@@ -14,6 +14,7 @@ Readers ignore a torn last line, so that a run can be scored while it goes on.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -187,7 +188,8 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     """
     spec = spec_with_draw(folder, draw)
     identity = spec.identity
-    answers = {id_: answer for (id_, of), answer in read_answers(folder).items() if of == draw}
+    of_all_draws = read_answers(folder)
+    answers = {id_: answer for (id_, of), answer in of_all_draws.items() if of == draw}
     run_items = read_items(folder, spec)
     items = tuple(replace(run_item.item, choices=run_item.shown(draw)) for run_item in run_items)
     by_id = {item.id: answers[item.id].output for item in items if item.id in answers}
@@ -204,9 +206,25 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         has_types=identity.method == Method.AGENT and identity.type_source == "model",
         fixed_items=spec.selection.limit is not None or bool(identity.modality or spec.selection.missing),
         without_sound=identity.without_sound,
-        facts=_facts(spec),
-        warnings=tuple(_warnings(spec, items, [answers[id_] for id_ in by_id])),
+        facts=_facts(spec)
+        | ({"responder": ", ".join(models)} if (models := responders(of_all_draws.values())) else {}),
+        warnings=(
+            *_warnings(spec, items, [answers[id_] for id_ in by_id]),
+            *responder_warnings(of_all_draws.values()),
+        ),
     )
+
+
+def responders(answers: Iterable[StoredAnswer]) -> dict[str, int]:
+    """How many answers each model gave, by the name that the endpoint calls it, in the order of appearance."""
+    return dict(Counter(answer.responder for answer in answers if answer.responder is not None))
+
+
+def responder_warnings(answers: Iterable[StoredAnswer]) -> list[str]:
+    """What to say where the endpoint answered by several models: nothing is refused, for all these answers are paid."""
+    names = responders(answers)
+    listed = ", ".join(f"{name} ({count} answers)" for name, count in names.items())
+    return [f"the endpoint answered by {len(names)} models: {listed}"] if len(names) > 1 else []
 
 
 def _facts(spec: RunSpec) -> dict[str, str]:

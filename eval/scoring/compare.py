@@ -248,6 +248,7 @@ def _warnings(methods: Sequence[Graded], ids: Sequence[str]) -> Iterator[str]:
             yield f"{name}: {lost} unparsed or failed questions left out of N as asked; by default they count as wrong"
         if method is not baseline:
             yield from _fallen_out(baseline, method)
+            yield from _other_inputs(baseline.outputs, method.outputs)
 
 
 def _fallen_out(baseline: Graded, method: Graded) -> Iterator[str]:
@@ -262,6 +263,19 @@ def _fallen_out(baseline: Graded, method: Graded) -> Iterator[str]:
         listed = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
         names = f"{method.name}: compared with {baseline.name}"
         yield f"{names} on the questions of both; {reasons.total()} fell out: {listed}"
+
+
+def _other_inputs(baseline: Outputs, method: Outputs) -> Iterator[str]:
+    """Where one name stood for two recordings or two models. A warning: a study of altered clips compares such runs."""
+    before = {id: reply.audio_sha256 for id, reply in baseline.by_id.items() if reply.audio_sha256}
+    shared = [(id, reply.audio_sha256) for id, reply in method.by_id.items() if reply.audio_sha256 and id in before]
+    other = [id for id, sha256 in shared if sha256 != before[id]]
+    if other:
+        what = f"{len(other)} of {len(shared)} questions were asked about another recording than by {baseline.name}"
+        yield f"{method.name}: {what}, {other[0]!r} among them: the figures compare different clips"
+    models, responders = ([o.facts.get(label) for o in (baseline, method)] for label in ("model", "responder"))
+    if models[0] == models[1] and None not in responders and responders[0] != responders[1]:
+        yield f"{method.name}: the endpoint answered as {responders[1]}, to {baseline.name} as {responders[0]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def read_counts(path: Path) -> tuple[str | None, list[CountsRow]]:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}", "mend the file") from None
     rows = value.get("rows") if isinstance(value, dict) else value
     if not isinstance(rows, list) or not rows:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ormsgpack
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -242,6 +243,27 @@ def test_a_file_keeps_the_states_of_each_question(clip: str, tmp_path: Path) -> 
     with sqlite3.connect(file) as connection:
         assert connection.execute("select count(*) from checkpoints where thread_id = 'one'").fetchone()[0] >= 8
     connection.close()
+
+
+@pytest.mark.parametrize("form", ["msgpack", "json"])
+def test_a_row_that_names_a_class_builds_nothing(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "planted.py").write_text("class Planted:\n    pass\n")
+    built = ormsgpack.Ext(0, ormsgpack.packb(("planted", "Planted", None)))
+    named = {"lc": 2, "type": "constructor", "id": ["planted", "Planted"]}
+    row = ormsgpack.packb(built) if form == "msgpack" else json.dumps(named).encode()
+    file = tmp_path / "states.sqlite"
+    with agent_of("dog", method="baseline", checkpoint=str(file)) as agent:
+        agent.ask(clip, "Which?", ANIMALS, thread_id="one")
+    with sqlite3.connect(file) as connection:
+        connection.execute("update checkpoints set type = ?, checkpoint = ?", (form, row))
+    connection.close()
+    again = agent_of("dog", method="baseline", checkpoint=str(file))
+    with again as agent, pytest.raises(DataError, match="no state of a question"):
+        agent.ask(clip, "Which?", ANIMALS, thread_id="one")
+    assert "planted" not in sys.modules
 
 
 @pytest.mark.parametrize(("name", "said"), [("no/folder.sqlite", "does not exist"), ("clip.wav", "not a database")])

@@ -119,6 +119,26 @@ def ask(clip: Path, replies: list[str], tools: dict[str, Any], **settings: Any) 
     return Agent(model=ScriptedLALM(replies), preset="paper", tools=tools, **settings).ask(clip, "What?")
 
 
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"details": {"x": float("nan")}}, "details.x"),
+        ({"details": {"x": 10**400}}, "details.x"),
+        ({"details": {"x": object()}}, "details.x"),
+        ({"heard_s": ("from", "to")}, "heard_s.0"),
+        ({"option_probs": (("dog", float("inf")),)}, "option_probs.0.1"),
+        ({"option_probs": "dog"}, "option_probs"),
+        ({"warnings": (3,)}, "warnings.0"),
+        ({"prompt": 3}, "prompt"),
+    ],
+)
+def test_a_result_that_no_answer_could_keep_fails_its_question(clip: Path, fields: Any, where: str) -> None:
+    failure = ask(clip, [], {"answer": lambda task: ToolResult("dog", **fields)}, method="baseline").failure
+    assert failure is not None
+    assert (failure.node, failure.exit_code) == ("answer", 2)
+    assert f"returned a {where} that cannot be kept" in failure.message
+
+
 # --- found -----------------------------------------------------------------------------------------------------------
 
 

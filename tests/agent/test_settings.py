@@ -140,6 +140,11 @@ def test_an_empty_variable_is_none(folder: Path) -> None:
         ("[tools]\nasr = 3", "tools.asr = 3", "NODE = TOOL"),
         ("model = ", "cannot be read", "mend or remove it"),
         ("model = '\udcff'", "cannot be read", "mend or remove it"),
+        (f"a = {'[' * 99999}", "nested too deeply", "mend or remove it"),
+        (f"tools.{'a.' * 9999}a = 1", "tools", ""),
+        (f"model.{'a.' * 9999}a = 1", "model", ""),
+        (f"[{'a.' * 9999}a]", "a: no such setting", ""),
+        (f"seed = 0x{'f' * 9999}", "seed = (too long to show): input should be less", ""),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(folder: Path, text: str, said: str, hint: str) -> None:
@@ -166,7 +171,10 @@ def test_a_wrong_variable_is_refused_by_name(folder: Path, variables: dict[str, 
         load_config({}, variables, folder)
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners of files")
+owners = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners of files")
+
+
+@owners
 def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / FILE_NAME
     path.touch()
@@ -176,6 +184,36 @@ def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.Mon
         assert load_config({}, {}, folder) == AgentConfig()  # the administrator's is trusted
         os.chown(path, 4242, -1)
     with pytest.raises(UsageError, match="another user"):
+        load_config({}, {}, folder)
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    with pytest.raises(UsageError, match="another user"):
+        load_config({}, {}, folder)
+
+
+@owners
+@pytest.mark.parametrize("bits", [0o020, 0o002])
+@pytest.mark.parametrize("place", [f"project/{FILE_NAME}", "project", "project/deep", "project/deep/er"])
+def test_a_file_that_others_can_write_or_replace_is_refused(
+    folder: Path, tmp_path: Path, place: str, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    (tmp_path / "project" / FILE_NAME).touch()
+    os.chown(tmp_path / "project" / FILE_NAME, os.getuid(), -1)
+    (tmp_path / place).chmod(0o755 | bits)
+    with pytest.raises(UsageError, match=f"others can write to {tmp_path / place}"):
+        load_config({}, {}, folder)
+    (tmp_path / place).chmod(0o1755 | bits)
+    if (tmp_path / place).is_dir():
+        assert load_config({}, {}, folder) == AgentConfig()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_symbolic_link_is_refused(folder: Path, is_there: bool) -> None:
+    target = folder.parent / "other.toml"
+    if is_there:
+        target.touch()
+    (folder / FILE_NAME).symlink_to(target)
+    with pytest.raises(UsageError, match="symbolic link"):
         load_config({}, {}, folder)
 
 

@@ -1,12 +1,13 @@
 """Nothing that a stranger wrote reaches the terminal as a control sequence; how far something has come."""
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lalm_agent.terminal import EVERY_S, Pace, ProgressDisplay, duration, printable, shortened
+from lalm_agent.terminal import EVERY_S, Pace, ProgressDisplay, duration, json_text, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,15 @@ def test_no_control_character_survives(text: str) -> None:
 @given(st.text(), st.integers(1, 40))
 def test_shortened_fits(text: str, width: int) -> None:
     assert len(shortened(text, width)) <= width
+
+
+@given(st.text())
+def test_json_steers_no_terminal_and_means_the_same(text: str) -> None:
+    text += "\x7f\x9b31m\u202e\u2066\u200f\u061c\U000e0041\ud800 Grüße 你好 🙂"
+    written = json_text({text: [text]})
+    assert printable(written) == written
+    assert json.loads(written) == {text: [text]}
+    assert "Grüße 你好 🙂" in written
 
 
 class Clock:

@@ -180,7 +180,8 @@ def test_segments_weigh_by_their_seconds_and_empty_ones_not_at_all() -> None:
 
 
 def test_what_is_no_finite_number_is_left_out() -> None:
-    bad = [{"text": "a", "avg_logprob": value} for value in (None, float("nan"), float("-inf"), "-1", True)]
-    assert segment_confidence(bad, [None, float("nan")]) == {}
+    bad = [{"text": "a", "avg_logprob": value} for value in (None, float("nan"), float("-inf"), "-1", True, -(10**400))]
+    assert segment_confidence(bad, [None, float("nan"), 10**400]) == {}
+    assert token_confidence([{"logprob": -(10**400)}]) == {}
     assert token_confidence([{"logprob": -1.0}, {"logprob": -2.0}, {"logprob": None}, 3]) == {"avg_logprob": -1.5}
     assert token_confidence([]) == {}

@@ -162,7 +162,7 @@ def _is_damaged(checkpoint: Path) -> bool:
         # Earlier versions left the file empty.
         hashes = json.loads(text or "{}")
         return any(_sha256(checkpoint / name) != sha256 for name, sha256 in hashes.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return True
 
 

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from lalm_agent.cli.main import run
+from lalm_agent.eval.runs.folder import run_outputs
 from lalm_agent.models import endpoint
 
 CLIPS, QUESTIONS = 6, 12
@@ -217,6 +218,21 @@ def test_the_responding_model_and_the_raw_reply_are_kept(place: Place, stub: Any
     (answer,) = place.answers().values()
     assert (answer["reply"], answer["raw"]) == ("dog", "<think>barks</think> dog")
     assert answer["responder"] == "tiny-2026-11-28"
+
+
+def test_a_change_of_the_responding_model_is_told(place: Place, stub: Any) -> None:
+    def says(model: str) -> Any:
+        return stub.json({"choices": [stub.choice("dog")], "model": model})
+
+    stub.plays(says("tiny-1"))
+    assert place.eval("--method", "baseline", "--limit", "1")[0] == 0
+    stub.plays(says("tiny-1"), says("tiny-2"))
+    code, said = place.eval("--method", "baseline", "--limit", "4", "--concurrency", "1")
+    assert code == 0
+    assert sum("the endpoint answers by another model now: tiny-2" in line for line in said) == 1
+    outputs = run_outputs(place.path / "out")
+    assert outputs.facts["responder"] == "tiny-1, tiny-2"
+    assert "the endpoint answered by 2 models: tiny-1 (2 answers), tiny-2 (2 answers)" in outputs.warnings
 
 
 def test_rate_limits_in_between_lose_nothing(place: Place, stub: Any, waits: list[float | None]) -> None:

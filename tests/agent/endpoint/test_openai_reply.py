@@ -95,6 +95,7 @@ INCOMPLETE = [
     *({"choices": [choice([part])]} for part in ({"type": "image", "text": "dog"}, {"type": "text"})),
     *({"error": {"message": "out of memory"}, "choices": choices} for choices in ([], [choice()])),
     {"choices": [{**choice(), "error": "out of memory"}]},
+    {"success": False, "message": "out of memory", "choices": [choice()]},
     {"object": "error", "message": "out of memory", "choices": [choice()]},
     {"choices": [choice(), choice(None)]},
 ]

@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lalm_agent import Agent
 from lalm_agent.errors import PermanentBackendError, RetriesExhausted
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.endpoint import (
@@ -22,9 +25,15 @@ from lalm_agent.models.endpoint import (
     wait_s,
     words_of,
 )
+from lalm_agent.registry import Task, ToolResult
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
 NOW_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+@pytest.fixture
+def clip(write_clip: Callable[..., Path]) -> Path:
+    return write_clip()
 
 
 def ask(text: str = "What?") -> Request:
@@ -111,6 +120,24 @@ def test_one_deadline_ends_all_attempts(stub: Any, connect: Any, failure: Any) -
     assert time.monotonic() - start < 15
 
 
+def test_the_nodes_of_a_question_share_its_deadline(stub: Any, connect: Any, clip: Path) -> None:
+    """A slow type step leaves the answer nothing: its request is not waited for."""
+    stub.plays(stub.json({"choices": [stub.choice("Sound")]}))
+    stub.thinks_s = 0.2
+    lalm = connect(timeout_s=60.0, deadline_s=60.0).lalm
+    assert Agent(model=lalm).ask(clip, "What?").status == "answered"
+
+    def slow(task: Task) -> ToolResult:
+        time.sleep(0.3)
+        return ToolResult("Sound", prompt="asked elsewhere")
+
+    lalm = connect(timeout_s=60.0, deadline_s=0.3).lalm
+    failure = Agent(model=lalm, tools={"type": slow, "caption": lambda task: "a dog"}).ask(clip, "What?").failure
+    assert failure is not None
+    assert (failure.node, failure.kind) == ("answer", "RetriesExhausted")
+    assert "no complete reply within 0.3 s" in failure.message
+
+
 def test_the_default_deadline_is_that_of_three_attempts(stub: Any, connect: Any, failure: Any) -> None:
     stub.plays(stub.drips)
     assert isinstance(failure(connect(timeout_s=0.2).lalm), RetriesExhausted)
@@ -129,7 +156,8 @@ def test_a_long_wait_is_told_in_one_line(stub: Any, connect: Any) -> None:
     connected = connect()
     connected.lalm.generate([ask()])
     assert connected.waits == [LONGEST_ASKED_S + BASE_S / 2]
-    assert connected.notices == [f"{stub.url} answered 429: slow down: waiting 60 s before attempt 2"]
+    told = f"{stub.url} answered 429: slow down: waiting 60 s before attempt 2, not the 999999 s asked for"
+    assert connected.notices == [told]
 
 
 def test_many_waits_are_told_once_in_a_while(stub: Any, connect: Any) -> None:

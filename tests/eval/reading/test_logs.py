@@ -8,6 +8,7 @@ inspect      its own `write_eval_log`
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,28 @@ def test_vlmevalkit_predictions_as_xlsx(tmp_path: Path) -> None:
     (tmp_path / "bad.xlsx").write_bytes(b"PK no zip")
     with pytest.raises(DataError, match="cannot be read as XLSX"):
         read_outputs(tmp_path / "bad.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [(b" " * 200_000, "bytes when unpacked"), (b'<row r="9"><c r="XFD9"><v>1</v></c></row>', "cells")],
+)
+def test_a_spreadsheet_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: bytes, said: str
+) -> None:
+    monkeypatch.setattr("lalm_agent.eval.benchmarks.files._MAX_UNPACKED", 100_000)
+    monkeypatch.setattr("lalm_agent.eval.benchmarks.files._MAX_CELLS", 10_000)
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.active.append(["id"])
+    book.save(tmp_path / "plain.xlsx")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.xlsx") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.xlsx", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for member in plain.namelist():
+            bomb.writestr(member, plain.read(member).replace(b"</sheetData>", added + b"</sheetData>"))
+    with pytest.raises(DataError, match=said):
+        read_outputs(tmp_path / "bomb.xlsx")
 
 
 def test_nan_in_json_is_an_empty_cell(tmp_path: Path) -> None:

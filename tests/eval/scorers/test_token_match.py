@@ -93,10 +93,13 @@ def test_right_answers_are_accepted_by_their_form_on_the_published_files(publish
         "(A) text": sum(matches(f"({at}) {gold}", gold, c) for at, (c, gold) in zip(letter, rows, strict=True)),
         "sentence": sum(matches(f"The answer is {gold}.", gold, choices) for choices, gold in rows),
     }
-    assert accepted == {
-        "mmau": {"text": 1000, "letter": 2, "(A) text": 967, "sentence": 907},
-        "mmar": {"text": 1000, "letter": 0, "(A) text": 985, "sentence": 910},
-    }[name]
+    assert (
+        accepted
+        == {
+            "mmau": {"text": 1000, "letter": 2, "(A) text": 967, "sentence": 907},
+            "mmar": {"text": 1000, "letter": 0, "(A) text": 985, "sentence": 910},
+        }[name]
+    )
 
 
 def test_wrong_choices_are_accepted_on_the_published_files(published: tuple[str, list[Row]]) -> None:

@@ -93,6 +93,7 @@ def test_the_lora_row_is_the_mean_of_cells(write: Write) -> None:
     ("content", "message"),
     [
         ("{", "not JSON"),
+        ("[" * 99999, "not JSON"),
         ({"rows": []}, "no rows"),
         ([1], "row 1: no object"),
         ([row(method="")], "row 1: no `method`"),

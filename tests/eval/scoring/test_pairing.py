@@ -118,6 +118,22 @@ def test_clips_are_known_by_content_where_anyone_looked() -> None:
     assert study([base, Outputs("b", items, hashed)], Grading()).clips.tolist() == [0, 0, 1, 1, 0]
 
 
+def test_other_recordings_and_other_models_behind_one_name_are_told() -> None:
+    def run(name: str, sha256: str, responder: str) -> Outputs:
+        facts = {"model": "openai:x", "responder": responder}
+        same = {"same": Output("same", "dog", audio_sha256="0"), "silent": Output("silent", "dog")}
+        by_id = {**same, "other": Output("other", "dog", audio_sha256=sha256)}
+        return Outputs(name, tuple(item(id) for id in by_id), by_id, facts=facts)
+
+    base = run("base", "1", "tiny-1")
+    assert study([base, run("idk", "1", "tiny-1")], Grading()).warnings == ()
+    assert study([base, run("idk", "2", "tiny-2")], Grading()).warnings == (
+        "idk: 1 of 2 questions were asked about another recording than by base, 'other' among them: the figures "
+        "compare different clips",
+        "idk: the endpoint answered as tiny-2, to base as tiny-1",
+    )
+
+
 def test_confidence_that_is_not_known_stays_unknown() -> None:
     outputs = Outputs("a", (item("1"), item("2")), {"1": Output("1", "dog", confidence=0.0), "2": Output("2", "dog")})
     assert np.isnan(study([outputs], Grading()).methods[0].confidence).tolist() == [False, True]
