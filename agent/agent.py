@@ -380,7 +380,7 @@ def _question_row(line: bytes) -> dict[str, Any]:
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:
     """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
 
-    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.graph.Reply`.
+    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.graph.NodeReply`.
     As a node of another graph it shares the keys of these names with that graph's state.
 
     Args:

@@ -362,7 +362,7 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FolderKind:
     """A kind of artefact.
 
     name: for messages, such as `run`. activity: what a process that works on it does, such as `is training`.
@@ -388,7 +388,7 @@ class Kind:
 class Folder:
     """An artefact's folder, held by this process alone. A context manager; a derived class says its `kind`."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[FolderKind]
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """writes: False to read beside the process that holds the folder, without its lock."""

@@ -140,7 +140,7 @@ class Inquiry(TypedDict, total=False):
     choices: list[str]
 
 
-class Reply(TypedDict, total=False):
+class NodeReply(TypedDict, total=False):
     """What comes out of a graph that stands alone: the fields of `records.Answer` that a graph knows."""
 
     status: str
@@ -157,7 +157,7 @@ class Reply(TypedDict, total=False):
     warnings: Annotated[list[str], operator.add]
 
 
-class AgentState(Reply, total=False):
+class AgentState(NodeReply, total=False):
     """The state of one question on its way. Every value is JSON; steps and warnings are appended."""
 
     question: dict[str, Any]
@@ -166,7 +166,7 @@ class AgentState(Reply, total=False):
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
     """The state with which a graph starts: what nodes write, unwritten."""
-    state: dict[str, Any] = {name: None for name in Reply.__annotations__ if name != "status"}
+    state: dict[str, Any] = {name: None for name in NodeReply.__annotations__ if name != "status"}
     state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
     if question is not None:
         state["question"] = asdict(question)
@@ -346,7 +346,7 @@ def build_graph(
 ) -> Graph:
     """The graph of a method.
 
-    alone: put a node `listen` before it that opens the clip, so that it takes an `Inquiry`, gives a `Reply`, and can
+    alone: put a node `listen` before it that opens the clip, so that it takes an `Inquiry`, gives a `NodeReply` and can
         be a node of any other graph.
     """
 
@@ -359,7 +359,7 @@ def build_graph(
     def end_failed(state: AgentState, error: NodeError) -> Command[str]:
         return Command(update=failed(error, context), goto=END)
 
-    graph = StateGraph(AgentState, **({"input_schema": Inquiry, "output_schema": Reply} if alone else {}))
+    graph = StateGraph(AgentState, **({"input_schema": Inquiry, "output_schema": NodeReply} if alone else {}))
     handler: Any = end_failed
     graph.set_node_defaults(retry_policy=retry, error_handler=handler)
     graph.add_node("answer", bound(answer))

@@ -25,14 +25,14 @@ from typing import Any
 from lalm_agent.errors import LalmError, PermanentBackendError
 
 Work = Callable[[Any], Any]
-"""Does the tasks of one process, one after the other, and keeps what they share: `Task.what` -> a picklable result."""
+"""Does the tasks of one process in turn and keeps what they share: `ResumableTask.what` -> a picklable result."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ResumableTask:
     """What is done once. Picklable.
 
     what: for whoever does it. needs: names of tasks that must be done before; one that is not in the list is done.
@@ -45,16 +45,16 @@ class Task:
     alone: bool = False
 
 
-class Observer:
+class TaskObserver:
     """Is told how the tasks go, in the process that called `run_tasks`. Every method does nothing here."""
 
-    def began(self, task: Task) -> None:
+    def began(self, task: ResumableTask) -> None:
         """A task is handed out."""
 
-    def ended(self, task: Task, result: Any, seconds: float) -> None:
+    def ended(self, task: ResumableTask, result: Any, seconds: float) -> None:
         """A task is done. result: what its work returned; seconds: since it was handed out."""
 
-    def stopped(self, task: Task, seconds: float) -> None:
+    def stopped(self, task: ResumableTask, seconds: float) -> None:
         """A task failed, or was stopped before its end."""
 
 
@@ -73,15 +73,15 @@ class _Worker:
 
     process: BaseProcess
     connection: Connection
-    task: Task | None = None
+    task: ResumableTask | None = None
     since: float = 0.0
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    tasks: Sequence[ResumableTask],
     make: Callable[[], Work],
     processes: int,
-    observer: Observer | None = None,
+    observer: TaskObserver | None = None,
     threads: int | None = 1,
     fresh: bool = False,
 ) -> None:
@@ -100,7 +100,7 @@ def run_tasks(
         PermanentBackendError: a process died.
         ValueError: tasks need one another in a circle.
     """
-    observer = observer or Observer()
+    observer = observer or TaskObserver()
     if fresh or (processes > 1 and len(tasks) > 1):
         _Pool(tasks, make, observer, threads, fresh).run(processes)
         return
@@ -118,7 +118,7 @@ def run_tasks(
         observer.ended(task, result, time.monotonic() - start)
 
 
-def next_task(left: Sequence[Task], running: Sequence[Task]) -> Task | None:
+def next_task(left: Sequence[ResumableTask], running: Sequence[ResumableTask]) -> ResumableTask | None:
     """The first task that may begin beside those that run; None where none may. left: not begun."""
     if any(task.alone for task in running):
         return None
@@ -129,7 +129,7 @@ def next_task(left: Sequence[Task], running: Sequence[Task]) -> Task | None:
     return None
 
 
-def _required(task: Task | None) -> Task:
+def _required(task: ResumableTask | None) -> ResumableTask:
     if task is None:
         raise ValueError("the tasks need one another in a circle")
     return task
@@ -139,7 +139,12 @@ class _Pool:
     """Processes that take tasks as they are free."""
 
     def __init__(
-        self, tasks: Sequence[Task], make: Callable[[], Work], observer: Observer, threads: int | None, fresh: bool
+        self,
+        tasks: Sequence[ResumableTask],
+        make: Callable[[], Work],
+        observer: TaskObserver,
+        threads: int | None,
+        fresh: bool,
     ) -> None:
         self._left, self._workers = list(tasks), list[_Worker]()
         self._make, self._observer, self._threads, self._fresh = make, observer, threads, fresh
@@ -155,7 +160,7 @@ class _Pool:
             self._end()
 
     @property
-    def _busy(self) -> dict[_Worker, Task]:
+    def _busy(self) -> dict[_Worker, ResumableTask]:
         return {worker: worker.task for worker in self._workers if worker.task is not None}
 
     def _hand_out(self) -> bool:

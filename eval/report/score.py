@@ -13,7 +13,7 @@ from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.diagnosis import TYPES, few_refusals, share_text
-from lalm_agent.eval.scoring.schema import Group, Method, Report, RgiFigure
+from lalm_agent.eval.scoring.schema import Group, MethodScore, Report, RgiFigure
 
 
 def written(report: Report, form: str, by: str, full: bool, width: int | None) -> str:
@@ -171,7 +171,7 @@ def _by_group(title: str, header: Row, groups: Sequence[str], rows_of: Callable[
     return Table(title, ("Group", *header), rows, "ll" + "r" * (len(header) - 1), groups=True)
 
 
-def _members(report: Report, key: str) -> list[tuple[Method, Group]]:
+def _members(report: Report, key: str) -> list[tuple[MethodScore, Group]]:
     return [(method, method.groups[key]) for method in report.methods if key in method.groups]
 
 
@@ -298,12 +298,12 @@ def _types(report: Report) -> Iterator[Table]:
             yield Table(f"{title}, n = {types.n}", ("modality", *TYPES, "n", "right"), tuple(rows))
 
 
-def labelled(method: Method) -> str:
+def labelled(method: MethodScore) -> str:
     """The method's name with what must be known before its figures."""
     return f"{method.name} ({'; '.join(method.labels)})" if method.labels else method.name
 
 
-def _control_of(method: Method) -> str:
+def _control_of(method: MethodScore) -> str:
     return f"baseline at {method.name}'s coverage"
 
 
@@ -351,7 +351,7 @@ _CSV_RGI = (
 )
 
 
-def _csv_row(method: Method, key: str, group: Group) -> dict[str, object]:
+def _csv_row(method: MethodScore, key: str, group: Group) -> dict[str, object]:
     row: dict[str, object] = {"method": method.name, "group": key, "n": group.n}
     row |= {**group.counts, "excluded": group.excluded, "n_paired": group.n_paired}
     for name in ("acc", "tru", "rej", "rel", "rel_minus_null"):

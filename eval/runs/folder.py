@@ -23,8 +23,8 @@ from typing import Any
 from lalm_agent.artefacts import (
     SPEC,
     Folder,
+    FolderKind,
     Journal,
-    Kind,
     MismatchError,
     json_line,
     read_lines,
@@ -41,7 +41,7 @@ from lalm_agent.records import Method, Status
 
 ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
 SILENCE, RESPONSES = "silence", "responses"
-RUN = Kind("run", "is asking the questions of", (SPEC, ITEMS), early=(f"{SPEC}.", ITEMS, RESPONSES))
+RUN = FolderKind("run", "is asking the questions of", (SPEC, ITEMS), early=(f"{SPEC}.", ITEMS, RESPONSES))
 
 
 class RunFolder(Folder):

@@ -22,7 +22,7 @@ from lalm_agent.eval.metrics.rgi import Convention, lora_row
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.diagnosis import Signs, claim_of, diagnose, labels_of
 from lalm_agent.eval.scoring.figures import Arrays, Pairs, group_figures
-from lalm_agent.eval.scoring.schema import Group, MeanRow, Method, MethodPair, Report, with_holm
+from lalm_agent.eval.scoring.schema import Group, MeanRow, MethodPair, MethodScore, Report, with_holm
 from lalm_agent.eval.scoring.summary import Config
 
 _CODE_OF = {"c": CORRECT, "r": ABSTAINED, "w": WRONG}
@@ -169,12 +169,12 @@ def _baseline(path: Path, runs: Mapping[tuple[str, str | None], Groups]) -> Grou
     return {modality: np.diag(before) for modality, before in baseline.items()}
 
 
-def _method(name: str, groups: Groups, config: Config, source: str | None) -> Method:
+def _method(name: str, groups: Groups, config: Config, source: str | None) -> MethodScore:
     is_baseline = name == BASELINE and source is None
     order = sorted(groups, key=lambda modality: modality != TOTAL)
     figures = {modality: _figures(groups[modality], config, is_baseline) for modality in order}
     total = figures.get(TOTAL)
-    return Method(
+    return MethodScore(
         name=name if source is None else f"{name} trained on {source}",
         groups=figures,
         labels=list(labels_of(total, is_baseline)),
@@ -191,7 +191,7 @@ def _figures(t: Counts, config: Config, is_baseline: bool) -> Group:
     return group_figures(Arrays(after, clips, answerable, pairs, is_baseline, known_clips=False), config.resampling)
 
 
-def _tests(methods: Sequence[Method]) -> list[MethodPair]:
+def _tests(methods: Sequence[MethodScore]) -> list[MethodPair]:
     totals = [(method.name, method.groups[TOTAL]) for method in methods[1:] if TOTAL in method.groups]
     tests = [(test, name, total.n) for name, total in totals if (test := total.mcnemar)]
     return with_holm([MethodPair.of(test, methods[0].name, name, n) for test, name, n in tests])

@@ -170,7 +170,7 @@ class TypeFigures(Record):
     rows: dict[str, dict[str, int]]
 
 
-class Method(Record):
+class MethodScore(Record):
     """One method. labels: what a reader must know before any figure, such as "no refusals: not evidence"."""
 
     name: str
@@ -206,7 +206,7 @@ class Report(Record):
     file of counts does not say. level: of the intervals.
     """
 
-    methods: list[Method]
+    methods: list[MethodScore]
     baseline: str
     benchmark: str | None
     scorer: str

@@ -12,7 +12,7 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.scoring.compare import SEEN, TOTAL, Graded, Resampling, Study, group_key, paired
 from lalm_agent.eval.scoring.diagnosis import claim_of, diagnose, labels_of, signs_of, type_figures
 from lalm_agent.eval.scoring.figures import Arrays, Pairs, group_figures
-from lalm_agent.eval.scoring.schema import Group, Guess, Method, MethodPair, Report, with_holm
+from lalm_agent.eval.scoring.schema import Group, Guess, MethodPair, MethodScore, Report, with_holm
 
 FEW_CLIPS = 10
 """Ours: a percentile bootstrap over fewer is too narrow to be read, and over one clip it has no width at all."""
@@ -49,7 +49,7 @@ def summarise(study: Study, config: Config) -> Report:
     )
 
 
-def _method(study: Study, method: Graded, config: Config) -> Method:
+def _method(study: Study, method: Graded, config: Config) -> MethodScore:
     is_baseline = method is study.baseline
     modalities = {item.modality for item in study.items}
     groups: dict[str, Group] = {}
@@ -58,7 +58,7 @@ def _method(study: Study, method: Graded, config: Config) -> Method:
         if len(arrays.codes) or arrays.excluded:
             groups[key] = group_figures(arrays, config.resampling, curve=key == TOTAL or key in modalities)
     types = type_figures(method.outputs) if method.outputs.has_types else None
-    return Method(
+    return MethodScore(
         name=method.name,
         groups=groups,
         method=method.outputs.method,

@@ -18,10 +18,10 @@ from lalm_agent.artefacts import (
     LOCK,
     SPEC,
     Folder,
+    FolderKind,
     Identity,
     Invocation,
     Journal,
-    Kind,
     StorageError,
     now,
     read_lines,
@@ -305,7 +305,7 @@ def test_an_invocation_says_when_how_and_with_which_versions() -> None:
 
 
 class ThingFolder(Folder):
-    kind: ClassVar[Kind] = Kind("thing", "is making", complete=("end",), early=("spec.json.", "half"))
+    kind: ClassVar[FolderKind] = FolderKind("thing", "is making", complete=("end",), early=("spec.json.", "half"))
 
 
 def test_a_folder_is_made_and_removed_unless_the_artefact_began(tmp_path: Path) -> None:

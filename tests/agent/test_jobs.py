@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lalm_agent.errors import DataError, PermanentBackendError
-from lalm_agent.jobs import Observer, Task, WorkerError, next_task, run_tasks
+from lalm_agent.jobs import ResumableTask, TaskObserver, WorkerError, next_task, run_tasks
 
 MODULE = """
 import os, pathlib, time
@@ -34,7 +34,7 @@ class Work:
 """
 
 
-class Seen(Observer):
+class Seen(TaskObserver):
     """Everything that is told."""
 
     def __init__(self) -> None:
@@ -42,19 +42,19 @@ class Seen(Observer):
         self.results: dict[str, Any] = {}
         self.stopped_names: list[str] = []
 
-    def began(self, task: Task) -> None:
+    def began(self, task: ResumableTask) -> None:
         self.began_names.append(task.name)
 
-    def ended(self, task: Task, result: Any, seconds: float) -> None:
+    def ended(self, task: ResumableTask, result: Any, seconds: float) -> None:
         assert seconds >= 0
         self.results[task.name] = result
 
-    def stopped(self, task: Task, seconds: float) -> None:
+    def stopped(self, task: ResumableTask, seconds: float) -> None:
         self.stopped_names.append(task.name)
 
 
-def tasks(*whats: Any) -> list[Task]:
-    return [Task(f"{at} {what}", what) for at, what in enumerate(whats)]
+def tasks(*whats: Any) -> list[ResumableTask]:
+    return [ResumableTask(f"{at} {what}", what) for at, what in enumerate(whats)]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_tasks_are_shared_between_processes_of_one_thread(make: Any) -> None:
 
 def test_one_process_works_here_and_in_the_order_of_needs(make: Any) -> None:
     seen = Seen()
-    run_tasks([Task("b", 2, needs=("a", "done before")), Task("a", 1)], make, 1, seen)
+    run_tasks([ResumableTask("b", 2, needs=("a", "done before")), ResumableTask("a", 1)], make, 1, seen)
     assert [(name, what, pid) for name, (what, pid, _) in seen.results.items()] == [
         ("a", 1, os.getpid()),
         ("b", 2, os.getpid()),
@@ -89,19 +89,30 @@ def test_one_process_works_here_and_in_the_order_of_needs(make: Any) -> None:
     run_tasks([], make, 2)
     for processes in (1, 2):
         with pytest.raises(ValueError, match="circle"):
-            run_tasks([Task("a", 1, ("b",)), Task("b", 1, ("a",))], make, processes)
+            run_tasks([ResumableTask("a", 1, ("b",)), ResumableTask("b", 1, ("a",))], make, processes)
 
 
 def test_a_fresh_process_for_each_task(make: Any) -> None:
     seen = Seen()
-    run_tasks([Task("a", 1), Task("b", 2, ("a",)), Task("c", 3, alone=True)], make, 1, seen, threads=3, fresh=True)
+    run_tasks(
+        [ResumableTask("a", 1), ResumableTask("b", 2, ("a",)), ResumableTask("c", 3, alone=True)],
+        make,
+        1,
+        seen,
+        threads=3,
+        fresh=True,
+    )
     assert seen.began_names == ["a", "b", "c"]
     assert len({pid for _, pid, _ in seen.results.values()} | {os.getpid()}) == 4
     assert [threads for *_, threads in seen.results.values()][:2] == ["3", "3"]
 
 
 def test_a_task_waits_for_what_it_needs_and_one_alone_for_all() -> None:
-    first, second, last = Task("first", 0), Task("second", 0, ("first",)), Task("last", 0, alone=True)
+    first, second, last = (
+        ResumableTask("first", 0),
+        ResumableTask("second", 0, ("first",)),
+        ResumableTask("last", 0, alone=True),
+    )
     assert next_task([first, second, last], []) is first
     assert next_task([second, last], [first]) is None
     assert next_task([second, last], []) is second
@@ -133,21 +144,21 @@ def test_a_process_that_dies_is_missed(make: Any) -> None:
 
 def test_ctrl_c_ends_all_processes(make: Any, tmp_path: Path) -> None:
     class Interrupts(Seen):
-        def began(self, task: Task) -> None:
+        def began(self, task: ResumableTask) -> None:
             super().began(task)
             if task.name == "second":
                 raise KeyboardInterrupt
 
     seen = Interrupts()
     with pytest.raises(KeyboardInterrupt):
-        run_tasks([Task("first", "wait"), Task("second", "wait")], make, 2, seen)
+        run_tasks([ResumableTask("first", "wait"), ResumableTask("second", "wait")], make, 2, seen)
     assert set(seen.stopped_names) == {"first", "second"}
 
 
 NESTED = """
 import os, pathlib, sys, time
 from functools import partial
-from lalm_agent.jobs import Task, run_tasks
+from lalm_agent.jobs import ResumableTask, run_tasks
 
 class Work:
     def __init__(self, folder, depth):
@@ -155,12 +166,12 @@ class Work:
     def __call__(self, what):
         (self.folder / f"{os.getpid()}.pid").touch()
         if self.depth:
-            two = [Task("a", 1), Task("b", 2)]
+            two = [ResumableTask("a", 1), ResumableTask("b", 2)]
             run_tasks(two, partial(Work, str(self.folder), self.depth - 1), 2)
         time.sleep(600)
 
 if __name__ == "__main__":
-    run_tasks([Task("outer", 1)], partial(Work, sys.argv[1], 1), 1, fresh=True)
+    run_tasks([ResumableTask("outer", 1)], partial(Work, sys.argv[1], 1), 1, fresh=True)
 """
 
 

@@ -23,9 +23,9 @@ from pydantic import Field
 from lalm_agent.artefacts import (
     SPEC,
     Folder,
+    FolderKind,
     Identity,
     Invocation,
-    Kind,
     MismatchError,
     Record,
     read_record,
@@ -94,7 +94,7 @@ class TrainingSpec(Record):
 class AdapterFolder(Folder):
     """An adapter's folder, held by this process alone. A context manager. spec: None for a new one."""
 
-    kind = Kind("adapter", "is training", complete=(SPEC, CONFIG, WEIGHTS))
+    kind = FolderKind("adapter", "is training", complete=(SPEC, CONFIG, WEIGHTS))
     spec: TrainingSpec | None = None
 
     def read(self) -> None:

@@ -9,15 +9,15 @@ import os
 import sys
 from pathlib import Path
 
-from lalm_agent.training.mini.recipe import Plan, RunFolders, exit_code, say
+from lalm_agent.training.mini.recipe import RecipePlan, RunFolders, exit_code, say
 
 _EVALUATED = 800
 
 
-def parse_arguments(argv: list[str] | None = None) -> tuple[RunFolders, Plan, int]:
+def parse_arguments(argv: list[str] | None = None) -> tuple[RunFolders, RecipePlan, int]:
     """Folders and plan from the command line, and how many questions the evaluation asks."""
     parser = argparse.ArgumentParser(prog="python -m lalm_agent.training.mini", description="Train the model mini.")
-    plan = Plan()
+    plan = RecipePlan()
     parser.add_argument("--out", type=Path, required=True, help="Folder of the run: checkpoint, tokenizer, model.")
     parser.add_argument("--cache", type=Path, help="Folder of the features (default: OUT/features).")
     parser.add_argument("--real", type=Path, help="Folder of recordings with its index.csv (default: none).")
@@ -37,7 +37,7 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[RunFolders, Plan, in
     )
     options = vars(parser.parse_args(argv))
     out, cache, questions = options.pop("out"), options.pop("cache"), options.pop("evaluate")
-    return RunFolders(out, cache or out / "features", options.pop("real")), Plan(**options), questions
+    return RunFolders(out, cache or out / "features", options.pop("real")), RecipePlan(**options), questions
 
 
 def main(argv: list[str] | None = None) -> int:

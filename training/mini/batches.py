@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lalm_agent.errors import PermanentBackendError
-from lalm_agent.training.mini.data import ClipKind, Item, StoredClip, augment, read_shards, stack
+from lalm_agent.training.mini.data import ClipKind, StoredClip, TrainingClip, augment, read_shards, stack
 from lalm_agent.training.mini.model import HeadLabels, HeadTargets, head_targets
 from lalm_agent.training.mini.packing import PackedText, Packer
-from lalm_agent.training.mini.recipe import Plan, RunFolders
+from lalm_agent.training.mini.recipe import RecipePlan, RunFolders
 from lalm_agent.training.mini.targets import ExchangeSampler
 
 _POOL = 16
@@ -42,7 +42,9 @@ class Batch:
 class Batcher:
     """Makes batches of items in an order that depends on the seed alone."""
 
-    def __init__(self, items: list[Item], packer: Packer, plan: Plan, part: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, items: list[TrainingClip], packer: Packer, plan: RecipePlan, part: tuple[int, int] = (0, 1)
+    ) -> None:
         """items: the store; plan: sizes and seed; part: (k, n) for the k-th of n parts of each batch."""
         self._items, self._packer, self._plan, self._part = items, packer, plan, part
         self._labels = HeadLabels()
@@ -103,7 +105,7 @@ class _BatchStream(IterableDataset[Batch]):
 
     folders: RunFolders
     shards: tuple[str, ...]
-    plan: Plan
+    plan: RecipePlan
     part: tuple[int, int]
     first: int
 
@@ -116,7 +118,7 @@ class _BatchStream(IterableDataset[Batch]):
 
 
 def load_batches(
-    folders: RunFolders, shards: tuple[str, ...], plan: Plan, part: tuple[int, int], first: int
+    folders: RunFolders, shards: tuple[str, ...], plan: RecipePlan, part: tuple[int, int], first: int
 ) -> Iterator[Batch]:
     """Batches from number `first` on, made ahead in a process: a thread would share the interpreter's lock.
 

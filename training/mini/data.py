@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from lalm_agent import audio
 from lalm_agent.artefacts import write_whole
 from lalm_agent.errors import DataError
-from lalm_agent.jobs import Observer, Task, run_tasks
+from lalm_agent.jobs import ResumableTask, TaskObserver, run_tasks
 from lalm_agent.models.pretrained_clips import clips_bytes
 from lalm_agent.records import AudioType
-from lalm_agent.training.mini.recipe import MIN_SECONDS, Plan, RunFolders, Say, Shape
+from lalm_agent.training.mini.recipe import MIN_SECONDS, RecipePlan, RunFolders, Say, Shape
 from lalm_agent.training.synth.benchmark import pcm16
 from lalm_agent.training.synth.clips import FAINT_DB, drown, make_clip, make_silence
 from lalm_agent.training.synth.records import SAMPLE_RATE, Clip, Facts, Level, Pool, Samples, SoundFacts, Split
@@ -63,7 +63,7 @@ class StoredClip:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class TrainingClip:
     """One entry of the cache: mel (frames, mel_bins) float16, memory-mapped."""
 
     mel: NDArray[np.float16]
@@ -124,13 +124,13 @@ def write_shard(folder: Path, name: str, made: Iterable[tuple[NDArray[np.float16
     part.replace(folder / f"{name}.npy")
 
 
-def read_shards(folder: Path, names: Sequence[str]) -> list[Item]:
+def read_shards(folder: Path, names: Sequence[str]) -> list[TrainingClip]:
     """All items of the named shards in order.
 
     Raises:
         DataError: a shard is missing, of another version, or its two files do not belong together.
     """
-    items: list[Item] = []
+    items: list[TrainingClip] = []
     hint = f"delete {folder} and run again"
     for name in names:
         try:
@@ -141,17 +141,19 @@ def read_shards(folder: Path, names: Sequence[str]) -> list[Item]:
         ends = np.cumsum([entry.frames for entry in stored])
         if ends[-1] != len(frames):
             raise DataError(f"feature shard {name} is not whole", hint)
-        items += [Item(frames[end - entry.frames : end], entry) for end, entry in zip(ends, stored, strict=True)]
+        items += [
+            TrainingClip(frames[end - entry.frames : end], entry) for end, entry in zip(ends, stored, strict=True)
+        ]
     return items
 
 
-def mel_statistics(items: Sequence[Item], every: int = 20) -> tuple[Mel, Mel]:
+def mel_statistics(items: Sequence[TrainingClip], every: int = 20) -> tuple[Mel, Mel]:
     """Per-mel mean and deviation over one clip in `every`: two (mel_bins,) float32 arrays."""
     frames = np.concatenate([np.asarray(item.mel, dtype=np.float32) for item in items[::every]])
     return frames.mean(0), frames.std(0) + 0.05
 
 
-def make_features(folders: RunFolders, plan: Plan, say: Say) -> tuple[str, ...]:
+def make_features(folders: RunFolders, plan: RecipePlan, say: Say) -> tuple[str, ...]:
     """Make the shards that are not there yet with `plan.workers` processes; returns the names of all."""
     names = (*shard_names(plan), *(["real"] if folders.real else []))
     left = [name for name in names if not (folders.cache / f"{name}.npy").is_file()]
@@ -162,7 +164,7 @@ def make_features(folders: RunFolders, plan: Plan, say: Say) -> tuple[str, ...]:
     return names
 
 
-def _make_shard(cache: Path, plan: Plan, name: str) -> None:
+def _make_shard(cache: Path, plan: RecipePlan, name: str) -> None:
     extractor = feature_extractor(plan.shape)
     hashes: list[bytes | None] = []
 
@@ -182,27 +184,27 @@ def _stored(
     return mel, StoredClip(replace(clip, samples=np.zeros(0, dtype=np.float32)), len(mel), kind, label)
 
 
-def shard_names(plan: Plan) -> list[str]:
+def shard_names(plan: RecipePlan) -> list[str]:
     """What the files of the synthetic shards are called, by number."""
     return [f"synthetic-{plan.seed}-{shard:05d}" for shard in range(max(1, round(plan.clips / plan.shard_clips)))]
 
 
-def shard_clips(plan: Plan, name: str) -> Iterator[tuple[Clip, ClipKind]]:
+def shard_clips(plan: RecipePlan, name: str) -> Iterator[tuple[Clip, ClipKind]]:
     """The clips of a shard. The clips of runs of different seeds never meet."""
     first = plan.seed * _SEEDS_PER_RUN + shard_names(plan).index(name) * plan.shard_clips
     return map(synthetic, range(first, first + plan.shard_clips))
 
 
-def in_shards(what: str, work: Callable[[str], None], left: Sequence[str], plan: Plan, say: Say) -> None:
+def in_shards(what: str, work: Callable[[str], None], left: Sequence[str], plan: RecipePlan, say: Say) -> None:
     """Do the work for each shard that is left, in `plan.workers` processes. what: how its progress lines begin."""
-    tasks = [Task(name, name) for name in left]
+    tasks = [ResumableTask(name, name) for name in left]
     run_tasks(tasks, partial(partial, work), plan.workers, _Countdown(what, plan, len(left), say))
 
 
-class _Countdown(Observer):
+class _Countdown(TaskObserver):
     """Says every ten seconds, and at the end, how many shards are done and how long the rest takes."""
 
-    def __init__(self, what: str, plan: Plan, left: int, say: Say) -> None:
+    def __init__(self, what: str, plan: RecipePlan, left: int, say: Say) -> None:
         self._what, self._shards, self._left, self._size, self._say = (
             what,
             shard_names(plan),
@@ -213,7 +215,7 @@ class _Countdown(Observer):
         self._done, self._started = 0, time.monotonic()
         self._told = self._started
 
-    def ended(self, task: Task, result: Any, seconds: float) -> None:
+    def ended(self, task: ResumableTask, result: Any, seconds: float) -> None:
         """A shard is done."""
         self._done += 1
         now = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 
 from lalm_agent.training.mini.data import feature_extractor
 from lalm_agent.training.mini.model import MelNormaliser
-from lalm_agent.training.mini.recipe import Plan, Shape
+from lalm_agent.training.mini.recipe import RecipePlan, Shape
 from lalm_agent.training.mini.tokenizer import CHAT_TEMPLATE
 from lalm_agent.training.synth.labels import LABEL_GROUPS
 
@@ -51,7 +51,7 @@ def export(
     part.replace(folder)
 
 
-def model_card(plan: Plan, steps: int, weights: int, real: bool, figures: Sequence[str]) -> str:
+def model_card(plan: RecipePlan, steps: int, weights: int, real: bool, figures: Sequence[str]) -> str:
     """The card as Markdown with the hub's front matter, from `data/model_card.md`.
 
     steps: optimiser steps made. weights: parameters of the model. real: whether real recordings were mixed in.

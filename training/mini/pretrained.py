@@ -22,10 +22,10 @@ from lalm_agent import audio
 from lalm_agent.artefacts import write_whole
 from lalm_agent.models.pretrained_clips import HASH_BYTES, clips_bytes, read_pretrained_clips
 from lalm_agent.training.mini import data
-from lalm_agent.training.mini.recipe import Plan, Say, exit_code, say
+from lalm_agent.training.mini.recipe import RecipePlan, Say, exit_code, say
 
 
-def write_pretrained(plan: Plan, parts: Path, real: Path | None, out: Path, say: Say) -> int:
+def write_pretrained(plan: RecipePlan, parts: Path, real: Path | None, out: Path, say: Say) -> int:
     """Write the list of all clips that a run of this plan trains on; the number of distinct ones.
 
     parts: folder of the hashes of each shard; the making of features left them in its cache. real: folder of the
@@ -50,7 +50,7 @@ def write_pretrained(plan: Plan, parts: Path, real: Path | None, out: Path, say:
     return len(hashes)
 
 
-def _write_shard_hashes(plan: Plan, parts: Path, name: str) -> None:
+def _write_shard_hashes(plan: RecipePlan, parts: Path, name: str) -> None:
     hashes = [data.clip_hash(clip.samples) for clip, _ in data.shard_clips(plan, name)]
     data.write_hashes(parts / f"{name}{data.HASHES_SUFFIX}", hashes)
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command."""
     from lalm_agent.training.synth.fluid import require_synth
 
-    name, plan = "python -m lalm_agent.training.mini.pretrained", Plan()
+    name, plan = "python -m lalm_agent.training.mini.pretrained", RecipePlan()
     parser = argparse.ArgumentParser(prog=name, description="List the clips that a run of training.mini trained on.")
     parser.add_argument("--out", type=Path, required=True, help="The file; pretrained_clips.u64 beside the weights.")
     parser.add_argument("--seed", type=int, default=plan.seed, help="Seed of the run (default: %(default)s).")
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="Processes (default: %(default)s).")
     options = parser.parse_args(argv)
     parts = options.parts or options.out.with_name(options.out.name + ".parts")
-    plan = Plan(seed=options.seed, clips=options.clips, shard_clips=options.shard_clips, workers=options.jobs)
+    plan = RecipePlan(seed=options.seed, clips=options.clips, shard_clips=options.shard_clips, workers=options.jobs)
 
     def work() -> None:
         require_synth()

@@ -46,7 +46,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RecipePlan:
     """How long and on what a model is trained.
 
     minutes: of a processor, for each trainer, warm start and joint training together; steps counts steps instead,

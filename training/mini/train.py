@@ -29,7 +29,7 @@ from lalm_agent.records import Method
 from lalm_agent.training.mini.batches import Batch, load_batches
 from lalm_agent.training.mini.data import make_features, mel_statistics, read_shards
 from lalm_agent.training.mini.model import HeadLabels, Heads, Losses, MelNormaliser, answer, build_model, encode
-from lalm_agent.training.mini.recipe import Plan, RunFolders, Say, say
+from lalm_agent.training.mini.recipe import RecipePlan, RunFolders, Say, say
 from lalm_agent.training.mini.targets import corpus
 from lalm_agent.training.mini.tokenizer import load_tokenizer, train_tokenizer
 from lalm_agent.training.synth.fluid import require_synth
@@ -48,7 +48,7 @@ _PATIENCE = timedelta(minutes=30)
 # --- stages -----------------------------------------------------------------------------------------------------------
 
 
-def run(folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
+def run(folders: RunFolders, plan: RecipePlan, questions: int, say: Say) -> None:
     """All stages, each only as far as it is not done; `questions` of the dev split are asked in the last one.
 
     Raises:
@@ -67,7 +67,7 @@ def run(folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
     _finish(fit(folders, plan, shards, say), folders, plan, questions, say)
 
 
-def fit(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> "TrainingState":
+def fit(folders: RunFolders, plan: RecipePlan, shards: tuple[str, ...], say: Say) -> "TrainingState":
     """Train from the last checkpoint, if there is one, in `plan.trainers` processes; returns the final state."""
     from torch.multiprocessing.spawn import spawn
 
@@ -84,7 +84,7 @@ def fit(folders: RunFolders, plan: Plan, shards: tuple[str, ...], say: Say) -> "
     return _open_state(folders, plan, shards)
 
 
-def _open_state(folders: RunFolders, plan: Plan, shards: tuple[str, ...]) -> "TrainingState":
+def _open_state(folders: RunFolders, plan: RecipePlan, shards: tuple[str, ...]) -> "TrainingState":
     """A fresh state, brought to where the last checkpoint is."""
     normaliser = MelNormaliser(*map(torch.from_numpy, mel_statistics(read_shards(folders.cache, shards))))
     state = fresh_state(load_tokenizer(folders.tokenizer), normaliser, plan)
@@ -93,7 +93,7 @@ def _open_state(folders: RunFolders, plan: Plan, shards: tuple[str, ...]) -> "Tr
     return state
 
 
-def _train_part(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, ...], meeting: str) -> None:
+def _train_part(rank: int, folders: RunFolders, plan: RecipePlan, shards: tuple[str, ...], meeting: str) -> None:
     """One trainer of `plan.trainers`, each in a process of its own."""
     torch.set_flush_denormal(True)
     state = _open_state(folders, plan, shards)
@@ -111,7 +111,7 @@ def _train_part(rank: int, folders: RunFolders, plan: Plan, shards: tuple[str, .
         distributed.destroy_process_group()
 
 
-def _finish(state: "TrainingState", folders: RunFolders, plan: Plan, questions: int, say: Say) -> None:
+def _finish(state: "TrainingState", folders: RunFolders, plan: RecipePlan, questions: int, say: Say) -> None:
     """Export the model, ask it `questions` questions of the dev split and write its card."""
     from lalm_agent.training.mini.evaluate import report
     from lalm_agent.training.mini.export import export, model_card
@@ -139,7 +139,7 @@ class TrainingClock:
     longer and no worse. agreed: what several trainers agreed on instead.
     """
 
-    plan: Plan
+    plan: RecipePlan
     steps: int = 0
     spent_s: float = 0.0
     agreed: float | None = None
@@ -181,7 +181,7 @@ class Optimisers:
     LOG.md.
     """
 
-    def __init__(self, model: "Qwen2AudioForConditionalGeneration", heads: nn.Module, plan: Plan) -> None:
+    def __init__(self, model: "Qwen2AudioForConditionalGeneration", heads: nn.Module, plan: RecipePlan) -> None:
         """model, heads: all that is trained. The tower and the language model have rates of their own."""
 
         def muon(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -249,7 +249,7 @@ class TrainingState:
         return _trained(self.model, self.heads)
 
 
-def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: MelNormaliser, plan: Plan) -> TrainingState:
+def fresh_state(tokenizer: "PreTrainedTokenizerFast", normaliser: MelNormaliser, plan: RecipePlan) -> TrainingState:
     """A run at its beginning."""
     model = build_model(tokenizer, plan.shape, plan.seed)
     heads = Heads(plan.shape.audio_width, plan.shape.text_width, HeadLabels())
@@ -310,7 +310,7 @@ class _LossSums:
 
 
 def train(
-    state: TrainingState, batches: Iterable[Batch], plan: Plan, checkpoint: Path, say: Say, first: bool = True
+    state: TrainingState, batches: Iterable[Batch], plan: RecipePlan, checkpoint: Path, say: Say, first: bool = True
 ) -> None:
     """Train until the plan is done; the first trainer writes checkpoints on the way and one at the end."""
     state.model.train()
@@ -330,7 +330,7 @@ def train(
         save_state(state, checkpoint)
 
 
-def _step(state: TrainingState, batch: Batch, plan: Plan, losses: _LossSums) -> None:
+def _step(state: TrainingState, batch: Batch, plan: RecipePlan, losses: _LossSums) -> None:
     clock = state.clock
     share, warm = rate_share(plan, clock.steps, clock.done), clock.warm
     with torch.autocast("cpu", torch.bfloat16):
@@ -367,7 +367,7 @@ def _average_gradients(parameters: list[nn.Parameter], done: float) -> float:
     return float(touched[-1])
 
 
-def rate_share(plan: Plan, step: int, done: float) -> float:
+def rate_share(plan: RecipePlan, step: int, done: float) -> float:
     """The share of the learning rates: rises over the first steps, stays, falls along a cosine to `plan.floor`.
 
     It follows the clock, which torch's schedulers, made for counted steps, do not.
@@ -377,7 +377,7 @@ def rate_share(plan: Plan, step: int, done: float) -> float:
     return rise * max(plan.floor, 0.5 * (1 + math.cos(math.pi * fall)))
 
 
-def auxiliary_weight(plan: Plan, clock: TrainingClock) -> float:
+def auxiliary_weight(plan: RecipePlan, clock: TrainingClock) -> float:
     """The weight of the heads' losses: 1 in the warm start, then it falls to 0 beside the text's."""
     return 1.0 if clock.warm else plan.auxiliary * max(0.0, 1 - clock.done)
 

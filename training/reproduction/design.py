@@ -19,9 +19,9 @@ from pydantic import Field
 from lalm_agent.artefacts import (
     SPEC,
     Folder,
+    FolderKind,
     Identity,
     Invocation,
-    Kind,
     MismatchError,
     Record,
     read_lines,
@@ -30,7 +30,7 @@ from lalm_agent.artefacts import (
 )
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval.runs.plan import EvaluateRequest
-from lalm_agent.jobs import Task
+from lalm_agent.jobs import ResumableTask
 from lalm_agent.records import Method
 from lalm_agent.training.lora.recipe import PRESETS, make_recipe
 from lalm_agent.training.transfer.study import StudyRequest
@@ -212,7 +212,7 @@ class PaperFolder(Folder):
     heat map of the transfer study. figure5: share of IDK over K.
     """
 
-    kind = Kind("reproduction", "works on")
+    kind = FolderKind("reproduction", "works on")
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
@@ -291,9 +291,9 @@ class Part:
         return shlex.join(["lalm-agent", *self.words])
 
     @property
-    def task(self) -> Task:
+    def task(self) -> ResumableTask:
         """For `run_tasks`."""
-        return Task(self.name, self, self.needs, self.alone)
+        return ResumableTask(self.name, self, self.needs, self.alone)
 
 
 def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tuple[Part, ...]:

@@ -23,7 +23,7 @@ from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report.table import NOTHING, Table, percent
 from lalm_agent.eval.report.table import as_markdown as table_as_markdown
 from lalm_agent.eval.scoring.compare import TOTAL
-from lalm_agent.eval.scoring.schema import Method, Report, RgiFigure
+from lalm_agent.eval.scoring.schema import MethodScore, Report, RgiFigure
 from lalm_agent.terminal import printable
 from lalm_agent.training.idk.make import BankCurve
 from lalm_agent.training.reproduction.design import ALL, WATERMARK, Part, ReproduceSpec, Worked, cuts
@@ -168,7 +168,7 @@ def _changes(
     yield from (rgi_text(ours), plain(paper.get("rgi")), rgi_text(rgi[Convention.STRICT]))
 
 
-def _named(method: Method, group: str) -> str:
+def _named(method: MethodScore, group: str) -> str:
     """The method's name, in the total with what must be known before its figures."""
     return f"{method.name} ({'; '.join(method.labels)})" if method.labels and group == TOTAL else method.name
 

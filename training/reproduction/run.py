@@ -297,7 +297,7 @@ class _RunLines(evaluating.Observer):
         self._display.show(len(self._tally.grades), str(self._tally))
 
 
-class _Follower(jobs.Observer):
+class _Follower(jobs.TaskObserver):
     """Writes down when each part begins and ends, and says it with what the parts say in their logs.
 
     A context manager for the time of the whole. A thread reads the logs; where nobody says anything for ten seconds, it
@@ -330,7 +330,7 @@ class _Follower(jobs.Observer):
         self._journal.append(end(ALL, time.monotonic() - self._start, int(error is not None)))
         self._journal.close()
 
-    def began(self, task: jobs.Task) -> None:
+    def began(self, task: jobs.ResumableTask) -> None:
         """A part is begun."""
         log = self._folder.log(task.name)
         with self._lock:
@@ -338,12 +338,12 @@ class _Follower(jobs.Observer):
             self._say(f"part {task.name}: {task.what.command}")
         self._journal.append(begin(task.name, now(), task.what.words))
 
-    def ended(self, task: jobs.Task, result: object, seconds: float) -> None:
+    def ended(self, task: jobs.ResumableTask, result: object, seconds: float) -> None:
         """A part is done."""
         self._journal.append(end(task.name, seconds, 0))
         self._left(task.name, f"part {task.name}: done in {seconds:.0f} s")
 
-    def stopped(self, task: jobs.Task, seconds: float) -> None:
+    def stopped(self, task: jobs.ResumableTask, seconds: float) -> None:
         """A part failed or was stopped."""
         self._journal.append(end(task.name, seconds, 1))
         self._left(task.name, f"part {task.name}: stopped after {seconds:.0f} s")

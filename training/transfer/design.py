@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lalm_agent.artefacts import SPEC, Folder, Identity, Invocation, Kind, Record, read_record
+from lalm_agent.artefacts import SPEC, Folder, FolderKind, Identity, Invocation, Record, read_record
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.eval.runs.records import DataIdentity
@@ -233,7 +233,7 @@ class StudyFolder(Folder):
     spec: what is there; None for a new study. A `job` of None below is the model without an adapter.
     """
 
-    kind = Kind("study")
+    kind = FolderKind("study")
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""

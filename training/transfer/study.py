@@ -143,7 +143,7 @@ class StudyRequest(Record):
     command: tuple[str, ...] | None = None
 
 
-class StudyObserver(jobs.Observer):
+class StudyObserver(jobs.TaskObserver):
     """Is told how a study goes, in the process that called it: of each part as a task, and what happens in lines."""
 
     def __init__(self, say: Callable[[str], None] | None = None) -> None:
@@ -364,7 +364,7 @@ def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
     progress = _Progress(total, ready.left, ready.processes, observer)
     # What is asked of an adapter needs its training.
     needs = {part: StudyPart(PartKind.TRAIN, part.job).name for part in ready.left if part.kind is not PartKind.TRAIN}
-    tasks = [jobs.Task(part.name, part, (needs[part],) if part in needs else ()) for part in ready.left]
+    tasks = [jobs.ResumableTask(part.name, part, (needs[part],) if part in needs else ()) for part in ready.left]
     try:
         jobs.run_tasks(tasks, partial(StudyWorker, ready.setup), ready.processes, progress)
     except BaseException:
@@ -372,7 +372,7 @@ def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
         raise
 
 
-class _Progress(jobs.Observer):
+class _Progress(jobs.TaskObserver):
     """Says a line for each part that is done, with the time left by the mean of the parts of its kind."""
 
     def __init__(self, total: int, left: Sequence[StudyPart], processes: int, observer: StudyObserver) -> None:
@@ -384,7 +384,7 @@ class _Progress(jobs.Observer):
     def done(self) -> int:
         return self._total - len(self._left)
 
-    def ended(self, task: jobs.Task, result: Finished, seconds: float) -> None:
+    def ended(self, task: jobs.ResumableTask, result: Finished, seconds: float) -> None:
         self._observer.ended(task, result, seconds)
         part: StudyPart = task.what
         self._left.remove(part)

@@ -10,7 +10,7 @@ from lalm_agent.audio import load
 from lalm_agent.models.pretrained_clips import FILE_NAME, read_pretrained_clips
 from lalm_agent.training.mini.data import ClipKind, clip_hash, make_features, synthetic, write_hashes
 from lalm_agent.training.mini.pretrained import main, real_hashes, write_pretrained
-from lalm_agent.training.mini.recipe import Plan, RunFolders
+from lalm_agent.training.mini.recipe import RecipePlan, RunFolders
 from lalm_agent.training.synth.benchmark import pcm16, write_benchmark
 from lalm_agent.training.synth.records import Split
 
@@ -25,7 +25,7 @@ def silent(_: str) -> None:
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listed")
-    plan = Plan(clips=CLIPS, shard_clips=CLIPS // 3, workers=1)
+    plan = RecipePlan(clips=CLIPS, shard_clips=CLIPS // 3, workers=1)
     assert 0 < write_pretrained(plan, folder / "parts", None, folder / FILE_NAME, silent) <= CLIPS
     return folder / FILE_NAME
 
@@ -59,7 +59,7 @@ def test_digital_silence_is_no_clip_of_the_pretraining() -> None:
 
 
 def test_making_the_features_leaves_the_hashes_for_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(clips=4, shard_clips=2, seed=3, workers=1)
+    plan = RecipePlan(clips=4, shard_clips=2, seed=3, workers=1)
     cache, said = tmp_path / "cache", list[str]()
     make_features(RunFolders(tmp_path, cache), plan, silent)
     monkeypatch.setattr("lalm_agent.training.mini.data.synthetic", None)

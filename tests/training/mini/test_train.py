@@ -11,10 +11,10 @@ from torch import nn
 from lalm_agent.errors import DataError, PermanentBackendError
 from lalm_agent.training.mini import __main__ as command
 from lalm_agent.training.mini.batches import Batcher, load_batches
-from lalm_agent.training.mini.data import ClipKind, Item, feature_extractor, log_mel, read_shards, write_shard
+from lalm_agent.training.mini.data import ClipKind, TrainingClip, feature_extractor, log_mel, read_shards, write_shard
 from lalm_agent.training.mini.model import MelNormaliser, build_model
 from lalm_agent.training.mini.packing import Packer
-from lalm_agent.training.mini.recipe import Plan, RunFolders
+from lalm_agent.training.mini.recipe import RecipePlan, RunFolders
 from lalm_agent.training.mini.tokenizer import load_tokenizer
 from lalm_agent.training.mini.train import (
     Optimisers,
@@ -29,7 +29,7 @@ from lalm_agent.training.mini.train import (
 
 @pytest.fixture
 def plan(tiny_shape):
-    return Plan(steps=4, warm=0.26, batch=2, text_tokens=60, rise_steps=3, learning_rate=3e-3, shape=tiny_shape)
+    return RecipePlan(steps=4, warm=0.26, batch=2, text_tokens=60, rise_steps=3, learning_rate=3e-3, shape=tiny_shape)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def items(stored, tiny_shape):
     rng = np.random.default_rng(0)
     shapes = [(clip.frames, tiny_shape.mel_bins) for clip in stored]
     mels = [rng.normal(0.3 * number - 0.5, 0.3, shape).astype(np.float16) for number, shape in enumerate(shapes)]
-    return [Item(mel, clip) for mel, clip in zip(mels, stored, strict=True) for _ in range(4)]
+    return [TrainingClip(mel, clip) for mel, clip in zip(mels, stored, strict=True) for _ in range(4)]
 
 
 @pytest.fixture
@@ -148,25 +148,25 @@ def test_training_learns_to_reply(tokenizer, batcher, plan, tmp_path):
 
 @pytest.mark.parametrize(("step", "done", "share"), [(0, 0.0, 0.2), (5, 0.1, 1.0), (50, 0.65, 0.5), (99, 1.0, 0.02)])
 def test_the_learning_rate_rises_stays_and_falls(step, done, share):
-    assert rate_share(Plan(rise_steps=5), step, done) == pytest.approx(share)
+    assert rate_share(RecipePlan(rise_steps=5), step, done) == pytest.approx(share)
 
 
 def test_the_heads_count_fully_at_first_and_not_at_all_in_the_end():
-    plan = Plan(steps=30, warm=0.2, auxiliary=0.4)
+    plan = RecipePlan(steps=30, warm=0.2, auxiliary=0.4)
     shares = [auxiliary_weight(plan, TrainingClock(plan, steps)) for steps in (0, 5, 15, 30, 31)]
     assert shares == pytest.approx([1.0, 1.0, 0.2, 0.0, 0.0])
 
 
 def test_a_clock_counts_steps_or_time():
-    assert TrainingClock(Plan(steps=10), steps=4).done == 0.4
-    timed = TrainingClock(Plan(minutes=1), spent_s=30.0)
+    assert TrainingClock(RecipePlan(steps=10), steps=4).done == 0.4
+    timed = TrainingClock(RecipePlan(minutes=1), spent_s=30.0)
     assert 0.5 <= timed.done < 0.6
     assert timed.eta_s == pytest.approx(30, abs=5)
 
 
 # --- optimisers -------------------------------------------------------------------------------------------------------
 
-RATES = Plan(
+RATES = RecipePlan(
     learning_rate=0.1, embedding_rate=0.4, tower_rate=0.2, joint_tower_rate=0.1, language_rate=0.05, weight_decay=0.0
 )
 
@@ -205,7 +205,7 @@ def test_matrices_are_muons_the_rest_is_adams_and_all_follow_the_share(tokenizer
 
 def test_the_command_line_becomes_a_plan(tmp_path):
     folders, plan, questions = command.parse_arguments(["--out", str(tmp_path), "--minutes", "2", "--seed", "7"])
-    assert plan == Plan(minutes=2.0, seed=7)
+    assert plan == RecipePlan(minutes=2.0, seed=7)
     assert folders == RunFolders(tmp_path, tmp_path / "features", None)
     assert questions > 0
 
@@ -215,7 +215,7 @@ def test_the_command_line_becomes_a_plan(tmp_path):
 def test_the_whole_command_makes_a_model_and_can_be_called_again(tmp_path, monkeypatch, capsys, tiny_shape):
     """Two trainers in processes of their own: that their gradients are exchanged is why their run ends at all."""
     shape = dataclasses.replace(tiny_shape, window_s=10, vocabulary=600)
-    small = Plan(steps=2, clips=4, shard_clips=2, workers=1, trainers=2, batch=2, warm=0.0, shape=shape)
+    small = RecipePlan(steps=2, clips=4, shard_clips=2, workers=1, trainers=2, batch=2, warm=0.0, shape=shape)
     monkeypatch.setattr(command, "Plan", lambda **_: small)
     monkeypatch.setattr(torch, "set_num_threads", silent)
     arguments = ["--out", str(tmp_path), "--evaluate", "3"]

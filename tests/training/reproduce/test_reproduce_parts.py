@@ -10,7 +10,7 @@ import pytest
 from lalm_agent.artefacts import MismatchError, record_text
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError
-from lalm_agent.jobs import Task, next_task
+from lalm_agent.jobs import ResumableTask, next_task
 from lalm_agent.training.reproduction import design as journal
 from lalm_agent.training.reproduction.design import (
     FULL,
@@ -96,7 +96,7 @@ def test_quick_says_what_it_cuts_and_the_full_one_cuts_nothing() -> None:
 
 def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None:
     parts = parts_of(FULL, Sources(), REQUEST)
-    left, running, begun = [part.task for part in parts], list[Task](), list[str]()
+    left, running, begun = [part.task for part in parts], list[ResumableTask](), list[str]()
     while left or running:
         while len(running) < 2 and (task := next_task(left, running)) is not None:
             left.remove(task)

@@ -12,7 +12,7 @@ from lalm_agent.artefacts import read_lines
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval import EvaluateRequest
-from lalm_agent.jobs import Task, WorkerError, run_tasks
+from lalm_agent.jobs import ResumableTask, WorkerError, run_tasks
 from lalm_agent.training.reproduction import run as running
 from lalm_agent.training.reproduction.design import PaperFolder, Part, SynthRequest, finished
 from lalm_agent.training.reproduction.run import PartWorker
@@ -86,7 +86,7 @@ def test_a_silent_part_is_said_to_run(folder: PaperFolder, monkeypatch: pytest.M
     monkeypatch.setattr(running, "_EVERY_S", 0.01)
     monkeypatch.setattr(running, "_QUIET_S", 0.01)
     said: list[str] = []
-    task = Task("bank", part("bank"))
+    task = ResumableTask("bank", part("bank"))
     with running._Follower(folder, said.append) as progress:
         progress.began(task)
         while not any(line.startswith("running: bank ") for line in said):
