@@ -77,12 +77,12 @@ def section(name: str, folder: Path) -> Iterator[str]:
     yield HEADINGS[name]
     yield "\n".join(["```", *(shown(commands[run]) for run in names), "```\n"])
     yield CAPTION
-    yield score(folder, names, tables=2)
+    yield score(folder, names, tables=1)
     yield "Blind controls: the same questions with every clip silent, and with another question's clip.\n"
     yield score(folder, [f"{name}-{run}" for run in ("baseline", *CONTROLS)], tables=1)
-    for by in ("track", "hop") if name == "sakura" else ("difficulty",):
-        yield f"By {by}:\n"
-        yield score(folder, names, "--by", by, tables=1)
+    by = "track" if name == "sakura" else "difficulty"
+    yield f"By {by}:\n"
+    yield score(folder, names, "--by", by, tables=1)
 
 
 def page(folder: Path) -> Iterator[str]:
