@@ -7,9 +7,10 @@ from lalm_agent.eval.benchmarks.mmau import MMAU
 from lalm_agent.eval.benchmarks.rows import ANSWERABLE, Layout
 from lalm_agent.eval.items import MODALITY
 
+_GROUPS = (ANSWERABLE, "seen", "skill", "level", "family")
 SYNTH = Layout(
     content=("content",),
-    groups=(*MMAU.groups, *((name, (name,)) for name in (ANSWERABLE, "seen", "skill", "level", "family"))),
+    groups=(*MMAU.groups, *zip(_GROUPS, zip(_GROUPS, strict=True), strict=True)),  # each under its own name
     required=(MODALITY, ANSWERABLE),
     has_answerable=True,
     ignored=("split", "seed"),

@@ -216,7 +216,7 @@ def test_the_whole_command_makes_a_model_and_can_be_called_again(tmp_path, monke
     """Two trainers in processes of their own: that their gradients are exchanged is why their run ends at all."""
     shape = dataclasses.replace(tiny_shape, window_s=10, vocabulary=600)
     small = RecipePlan(steps=2, clips=4, shard_clips=2, workers=1, trainers=2, batch=2, warm=0.0, shape=shape)
-    monkeypatch.setattr(command, "Plan", lambda **_: small)
+    monkeypatch.setattr(command, "RecipePlan", lambda **_: small)
     monkeypatch.setattr(torch, "set_num_threads", silent)
     arguments = ["--out", str(tmp_path), "--evaluate", "3"]
     assert command.main(arguments) == 0
