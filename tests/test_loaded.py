@@ -41,11 +41,11 @@ def note(frame, event, argument):
     code = frame.f_code
     if event == "call" and code.co_flags & optimised:  # a function, not the body of a module or a class
         files.add(code.co_filename)
-threading.setprofile(note)
-sys.setprofile(note)
+threading.settrace(note)
+sys.settrace(note)
 from lalm_agent.cli.main import run
 code = run(sys.argv[1:])
-sys.setprofile(None)
+sys.settrace(None)
 import lalm_agent
 from pathlib import Path
 root = Path(lalm_agent.__file__).resolve().parent.parent

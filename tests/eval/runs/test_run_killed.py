@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lalm_agent.eval.runs.folder import read_answers, read_items
 
-KILLS, QUESTIONS, THREADS = 12, 600, 3
+KILLS, QUESTIONS, THREADS = 8, 400, 3
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
