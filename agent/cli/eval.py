@@ -23,15 +23,6 @@ DataFileFlag = Annotated[Path | None, typer.Option("--data", help="The file or f
 AudioRootFlag = Annotated[
     Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's folder")
 ]
-ToolsFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--tools",
-        "--preset",
-        help="paper: every node is the model. assist: the best tool installed.",
-        show_default="paper",
-    ),
-]
 LimitFlag = Annotated[
     int | None,
     typer.Option(
@@ -79,7 +70,7 @@ def evaluate(
     model: flags.ModelFlag = None,
     method: flags.MethodFlag = None,
     adapter: flags.AdapterFlag = None,
-    tools: ToolsFlag = None,
+    tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     limit: LimitFlag = None,

@@ -56,7 +56,7 @@ def sample(
     seed: flags.SeedFlag = None,
     shuffle_choices: eval_flags.ShuffleFlag = False,
     adapter: flags.AdapterFlag = None,
-    tools: eval_flags.ToolsFlag = None,
+    tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     limit: eval_flags.LimitFlag = None,
     modality: eval_flags.ModalityFlag = None,
