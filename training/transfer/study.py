@@ -307,9 +307,9 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
 
 def _power(ready: _Study) -> tuple[float | None, str]:
     """The smallest true difference that the planned study would show in 80 % of cases, and the same as a line."""
-    asked = ready.setup.questions[None]
+    questions = ready.setup.questions[None]
     clips = {
-        source: {item.audio for item in asked.benchmark.items if item.modality == source and item.id in asked.ids}
+        source: {item.audio for item in questions.benchmark.items if item.modality == source and item.id in questions.ids}
         for source in SOURCES
     }
     n_clips = min(map(len, clips.values()))
