@@ -110,7 +110,8 @@ class Agent:
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
         if tools is not None:
-            settings["tools"] = {node: tool for node, tool in tools.items() if isinstance(tool, str)}
+            named = {node: tool for node, tool in tools.items() if isinstance(tool, str)}
+            settings["tools"] = {**(config.tools if config else {}), **named}
         self._own_model = None if model is None or isinstance(model, str) else _as_ours(model)
         if model is not None:
             settings["model"] = model if isinstance(model, str) else model.spec.info.ref

@@ -111,7 +111,9 @@ def main() -> None:
     if not (options.work / "dev" / "questions.json").is_file():
         lalm_agent(SYNTH, options.work)
     link = options.work / "sakura"
-    if not link.exists():
+    if link.is_symlink() and link.resolve() != options.sakura.resolve():
+        raise DataError(f"{link} points to {link.resolve()}", "give another work folder")
+    if not link.is_symlink():
         link.symlink_to(options.sakura.resolve(), target_is_directory=True)
     two_at_a_time(runs(), options.work)
     print("\n".join(page(options.work)).rstrip())

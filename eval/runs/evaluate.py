@@ -32,7 +32,7 @@ from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_p
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts import prompt_hashes
-from lalm_agent.records import Method
+from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
     from lalm_agent.agent import Agent
@@ -111,10 +111,10 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         run.check(identity, loaded=False)
         asks = bool(plan.left) or run.spec is None
         recordings = _recordings(run, plan, request.config.max_audio_s) if asks else {}
-        if asks and request.loaded_model is None:
-            observer.note("loading the model")
         # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
         if asks or request.config.adapter or request.loaded_model is not None:
+            if request.loaded_model is None:
+                observer.note("loading the model")
             spec = ready.agent.spec
             loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
             identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
@@ -262,7 +262,8 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
     if run.spec is None or run.spec.identity.audio != "real":
         return {}
     clips = {run_item.item.id: run_item.item.audio for run_item in run.items}
-    answers = ((clips.get(answer.id), answer.audio_sha256) for answer in run.answers.values())
+    kept = (answer for answer in run.answers.values() if answer.status is not Status.FAILED)
+    answers = ((clips.get(answer.id), answer.audio_sha256) for answer in kept)
     recordings = {name: sha256 for name, sha256 in answers if name is not None and sha256 is not None}
     for name in sorted(recordings)[:_COMPARED]:
         now = _hashes(audio_file(plan.audio_root, name), max_s)

@@ -48,7 +48,7 @@ def score(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None
     benchmark = request.config.benchmark
     if request.counts is not None:
         scorer = None if request.scorer == "rule" else request.scorer
-        flags = {"--benchmark": benchmark, "--data": request.data, "--key": request.key}
+        flags = {"--benchmark": benchmark, "--data": request.data, "--reply-key": request.key}
         flags |= {"--exclude": request.exclude, "--scorer": scorer}
         if idle := [name for name, value in flags.items() if value is not None]:
             raise UsageError(f"{', '.join(idle)} says nothing about counts", "leave it out, or give prediction files")

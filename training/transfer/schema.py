@@ -169,7 +169,8 @@ class TransferClaim(Record):
 class ContentRow(Record):
     """A row of tables 10 and 11: adapters of other modalities tested on one (P1, arXiv 2505.19294).
 
-    sources: one, or all others for the mean of their cells, which is the paper's "LoRA Fine-tuning" row. rgi: strict.
+    sources: one, or all others for the mean of their cells, which is the paper's "LoRA Fine-tuning" row. rgi: by
+        convention.
     """
 
     target: str

@@ -308,7 +308,7 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
 def _power(ready: _Study) -> tuple[float | None, str]:
     """The smallest true difference that the planned study would show in 80 % of cases, and the same as a line."""
     questions = ready.setup.questions[None]
-    items = [item for item in questions.benchmark.items if item.id in questions.ids]
+    items = [item for item in questions.benchmark.items if item.answerable and item.id in questions.ids]
     clips = {source: {item.audio for item in items if item.modality == source} for source in SOURCES}
     n_clips = min(map(len, clips.values()))
     share = fmean(manifest.share for job, (manifest, _) in ready.sets.items() if job.arm is Arm.KN)
