@@ -209,7 +209,7 @@ def test_prediction_files_with_the_papers_counts_give_the_papers_tables(
         (["BASE", "--rgi", "mine"], "mine"),
         (["BASE", "absent.json"], "absent.json does not exist"),
         (["--counts", "absent.json"], "absent.json cannot be read"),
-        (["--counts", "x.json", "--key", "y", "--exclude", "failed"], "--reply-key, --exclude says nothing about counts"),
+        (["--counts", "x.json", "--key", "y", "--exclude", "failed"], "--reply-key, --exclude says nothing"),
     ],
 )
 def test_misuse_is_one_line_and_a_hint(base: str, capsys: Capture, arguments: list[str], message: str) -> None:
