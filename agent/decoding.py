@@ -18,7 +18,6 @@ Several recordings in one file follow each other, and so do several sample chunk
 import io
 import itertools
 import re
-import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lalm_agent import ogg
 from lalm_agent.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,8 +71,6 @@ _KBPS = (
     (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
-_CRC_MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_OGG_HEAD_N, _OGG_FIRST, _OGG_LAST = 27, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,19 +417,13 @@ def _vint(data: bytes, pos: int) -> tuple[int | None, int]:
     return (None if value == (1 << 7 * width) - 1 else value), pos + width
 
 
-def ogg_checksum(page: bytes) -> int:
-    """CRC of an Ogg page: polynomial 0x04C11DB7 from zero, bits not reflected, which is zlib's CRC in a mirror."""
-    mirrored = zlib.crc32(page.translate(_CRC_MIRROR), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{mirrored:032b}"[::-1], 2)
-
-
 def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_Part]:
     """Check every page, and part chained recordings. The mark of a whole stream is the flag on its last page."""
     starts, codecs, pos = list[int](), list[list[bytes]](), 0
     next_page: dict[bytes, int] = {}
     data_seen = marked = True
     while pos < size:
-        page = _ogg_page(file, pos, size, name)
+        page = _ogg_page(file, pos, name)
         if page is None:
             later = next(_offsets_of(file, b"OggS", pos, size), size)
             if later < size and next_page:
@@ -439,19 +431,19 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
             _note_rest(file, pos, later, notes)
             pos = later
             continue
-        flags, serial, number = page[5], page[14:18], int.from_bytes(page[18:22], "little")
-        if flags & _OGG_FIRST:
+        serial = page.serial
+        if page.is_first:
             if data_seen:
                 marked, next_page = marked and not next_page, {}
                 starts, codecs, data_seen = [*starts, pos], [*codecs, []], False
-            codecs[-1].append(page[27 + page[26] :][:7])
-        elif next_page.get(serial) != number:
+            codecs[-1].append(page.content[:7])
+        elif next_page.get(serial) != page.number:
             raise DataError(f"{name} is damaged: an Ogg page is missing", REENCODE)
-        data_seen = data_seen or not flags & _OGG_FIRST or bool(flags & _OGG_LAST)
-        next_page[serial] = number + 1
-        if flags & _OGG_LAST:
+        data_seen = data_seen or not page.is_first or page.is_last
+        next_page[serial] = page.number + 1
+        if page.is_last:
             del next_page[serial]
-        pos += len(page)
+        pos += len(page.data)
     if next_page or not marked:
         notes.append("the file lacks the mark of its end: its last sounds may be missing")
     plain = [[b"\x01vorbis"]]
@@ -459,16 +451,12 @@ def _ogg_parts(file: BinaryIO, size: int, name: str, notes: list[str]) -> list[_
     return [_Part("Ogg", start, end, av_only=[codec] != plain) for (start, end), codec in pairs]
 
 
-def _ogg_page(file: BinaryIO, pos: int, size: int, name: str) -> bytes | None:
+def _ogg_page(file: BinaryIO, pos: int, name: str) -> ogg.Page | None:
     """The whole page at `pos`, None where there is none."""
-    head = _read(file, pos, _OGG_HEAD_N)
-    if head[:4] != b"OggS"[: len(head)]:
-        return None
-    lacing = file.read(head[26]) if len(head) == _OGG_HEAD_N else b""
-    page = head + lacing + file.read(sum(lacing))
-    if len(head) < _OGG_HEAD_N or len(page) < _OGG_HEAD_N + head[26] + sum(lacing):
+    page = ogg.page_at(file, pos)
+    if page is not None and not page.is_whole:
         raise _cut(name, "its last Ogg page is incomplete")
-    if ogg_checksum(page[:22] + bytes(4) + page[26:]) != int.from_bytes(page[22:26], "little"):
+    if page is not None and not page.is_sound:
         raise DataError(f"{name} is damaged: the checksum of an Ogg page is wrong", REENCODE)
     return page
 

@@ -25,7 +25,7 @@ HEAVY = ("langgraph", "openai", "torch", "transformers")
 RANKS = {
     0: ("errors", "records", "version"),
     1: (
-        *("artefacts", "audio", "decoding", "jobs"),
+        *("artefacts", "audio", "decoding", "jobs", "ogg"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
         *("config", "prompts", "registry", "terminal"),
     ),
@@ -43,7 +43,7 @@ SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
 # What stands for every model or tool; the rest of these two folders are concrete ones.
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, retries, errors.
-PROTOCOLS += ("lalm_agent.models.endpoint",)
+PROTOCOLS += ("lalm_agent.models.endpoint", "lalm_agent.models.openai_ref")
 # What is put around any model, and the clips that one was pretrained on.
 PROTOCOLS += ("lalm_agent.models.wrappers", "lalm_agent.models.pretrained_clips")
 MAY_NAME_CONCRETE = ("agent", "cli", "web", "training")

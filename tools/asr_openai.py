@@ -10,17 +10,16 @@ from typing import Any
 
 from lalm_agent.models.endpoint import (
     RATE,
-    Endpoint,
     EndpointOptions,
     FailedAttempt,
     Retrying,
-    endpoint_of,
     exchange,
     garbage,
     make_client,
     run_async,
     wav_of,
 )
+from lalm_agent.models.openai_ref import Endpoint, endpoint_of
 from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
 

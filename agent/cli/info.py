@@ -133,7 +133,8 @@ def _made(config: Any) -> str:
 
 
 def _endpoint_state(ref: str, online: bool, trust_env: bool) -> tuple[str, str]:
-    from lalm_agent.models.endpoint import endpoint_of, tls_context
+    from lalm_agent.models.endpoint import tls_context
+    from lalm_agent.models.openai_ref import endpoint_of
 
     endpoint = endpoint_of(ref, os.environ)
     key = "key set" if endpoint.key else "no key set"

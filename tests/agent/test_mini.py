@@ -80,5 +80,3 @@ def test_of_real_speech_it_says_idk_with_a_reason(agent: Agent, shared_data: Pat
     assert all(answer.reason and answer.answer is None for answer in refused)
     assert (answers[0].audio_type, answers[0].tools["asr"]) == ("speech", "pocketsphinx")
     assert answers[0].content
-
-

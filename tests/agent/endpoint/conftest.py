@@ -12,8 +12,9 @@ import pytest
 
 from lalm_agent.errors import LalmError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.endpoint import EndpointOptions, endpoint_of
+from lalm_agent.models.endpoint import EndpointOptions
 from lalm_agent.models.openai_lalm import OpenAICompatLALM
+from lalm_agent.models.openai_ref import endpoint_of
 
 
 @dataclass(frozen=True)

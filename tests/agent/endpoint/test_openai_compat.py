@@ -10,8 +10,10 @@ import soundfile
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import DEAF, Decoding, Request, Turn
-from lalm_agent.models.endpoint import EndpointOptions, endpoint_of
-from lalm_agent.models.openai_lalm import NO_TEMPERATURE, OpenAICompatLALM, load
+from lalm_agent.models.endpoint import EndpointOptions
+from lalm_agent.models.openai_lalm import OpenAICompatLALM, load
+from lalm_agent.models.openai_ref import endpoint_of
+from lalm_agent.models.openai_wire import NO_TEMPERATURE
 
 KEY = "sk-lalm-0123456789abcdef"
 SAMPLED = Decoding(max_new_tokens=8, temperature=1.0, seed=3)

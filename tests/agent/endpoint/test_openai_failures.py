@@ -10,8 +10,9 @@ import pytest
 
 from lalm_agent.errors import PermanentBackendError, TransientBackendError
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.endpoint import EndpointOptions, endpoint_of
+from lalm_agent.models.endpoint import EndpointOptions
 from lalm_agent.models.openai_lalm import OpenAICompatLALM
+from lalm_agent.models.openai_ref import endpoint_of
 
 GREEDY = Decoding(max_new_tokens=8)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from lalm_agent.errors import UsageError
-from lalm_agent.models.endpoint import DEFAULT_URL, endpoint_of, parse_ref
 from lalm_agent.models.openai_lalm import load
+from lalm_agent.models.openai_ref import DEFAULT_URL, endpoint_of, parse_ref
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lalm_agent.errors import PermanentBackendError, TransientBackendError
 from lalm_agent.models.base import Completion
-from lalm_agent.models.endpoint import FailedAttempt, endpoint_of
-from lalm_agent.models.openai_lalm import NO_FINISH, Reply, read_reply
+from lalm_agent.models.endpoint import FailedAttempt
+from lalm_agent.models.openai_ref import endpoint_of
+from lalm_agent.models.openai_wire import NO_FINISH, Reply, read_reply
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
 

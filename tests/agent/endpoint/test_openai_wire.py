@@ -11,8 +11,8 @@ import soundfile
 from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.endpoint import endpoint_of
-from lalm_agent.models.openai_lalm import Dialect, audio_part, chat_body, check, seed_of
+from lalm_agent.models.openai_ref import endpoint_of
+from lalm_agent.models.openai_wire import Dialect, audio_part, chat_body, check, seed_of
 from lalm_agent.records import AudioRef
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})

@@ -19,12 +19,12 @@ from lalm_agent.models.endpoint import (
     LONGEST_ASKED_S,
     LONGEST_WAIT_S,
     FailedAttempt,
-    endpoint_of,
     failed_status,
     retry_after_s,
     wait_s,
     words_of,
 )
+from lalm_agent.models.openai_ref import endpoint_of
 from lalm_agent.registry import Task, ToolResult
 
 OWN = endpoint_of("openai:tiny@http://host/v1", {"LALM_API_KEY": "sk-secret-of-mine"})
