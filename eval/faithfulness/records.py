@@ -18,6 +18,9 @@ class Intervention(StrEnum):
     SWAP = "swap"
     SILENCE = "silence"
     ADVERSARIAL = "adversarial"
+    # Of the agent: what its middle step says is replaced; the variant says by what.
+    CONTENT = "content"
+    TYPE = "type"
     # Controls, which every study has.
     ORIGINAL = "original"
     SAME = "same"
@@ -57,6 +60,7 @@ class Trial(Record):
     status, choice: how the answer reads. text: what the model wrote after the prefix.
     probabilities: of each choice and, last, of IDK; they sum to 1. None where the model gives none.
     failure: why there is no answer, where `status` is failed.
+    suggestion: the choice that a spoken option, or a contradicting content, names; None where none does.
     """
 
     question: str
@@ -72,8 +76,25 @@ class Trial(Record):
     text: str = ""
     probabilities: tuple[float, ...] | None = None
     failure: str | None = None
+    suggestion: int | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str, float | None, int | None]:
         """What makes it another trial than the others of a study."""
         return self.question, self.intervention, self.use, self.variant, self.level, self.position
+
+
+class Perturbed(Record):
+    """What a perturber made of one sentence of a chain, or of a content.
+
+    kind: mistake or paraphrase. position: which sentence, from 1. output: as the perturber wrote it. text: the new
+    sentence; None where the perturbation failed, and `failure` says why.
+    """
+
+    question: str
+    kind: Intervention
+    position: int
+    sentence: str
+    output: str
+    text: str | None
+    failure: str | None = None
