@@ -1,0 +1,211 @@
+"""The middle step of the agent as a chain: what the answer does when the content, or the type, says something else.
+
+Each condition is an evaluation with method agent in which a node says a text that was fixed beforehand:
+
+    own, own-again   nothing is changed
+    oracle, none, other   the content is that of the data, empty, or that of another clip (`controls.fixed_tools`)
+    corrupted        the agent's own content, rewritten by the perturber so that it is wrong
+    contradicting    the content names a wrong choice
+    type-oracle, type-wrong   the type is that of the data, or another
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from lalm_agent.errors import UsageError, did_you_mean
+from lalm_agent.eval.faithfulness.asking import QuestionTrials, perturbed_by
+from lalm_agent.eval.faithfulness.chains import sentences
+from lalm_agent.eval.faithfulness.folder import OWN, RUNS, SAME, FaithfulnessFolder, trial_from
+from lalm_agent.eval.faithfulness.plan import WRONG, option_to_speak, seed_of
+from lalm_agent.eval.faithfulness.records import Intervention, Trial
+from lalm_agent.eval.items import Item
+from lalm_agent.eval.runs.ask import ask_all
+from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText, fixed_tools, named_texts
+from lalm_agent.eval.runs.evaluate import evaluate
+from lalm_agent.eval.runs.folder import RunFolder
+from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
+from lalm_agent.eval.runs.records import ContentSource, QuestionDraw, StoredAnswer, TypeSource
+from lalm_agent.models.base import LALM, Decoding
+from lalm_agent.prompts.perturbing import contradicting_content, mistake_prompt
+from lalm_agent.records import AudioType, Status
+
+if TYPE_CHECKING:
+    from lalm_agent.eval.faithfulness.study import FaithfulnessObserver, Ready
+
+
+class Condition(StrEnum):
+    """What a node of the agent says in place of its own work."""
+
+    ORACLE = "oracle"
+    NONE = "none"
+    OTHER = "other"
+    CORRUPTED = "corrupted"
+    CONTRADICTING = "contradicting"
+    TYPE_ORACLE = "type-oracle"
+    TYPE_WRONG = "type-wrong"
+
+
+_SOURCES: Mapping[Condition, Mapping[str, Any]] = {
+    Condition.ORACLE: {"content_source": ContentSource.ORACLE},
+    Condition.NONE: {"content_source": ContentSource.NONE},
+    Condition.OTHER: {"content_source": ContentSource.OTHER},
+    Condition.TYPE_ORACLE: {"type_source": TypeSource.ORACLE},
+}
+_OF_TYPE = (Condition.TYPE_ORACLE, Condition.TYPE_WRONG)
+_KEY = (Intervention.MISTAKE, 1)
+
+
+def conditions_of(plan: Plan, names: Sequence[str] | None, seed: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The conditions of a study, and why others that nobody named are left out.
+
+    Raises:
+        UsageError: an unknown name, or a condition that was named and that the data do not allow.
+    """
+    known = tuple(map(str, Condition))
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"no intervention of the agent is called {name!r}", did_you_mean(name, known))
+    skipped = dict[str, str]()
+    for condition in Condition:
+        if names is not None and condition not in names:
+            continue
+        try:
+            _check(plan, condition, seed)
+        except UsageError:
+            if names is not None:
+                raise
+            skipped[condition] = "the data have no single modality, or no content, for every question"
+    chosen = tuple(name for name in known if (names is None or name in names) and name not in skipped)
+    return chosen, skipped
+
+
+def _check(plan: Plan, condition: Condition, seed: int) -> None:
+    source = _SOURCES.get(condition, {})
+    fixed_tools(plan.pool, source.get("type_source", "model"), source.get("content_source", "model"), seed)
+    if condition is Condition.CONTRADICTING and not any(item.choices for item in plan.pool):
+        raise UsageError("contradicting content needs questions with choices", "leave it out of --intervention")
+
+
+def needs_perturber(conditions: Sequence[str]) -> bool:
+    """Whether a perturber writes the text of one of them."""
+    return Condition.CORRUPTED in conditions
+
+
+def ask_agent(ready: "Ready", study: FaithfulnessFolder, observer: "FaithfulnessObserver") -> None:
+    """Ask what is left of the study of an agent. Raises as `faithfulness`."""
+    from lalm_agent.eval.faithfulness.study import begin, load_study_models
+
+    check_clips(ready.plan)
+    names = (OWN, SAME, *ready.identity.interventions)
+    if study.spec is not None and all(_is_done(ready, study, name) for name in names):
+        observer.study_finished(study, 0)
+        return
+    models = load_study_models(ready, observer)
+    begin(ready, study, models)
+
+    def ask(name: str, **fields: Any) -> RunFolder:
+        observer.note(f"the agent, {name}")
+        return evaluate(ready.request.run(ready.benchmark, study.path / RUNS / name, models.base, **fields), observer)
+
+    own = ask(OWN)
+    # Another seed: with the same noise a sampled answer would be the same.
+    ask(SAME, config={"seed": ready.request.config.seed + 1})
+    for name in ready.identity.interventions:
+        condition = Condition(name)
+        if condition is Condition.CORRUPTED and models.perturber is not None:
+            _corrupt(ready, study, models.perturber, own, observer)
+        fields = _SOURCES.get(condition) or {"fixed": _texts(condition, study, own, ready.request.config.seed)}
+        ask(name, **fields)
+    observer.study_finished(study, len(own.items))
+
+
+def _is_done(ready: "Ready", study: FaithfulnessFolder, name: str) -> bool:
+    request: EvaluateRequest = ready.request.run(ready.benchmark, study.path / RUNS / name, None)
+    with RunFolder(request.out, writes=False) as run:
+        return run.spec is not None and not make_plan(ready.benchmark, request, run.items, run.answers).left
+
+
+def _corrupt(
+    ready: "Ready", study: FaithfulnessFolder, perturber: LALM, own: RunFolder, observer: "FaithfulnessObserver"
+) -> None:
+    """Let the perturber rewrite the contents that it has not rewritten yet."""
+    config, request = ready.request.config, ready.request
+    left = [
+        QuestionDraw(run_item, 0)
+        for run_item in own.items
+        if own.answers[run_item.item.id, 0].content and (run_item.item.id, *_KEY) not in study.perturbed
+    ]
+
+    def rewrite(question: QuestionDraw) -> QuestionTrials:
+        item = question.run_item.item
+        content = own.answers[question.key].content or ""
+        prompts = {_KEY: mistake_prompt(content, item.question)}
+        lines = perturbed_by(perturber, item.id, {_KEY: content}, prompts, Decoding(config.max_new_tokens))
+        return QuestionTrials(tuple(lines.values()), ())
+
+    def keep(result: QuestionTrials) -> None:
+        study.keep(result.perturbed, ())
+
+    ask_all(left, rewrite, keep, (request.concurrency or 8) if request.is_remote else 1, observer.stopping)
+
+
+def _texts(condition: Condition, study: FaithfulnessFolder, own: RunFolder, seed: int) -> dict[str, FixedText]:
+    """Node -> what it says to each question."""
+    texts = dict[str, str]()
+    for run_item in own.items:
+        item = run_item.item
+        text = _text(condition, item, own.answers[item.id, 0], study, seed)
+        if text is not None:
+            texts[item.id] = text
+    tool = named_texts(str(condition), texts)
+    return {"type": tool} if condition in _OF_TYPE else dict.fromkeys(CONTENT_NODES, tool)
+
+
+def _text(condition: Condition, item: Item, answer: StoredAnswer, study: FaithfulnessFolder, seed: int) -> str | None:
+    if condition is Condition.CORRUPTED:
+        line = study.perturbed.get((item.id, *_KEY))
+        return line.text if line is not None else None
+    kind = item.audio_type or answer.audio_type
+    if condition is Condition.CONTRADICTING:
+        option = target_of(item, answer, seed)
+        return None if option is None else contradicting_content(item.choices[option], kind or AudioType.SOUND)
+    others = [other for other in AudioType if other != kind]
+    return None if kind is None else str(others[seed_of(seed, item.id, condition) % len(others)]).capitalize()
+
+
+def target_of(item: Item, answer: StoredAnswer, seed: int) -> int | None:
+    """The wrong choice that a contradicting content names; None where the question has none."""
+    return option_to_speak(item, WRONG, answer.choice, seed_of(seed, item.id, Condition.CONTRADICTING))
+
+
+def trials_of_runs(study: FaithfulnessFolder) -> Iterator[Trial]:
+    """The answers under each condition as trials; the agent's own content is what they are compared with."""
+    own = study.run(f"{RUNS}/{OWN}")
+    items = {run_item.item.id: run_item.item for run_item in own.items}
+    seed, lengths = study.identity.seed, dict[str, int]()
+    for answer in own.answers.values():
+        lengths[answer.id] = len(sentences(answer.content or ""))
+        yield trial_from(answer, lengths[answer.id], intervention=Intervention.CONTENT, variant=OWN)
+    for name in (SAME, *study.identity.interventions):
+        for answer in study.run(f"{RUNS}/{name}").answers.values():
+            target = None
+            if name == Condition.CONTRADICTING:
+                target = target_of(items[answer.id], own.answers[answer.id, 0], seed)
+            fields = {"intervention": Intervention.CONTENT, "variant": name, "target": target}
+            trial = trial_from(answer, lengths[answer.id], **fields)
+            reason = _why_not(name, answer, study)
+            yield trial if reason is None else trial.model_copy(
+                update={"status": Status.FAILED, "choice": None, "failure": reason}
+            )
+
+
+def _why_not(name: str, answer: StoredAnswer, study: FaithfulnessFolder) -> str | None:
+    """Why an answer is none to its condition."""
+    line = study.perturbed.get((answer.id, *_KEY))
+    if name == Condition.CORRUPTED and line is not None and line.text is None:
+        return line.failure
+    told = name in (Condition.ORACLE, Condition.OTHER, Condition.CORRUPTED, Condition.CONTRADICTING)
+    if told and answer.status is not Status.FAILED and not answer.content:
+        return "the type step named no type, so that no content was told"
+    return None
