@@ -98,10 +98,11 @@ class TrialAsker:
         lines = self._perturbed(item, chain)
         trials = self._trials(item, chain, changes, self._material(item, chain, sound, lines))
         reasons = [trial.failure for trial in trials if trial.failure is not None]
-        failure = None
+        failure: Failure | None = None
         if len(reasons) == len(trials) and reasons[0].startswith(BACKEND):
             failure = Failure(ANSWER, reasons[0].removeprefix(BACKEND), None, PermanentBackendError.exit_code)
-        return QuestionTrials(tuple(line for line in lines if line not in self.known.values()), trials, failure)
+        new = (line for line in lines if self.known.get((item.id, line.kind, line.position)) is not line)
+        return QuestionTrials(tuple(new), trials, failure)
 
     def _material(self, item: Item, chain: Chain, sound: Sound, lines: Sequence[Perturbed]) -> Material:
         other = self.others.get(item.id)
@@ -177,9 +178,7 @@ class TrialAsker:
                 made[name] = self._read(item, n, draft, answer, text)
         return tuple(made[change.name] for change in changes)
 
-    def _responses(
-        self, item: Item, drafts: Mapping[str, tuple[_Draft, str | None]]
-    ) -> dict[str, Response | str]:
+    def _responses(self, item: Item, drafts: Mapping[str, tuple[_Draft, str | None]]) -> dict[str, Response | str]:
         """The response to each draft, or why there is none. The text is what the model wrote anew, for the cue."""
         requests = [self._request(item, draft, anew) for draft, anew in drafts.values()]
         return dict(zip(drafts, responses(self.model, requests), strict=True))

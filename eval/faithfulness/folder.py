@@ -4,7 +4,7 @@
     chains/          the run that gave the chains: the model's own replies (method mcot), as `eval` leaves it.
     perturbed.jsonl  what the perturber made of sentences, a line each: `records.Perturbed`.
     trials.jsonl     the trials, a line each: `records.Trial`. Of several lines of one trial the last counts.
-    runs/            of a study of the agent, in place of chains/ and trials.jsonl: a run for each condition.
+    runs/            of a study of the agent, in place of chains/: a run for each condition, own/ without a change.
     lock             held by the process that asks.
 
 The chains are not stored: they are read off the replies in chains/.
@@ -98,7 +98,7 @@ class FaithfulnessSpec(Record):
     data_version: str | None
     scores: bool
     counts_tokens: bool
-    skipped: dict[str, str] = {}
+    skipped: Mapping[str, str] = Field(default_factory=dict)
     sessions: tuple[Invocation, ...]
 
 
@@ -195,16 +195,10 @@ class FaithfulnessFolder(Folder):
             return tuple(chain_from(answer, sentences(answer.content or "")) for answer in answers)
         return tuple(chains_of(self.run(CHAINS)))
 
-    @cached_property
-    def _of_runs(self) -> dict[TrialKey, Trial]:
-        from lalm_agent.eval.faithfulness.middle import trials_of_runs
-
-        return {trial.key: trial for trial in trials_of_runs(self)}
-
     @property
     def trials(self) -> Mapping[TrialKey, Trial]:
         """The trials so far."""
-        return self._of_runs if self.spec is not None and self.is_of_agent else self._trials
+        return self._trials
 
     @property
     def is_of_agent(self) -> bool:
@@ -215,6 +209,11 @@ class FaithfulnessFolder(Folder):
         """A run in the folder, only read; empty where it has not begun."""
         with RunFolder(self.path / name, writes=False) as run:
             return run
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Interventions that the data did not allow, with the reason."""
+        return self._begun.skipped
 
     @property
     def data(self) -> StudyData:

@@ -9,96 +9,36 @@ Each condition is an evaluation with method agent in which a node says a text th
     type-oracle, type-wrong   the type is that of the data, or another
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, perturbed_by
 from lalm_agent.eval.faithfulness.chains import sentences
 from lalm_agent.eval.faithfulness.folder import OWN, RUNS, SAME, FaithfulnessFolder, trial_from
-from lalm_agent.eval.faithfulness.plan import WRONG, option_to_speak, seed_of
+from lalm_agent.eval.faithfulness.plan import SOURCES, WRONG, Condition, option_to_speak, seed_of
 from lalm_agent.eval.faithfulness.records import Intervention, Trial
+from lalm_agent.eval.faithfulness.setup import FaithfulnessObserver, Ready, begin, load_study_models
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import ask_all
-from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText, fixed_tools, named_texts
+from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText, named_texts
 from lalm_agent.eval.runs.evaluate import evaluate
 from lalm_agent.eval.runs.folder import RunFolder
-from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
-from lalm_agent.eval.runs.records import ContentSource, QuestionDraw, StoredAnswer, TypeSource
+from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
+from lalm_agent.eval.runs.records import QuestionDraw, StoredAnswer
 from lalm_agent.models.base import LALM, Decoding
 from lalm_agent.prompts.perturbing import contradicting_content, mistake_prompt
 from lalm_agent.records import AudioType, Status
 
-if TYPE_CHECKING:
-    from lalm_agent.eval.faithfulness.study import FaithfulnessObserver, Ready
-
-
-class Condition(StrEnum):
-    """What a node of the agent says in place of its own work."""
-
-    ORACLE = "oracle"
-    NONE = "none"
-    OTHER = "other"
-    CORRUPTED = "corrupted"
-    CONTRADICTING = "contradicting"
-    TYPE_ORACLE = "type-oracle"
-    TYPE_WRONG = "type-wrong"
-
-
-_SOURCES: Mapping[Condition, Mapping[str, Any]] = {
-    Condition.ORACLE: {"content_source": ContentSource.ORACLE},
-    Condition.NONE: {"content_source": ContentSource.NONE},
-    Condition.OTHER: {"content_source": ContentSource.OTHER},
-    Condition.TYPE_ORACLE: {"type_source": TypeSource.ORACLE},
-}
 _OF_TYPE = (Condition.TYPE_ORACLE, Condition.TYPE_WRONG)
 _KEY = (Intervention.MISTAKE, 1)
 
 
-def conditions_of(plan: Plan, names: Sequence[str] | None, seed: int) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The conditions of a study, and why others that nobody named are left out.
-
-    Raises:
-        UsageError: an unknown name, or a condition that was named and that the data do not allow.
-    """
-    known = tuple(map(str, Condition))
-    for name in names or ():
-        if name not in known:
-            raise UsageError(f"no intervention of the agent is called {name!r}", did_you_mean(name, known))
-    skipped = dict[str, str]()
-    for condition in Condition:
-        if names is not None and condition not in names:
-            continue
-        try:
-            _check(plan, condition, seed)
-        except UsageError:
-            if names is not None:
-                raise
-            skipped[condition] = "the data have no single modality, or no content, for every question"
-    chosen = tuple(name for name in known if (names is None or name in names) and name not in skipped)
-    return chosen, skipped
-
-
-def _check(plan: Plan, condition: Condition, seed: int) -> None:
-    source = _SOURCES.get(condition, {})
-    fixed_tools(plan.pool, source.get("type_source", "model"), source.get("content_source", "model"), seed)
-    if condition is Condition.CONTRADICTING and not any(item.choices for item in plan.pool):
-        raise UsageError("contradicting content needs questions with choices", "leave it out of --intervention")
-
-
-def needs_perturber(conditions: Sequence[str]) -> bool:
-    """Whether a perturber writes the text of one of them."""
-    return Condition.CORRUPTED in conditions
-
-
-def ask_agent(ready: "Ready", study: FaithfulnessFolder, observer: "FaithfulnessObserver") -> None:
+def ask_agent(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver) -> None:
     """Ask what is left of the study of an agent. Raises as `faithfulness`."""
-    from lalm_agent.eval.faithfulness.study import begin, load_study_models
-
     check_clips(ready.plan)
     names = (OWN, SAME, *ready.identity.interventions)
     if study.spec is not None and all(_is_done(ready, study, name) for name in names):
+        _keep(study)
         observer.study_finished(study, 0)
         return
     models = load_study_models(ready, observer)
@@ -115,19 +55,25 @@ def ask_agent(ready: "Ready", study: FaithfulnessFolder, observer: "Faithfulness
         condition = Condition(name)
         if condition is Condition.CORRUPTED and models.perturber is not None:
             _corrupt(ready, study, models.perturber, own, observer)
-        fields = _SOURCES.get(condition) or {"fixed": _texts(condition, study, own, ready.request.config.seed)}
+        fields = SOURCES.get(condition) or {"fixed": _texts(condition, study, own, ready.request.config.seed)}
         ask(name, **fields)
+    _keep(study)
     observer.study_finished(study, len(own.items))
 
 
-def _is_done(ready: "Ready", study: FaithfulnessFolder, name: str) -> bool:
+def _keep(study: FaithfulnessFolder) -> None:
+    """Write the answers of the runs as trials, those that are not there yet."""
+    study.keep((), [trial for trial in trials_of_runs(study) if study.trials.get(trial.key) != trial])
+
+
+def _is_done(ready: Ready, study: FaithfulnessFolder, name: str) -> bool:
     request: EvaluateRequest = ready.request.run(ready.benchmark, study.path / RUNS / name, None)
     with RunFolder(request.out, writes=False) as run:
         return run.spec is not None and not make_plan(ready.benchmark, request, run.items, run.answers).left
 
 
 def _corrupt(
-    ready: "Ready", study: FaithfulnessFolder, perturber: LALM, own: RunFolder, observer: "FaithfulnessObserver"
+    ready: Ready, study: FaithfulnessFolder, perturber: LALM, own: RunFolder, observer: FaithfulnessObserver
 ) -> None:
     """Let the perturber rewrite the contents that it has not rewritten yet."""
     config, request = ready.request.config, ready.request
@@ -147,7 +93,7 @@ def _corrupt(
     def keep(result: QuestionTrials) -> None:
         study.keep(result.perturbed, ())
 
-    ask_all(left, rewrite, keep, (request.concurrency or 8) if request.is_remote else 1, observer.stopping)
+    ask_all(left, rewrite, keep, request.threads, observer.stopping)
 
 
 def _texts(condition: Condition, study: FaithfulnessFolder, own: RunFolder, seed: int) -> dict[str, FixedText]:
@@ -195,8 +141,10 @@ def trials_of_runs(study: FaithfulnessFolder) -> Iterator[Trial]:
             fields = {"intervention": Intervention.CONTENT, "variant": name, "target": target}
             trial = trial_from(answer, lengths[answer.id], **fields)
             reason = _why_not(name, answer, study)
-            yield trial if reason is None else trial.model_copy(
-                update={"status": Status.FAILED, "choice": None, "failure": reason}
+            yield (
+                trial
+                if reason is None
+                else trial.model_copy(update={"status": Status.FAILED, "choice": None, "failure": reason})
             )
 
 

@@ -8,18 +8,32 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from lalm_agent.answers import same_text
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError, did_you_mean
-from lalm_agent.eval.faithfulness import chains, sound
+from lalm_agent.eval.faithfulness import chains
 from lalm_agent.eval.faithfulness.chains import FillerKind, FillerPlace, NoIntervention, Sentences, TokensOf
 from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, Trial
-from lalm_agent.eval.faithfulness.sound import MaskPlace, Speak
+from lalm_agent.eval.faithfulness.sound import (
+    MaskPlace,
+    Samples,
+    Speak,
+    before,
+    heard_samples,
+    mask,
+    noise,
+    overlay,
+    silence,
+    sound_of,
+)
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.plan import shuffled
+from lalm_agent.eval.runs.controls import fixed_tools
+from lalm_agent.eval.runs.plan import Plan, shuffled
+from lalm_agent.eval.runs.records import ContentSource, TypeSource
 from lalm_agent.prompts.perturbing import spoken_option
 from lalm_agent.records import Status
 
@@ -64,6 +78,10 @@ class Change:
         """Names the change within its question; the sampling noise of a trial depends on it."""
         parts = (self.intervention, self.use, self.variant, self.level, self.position)
         return " ".join(str(part) for part in parts if part not in ("", None))
+
+    def key(self, question: str) -> tuple[str, str, str, str, float | None, int | None]:
+        """The key of its trial."""
+        return question, self.intervention, self.use, self.variant, self.level, self.position
 
     def trial(self, question: str, n: int, **fields: Any) -> Trial:
         """The trial that this change became."""
@@ -222,17 +240,17 @@ class Material:
             return self.swap
         if kind not in AUDIO:
             return self.sound
-        rate, heard, level = self.sound.ref.rate, sound.heard_samples(self.sound), change.level or 0.0
+        rate, heard, level = self.sound.ref.rate, heard_samples(self.sound), change.level or 0.0
         if kind is Intervention.MASK:
             place = MaskPlace(change.variant)
-            samples = sound.mask(heard, rate, level, place, self._seed(kind, place))
+            samples = mask(heard, rate, level, place, self._seed(kind, place))
         elif kind is Intervention.NOISE:
-            samples = sound.noise(heard, level, self._seed(kind))
+            samples = noise(heard, level, self._seed(kind))
         elif kind is Intervention.SILENCE:
-            samples = sound.silence(heard)
+            samples = silence(heard)
         else:
             samples = self._with_speech(change, heard)
-        return sound.sound_of(samples, rate, self.sound)
+        return sound_of(samples, rate, self.sound)
 
     def target(self, change: Change) -> int | None:
         """The choice that the clip of the change says; None where it says none."""
@@ -249,15 +267,15 @@ class Material:
         orders = (shuffled(self.item, self.seed, draw) for draw in itertools.count())
         return next(order for order in orders if order != places)
 
-    def _with_speech(self, change: Change, heard: sound.Samples) -> sound.Samples:
+    def _with_speech(self, change: Change, heard: Samples) -> Samples:
         option = self.target(change)
         if self.speak is None or option is None:
             raise NoIntervention("there is no option to speak")
         spoken, rate = self.speak(spoken_option(self.item.choices[option]))
         own_rate = self.sound.ref.rate
         if change.variant.endswith(OVER):
-            return sound.overlay(heard, own_rate, spoken, rate, SPEECH_SNR_DB)
-        return sound.before(heard, own_rate, spoken, rate)
+            return overlay(heard, own_rate, spoken, rate, SPEECH_SNR_DB)
+        return before(heard, own_rate, spoken, rate)
 
     def _new_text(self, kind: Intervention, k: int) -> str:
         text = self.perturbed.get((kind, k), NoIntervention("the perturber was not asked"))
@@ -267,3 +285,63 @@ class Material:
 
     def _seed(self, *words: str) -> int:
         return seed_of(self.seed, self.item.id, *words)
+
+
+# --- the agent's middle step ------------------------------------------------------------------------------------------
+
+
+class Condition(StrEnum):
+    """What a node of the agent says in place of its own work."""
+
+    ORACLE = "oracle"
+    NONE = "none"
+    OTHER = "other"
+    CORRUPTED = "corrupted"
+    CONTRADICTING = "contradicting"
+    TYPE_ORACLE = "type-oracle"
+    TYPE_WRONG = "type-wrong"
+
+
+SOURCES: Mapping[Condition, Mapping[str, Any]] = {
+    Condition.ORACLE: {"content_source": ContentSource.ORACLE},
+    Condition.NONE: {"content_source": ContentSource.NONE},
+    Condition.OTHER: {"content_source": ContentSource.OTHER},
+    Condition.TYPE_ORACLE: {"type_source": TypeSource.ORACLE},
+}
+"""The conditions that `EvaluateRequest` knows, as its fields."""
+
+
+def conditions_of(plan: Plan, names: Sequence[str] | None, seed: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The conditions of a study, and why others that nobody named are left out.
+
+    Raises:
+        UsageError: an unknown name, or a condition that was named and that the data do not allow.
+    """
+    known = tuple(map(str, Condition))
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"no intervention of the agent is called {name!r}", did_you_mean(name, known))
+    skipped = dict[str, str]()
+    for condition in Condition:
+        if names is not None and condition not in names:
+            continue
+        try:
+            _check(plan, condition, seed)
+        except UsageError:
+            if names is not None:
+                raise
+            skipped[condition] = "the data have no single modality, or no content, for every question"
+    chosen = tuple(name for name in known if (names is None or name in names) and name not in skipped)
+    return chosen, skipped
+
+
+def _check(plan: Plan, condition: Condition, seed: int) -> None:
+    source = SOURCES.get(condition, {})
+    fixed_tools(plan.pool, source.get("type_source", "model"), source.get("content_source", "model"), seed)
+    if condition is Condition.CONTRADICTING and not any(item.choices for item in plan.pool):
+        raise UsageError("contradicting content needs questions with choices", "leave it out of --intervention")
+
+
+def needs_perturber(conditions: Sequence[str]) -> bool:
+    """Whether a perturber writes the text of one of them."""
+    return Condition.CORRUPTED in conditions

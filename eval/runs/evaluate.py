@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
+from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.eval.grade import kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Benchmark, audio_file

@@ -32,7 +32,7 @@ from lalm_agent.eval.runs.records import (
 from lalm_agent.records import Status
 
 ENDPOINT = "openai:"
-_ENDPOINT_THREADS, _SHOWN = 8, 3
+ENDPOINT_THREADS, _SHOWN = 8, 3
 
 
 class EvaluateRequest(Record):
@@ -73,7 +73,7 @@ class EvaluateRequest(Record):
     audio: AudioControl = AudioControl.REAL
     type_source: TypeSource = TypeSource.MODEL
     content_source: ContentSource = ContentSource.MODEL
-    fixed: dict[str, InstanceOf[FixedText]] = {}
+    fixed: dict[str, InstanceOf[FixedText]] = Field(default_factory=dict)
     concurrency: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=1, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
@@ -94,7 +94,7 @@ class EvaluateRequest(Record):
     @property
     def threads(self) -> int:
         """How many questions are out at a time."""
-        return self.concurrency or (_ENDPOINT_THREADS if self.is_remote else self.batch_size)
+        return self.concurrency or (ENDPOINT_THREADS if self.is_remote else self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
