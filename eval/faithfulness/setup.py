@@ -13,7 +13,6 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.eval.benchmarks.loading import load_benchmark
 from lalm_agent.eval.faithfulness.asking import may_be_asked_again
-from lalm_agent.eval.faithfulness.chains import TokensOf
 from lalm_agent.eval.faithfulness.folder import (
     CHAINS,
     SCHEMA,
@@ -39,7 +38,7 @@ from lalm_agent.eval.runs.evaluate import Observer, load_models
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import ENDPOINT, ENDPOINT_THREADS, EvaluateRequest, Plan, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, QuestionDraw
-from lalm_agent.models.base import LALM, Decoding, Request, Turn
+from lalm_agent.models.base import LALM, Decoding, Request, Turn, token_counter
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.prompts.perturbing import ANSWER_CUE, perturbing_hashes
 from lalm_agent.records import Method
@@ -130,12 +129,6 @@ class Models:
     model: LALM
     perturber: LALM | None
     scores: bool
-
-    @property
-    def tokens_of(self) -> TokensOf | None:
-        """How many tokens a text has for the model; None where it cannot say."""
-        counts = getattr(getattr(self.model, "inner", self.model), "tokens_of", None)
-        return counts if callable(counts) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -294,7 +287,7 @@ def begin(ready: Ready, study: FaithfulnessFolder, models: Models) -> None:
             identity=identity,
             data_version=ready.benchmark.version,
             scores=models.scores,
-            counts_tokens=models.tokens_of is not None,
+            counts_tokens=token_counter(models.model) is not None,
             skipped=dict(ready.skipped),
             sessions=(session,),
         )

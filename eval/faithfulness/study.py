@@ -37,7 +37,7 @@ from lalm_agent.eval.runs.ask import ask_all
 from lalm_agent.eval.runs.evaluate import TRIED, evaluate
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import check_clips, make_plan
-from lalm_agent.models.base import Decoding
+from lalm_agent.models.base import Decoding, token_counter
 
 
 def faithfulness(request: FaithfulnessRequest, observer: FaithfulnessObserver | None = None) -> FaithfulnessFolder:
@@ -89,7 +89,7 @@ def _ask_trials(
         decoding=Decoding(request.config.max_new_tokens, request.config.temperature, seed=request.config.seed),
         interventions=ready.interventions,
         levels=request.levels,
-        tokens_of=models.tokens_of or _words,
+        tokens_of=token_counter(models.model) or _words,
         scores=models.scores,
         chains={chain.question: chain for chain in chains},
         others=other_chains(chains, {item.id: len(item.choices) for item in items}, request.config.seed),
