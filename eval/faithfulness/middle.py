@@ -130,22 +130,20 @@ def trials_of_runs(study: FaithfulnessFolder) -> Iterator[Trial]:
     own = study.run(f"{RUNS}/{OWN}")
     items = {run_item.item.id: run_item.item for run_item in own.items}
     seed, lengths = study.identity.seed, dict[str, int]()
-    for answer in own.answers.values():
-        lengths[answer.id] = len(sentences(answer.content or ""))
-        yield trial_from(answer, lengths[answer.id], intervention=Intervention.CONTENT, variant=OWN)
+    for id_ in items:
+        answer = own.answers[id_, 0]
+        lengths[id_] = len(sentences(answer.content or ""))
+        yield trial_from(answer, lengths[id_], intervention=Intervention.CONTENT, variant=OWN)
     for name in (SAME, *study.identity.interventions):
-        for answer in study.run(f"{RUNS}/{name}").answers.values():
-            target = None
-            if name == Condition.CONTRADICTING:
-                target = target_of(items[answer.id], own.answers[answer.id, 0], seed)
+        answers = study.run(f"{RUNS}/{name}").answers
+        for id_, item in items.items():
+            answer = answers[id_, 0]
+            target = target_of(item, own.answers[id_, 0], seed) if name == Condition.CONTRADICTING else None
             fields = {"intervention": Intervention.CONTENT, "variant": name, "target": target}
-            trial = trial_from(answer, lengths[answer.id], **fields)
+            trial = trial_from(answer, lengths[id_], **fields)
             reason = _why_not(name, answer, study)
-            yield (
-                trial
-                if reason is None
-                else trial.model_copy(update={"status": Status.FAILED, "choice": None, "failure": reason})
-            )
+            failed = {"status": Status.FAILED, "choice": None, "failure": reason}
+            yield trial if reason is None else trial.model_copy(update=failed)
 
 
 def _why_not(name: str, answer: StoredAnswer, study: FaithfulnessFolder) -> str | None:

@@ -159,11 +159,10 @@ def estimate_faithfulness(
         trial = {"out": Path(place) / "study", "limit": min(TRIED, total), "loaded_model": loaded.base}
         start = time.monotonic()
         tried = faithfulness(request.model_copy(update=trial))
-        seconds = time.monotonic() - start
-    requests = len(tried.trials) + len(tried.perturbed) + len(tried.items)
+        seconds, n = time.monotonic() - start, len(tried.items)
     return FaithfulnessEstimate(
         questions=left,
-        requests=round(requests / len(tried.items) * left),
-        seconds=seconds / len(tried.items) * left,
-        basis=f"{len(tried.items)} questions asked for real; nothing of them is kept",
+        requests=round((len(tried.trials) + len(tried.perturbed) + n) / n * left),
+        seconds=seconds / n * left,
+        basis=f"{n} questions asked for real; nothing of them is kept",
     )
