@@ -222,18 +222,20 @@ def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterat
 
 
 def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[CurvePoint]:
-    places = np.stack([arm.kept, arm.level, arm.position], axis=1)
-    for kept, level, position in np.unique(places[at], axis=0, equal_nan=True).tolist():
-        here = at & _equal(arm.kept, kept) & _equal(arm.level, level) & _equal(arm.position, position)
+    # -inf stands for none: NaN would be another place each time.
+    places = np.nan_to_num(np.stack([arm.kept, arm.level, arm.position], axis=1), nan=-np.inf)
+    for place in np.unique(places[at], axis=0):
+        here = at & (places == place).all(axis=1)
+        kept, level, position = (None if value == -np.inf else value for value in place.tolist())
         row, pair = arm.row[here], arm.pair[here]
         changed, abstains, answerable = CHANGED[pair], ABSTAINS[pair], study.answerable[row]
         known, readable = ~np.isnan(changed), ~np.isnan(abstains)
         every = np.full(len(study.ids), np.nan)
         every[row] = arm.variation[here]
         yield CurvePoint(
-            kept=None if np.isnan(kept) else kept,
-            level=None if np.isnan(level) else level,
-            position=None if np.isnan(position) else int(position),
+            kept=kept,
+            level=level,
+            position=None if position is None else int(position),
             n=int(known.sum()),
             pairs=pair_counts(pair),
             same_answer=study.share(changed[known] == 0, row[known]),
@@ -241,10 +243,6 @@ def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[CurvePoin
             accuracy=study.share(arm.outcome[here][answerable] == CORRECT, row[answerable]),
             variation=study.draws.mean(every),
         )
-
-
-def _equal(values: Floats, value: float) -> Bools:
-    return np.isnan(values) if np.isnan(value) else values == value
 
 
 def pair_counts(codes: NDArray[np.int64]) -> dict[str, int]:
@@ -286,6 +284,7 @@ def _read_arm(study: StudyArrays, arm: ArmTrials, depends: Mapping[int | None, b
         n_bridged=values.n_bridged,
         n_no_curve=values.n_no_curve,
         floor_known=values.floor_known,
+        floor_use=study.floor_key(arm.key)[1],
         accuracy=study.share(arm.outcome[answerable] == CORRECT, arm.row[answerable]),
         effect=effect,
         claimed=claimed,

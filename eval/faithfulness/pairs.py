@@ -145,6 +145,7 @@ class StudyArrays:
         self.chains = {chain.question: chain for chain in data.chains}
         self.by_key = {trial.key: trial for trial in _checked(data.trials, items)}
         self.trials = data.trials
+        self._same_uses = {trial.use for trial in data.trials if trial.intervention == Intervention.SAME}
         self.resamples, self.seed = resamples, seed
         reference = {t.question: t for t in data.trials if t.intervention == Intervention.ORIGINAL}
         own_content = {
@@ -218,19 +219,16 @@ class StudyArrays:
             already=taken(1),
         )
 
-    def floor_of(self, key: ArmKey) -> tuple[NDArray[np.int64], Floats, list[Trial | None]]:
-        """For each question the pair code (q,) and total variation (q,) of the same asked again, and its trial.
+    def floor_key(self, key: ArmKey) -> tuple[Intervention, ChainUse, str]:
+        """Which trials are an arm's floor: for chains written anew those of the unchanged question, where there are."""
+        if key.intervention == Intervention.CONTENT:
+            return Intervention.CONTENT, key.use, OWN_AGAIN
+        return Intervention.SAME, key.use if key.use in self._same_uses else ChainUse.FIXED, ""
 
-        A chain written anew has its own floor where that was asked; the content of the agent has that alone.
-        """
-        again: list[Trial | None] = []
-        for id in self.ids:
-            keys = [(Intervention.SAME, use, "") for use in (key.use, ChainUse.FIXED)]
-            if key.intervention == Intervention.CONTENT:
-                keys = [(Intervention.CONTENT, key.use, "same"), (Intervention.SAME, key.use, "content")]
-            again.append(
-                next((t for name, use, v in keys if (t := self.by_key.get((id, name, use, v, None, None)))), None)
-            )
+    def floor_of(self, key: ArmKey) -> tuple[NDArray[np.int64], Floats, list[Trial | None]]:
+        """For each question the pair code (q,) and total variation (q,) of the same asked again, and its trial."""
+        kind, use, variant = self.floor_key(key)
+        again = [self.by_key.get((id, kind, use, variant, None, None)) for id in self.ids]
         codes, variation = np.full(len(self.ids), LEFT_OUT), np.full(len(self.ids), np.nan)
         for row, trial in enumerate(again):
             before = None if trial is None else self.reference(trial)

@@ -76,7 +76,10 @@ class ReleasedSource:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedRow:
-    """One row. place: file:line. released: the index of the released choice, -1 for a letter that is none."""
+    """One row. place: file:line. released: the index of the released choice, -1 for a letter that is none.
+
+    has_chain: the reply holds the text of its chain, so that the same reply a second time is a copy.
+    """
 
     place: str
     item: Item
@@ -87,6 +90,7 @@ class ReleasedRow:
     has_released: bool
     gold: int | None
     text: str | None
+    has_chain: bool
 
 
 def source_of(text: str) -> ReleasedSource:
@@ -198,6 +202,7 @@ def _row(row: Row, place: str, source: ReleasedSource, kind: Intervention, keys:
         has_released=keys.released in row,
         gold=gold,
         text=text,
+        has_chain=text is not None and (_text(row, keys.reasoning) or text + ".") in text,
     )
 
 
@@ -342,7 +347,7 @@ def _with_floor(
     again = [row for row in rows if _is_whole(row.trial)]
     if not again:
         return "no row gives the whole chain again; where a curve has that point, it was set and not measured", trials
-    copies = [row for row in again if row.text is not None and row.text == first.get(row.trial.question)]
+    copies = [row for row in again if row.has_chain and row.text == first.get(row.trial.question)]
     if len(copies) == len(again) or not any(row.text for row in again):
         left = {key: trial for key, trial in trials.items() if not _is_whole(trial)}
         return "the replies to the whole chain are missing or copies of the first replies: nobody asked again", left

@@ -137,6 +137,8 @@ def captions(report: FaithfulnessReport) -> Iterator[str]:
         "changed: another choice, or a refusal, among questions whose own answer is a choice; two refusals are counted "
         "apart and never as the same answer; pairs with an unparsed or failed side are left out"
     )
+    if any(arm.floor_known and arm.use != arm.floor_use for arm in report.arms):
+        yield "nobody asked again with the chain written anew: the floor of such trials is that of the fixed chain"
     if (released := report.released) is not None:
         yield from released.notes
         total = sum(file.rows for file in released.files)

@@ -103,7 +103,8 @@ class ArmReading(Record):
     area: whether `changed` is an area. statuses: all trials by status. pairs: those set against a reference, by kind.
     n_questions: that have trials. n_bridged: points that are left out of a curve, which goes straight past them.
     n_no_curve: chains without a readable end of the curve, left out of the area.
-    floor_known: whether the same was asked again. accuracy: as in `CurvePoint`, over all levels.
+    floor_known, floor_use: whether the same was asked again, and with which chain. accuracy: as in `CurvePoint`, over
+        all levels.
     """
 
     intervention: Intervention
@@ -117,6 +118,7 @@ class ArmReading(Record):
     n_bridged: int
     n_no_curve: int
     floor_known: bool
+    floor_use: ChainUse
     accuracy: Figure
     effect: Effect
     claimed: bool
