@@ -172,17 +172,30 @@ def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) ->
     return inputs | _positions(model, (mask.cumsum(1) - 1).clamp(min=0))
 
 
-def continue_from(model: Any, prompt: Prefilled, tokens: torch.Tensor) -> torch.Tensor:
-    """Logits after the prompt's last token and after each of `tokens` (rows, n): (rows, 1 + n, vocabulary)."""
-    rows, more = tokens.shape
+def continue_from(model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Logits after the prompt's last token and after each of n tokens of a reply: (1 + n, vocabulary) for each reply.
+
+    One run of one row: the rest of the prompt, then all replies side by side, none of which sees another. So nothing is
+    computed twice, and no reply needs a copy of what the prompt's beginning left.
+    """
     start, end = len(prompt.prefix.tokens), len(prompt.tokens)
-    rest = tokens.new_tensor(prompt.rest).expand(rows, -1)
-    cache = _batched([prompt.prefix.layers], tokens.new_zeros(rows))
-    # No mask: nothing precedes the prompt, and what follows a shorter reply is never looked at.
-    positions = _positions(model, torch.arange(start, end + more, device=tokens.device).expand(rows, -1))
-    ids = torch.cat([rest, tokens], dim=1)
-    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True, **positions).logits
-    return logits[:, len(prompt.rest) - 1 :]
+    tokens = [*prompt.rest, *(token for reply in replies for token in reply)]
+    # Which reply a token belongs to; 0 is the prompt, which all of them see.
+    owners = [0] * len(prompt.rest) + [number for number, reply in enumerate(replies, 1) for _ in reply]
+    places = [*range(start, end), *(end + place for reply in replies for place in range(len(reply)))]
+    owner = torch.tensor(owners, device=model.device)
+    sees = ((owner[:, None] == owner) | (owner == 0)).tril()
+    mask = torch.zeros(1, 1, len(tokens), start + len(tokens), device=model.device, dtype=model.dtype)
+    mask[..., start:].masked_fill_(~sees, torch.finfo(model.dtype).min)
+    logits: torch.Tensor = model(
+        input_ids=torch.tensor([tokens], device=model.device),
+        attention_mask=mask,
+        past_key_values=DynamicCache(prompt.prefix.layers),
+        use_cache=True,
+        **_positions(model, torch.tensor([places], device=model.device)),
+    ).logits[0]
+    first, own = logits[len(prompt.rest) - 1 :][:1], logits[len(prompt.rest) :].split([len(reply) for reply in replies])
+    return [torch.cat([first, of_reply]) for of_reply in own]
 
 
 def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
