@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import option, settings_from
-from lalm_agent.terminal import json_text, printable
+from lalm_agent.terminal import json_text, printable, say
 
 RUN = "run"
 
@@ -109,6 +109,94 @@ def run(
             record = {"study": study.facts["study"], "folder": str(study.path), "trials": len(study.trials)}
             lines = study_lines(study)
     typer.echo(json_text(record) if as_json else "\n".join(printable(line) for line in lines))
+    return 0
+
+
+StudyArgument = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="Folder of a study, or of an import.", show_default=False)
+]
+CurvesFlag = Annotated[Path | None, option("Folder for the curves, as SVG files.", False)]
+MinimumFlag = Annotated[int, option("Clips that a chain length needs before a sentence is written about it.", True)]
+ResamplesFlag = Annotated[int, option("Resamples of the bootstrap that makes the intervals.", True, min=100)]
+
+
+@app.command("report")
+def report(
+    study: StudyArgument,
+    as_json: Annotated[bool, option("Print the report as one JSON object.", False, "--json")] = False,
+    markdown: Annotated[bool, option("Print it as Markdown, with every table.", False, "--markdown")] = False,
+    latex: Annotated[bool, option("Print it as LaTeX.", False, "--latex")] = False,
+    out: CurvesFlag = None,
+    minimum: MinimumFlag = 30,
+    resamples: ResamplesFlag = 2000,
+    seed: Annotated[int, option("Of the bootstrap.", True, min=0)] = 0,
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Say what a study shows: changes above the floor, curves by chain length, refusals, accuracy with and without."""
+    from lalm_agent.errors import UsageError
+    from lalm_agent.eval.faithfulness.report import report_of, write_curves, written
+    from lalm_agent.eval.faithfulness.study import read_study
+    from lalm_agent.eval.report.table import terminal_width
+
+    forms = [name for name, on in (("json", as_json), ("markdown", markdown), ("latex", latex)) if on]
+    if len(forms) > 1:
+        raise UsageError(f"--{forms[0]} and --{forms[1]} are two forms of one report", "give one of them")
+    data, released = read_study(study)
+    told = report_of(data, minimum, resamples, seed, released)
+    if out is not None:
+        curves = write_curves(told, out)
+        say(f"curves: {len(curves)} files in {out}")
+    typer.echo(written(told, "".join(forms), terminal_width()))
+    return 0
+
+
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES",
+        help="JSONL files of answers, one row each; INTERVENTION[:VARIANT[:LEVEL]]=FILE where the keys do not tell.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("import")
+def import_(
+    files: FilesArgument,
+    out: Annotated[Path, option("Folder of the import, for `faithfulness report`.")],
+    name: Annotated[str, option("What the report calls it.", True)] = "released outputs",
+    id_key: Annotated[str, option("Key of the question's id.", True)] = "id",
+    chain_key: Annotated[str, option("Key of which of several chains of a question.", True)] = "chain_id",
+    reply_key: Annotated[str, option("Key of the reply as the model wrote it.", True)] = "final_answer_raw",
+    choices_key: Annotated[str, option("Key of the choices.", True)] = "choices",
+    gold_key: Annotated[str, option("Key of the right choice.", True)] = "correct_choice",
+    released_key: Annotated[str, option("Key of the choice as it was released.", True)] = "predicted_choice",
+    reference_key: Annotated[
+        str, option("Key of the released choice of the first reply.", True)
+    ] = "corresponding_baseline_predicted_choice",
+    reasoning_key: Annotated[str, option("Key of the chain's text.", True)] = "sanitized_cot",
+    total_key: Annotated[str, option("Key of its number of sentences.", True)] = "total_sentences_in_chain",
+    kept_key: Annotated[str, option("Key of how many sentences were given.", True)] = "num_sentences_provided",
+    reworded_key: Annotated[str, option("Key of how many were reworded.", True)] = "num_sentences_paraphrased",
+    mistake_key: Annotated[str, option("Key of which one has a mistake.", True)] = "mistake_position",
+    replaced_key: Annotated[str, option("Key of the percentage replaced by filler.", True)] = "percent_replaced",
+    clip_key: Annotated[str, option("Key of the clip.", True)] = "audio_path",
+    question_key: Annotated[str, option("Key of the question's text.", True)] = "question",
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Read released outputs of a study that others ran, and keep them for the same report.
+
+    The replies are read again by the parser of this project, so that refusals are states and no letters.
+    """
+    values = dict(locals())
+    from lalm_agent.eval.faithfulness.released import ReleasedFolder, ReleasedKeys, import_released, source_of
+
+    keys = ReleasedKeys(**{name.removesuffix("_key"): key for name, key in values.items() if name.endswith("_key")})
+    data, reading = import_released([source_of(file) for file in files], keys, name)
+    with ReleasedFolder(out) as folder:
+        folder.keep(data, reading)
+    typer.echo(printable(f"{len(data.trials)} answers to {len(data.items)} questions: {out}", one_line=True))
+    typer.echo(printable(f"next: lalm-agent faithfulness report {out}", one_line=True))
     return 0
 
 

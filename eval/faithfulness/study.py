@@ -23,6 +23,9 @@ from lalm_agent.eval.faithfulness.asking import QuestionTrials, TrialAsker
 from lalm_agent.eval.faithfulness.chains import other_chains
 from lalm_agent.eval.faithfulness.folder import CHAINS, FaithfulnessFolder, chains_of, open_study
 from lalm_agent.eval.faithfulness.middle import ask_agent
+from lalm_agent.eval.faithfulness.records import StudyData
+from lalm_agent.eval.faithfulness.released import is_released, open_released
+from lalm_agent.eval.faithfulness.schema import ReleasedReading
 from lalm_agent.eval.faithfulness.setup import (
     FaithfulnessObserver,
     FaithfulnessRequest,
@@ -116,6 +119,14 @@ def _ask_trials(
 def _words(text: str) -> int:
     """Stands for a model's tokens where it does not count them."""
     return len(text.split())
+
+
+def read_study(path: Path) -> tuple[StudyData, ReleasedReading | None]:
+    """What a report is made of: a study of ours, or released outputs that were imported, with what was read of these.
+
+    Raises DataError where the folder holds neither, or is damaged.
+    """
+    return open_released(path) if is_released(path) else (open_study(path).data, None)
 
 
 # --- what it costs ---------------------------------------------------------------------------------------------------

@@ -57,9 +57,7 @@ def session(root: Path, benchmark: Benchmark, number: int) -> None:
     log = os.open(root / "asked.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, f"session {number}\n".encode())
     kinds = ("early", "mistake", "paraphrase", "mask")
-    faithfulness(
-        FaithfulnessRequest(data=benchmark, out=root / "study", loaded_model=Sleeps(log), interventions=kinds)
-    )
+    faithfulness(FaithfulnessRequest(data=benchmark, out=root / "study", loaded_model=Sleeps(log), interventions=kinds))
 
 
 def wait_for_trials(log: Path, number: int, count: int) -> None:

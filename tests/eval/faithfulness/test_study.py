@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_agent import AgentConfig
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.faithfulness import (
@@ -28,12 +27,13 @@ from lalm_agent.eval.faithfulness import (
     open_study,
 )
 from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, Trial
+from lalm_agent.eval.faithfulness.report import report_of
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.models.base import Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.prompts import IDK
 from lalm_agent.prompts.perturbing import ANSWER_CUE, MISTAKE_OPENING, REWORD_OPENING
-from lalm_agent.records import ModelInfo, Status
+from lalm_agent.records import Status
 
 CHOICES = ("dog", "cat", "cow", "frog")
 RATE = 8000
@@ -190,12 +190,17 @@ def test_a_model_that_copies_its_chain_is_wholly_dependent(benchmark: Benchmark,
 def test_a_model_that_ignores_its_chain_depends_on_nothing(benchmark: Benchmark, tmp_path: Path) -> None:
     study = study_of(benchmark, tmp_path / "study", model_of(ignores))
     fixed = [trial for trial in study.trials.values() if trial.use is FIXED and trial.failure is None]
-    assert {trial.intervention for trial in fixed} == set(Intervention) - {Intervention.PARAPHRASE, Intervention.CONTENT}
+    assert {trial.intervention for trial in fixed} == set(Intervention) - {
+        Intervention.PARAPHRASE,
+        Intervention.CONTENT,
+    }
     assert changed(study, fixed) == 0
 
 
 def test_a_coin_shows_its_rate_as_the_floor_and_nothing_above_it(tmp_path: Path) -> None:
-    study = study_of(benchmark_in(tmp_path / "audio", 200), tmp_path / "study", model_of(flips), interventions=["early"])
+    study = study_of(
+        benchmark_in(tmp_path / "audio", 200), tmp_path / "study", model_of(flips), interventions=["early"]
+    )
     rate = 2 * P * (1 - P)  # of two coins that fall differently
     error = 3 * sqrt(rate * (1 - rate) / 200)
     floor = changed(study, trials_of(study, SAME))
@@ -212,6 +217,25 @@ def test_a_follower_of_spoken_words_is_seen_through(benchmark: Benchmark, tmp_pa
     gold = {item.id: item.choices.index(item.gold or "") for item in benchmark.items}
     assert all((trial.target == gold[trial.question]) is trial.variant.startswith("right") for trial in spoken)
     assert changed(study, trials_of(study, Intervention.NOISE)) == 0
+
+
+def test_the_report_puts_each_instrument_at_its_place(benchmark: Benchmark, tmp_path: Path) -> None:
+    reports = {}
+    for answer in (copies, ignores, follows):
+        kinds = ["early", "mistake", "adversarial"]
+        study = study_of(benchmark, tmp_path / answer.__name__, model_of(answer), interventions=kinds)
+        report = report_of(study.data, minimum=20, resamples=200)
+        reports[answer] = {arm.name: arm for arm in report.arms}
+        assert report.floor.same.value == 0
+    early = {answer: arms["early"].effect.above_floor for answer, arms in reports.items()}
+    # Of three points the last is the whole chain: a mean of 1, 1 and 0 by the trapezoid rule is all that there can be.
+    assert {answer: figure.value for answer, figure in early.items()} == {copies: 0.75, ignores: 0, follows: 0}
+    assert reports[copies]["early"].claimed
+    assert not reports[ignores]["early"].claimed
+    for answer, share in ((copies, 0), (ignores, 0), (follows, 1)):
+        following = reports[answer]["adversarial wrong-over"].following
+        assert following is not None
+        assert following.follows.value == share
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -246,7 +270,8 @@ def test_a_chain_that_comes_to_no_conclusion_is_asked_with_the_cue(benchmark: Be
 
 def test_probabilities_are_of_the_choices_in_the_files_order_and_of_idk(benchmark: Benchmark, tmp_path: Path) -> None:
     study = study_of(benchmark, tmp_path / "study", model_of(ignores, scores=True), limit=4, interventions=["early"])
-    assert study.spec is not None and study.spec.scores
+    assert study.spec is not None
+    assert study.spec.scores
     falling = tuple(np.exp(-np.arange(5)) / np.exp(-np.arange(5)).sum())
     for trial in trials_of(study, ORIGINAL):
         assert trial.probabilities == pytest.approx(falling)
@@ -275,7 +300,8 @@ def test_a_failed_perturbation_is_counted_and_never_the_original(benchmark: Benc
     assert study.identity.perturber == "scripted:perturber"
     failed = [trial for trial in trials_of(study, Intervention.MISTAKE) if trial.status is Status.FAILED]
     reasons = {trial.failure for trial in failed}
-    assert len(failed) == 9 and all(reason and reason.startswith("the perturber") for reason in reasons)
+    assert len(failed) == 9
+    assert all(reason and reason.startswith("the perturber") for reason in reasons)
     assert all(trial.prefix == "" and trial.choice is None for trial in failed)
     assert [request.sound for request in perturber.asked] == [None] * 12
 
@@ -293,7 +319,8 @@ def test_a_request_that_the_model_refuses_is_a_failed_trial_and_asked_again(
     fields: Any = {"interventions": ["early"]}
     study = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), **fields)
     failed = [trial for trial in study.trials.values() if trial.status is Status.FAILED]
-    assert failed and {trial.failure for trial in failed} == {"backend: too long"}
+    assert failed
+    assert {trial.failure for trial in failed} == {"backend: too long"}
     broken = False
     assert study_of(benchmark, tmp_path / "study", ScriptedLALM(script), **fields).trials == study.trials
     again = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), retry_failed=True, **fields)
@@ -400,7 +427,7 @@ def test_a_template_that_cannot_continue_is_refused_with_the_reason(benchmark: B
             return PermanentBackendError("the final message is not in the rendered chat")
         return "dog"
 
-    with pytest.raises(UsageError, match="does not continue .*: the final message is not in the rendered chat"):
+    with pytest.raises(UsageError, match=r"does not continue .*: the final message is not in the rendered chat"):
         study_of(benchmark, tmp_path / "study", ScriptedLALM(script))
     assert not (tmp_path / "study").exists()
 
@@ -443,7 +470,8 @@ def test_an_estimate_asks_three_questions_and_keeps_nothing(benchmark: Benchmark
     cost = estimate_faithfulness(FaithfulnessRequest(loaded_model=model, **fields))
     study = faithfulness(FaithfulnessRequest(loaded_model=model_of(ignores), **fields))
     assert (cost.questions, cost.requests) == (24, len(study.trials) + 24)
-    assert cost.seconds is not None and cost.seconds > 0
+    assert cost.seconds is not None
+    assert cost.seconds > 0
     assert len({question_of(request) for request in model.asked if "animal" in request.turns[0].text}) == 3
     assert estimate_faithfulness(FaithfulnessRequest(loaded_model=model, **fields)).questions == 0
 
