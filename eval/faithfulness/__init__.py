@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lalm_agent.eval.faithfulness.folder import FaithfulnessFolder, open_study
-    from lalm_agent.eval.faithfulness.study import (
-        FaithfulnessEstimate,
-        FaithfulnessObserver,
-        FaithfulnessRequest,
-        estimate_faithfulness,
-        faithfulness,
-    )
+    from lalm_agent.eval.faithfulness.setup import FaithfulnessObserver, FaithfulnessRequest
+    from lalm_agent.eval.faithfulness.study import FaithfulnessEstimate, estimate_faithfulness, faithfulness
 
-_HOMES = {"FaithfulnessFolder": "folder", "open_study": "folder"}
+_HOMES = {
+    "FaithfulnessFolder": "folder",
+    "FaithfulnessObserver": "setup",
+    "FaithfulnessRequest": "setup",
+    "open_study": "folder",
+}
 """The others are in `study`."""
 
 __all__ = [

@@ -91,8 +91,8 @@ class TrialAsker:
         try:
             sound = self.own_clip(item)
         except DataError as error:
-            failure = Failure(LISTEN, error.message, error.hint, error.exit_code, type(error).__name__)
-            return QuestionTrials((), _all_failed(changes, chain, f"the clip: {error.message}"), failure)
+            unread = Failure(LISTEN, error.message, error.hint, error.exit_code, type(error).__name__)
+            return QuestionTrials((), _all_failed(changes, chain, f"the clip: {error.message}"), unread)
         if chain.clip is not None:
             refuse_other_recording(item.audio, chain.clip, sound.ref.sha256)
         lines = self._perturbed(item, chain)
