@@ -206,7 +206,7 @@ def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterat
     """The curves of an arm, one for each chain length; before them one of all where levels mean the same for all."""
     lengths = study.lengths[arm.row]
     of_all = () if arm.key.intervention in BY_SENTENCE else (None,)
-    for length in (*of_all, *np.unique(lengths).tolist()):
+    for length in (*of_all, *_lengths_of(study, arm)):
         at = np.ones(len(lengths), bool) if length is None else lengths == length
         rows = np.unique(arm.row[at])
         floor = np.full(len(study.ids), np.nan)
@@ -219,6 +219,12 @@ def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterat
             floor=study.draws.mean(floor) if values.floor_known else UNDEFINED,
             points=points,
         )
+
+
+def _lengths_of(study: StudyArrays, arm: ArmTrials) -> list[int]:
+    """The lengths of an arm's chains; where sentences are changed, none is not one of them."""
+    lengths: list[int] = np.unique(study.lengths[arm.row]).tolist()
+    return [length for length in lengths if length or arm.key.intervention not in BY_SENTENCE]
 
 
 def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[CurvePoint]:
@@ -299,7 +305,7 @@ def _read_arm(study: StudyArrays, arm: ArmTrials, depends: Mapping[int | None, b
 def _lengths(
     study: StudyArrays, arm: ArmTrials, values: ChainValues, depends: Mapping[int | None, bool], minimum: int
 ) -> Iterator[LengthEffect]:
-    for length in np.unique(study.lengths[arm.row]).tolist():
+    for length in _lengths_of(study, arm):
         effect = effect_of(study, values, study.lengths == length)
         claimed, claim = claim_of(arm.key, effect, length, minimum, depends.get(length, False))
         yield LengthEffect(length=length, effect=effect, claimed=claimed, claim=claim)

@@ -148,22 +148,20 @@ class StudyArrays:
         self._same_uses = {trial.use for trial in data.trials if trial.intervention == Intervention.SAME}
         self.resamples, self.seed = resamples, seed
         reference = {t.question: t for t in data.trials if t.intervention == Intervention.ORIGINAL}
-        own_content = {
-            t.question: t for t in data.trials if t.intervention == Intervention.CONTENT and t.variant == OWN
-        }
+        contents = [trial for trial in data.trials if trial.intervention == Intervention.CONTENT]
+        own_content = {trial.question: trial for trial in contents if trial.variant == OWN}
         self.references = own_content | reference
         self.has_contents_alone = bool(own_content) and not reference
         self.content_references = own_content or reference
         self.ids = [item.id for item in data.items if item.id in self.references]
         self.items = [items[id] for id in self.ids]
         self.row_of = {id: row for row, id in enumerate(self.ids)}
-        self.clips = [
-            (chain.clip if (chain := self.chains.get(item.id)) else None) or item.audio for item in self.items
-        ]
-        self.clip_codes = np.unique(np.array(self.clips, dtype=str), return_inverse=True)[1]
+        recordings = {chain.question: chain.clip for chain in data.chains if chain.clip is not None}
+        clips = [recordings.get(item.id, item.audio) for item in self.items]
+        self.clip_codes = np.unique(np.array(clips, dtype=str), return_inverse=True)[1]
         self.lengths = np.array([self.references[id].sentences for id in self.ids], np.int64)
         self.answerable = np.array([gold_index(item) is not None for item in self.items], bool)
-        self.draws = ClipResamples(self.clips, resamples, seed)
+        self.draws = ClipResamples(clips, resamples, seed)
 
     def n_clips(self, rows: NDArray[np.int64] | Bools) -> int:
         """How many clips these questions are about."""

@@ -175,6 +175,7 @@ def _row(row: Row, place: str, source: ReleasedSource, kind: Intervention, keys:
     text = row[keys.reply]
     if text is not None and not isinstance(text, str):
         raise DataError(f"`{keys.reply}` is no text", "write the reply in quotes, or null where there is none")
+    reasoning = _text(row, keys.reasoning)
     verdict = None if text is None else parse(text, choices)
     total = _count(row, keys.total, MAX_SENTENCES) if row.get(keys.total) is not None else 0
     position, level = _level(row, kind, source, keys, total)
@@ -202,7 +203,7 @@ def _row(row: Row, place: str, source: ReleasedSource, kind: Intervention, keys:
         has_released=keys.released in row,
         gold=gold,
         text=text,
-        has_chain=text is not None and (_text(row, keys.reasoning) or text + ".") in text,
+        has_chain=text is not None and reasoning is not None and reasoning in text,
     )
 
 

@@ -167,7 +167,7 @@ def main_tables(report: FaithfulnessReport) -> Iterator[Table]:
     if (table := with_without_table(report)) is not None:
         yield table
     by_length = tuple(
-        (arm.name, str(of_length.length), *_effect_cells(of_length.effect))
+        (arm.name, str(of_length.length or "none or unknown"), *_effect_cells(of_length.effect))
         for arm in report.arms
         for of_length in arm.lengths
     )

@@ -208,8 +208,10 @@ class ClipResamples:
         if resamples * self.n_clips > _MAX_WEIGHTS:
             raise ValueError(f"{resamples} resamples of {self.n_clips} clips are too many numbers")
         rng = np.random.default_rng(seed)
-        even = np.full(self.n_clips, 1 / max(1, self.n_clips))
-        self._weights = rng.multinomial(self.n_clips, even, size=resamples).astype(np.float64)
+        self._weights = np.zeros((resamples, self.n_clips))
+        if self.n_clips:
+            even = np.full(self.n_clips, 1 / self.n_clips)
+            self._weights += rng.multinomial(self.n_clips, even, size=resamples)
 
     def sums(self, values: Floats) -> tuple[float, Floats]:
         """The sum of values (n,), and its resamples (B,); NaN counts as 0."""

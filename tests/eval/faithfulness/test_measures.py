@@ -266,6 +266,12 @@ def test_chains_of_different_length_are_never_in_one_curve() -> None:
     assert arm.lengths[1].claim == "no claim: 12 chains of length 5, 30 are needed"
 
 
+def test_a_question_without_a_chain_has_no_curve() -> None:
+    arm = arm_of(early_study(ignorer, [0, 0, 2]), Intervention.EARLY)
+    assert ([curve.length for curve in arm.curves], [of.length for of in arm.lengths]) == ([2], [2])
+    assert (arm.effect.n_chains, arm.n_no_curve) == (1, 0)
+
+
 def test_many_chains_on_few_clips_are_too_few() -> None:
     items = [item(at, clip=at % 10) for at in range(40)]
     arm = arm_of(early_study(copier([2] * 40), [2] * 40, items), Intervention.EARLY)

@@ -107,3 +107,9 @@ def test_the_same_study_gives_the_same_report_in_any_order() -> None:
     one_way = report_of(StudyData("x", items, (), tuple(trials)), resamples=100)
     other_way = report_of(StudyData("x", items[::-1], (), tuple(trials[::-1])), resamples=100)
     assert one_way == other_way
+
+
+def test_a_study_without_an_answer_to_a_chain_has_an_empty_report() -> None:
+    report = report_of(StudyData("x", (Item("0", "0.wav", "?", ("dog", "cat"), "dog"),), (), ()), resamples=10)
+    assert (report.n_items, report.n_questions, report.arms, report.with_without) == (1, 0, (), None)
+    assert all("floor unknown" in written(report, form) for form in ("", "markdown", "latex"))
