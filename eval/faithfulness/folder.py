@@ -33,7 +33,7 @@ from lalm_agent.artefacts import (
 from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.faithfulness.chains import chain_of, sentences
 from lalm_agent.eval.faithfulness.plan import Levels
-from lalm_agent.eval.faithfulness.records import Chain, ChainUse, Intervention, Perturbed, StudyData, Trial
+from lalm_agent.eval.faithfulness.records import OWN, Chain, ChainUse, Intervention, Perturbed, StudyData, Trial
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.records import DataIdentity, StoredAnswer
@@ -42,8 +42,6 @@ from lalm_agent.records import Method, Status
 SCHEMA = 1
 """Version of `spec.json`. A reader refuses a newer one."""
 CHAINS, RUNS, TRIALS, PERTURBED_LINES = "chains", "runs", "trials.jsonl", "perturbed.jsonl"
-OWN, SAME = "own", "own-again"
-"""The runs of an agent's study without a change: the first, and the one that is compared with it."""
 SELF = "self"
 """The perturber that is the model itself."""
 TrialKey = tuple[str, str, str, str, float | None, int | None]

@@ -14,9 +14,9 @@ from typing import Any
 
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, perturbed_by
 from lalm_agent.eval.faithfulness.chains import sentences
-from lalm_agent.eval.faithfulness.folder import OWN, RUNS, SAME, FaithfulnessFolder, trial_from
+from lalm_agent.eval.faithfulness.folder import RUNS, FaithfulnessFolder, trial_from
 from lalm_agent.eval.faithfulness.plan import SOURCES, WRONG, Condition, option_to_speak, seed_of
-from lalm_agent.eval.faithfulness.records import Intervention, Trial
+from lalm_agent.eval.faithfulness.records import OWN, OWN_AGAIN, Intervention, Trial
 from lalm_agent.eval.faithfulness.setup import FaithfulnessObserver, Ready, begin, load_study_models
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import ask_all
@@ -36,7 +36,7 @@ _KEY = (Intervention.MISTAKE, 1)
 def ask_agent(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver) -> None:
     """Ask what is left of the study of an agent. Raises as `faithfulness`."""
     check_clips(ready.plan)
-    names = (OWN, SAME, *ready.identity.interventions)
+    names = (OWN, OWN_AGAIN, *ready.identity.interventions)
     if study.spec is not None and all(_is_done(ready, study, name) for name in names):
         _keep(study)
         observer.study_finished(study, 0)
@@ -50,7 +50,7 @@ def ask_agent(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObs
 
     own = ask(OWN)
     # Another seed: with the same noise a sampled answer would be the same.
-    ask(SAME, config={"seed": ready.request.config.seed + 1})
+    ask(OWN_AGAIN, config={"seed": ready.request.config.seed + 1})
     for name in ready.identity.interventions:
         condition = Condition(name)
         if condition is Condition.CORRUPTED and models.perturber is not None:
@@ -134,7 +134,7 @@ def trials_of_runs(study: FaithfulnessFolder) -> Iterator[Trial]:
         answer = own.answers[id_, 0]
         lengths[id_] = len(sentences(answer.content or ""))
         yield trial_from(answer, lengths[id_], intervention=Intervention.CONTENT, variant=OWN)
-    for name in (SAME, *study.identity.interventions):
+    for name in (OWN_AGAIN, *study.identity.interventions):
         answers = study.run(f"{RUNS}/{name}").answers
         for id_, item in items.items():
             answer = answers[id_, 0]

@@ -17,7 +17,7 @@ from lalm_agent.audio import Sound
 from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.faithfulness import chains
 from lalm_agent.eval.faithfulness.chains import FillerKind, FillerPlace, NoIntervention, Sentences, TokensOf
-from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, Trial
+from lalm_agent.eval.faithfulness.records import SHUFFLED_CHOICES, ChainUse, Intervention, Trial
 from lalm_agent.eval.faithfulness.sound import (
     MaskPlace,
     Samples,
@@ -45,8 +45,6 @@ AUDIO = (
 PERTURBED = (Intervention.MISTAKE, Intervention.PARAPHRASE)
 """The interventions that a perturber writes the text of."""
 RIGHT, WRONG, OVER, BEFORE = "right", "wrong", "over", "before"
-SHUFFLED_CHOICES = "shuffled-choices"
-"""The variant of no chain in which the prompt shows the choices in another order; what it changes is no reasoning."""
 SPEECH_SNR_DB = 0.0
 """A spoken option that is laid over a clip is as loud as the clip."""
 
@@ -92,15 +90,17 @@ class Change:
         return self.trial(question, n, status=Status.FAILED, failure=reason, **fields)
 
 
-def interventions_of(names: Sequence[str] | None) -> tuple[Intervention, ...]:
+def interventions_of(names: Sequence[str] | None, hears_audio: bool = True) -> tuple[Intervention, ...]:
     """The interventions that a study can be asked for, in their own order; all of them for None.
 
     Raises:
-        UsageError: an unknown name, or none.
+        UsageError: an unknown name, none, or a change of the clip where the model is not given it.
     """
     known = (*TEXT, *AUDIO)
     if names is None:
-        return known
+        return known if hears_audio else TEXT
+    if not hears_audio and (deaf := [name for name in names if name in AUDIO]):
+        raise UsageError(f"{deaf[0]} changes the clip, and --text-only asks without it", "leave out one of the two")
     for name in names:
         if name not in known:
             raise UsageError(f"no intervention is called {name!r}", did_you_mean(name, known))

@@ -8,6 +8,9 @@ from lalm_agent.artefacts import Record
 from lalm_agent.eval.items import Item
 from lalm_agent.records import Status
 
+OWN, OWN_AGAIN, SHUFFLED_CHOICES = "own", "own-again", "shuffled-choices"
+"""Variants: the agent's own content, and that a second time; no chain and the choices shown in another order."""
+
 
 class Intervention(StrEnum):
     """What is changed before the model answers again. The first four are those of Lanham et al. (arXiv 2307.13702)."""

@@ -184,7 +184,7 @@ def prepare(request: FaithfulnessRequest) -> Ready:
         names: tuple[str, ...] = conditions
         perturbs = needs_perturber(conditions)
     else:
-        names = interventions_of(request.interventions)
+        names = interventions_of(request.interventions, request.config.hears_audio)
         perturbs = bool(set(names) & set(PERTURBED))
         swap = _swap(request, plan) if Intervention.SWAP in names else None
         if Intervention.ADVERSARIAL in names and request.speak is None:

@@ -40,7 +40,7 @@ def test_a_study_of_mini_and_its_report(data: str, capsys: pytest.CaptureFixture
     assert len(fixed) > 18
     assert all(trial.probabilities and sum(trial.probabilities) == pytest.approx(1) for trial in fixed)
     # Greedy, by the same weights: nothing changes where nothing was changed.
-    answers = {trial.key[1:4] + (trial.question,): trial for trial in fixed}
+    answers = {(*trial.key[1:4], trial.question): trial for trial in fixed}
     for question in {trial.question for trial in fixed}:
         same, original = (answers[kind, "fixed", "", question] for kind in ("same", "original"))
         assert (same.text, same.probabilities) == (original.text, original.probabilities)

@@ -444,6 +444,7 @@ def test_a_model_that_cannot_be_asked_at_all_says_so_itself(benchmark: Benchmark
         ({"interventions": ("erly",)}, "no intervention is called 'erly'"),
         ({"interventions": ()}, "no intervention is named"),
         ({"speak": None}, "adversarial speaks an option"),
+        ({"interventions": ("noise",), "config": AgentConfig(hears_audio=False)}, "noise changes the clip"),
         ({"method": "agent", "interventions": ("early",)}, "no intervention of the agent is called 'early'"),
         ({"method": "agent", "interventions": ("oracle",)}, "oracle content"),
     ],
