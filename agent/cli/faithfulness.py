@@ -45,7 +45,13 @@ MethodFlag = Annotated[
     Literal["mcot", "agent"], option("mcot: chains of thought. agent: the agent's type and content steps.", True)
 ]
 BatchFlag = Annotated[int, option("Prompts that a local model computes at once.", True, min=1)]
-DryRunFlag = Annotated[bool, option("Say what it will cost: ask up to 3 questions of a local model, keep nothing.")]
+DryRunFlag = Annotated[
+    bool, option("Say what it will cost: ask up to 3 questions of a local model, keep nothing.", False, "--dry-run")
+]
+LimitFlag = Annotated[
+    int | None, option("The first so many questions in the order of a hash of their ids: a fair sample.", "all", min=1)
+]
+ConcurrencyFlag = Annotated[int | None, option("Questions out at a time at an endpoint.", "8", min=1)]
 
 
 @app.command(RUN)
@@ -59,12 +65,12 @@ def run(
     method: MethodFlag = "mcot",
     intervention: InterventionFlag = None,
     perturber: PerturberFlag = "self",
-    limit: eval_flags.LimitFlag = None,
+    limit: LimitFlag = None,
     modality: eval_flags.ModalityFlag = None,
     max_new_tokens: flags.MaxNewTokensFlag = None,
     temperature: flags.TemperatureFlag = None,
     seed: flags.SeedFlag = None,
-    concurrency: eval_flags.ConcurrencyFlag = None,
+    concurrency: ConcurrencyFlag = None,
     batch_size: BatchFlag = 8,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
@@ -89,17 +95,11 @@ def run(
     values = dict(locals())
     from lalm_agent.eval.faithfulness import FaithfulnessRequest, estimate_faithfulness, faithfulness
     from lalm_agent.eval.faithfulness.terminal import StudyTerminal, estimate_lines, study_lines
-    from lalm_agent.registry import is_installed
 
     fields = {name: values[name] for name in FaithfulnessRequest.model_fields if values.get(name) is not None}
     settings = {name: values.get(name) for name in _SETTINGS}
-    speak = None
-    if is_installed("espeakng_loader"):
-        from lalm_agent.training.synth.speech import spoken
-
-        speak = spoken
     names = None if intervention is None else tuple(name.strip() for name in intervention.split(","))
-    request = FaithfulnessRequest(**fields, config=settings_from(settings), interventions=names, speak=speak)
+    request = FaithfulnessRequest(**fields, config=settings_from(settings), interventions=names, speak=_voice())
     with StudyTerminal() as observer:
         if dry_run:
             cost = estimate_faithfulness(request, observer)
@@ -110,6 +110,17 @@ def run(
             lines = study_lines(study)
     typer.echo(json_text(record) if as_json else "\n".join(printable(line) for line in lines))
     return 0
+
+
+def _voice() -> Any:
+    """The synthesiser's voice; None where it is not installed."""
+    from lalm_agent.registry import is_installed
+
+    if not is_installed("espeakng_loader"):
+        return None
+    from lalm_agent.training.synth.speech import spoken
+
+    return spoken
 
 
 StudyArgument = Annotated[

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lalm_agent import AgentConfig
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
 from lalm_agent.eval.faithfulness import (
