@@ -34,7 +34,15 @@ from lalm_agent.models.hf_loading import (
     refuse_other_weights,
     weights_sha256,
 )
-from lalm_agent.models.hf_prefix import Prefilled, PrefixCache, extend, keeps_plain_cache, prefill, row_inputs
+from lalm_agent.models.hf_prefix import (
+    KEPT_CLIPS,
+    Prefilled,
+    PrefixCache,
+    extend,
+    keeps_plain_cache,
+    prefill,
+    row_inputs,
+)
 from lalm_agent.models.hf_prompt import (
     Hearing,
     audio_end,
@@ -292,17 +300,18 @@ class Engine:
         for index, row in enumerate(prepared):
             groups.setdefault(row.prompt, []).append(index)
         responses: dict[int, Response] = {}
-        # What one `generate` call can decode side by side, question by question.
+        # What one `generate` call can decode side by side, for as many clips at a time as keep their beginnings.
         clips, decodings = (
             list(dict.fromkeys(of(row) for row in prepared))
             for of in (lambda row: row.clip, lambda row: row.request.decoding)
         )
 
-        def kind(sharing: list[int]) -> tuple[int, int]:
+        def kind(sharing: list[int]) -> tuple[int, int, int]:
             first = prepared[sharing[0]]
-            return clips.index(first.clip), decodings.index(first.request.decoding)
+            clip = clips.index(first.clip)
+            return clip // KEPT_CLIPS, decodings.index(first.request.decoding), clip
 
-        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[1]):
+        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[:2]):
             prompts = list(alike)
             for start in range(0, len(prompts), self._rows):
                 responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
