@@ -321,7 +321,8 @@ def test_a_request_that_the_model_refuses_is_a_failed_trial_and_asked_again(
     study = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), **fields)
     failed = [trial for trial in study.trials.values() if trial.status is Status.FAILED]
     assert failed
-    assert {trial.failure for trial in failed} == {"backend: too long"}
+    assert {(trial.failure, trial.intervention) for trial in failed} == {("backend: too long", EARLY)}
+    assert all("dog" in trial.prefix for trial in failed)
     broken = False
     assert study_of(benchmark, tmp_path / "study", ScriptedLALM(script), **fields).trials == study.trials
     again = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), retry_failed=True, **fields)
