@@ -25,7 +25,7 @@ RATE = 16_000
 CLIPS = 42
 ANIMALS = ("dog", "cat", "cow", "frog")
 QUESTION = "Which animal is it?"
-EPOCHS, BATCH, LEARNING_RATE = 24, 16, 1e-2
+EPOCHS, BATCH, LEARNING_RATE = 12, 16, 1e-2
 
 
 @dataclass(frozen=True, slots=True)
