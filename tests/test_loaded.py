@@ -40,7 +40,8 @@ files, optimised = set(), 1
 
 def note(frame, event, argument):
     code = frame.f_code
-    if event == "call" and code.co_flags & optimised:  # a function, not the body of a module or a class
+    # A function: not the body of a module or a class, nor a comprehension in one.
+    if event == "call" and code.co_flags & optimised and not code.co_name.endswith(("comp>", "genexpr>")):
         files.add(code.co_filename)
 
 def trace(arguments):

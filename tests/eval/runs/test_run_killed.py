@@ -1,4 +1,4 @@
-"""kill -9 at twelve random moments over one eval: the answers are those of a run that nobody disturbed."""
+"""kill -9 at eight random moments over one eval: the answers are those of a run that nobody disturbed."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lalm_agent.eval.runs.folder import read_answers, read_items
 
-KILLS, QUESTIONS, THREADS = 8, 400, 3
+KILLS, QUESTIONS, THREADS = 8, 200, 3
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
