@@ -68,14 +68,14 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_commands_of_the_readme_run_in_order_as_they_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The first command and Python's in processes of their own; the others in this one, which has loaded torch."""
+    """The others in this process, which has loaded torch, than the first, Python's and what imports an own module."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     commands = commands_of("README.md")
     assert len(commands) > 12
     for number, line in enumerate(commands):
         program, *arguments = shlex.split(line)
-        if number == 0 or program != "lalm-agent":
+        if number == 0 or program != "lalm-agent" or "=examples." in line:
             done = run(line, tmp_path)
             code, out, err = done.returncode, done.stdout, done.stderr
         else:
