@@ -15,10 +15,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -544,11 +543,7 @@ def _identity(
     data: Benchmark,
 ) -> StudyIdentity:
     graded, plan = bank
-    with ExitStack() as stack:
-        ref = config.model
-        if ref == "mini":
-            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
-        revision, weights_sha256 = find_weights(ref, config.allow_pickle)
+    revision, weights_sha256 = find_weights(config.model, config.allow_pickle)
     return StudyIdentity(
         model=config.model,
         revision=revision,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,38 @@ def test_other_recordings_under_the_same_names_are_refused(
         with pytest.raises(DataError, match="is another recording"):
             evaluate(request.model_copy(update={**changes, "audio_root": other}))
     assert (tmp_path / "run" / "answers.jsonl").read_bytes() == lines
+
+
+def test_a_finished_run_compares_the_weights_without_loading_them(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with resources.as_file(resources.files("lalm_agent.models.mini")) as mini:
+        shutil.copytree(mini, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    config = AgentConfig(model=str(tmp_path / "model"), method="baseline", max_new_tokens=2, device="cpu")
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, limit=1)
+    before, watch = evaluate(request), Watch()
+    monkeypatch.setattr("lalm_agent.models.hf_loading.load_checkpoint", None)
+    assert evaluate(request, watch).answers == before.answers
+    assert watch.told == ["finished 0"]
+    last = weights.read_bytes()[-1]
+    with weights.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(MismatchError, match="weights_sha256"):
+        evaluate(request)
+    shutil.rmtree(tmp_path / "model")
+    watch = Watch()
+    assert evaluate(request, watch).answers == before.answers
+    assert "its weights are not compared" in watch.told[0]
+
+
+def test_what_it_would_cost_is_refused_for_another_runs_folder(data: Path, tmp_path: Path) -> None:
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=AgentConfig(method="idk"), loaded_model=Says())
+    evaluate(request)
+    assert estimate(request).questions == 0
+    with pytest.raises(MismatchError, match="method"):
+        estimate(request.model_copy(update={"config": AgentConfig(method="baseline")}))
 
 
 @pytest.mark.parametrize("name", ["answers.jsonl", "silence"])
