@@ -235,11 +235,11 @@ def test_a_run_of_a_version_without_the_hash_of_its_questions_still_opens(data: 
 
 
 def test_other_recordings_under_the_same_names_are_refused(
-    data: Path, tmp_path: Path, write_clip: Callable[..., Path]
+    data: Path, tmp_path: Path, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another audio root, by another draw, and while the run goes on."""
-    config = AgentConfig(method="baseline", temperature=0.5)
-    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, loaded_model=Says(), limit=2)
+    """Before a question is asked, and, where those few clips are the same, at the first other one that is heard."""
+    config, model = AgentConfig(method="baseline", temperature=0.5), Says()
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, loaded_model=model, limit=2)
     evaluate(request)
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "audio", other)
@@ -249,6 +249,11 @@ def test_other_recordings_under_the_same_names_are_refused(
     for changes in ({"limit": 3}, {"draws": 2}):
         with pytest.raises(DataError, match="is another recording"):
             evaluate(request.model_copy(update={**changes, "audio_root": other}))
+    assert model.asked == 2
+    monkeypatch.setattr("lalm_agent.eval.runs.evaluate._COMPARED", 0)
+    with pytest.raises(DataError, match="is another recording"):
+        evaluate(request.model_copy(update={"draws": 2, "audio_root": other}))
+    assert model.asked == 3
     assert (tmp_path / "run" / "answers.jsonl").read_bytes() == lines
 
 
