@@ -6,15 +6,16 @@ JSON in a `.json`, a list in a `.jsonl`, semicolons or tabs in a `.csv`.
 """
 
 import contextlib
+import copy
 import csv
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.registry import require_extra
@@ -26,7 +27,8 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 10_000_000
 """Characters of a CSV cell; the standard library's limit is too low for a transcript."""
 _MAX_UNPACKED = 256 * 2**20
-"""Bytes of an XLSX file, which is a zip archive, when it is unpacked; zipfile reads no more than an entry claims."""
+"""Bytes of an XLSX file, which is a zip archive, when it is unpacked."""
+_BLOCK = 2**20
 _MAX_CELLS = 5_000_000
 _ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
 """Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
@@ -193,16 +195,39 @@ def _checked_header(header: list[str], path: Path) -> list[str]:
     return header
 
 
+def check_archive(file: BinaryIO, most: int, uncounted: Collection[int] = ()) -> None:
+    """Raise ValueError where a zip archive has more than so many bytes when it is unpacked, or than its entries claim.
+
+    zipfile returns no more of an entry than it claims, but unpacks up to 2 GB of it for that. uncounted: methods of
+    compression whose claims are believed, because zipfile cannot unpack them; of the others only deflate may be there.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        claimed = sum(member.file_size for member in members)
+        if claimed > most:
+            raise ValueError(f"it has {claimed:,} bytes when unpacked, over {most:,}")
+        for member in members:
+            if member.compress_type in uncounted:
+                continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{member.filename} is compressed by method {member.compress_type}")
+            whole = copy.copy(member)
+            whole.file_size = member.file_size + 1
+            left = whole.file_size
+            with archive.open(whole) as entry:
+                while left and (block := entry.read(min(left, _BLOCK))):
+                    left -= len(block)
+            if left != 1:
+                raise ValueError(f"{member.filename} does not have the {member.file_size:,} bytes that it claims")
+
+
 def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of the first sheet under its header. An empty cell is an empty text, as in a CSV file."""
     require_extra("xlsx")
     import openpyxl
 
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _MAX_UNPACKED:
-            raise ValueError(f"it has {size:,} bytes when unpacked, over {_MAX_UNPACKED:,}")
+        check_archive(io.BytesIO(data), _MAX_UNPACKED)
         sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
         # What the sheet claims as its size, up to 16,384 columns by a million rows, would be filled with blanks.
         sheet.reset_dimensions()
