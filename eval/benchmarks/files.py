@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _BLOCK = 2**20
 _MAX_CELLS = 5_000_000
 _ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
 """Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,48 @@ def read_data_file(path: Path) -> DataFile:
     """Open a file of rows; its suffix says how to read it.
 
     Raises UsageError where that is none of `SUFFIXES`, or `.xlsx` without its extra, and DataError where the file is
-    missing, empty, or cannot be read as what its name says.
+    missing, empty, or cannot be read as what its name or its bytes say.
     """
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()
     if suffix not in readers and path.exists():
         raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
     data = read_bytes(path)
-    return DataFile(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
+    _refuse_other_kinds(data, path)
+    reader, begin = readers[suffix], data.removeprefix(_BOM).lstrip()[:2]
+    if suffix in (".csv", ".tsv") and re.match(rb'[\[{]\s*["{\[]', data.removeprefix(_BOM).lstrip()[:80]):
+        reader = _json_array
+    elif suffix in (".json", ".jsonl") and begin[:1] not in (b"[", b"{") and _has_header(data):
+        reader = csv_rows
+    return DataFile(hashlib.sha256(data).hexdigest(), reader(data.removeprefix(_BOM), path))
+
+
+_KINDS = {
+    b"\x1f\x8b": ("packed by gzip", "unpack it first"),
+    b"PAR1": ("a Parquet file", "save it as JSON lines"),
+    b"version https://git-lfs": ("only a pointer to a large file", "fetch the file itself: git lfs pull"),
+    b"<!doctype html": ("a page of HTML", "download the file itself, not the page that shows it"),
+    b"<html": ("a page of HTML", "download the file itself, not the page that shows it"),
+    b"\xff\xfe": ("in UTF-16, not UTF-8", "save the file as UTF-8"),
+    b"\xfe\xff": ("in UTF-16, not UTF-8", "save the file as UTF-8"),
+}
+
+
+def _refuse_other_kinds(data: bytes, path: Path) -> None:
+    """Raise DataError where a file is of a kind that no reader here takes, whatever it is called."""
+    begin = data[:64].lstrip().lower()
+    for start, (what, hint) in _KINDS.items():
+        if begin.startswith(start.lower()):
+            raise DataError(f"{path} is {what}", hint)
+    if data.startswith(b"PK\3\4") and path.suffix.lower() != ".xlsx":
+        raise DataError(f"{path} is a zip archive, as XLSX files are", "unpack it, or give it the suffix .xlsx")
+
+
+def _has_header(data: bytes) -> bool:
+    """Whether the first line may be a header of columns, among them what every question has."""
+    line = data.removeprefix(_BOM).split(b"\n", 1)[0].strip().lower()
+    names = re.split(rb'[",;|\t]+', line)
+    return len(names) > 1 and b"{" not in line and bool({b"question", b"answer", b"audio", b"id"} & set(names))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -159,11 +194,12 @@ def utf8(data: bytes, path: Path) -> str:
 def csv_rows(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of a CSV file with a header, each with the line on which it begins.
 
-    Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal mark)
-    or tabs. Raises DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
+    Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal
+    mark), tabs or bars. Raises DataError: not UTF-8, a header with a column twice or without a name, or quotes that
+    do not close.
     """
     csv.field_size_limit(_MAX_CELL)
-    text = utf8(data, path)
+    text = re.sub(r"\Asep=(.)\r?\n", "", utf8(data, path))  # What Excel takes for a hint, and writes.
     delimiter = max(_DELIMITERS, key=text.split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = _checked_header(_next_row(reader, path) or [], path)
