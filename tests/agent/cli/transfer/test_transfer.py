@@ -94,7 +94,8 @@ def _a_call_of_python_is_the_same_study(place: Any, folder: StudyFolder) -> None
     with StudyFolder(folder.path):  # it is held no longer
         pass
     plan = plan_study(request.model_copy(update={"forgetting": 2, "seeds": 2}))
-    assert any(line.startswith("smallest true difference of strict RGI shown in 80 %") for line in plan.lines)
+    (power,) = (line for line in plan.lines if line.startswith("smallest true difference of strict RGI shown in 80 %"))
+    assert "of 4 clips of a target" in power
     assert plan.left == {"train": 9, "evaluate": 9, "also": 9, "probe": 19}
     assert (plan.probe, plan.questions, len(plan.sets)) == (2, 12, 18)
     with StudyFolder(folder.path, writes=False) as there:
