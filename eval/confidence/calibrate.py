@@ -171,7 +171,7 @@ def _estimator(
             hint = did_you_mean(name, [*known, *([COMBINED] if len(known) > 1 else [])])
             raise UsageError(f"{estimates.name} has no estimates of {name}", hint)
         return PolicyEstimator(name=name, parameters=known[name], inputs={}, combination=None), rows
-    names = [other for other in known if other != COMBINED]
+    names = [other for other in known if other != COMBINED and any(row.values.get(other) is not None for row in rows)]
     if len(names) < 2:
         hint = "lalm-agent confidence RUN --with option,margin,… --out FOLDER"
         raise UsageError(
