@@ -53,8 +53,6 @@ FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
 ACROSS_ONE_RANK = (("cli", "web"),)
 
 
-
-
 def modules_on_disk() -> dict[str, Path]:
     """Dotted name -> file, for the whole package; a package has the name of its folder."""
     files = {}
