@@ -40,7 +40,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
             {
                 "match": f"number {number}.",
                 "reply": "dog",
-                "options": [-0.1, -3.0 + number / 1000] if number % 2 == 0 else [-0.5, -0.9 - number / 1000],
+                "options": [-0.1, -3.0 + number / 1000] if number % 2 == 0 else [-0.5, -0.6],
             }
             for number in range(200)
         ]
@@ -62,7 +62,7 @@ def test_a_run_gives_a_policy_and_another_run_checks_it(make_run: MakeRun, tmp_p
     assert "22 kept answers without an error" in printed.err
     assert "With confidence 90.0%" in printed.out
     policy = read_policy(out)
-    assert (policy.thresholds[0].kept, policy.thresholds[0].errors) == (41, 1)
+    assert (policy.thresholds[0].kept, policy.thresholds[0].errors) == (40, 0)
     assert policy.data == "first.jsonl"
     assert policy.system.model == "scripted:script.jsonl"
 
