@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from lalm_agent.errors import UsageError
-from lalm_agent.eval.confidence.measures import ConfidenceReport, _resamples, measure
+from lalm_agent.eval.confidence.measures import ConfidenceReport, measure
 from lalm_agent.eval.confidence.records import EstimateRow, read_estimates
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
+from lalm_agent.eval.metrics.estimate import ClipResamples
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.report.confidence import measures_lines
 from lalm_agent.eval.scoring.compare import Resampling
@@ -56,7 +57,7 @@ def test_an_interval_is_over_recordings_and_not_over_questions(make_rows: Rows, 
 
 
 def test_a_resample_has_all_questions_of_each_recording_that_it_drew() -> None:
-    for places in _resamples(["a", "b", "a", "c", "b", "a"], Resampling(resamples=50)):
+    for places in ClipResamples(["a", "b", "a", "c", "b", "a"], 50, seed=0).places():
         drawn = np.bincount(places, minlength=6)
         assert drawn[0] == drawn[2] == drawn[5]
         assert drawn[1] == drawn[4]
