@@ -165,7 +165,7 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     return Interval(float(ordered[tail]), float(ordered[-1 - tail]), dropped)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
     share, square = hits / n, _Z * _Z
     centre = (share + square / (2 * n)) / (1 + square / n)
