@@ -48,11 +48,6 @@ PROTOCOLS += ("lalm_agent.models.wrappers", "lalm_agent.models.pretrained_clips"
 MAY_NAME_CONCRETE = ("agent", "cli", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation asks an `Agent`.
 FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
-<<<<<<< HEAD
-# One command starts the web server.
-ACROSS_ONE_RANK = (("cli", "web"),)
-=======
->>>>>>> main
 
 
 def modules_on_disk() -> dict[str, Path]:
