@@ -189,19 +189,22 @@ class Agent:
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
         thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
     ) -> Answer:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
             full scale, and Hz.
+        window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
 
         Raises:
-            UsageError: an empty question, one choice, an empty choice, or an open question to be scored.
+            UsageError: an empty question, one choice, an empty choice, an open question to be scored, or a part that
+                the clip does not have.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        for item in self.stream(audio, question, choices, thread_id):
+        for item in self.stream(audio, question, choices, thread_id, window_s):
             if isinstance(item, Answer):
                 return item
             if on_step is not None:
@@ -221,10 +224,15 @@ class Agent:
         return answer
 
     def stream(
-        self, audio: Audio, question: str, choices: Sequence[str] = (), thread_id: str | None = None
+        self,
+        audio: Audio,
+        question: str,
+        choices: Sequence[str] = (),
+        thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
     ) -> Iterator[Step | Answer]:
         """Each node's step as it ends, and then the `Answer`, which is the last item. Raises what `ask` raises."""
-        yield from self._stream(self._question(audio, question, choices), thread_id)
+        yield from self._stream(self._question(audio, question, choices, window_s=window_s), thread_id)
 
     async def aask(
         self,
@@ -286,6 +294,7 @@ class Agent:
         id: str = "",
         draw: int = 0,
         empty_choices: bool = False,
+        window_s: tuple[float, float] | None = None,
     ) -> Question:
         """The record of what can be asked, its clip opened; no model is loaded."""
         if isinstance(choices, str):
@@ -294,7 +303,10 @@ class Agent:
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
         path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        return Question(text.strip(), self._clips.open(path).ref, tuple(choices), id, draw)
+        ref = self._clips.open(path).ref
+        if window_s is not None:
+            self._clips.get(ref, window_s)
+        return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
 
     def _written(self, samples: Any, rate: int) -> str:
         """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""

@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lalm_agent.audio import read_span
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
@@ -35,10 +37,17 @@ BatchFlag = Annotated[
 ]
 
 
+WindowFlag = Annotated[
+    str | None,
+    typer.Option(metavar="START-END", help="Ask about this part of the clip only, in seconds.", show_default="all"),
+]
+
+
 def ask(
     clip: ClipArgument = None,
     question: QuestionArgument = None,
     choice: ChoiceFlag = None,
+    window: WindowFlag = None,
     batch: BatchFlag = None,
     method: flags.MethodFlag = None,
     model: flags.ModelFlag = None,
@@ -69,7 +78,7 @@ def ask(
     from lalm_agent.config import FIELDS
 
     values = dict(locals(), preset=tools, tools=tool)
-    choices = _checked(clip, question, choice or (), batch is not None)
+    choices = _checked(clip, question, choice or (), batch is not None, window)
     config = settings_from({name: values[name] for name in FIELDS})
 
     from lalm_agent.agent import Agent
@@ -78,16 +87,21 @@ def ask(
     with Agent(config, on_status=_print_status) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id)
+        window_s = None if window is None else read_span(window, inf)
+        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id, window_s)
     if thread_id is not None:
         typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
 
 
-def _checked(clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool) -> tuple[str, ...]:
+def _checked(
+    clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool, window: str | None
+) -> tuple[str, ...]:
     """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
-    if is_batch and (clip is not None or choices):
+    if window is not None and read_span(window, inf) is None:
+        raise UsageError(f"--window {window}: no part of a clip", "give START-END in seconds, such as 0-10")
+    if is_batch and (clip is not None or choices or window is not None):
         raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
     distinct = tuple(dict.fromkeys(choices))
     if len(distinct) < len(choices):
@@ -151,7 +165,12 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.abstention is not None:
         lines.append(f"abstention:  {answer.abstention.words}")
     if answer.reason:
-        lines.append(f"reason:      {printable(answer.reason, one_line=True)}")
+        named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
+        lines.append(f"reason:      {named}{printable(answer.reason, one_line=True)}")
+    if answer.withheld is not None:
+        lines.append(f"withheld:    {printable(answer.withheld, one_line=True)}")
+    if answer.suggestion:
+        lines.append(f"try:         {printable(answer.suggestion, one_line=True)}")
     if answer.confidence is not None:
         lines.append(f"confidence:  {answer.confidence:.2f}")
     if answer.audio_type is not None:

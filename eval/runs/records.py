@@ -17,7 +17,7 @@ from lalm_agent.artefacts import Identity, Invocation, Record, read_record
 from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
-from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, ReasonKind, Status, Step
 
 SCHEMA = 1
 """Version of the run folder's files. A reader refuses a newer one."""
@@ -224,7 +224,8 @@ class StoredAnswer:
     seen: the question's own clip is among those that the adapter was trained on.
     steps: those before the answering one, which is `prompt` and `reply`.
     raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
-        model that replied. Neither is in what older versions wrote.
+        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these is in what older
+        versions wrote.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 
@@ -251,6 +252,9 @@ class StoredAnswer:
     failure: Failure | None
     raw: str | None = None
     responder: str | None = None
+    reason_kind: ReasonKind | None = None
+    suggestion: str | None = None
+    withheld: str | None = None
 
     @property
     def key(self) -> Key:
@@ -267,7 +271,9 @@ class StoredAnswer:
 
 _ANSWER, _ITEM = TypeAdapter(StoredAnswer), TypeAdapter(Item)
 _ORDERS = TypeAdapter(tuple[tuple[int, ...], ...])
-_AS_ANSWERED = "status abstention answer audio_type content confidence reason warnings failure".split()
+_AS_ANSWERED = (
+    "status abstention answer audio_type content confidence reason reason_kind suggestion withheld warnings failure"
+).split()
 Parsed = TypeVar("Parsed")
 
 

@@ -26,6 +26,7 @@ from typing_extensions import TypedDict
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
+from lalm_agent.graph.reasons import Evidence, abstention_reason, question_back, reason_kind, suggestion
 from lalm_agent.models.base import SPENT_S, ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
@@ -37,6 +38,7 @@ from lalm_agent.records import (
     Failure,
     Method,
     Question,
+    ReasonKind,
     Status,
     Step,
     check_question,
@@ -45,14 +47,6 @@ from lalm_agent.registry import Task, Tool, ToolResult, check_result
 
 # --- decisions: pure functions ---------------------------------------------------------------------------------------
 
-_SILENT_DBFS = -60.0
-_CLOSE_MARGIN = 0.15
-_SAID = {
-    AbstentionKind.DOES_NOT_KNOW: "the model said that it does not know",
-    AbstentionKind.CANNOT_HEAR: "the model said that the audio is missing, silent or out of its reach",
-    AbstentionKind.DECLINES: "the model declined to answer",
-    AbstentionKind.NOT_CONFIDENT: "the model answered, and the policy held the answer back",
-}
 _THE_CLIP = re.compile(r"\b(?:the|this) sound(?= (?:is|of|was)\b)", re.IGNORECASE)
 
 
@@ -70,52 +64,6 @@ def content_node(audio_type: str | None) -> str:
     if audio_type is None:
         return "answer"
     return "asr" if audio_type == AudioType.SPEECH else "caption"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What an abstention can be explained by.
-
-    peak_dbfs: loudest sample of the clip relative to full scale, in dB; minus infinity for digital silence.
-    option_probs: (choice, probability) pairs, None where they are not known.
-    sought_content: whether the method has a type and a content step at all.
-    """
-
-    audio_type: AudioType | None
-    content: str | None
-    sought_content: bool
-    peak_dbfs: float
-    heard_s: tuple[float, float]
-    seconds: float
-    option_probs: tuple[tuple[str, float], ...] | None
-
-
-def abstention_reason(kind: AbstentionKind, evidence: Evidence) -> str:
-    """What was said, then what was seen beside it, most telling first: evidence only, and never a cause."""
-    notes = [_SAID[kind], *_notes_on_level(kind, evidence.peak_dbfs)]
-    if evidence.sought_content and evidence.audio_type is None:
-        notes.append("the type step named no single one of sound, music and speech")
-    elif evidence.sought_content:
-        content = "transcript" if evidence.audio_type is AudioType.SPEECH else "caption"
-        notes.append(f"the type step said {evidence.audio_type}")
-        notes.append(f"a {content} was at hand" if evidence.content else f"the {content} came out empty")
-    seconds = evidence.heard_s[1] - evidence.heard_s[0]
-    if seconds < evidence.seconds:
-        notes.append(f"the answer step was given {seconds:.1f} s of {evidence.seconds:.1f} s")
-    likeliest = sorted(evidence.option_probs or (), key=lambda pair: -pair[1])[:2]
-    if len(likeliest) == 2 and likeliest[0][1] - likeliest[1][1] < _CLOSE_MARGIN:
-        shares = ", ".join(f"{choice} {probability:.0%}" for choice, probability in likeliest)
-        notes.append(f"the likeliest choices are close: {shares}")
-    return "; ".join(notes)
-
-
-def _notes_on_level(kind: AbstentionKind, peak_dbfs: float) -> list[str]:
-    """A quiet clip is always told; beside a claim about the audio the level is, whatever it is."""
-    if peak_dbfs == float("-inf"):
-        return ["every sample of the clip is zero: it is silent"]
-    if peak_dbfs < _SILENT_DBFS:
-        return [f"the clip is nearly silent, its peak is {peak_dbfs:.0f} dBFS"]
-    return [f"the clip's peak is {peak_dbfs:.0f} dBFS"] if kind is AbstentionKind.CANNOT_HEAR else []
 
 
 def may_pass(error: Exception) -> bool:
@@ -151,6 +99,9 @@ class NodeReply(TypedDict, total=False):
     content: str | None
     confidence: float | None
     reason: str | None
+    reason_kind: str | None
+    suggestion: str | None
+    withheld: str | None
     heard_s: list[float]
     failure: dict[str, Any] | None
     steps: Annotated[list[dict[str, Any]], operator.add]
@@ -158,16 +109,21 @@ class NodeReply(TypedDict, total=False):
 
 
 class AgentState(NodeReply, total=False):
-    """The state of one question on its way. Every value is JSON; steps and warnings are appended."""
+    """The state of one question on its way. Every value is JSON; steps and warnings are appended.
+
+    option_probs: [choice, probability] pairs of the answer step. ask_back: what a chat asks where the agent abstains.
+    """
 
     question: dict[str, Any]
     method: str
+    option_probs: list[list[Any]]
+    ask_back: str | None
 
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
     """The state with which a graph starts: what nodes write, unwritten."""
     state: dict[str, Any] = {name: None for name in NodeReply.__annotations__ if name != "status"}
-    state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value}
+    state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value, "option_probs": [], "ask_back": None}
     if question is not None:
         state["question"] = asdict(question)
     return cast(AgentState, state)
@@ -176,7 +132,9 @@ def initial_state(question: Question | None, method: Method) -> AgentState:
 def question_of(state: AgentState) -> Question:
     """The question of a state, as a record again; `draw` is missing where an older version wrote the state."""
     fields = dict(state["question"])
-    return Question(**{**fields, "audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"])})
+    window_s = cast("tuple[float, float] | None", tuple(fields.get("window_s") or ()) or None)
+    changes = {"audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"]), "window_s": window_s}
+    return Question(**{**fields, **changes})
 
 
 # --- nodes: state in, partial state out ------------------------------------------------------------------------------
@@ -237,30 +195,46 @@ def answer(state: AgentState, context: Context) -> dict[str, Any]:
     result, update = _run("answer", state, context)
     question = question_of(state)
     verdict = parse(result.text, question.choices)
-    heard_s = result.heard_s or (0.0, question.audio.seconds)
-    reason = None
-    if verdict.kind is not None:
-        peak = context.clips.get(question.audio).mixing.peak
-        evidence = Evidence(
-            audio_type=_type_of(state),
-            content=state.get("content"),
-            sought_content=state["method"] == Method.AGENT,
-            peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
-            heard_s=heard_s,
-            seconds=question.audio.seconds,
-            option_probs=result.option_probs,
-        )
-        reason = abstention_reason(verdict.kind, evidence)
+    start, end = question.part_s
+    heard_s = tuple(start + second for second in result.heard_s) if result.heard_s else (start, end)
     probabilities = dict(result.option_probs or ())
-    return {
-        **update,
+    update |= {
         "status": verdict.status.value,
-        "abstention": verdict.kind.value if verdict.kind else None,
         "answer": verdict.text,
         "choice": verdict.choice,
         "confidence": probabilities.get(verdict.text) if verdict.text is not None else None,
-        "reason": reason,
         "heard_s": list(heard_s),
+        "option_probs": [list(pair) for pair in result.option_probs or ()],
+    }
+    return {**update, **_abstention(verdict.kind, {**state, **update, "steps": state["steps"]}, result.text, context)}
+
+
+def _abstention(kind: AbstentionKind | None, state: Mapping[str, Any], reply: str, context: Context) -> dict[str, Any]:
+    """What a state holds of an abstention: its kind, the reason in words and as a type, and what to ask next."""
+    if kind is None:
+        return {"abstention": None, "reason": None, "reason_kind": None, "suggestion": None, "ask_back": None}
+    question = question_of(cast(AgentState, state))
+    peak = context.clips.get(question.audio, question.window_s).mixing.peak
+    transcripts = [step["details"] for step in state["steps"] if step["node"] == "asr"]
+    start, end = state["heard_s"]
+    evidence = Evidence(
+        audio_type=_type_of(cast(AgentState, state)),
+        content=state.get("content"),
+        sought_content=state["method"] == Method.AGENT,
+        peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
+        heard_s=(start, end),
+        asked_s=question.part_s,
+        option_probs=tuple((choice, probability) for choice, probability in state.get("option_probs") or ()),
+        reply=reply,
+        choices=question.choices,
+        transcript_figures=transcripts[-1] if transcripts else None,
+    )
+    return {
+        "abstention": kind.value,
+        "reason": abstention_reason(kind, evidence),
+        "reason_kind": reason_kind(kind, evidence),
+        "suggestion": suggestion(kind, evidence),
+        "ask_back": question_back(kind, evidence),
     }
 
 
@@ -299,7 +273,7 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     if node == "asr" and tool.name != "lalm":
         context.on_status(f"listening with {tool.name}")
     start = time.perf_counter()
-    sound = context.clips.get(question.audio)
+    sound = context.clips.get(question.audio, question.window_s)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
     spent = SPENT_S.set(sum(step["seconds"] for step in state.get("steps", ()) if step["prompt"] is not None))
     try:
@@ -394,6 +368,8 @@ def _add_listener(graph: Any, method: Method, context: Context) -> None:
 
 # --- one question ----------------------------------------------------------------------------------------------------
 
+_PLAIN = ("answer", "choice", "content", "confidence", "reason", "suggestion", "withheld")
+"""The fields of an answer that a state has as they are."""
 _VERSIONED = ("lalm-agent", "langgraph", "torch", "transformers")
 
 
@@ -427,11 +403,13 @@ class Runner:
     def _answer(self, question: Question, state: AgentState) -> Answer:
         failure = state.get("failure")
         kind = state.get("abstention")
-        plain: Any = {name: state.get(name) for name in ("answer", "choice", "content", "confidence", "reason")}
+        plain: Any = {name: state.get(name) for name in _PLAIN}
+        reason = state.get("reason_kind")
         return Answer(
             **plain,
             status=Status(state["status"]),
             abstention=AbstentionKind(kind) if kind else None,
+            reason_kind=ReasonKind(reason) if reason else None,
             audio_type=_type_of(state),
             heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
             audio=question.audio,
