@@ -22,10 +22,10 @@ import json
 import re
 import shutil
 import threading
+import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from importlib import resources
@@ -51,11 +51,11 @@ from lalm_agent.registry import (
     find_plugin,
     find_tool,
     installed_plugins,
-    require_extra,
 )
 
 if TYPE_CHECKING:
     from lalm_agent.graph import Runner
+    from lalm_agent.graph.chat import Chat
 
 TOOL_OFFERS = ("model", "decoding", "mode", "argument", "trust_env")
 MODEL_OFFERS = ("argument", "device", "dtype")
@@ -142,10 +142,11 @@ class Agent:
         if self._own_model is None:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
+        from lalm_agent.graph.checkpoints import open_checkpoints
 
         config = self.config
         if self._checkpointer is None and config.checkpoint is not None:
-            self._checkpointer = _open_checkpoints(config.checkpoint)
+            self._checkpointer = open_checkpoints(config.checkpoint)
         # What is wrong with these should not have to wait for the loading of the model.
         toolbox = self.tools_without_model()
         model = self._model()
@@ -160,7 +161,7 @@ class Agent:
         context = Context(toolbox, self._clips, config.debug, self._on_status)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
-        return Runner(graph, context, config.method, names, answering.spec)
+        return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
 
     @property
     def spec(self) -> ModelSpec:
@@ -271,6 +272,29 @@ class Agent:
                 elif on_step is not None:
                     on_step(item)
 
+    def chat(self, audio: str | Path, thread_id: str | None = None) -> "Chat":
+        """A conversation about a clip, in which the agent asks back where it abstains.
+
+        thread_id: a thread of the checkpointer, which goes on where it was left; a fresh one by default. Without a
+            checkpointer the conversation lives as long as this process.
+
+        Raises:
+            UsageError: the thread waits for a reply about another clip; and what `runner` raises.
+            DataError: a clip or a checkpoint that cannot be used.
+        """
+        ref = self._clips.open(str(audio)).ref
+        runner = self._ready()
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        from lalm_agent.graph import build_graph
+        from lalm_agent.graph.chat import Chat
+
+        saver = self._checkpointer if self._checkpointer is not None else InMemorySaver()
+        graph = build_graph(runner.method, runner.context, saver, asks_back=True)
+        chat = Chat(replace(runner, graph=graph), ref, thread_id or uuid.uuid4().hex)
+        chat.check_clip()
+        return chat
+
     def close(self) -> None:
         """Close the SQLite file of `checkpoint`, and remove the files of clips that came as arrays."""
         if self._folder is not None:
@@ -330,9 +354,7 @@ class Agent:
         return str(path)
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
-        runner, path = self._ready(), self.config.checkpoint
-        with _checkpoint_errors(path) if path else nullcontext():
-            yield from runner.stream(question, thread_id)
+        yield from self._ready().stream(question, thread_id)
 
     def _ready(self) -> "Runner":
         with self._loading:
@@ -390,15 +412,18 @@ def _question_row(line: bytes) -> dict[str, Any]:
     return {**row, "choices": tuple(dict.fromkeys(choices))}
 
 
-def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:
+def build_graph(
+    agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any
+) -> Any:
     """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
 
-    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.graph.NodeReply`.
-    As a node of another graph it shares the keys of these names with that graph's state.
+    In: `audio` (a path), `question`, `choices` and `window_s` (may be left out). Out: the fields of
+    `lalm_agent.graph.NodeReply`. As a node of another graph it shares the keys of these names with that graph's state.
 
     Args:
         agent: whose model and tools to use; a new one of the settings by default.
         checkpointer: of LangGraph; a subgraph has that of its parent.
+        asks_back: interrupt where the agent abstains, to ask the user; `Command(resume=REPLY)` goes on.
         **settings: what `Agent` takes.
 
     Raises:
@@ -408,53 +433,7 @@ def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings
     from lalm_agent import graph
 
     runner = (agent or Agent(**settings)).runner
-    return graph.build_graph(runner.method, runner.context, checkpointer, alone=True)
-
-
-# --- checkpoints of a graph's states ---------------------------------------------------------------------------------
-
-
-def _open_checkpoints(path: str) -> Any:
-    """A `SqliteSaver` over a file, which is made if it does not exist."""
-    require_extra("sqlite")
-    import sqlite3
-
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-    from langgraph.checkpoint.sqlite import SqliteSaver
-
-    class Saver(SqliteSaver):
-        def get_tuple(self, config: Any) -> Any:
-            try:
-                kept = super().get_tuple(config)
-                if kept is None or {"v", "channel_values"} <= kept.checkpoint.keys():
-                    return kept
-            except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
-                pass
-            raise DataError(f"{path} holds a row that is no state of a question", "name another file")
-
-    if not Path(path).parent.is_dir():
-        raise UsageError(f"the folder of {path} does not exist", "make it first")
-    with _checkpoint_errors(path):
-        # No class is built: a state is JSON, and a row that names one was put there by somebody else.
-        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
-        saver = Saver(sqlite3.connect(path, check_same_thread=False), serde=serde)
-        try:
-            saver.setup()
-        except sqlite3.Error:
-            saver.conn.close()
-            raise
-    return saver
-
-
-@contextmanager
-def _checkpoint_errors(path: str) -> Iterator[None]:
-    """What SQLite raises about a file, such as a lock, as `DataError`."""
-    import sqlite3
-
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise DataError(f"{path} cannot hold checkpoints: {error}", "name another file") from error
+    return graph.build_graph(runner.method, runner.context, checkpointer, alone=True, asks_back=asks_back)
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

@@ -232,6 +232,6 @@ def check_question(question: str, choices: tuple[str, ...], empty_choices: bool 
     if not question.strip():
         raise UsageError("the question is empty", "ask something about the clip")
     if len(choices) == 1:
-        raise UsageError("one choice leaves nothing to choose", "give at least two --choice, or none")
+        raise UsageError("one choice leaves nothing to choose", "give at least two choices, or none")
     if not all(choice.strip() for choice in choices) and not empty_choices:
         raise UsageError("a choice is empty", "give each --choice a text")

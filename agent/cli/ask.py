@@ -84,7 +84,7 @@ def ask(
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
-    with Agent(config, on_status=_print_status) as agent:
+    with Agent(config, on_status=print_status) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
         window_s = None if window is None else read_span(window, inf)
@@ -121,7 +121,7 @@ def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -
             typer.echo(f"[{number}] ", nl=False)
         if isinstance(answer, Failure):
             typer.echo(json_text({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
-            _print_failure(answer)
+            print_failure(answer)
             code = max(code, answer.exit_code)
         else:
             print_answer(answer, as_json)
@@ -129,7 +129,8 @@ def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -
     return code
 
 
-def _print_status(text: str) -> None:
+def print_status(text: str) -> None:
+    """One line on stderr before work that takes seconds."""
     typer.echo(f"  {printable(text, one_line=True)} …", err=True)
 
 
@@ -150,10 +151,11 @@ def print_answer(answer: Answer, as_json: bool) -> None:
     else:
         typer.echo("\n".join(answer_lines(answer)))
     if answer.failure is not None:
-        _print_failure(answer.failure)
+        print_failure(answer.failure)
 
 
-def _print_failure(failure: Failure) -> None:
+def print_failure(failure: Failure) -> None:
+    """The two lines of a failure on stderr."""
     typer.echo(f"error: {printable(failure.message, one_line=True)}", err=True)
     if failure.hint:
         typer.echo(f"try: {printable(failure.hint, one_line=True)}", err=True)

@@ -26,7 +26,16 @@ from typing_extensions import TypedDict
 from lalm_agent.answers import parse
 from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
-from lalm_agent.graph.reasons import Evidence, abstention_reason, question_back, reason_kind, suggestion
+from lalm_agent.graph.checkpoints import checkpoint_errors
+from lalm_agent.graph.clarify import ask_user
+from lalm_agent.graph.reasons import (
+    BackQuestion,
+    Evidence,
+    abstention_reason,
+    question_back,
+    reason_kind,
+    suggestion,
+)
 from lalm_agent.models.base import SPENT_S, ModelSpec
 from lalm_agent.prompts import TYPE_CHOICES
 from lalm_agent.reasoning import strip_reasoning
@@ -59,6 +68,11 @@ def named_type(reply: str) -> AudioType | None:
     return AudioType(verdict.text.lower()) if verdict.status is Status.ANSWERED and verdict.text else None
 
 
+def first_node(method: Method) -> str:
+    """Where a question starts."""
+    return "type" if method is Method.AGENT else "answer"
+
+
 def content_node(audio_type: str | None) -> str:
     """The node after type identification: asr, caption, or straight to the answer where no type was named."""
     if audio_type is None:
@@ -81,11 +95,16 @@ RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
 
 class Inquiry(TypedDict, total=False):
-    """What goes into a graph that stands alone: `audio` is a path; `choices` may be left out."""
+    """What goes into a graph that stands alone: `audio` is a path; `choices` and `window_s` may be left out."""
 
     audio: str
     question: str
     choices: list[str]
+    window_s: list[float] | None
+
+
+_NO_INPUT: dict[str, Any] = {"choices": [], "window_s": None}
+"""An update that leaves nothing of an inquiry for the next one on the thread."""
 
 
 class NodeReply(TypedDict, total=False):
@@ -111,13 +130,13 @@ class NodeReply(TypedDict, total=False):
 class AgentState(NodeReply, total=False):
     """The state of one question on its way. Every value is JSON; steps and warnings are appended.
 
-    option_probs: [choice, probability] pairs of the answer step. ask_back: what a chat asks where the agent abstains.
+    option_probs: [choice, probability] pairs of the answer step. ask_back: a `BackQuestion`, where the agent abstains.
     """
 
     question: dict[str, Any]
     method: str
     option_probs: list[list[Any]]
-    ask_back: str | None
+    ask_back: dict[str, Any] | None
 
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
@@ -132,9 +151,20 @@ def initial_state(question: Question | None, method: Method) -> AgentState:
 def question_of(state: AgentState) -> Question:
     """The question of a state, as a record again; `draw` is missing where an older version wrote the state."""
     fields = dict(state["question"])
-    window_s = cast("tuple[float, float] | None", tuple(fields.get("window_s") or ()) or None)
+    window_s = _window(fields.get("window_s"))
     changes = {"audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"]), "window_s": window_s}
     return Question(**{**fields, **changes})
+
+
+def _window(value: Any) -> tuple[float, float] | None:
+    """(start, end) in seconds from JSON. Raises UsageError where it is no such pair."""
+    if value is None:
+        return None
+    try:
+        start, end = map(float, value)
+    except (TypeError, ValueError):
+        raise UsageError(f"window_s is no pair of seconds: {value!r}", "[start, end]") from None
+    return start, end
 
 
 # --- nodes: state in, partial state out ------------------------------------------------------------------------------
@@ -165,8 +195,10 @@ def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
         raise UsageError(f"the input has no text under {missing[0]!r}", "give audio (a path), question and choices")
     choices = tuple(state.get("choices") or ())
     check_question(state["question"], choices)
-    question = Question(state["question"].strip(), context.clips.open(state["audio"]).ref, choices)
-    return {**_fresh(question, method), "choices": []}
+    ref, window_s = context.clips.open(state["audio"]).ref, _window(state.get("window_s"))
+    context.clips.get(ref, window_s)
+    question = Question(state["question"].strip(), ref, choices, window_s=window_s)
+    return {**fresh(question, method), **_NO_INPUT}
 
 
 def identify_type(state: AgentState, context: Context) -> dict[str, Any]:
@@ -175,7 +207,7 @@ def identify_type(state: AgentState, context: Context) -> dict[str, Any]:
     audio_type = named_type(result.text)
     if audio_type is None:
         update["warnings"] = [*update["warnings"], "no single type was named: the answer does without a content step"]
-    return {**update, "audio_type": audio_type}
+    return {**update, "audio_type": audio_type.value if audio_type else None}
 
 
 def transcribe(state: AgentState, context: Context) -> dict[str, Any]:
@@ -229,13 +261,36 @@ def _abstention(kind: AbstentionKind | None, state: Mapping[str, Any], reply: st
         choices=question.choices,
         transcript_figures=transcripts[-1] if transcripts else None,
     )
+    named, back = reason_kind(kind, evidence), question_back(kind, evidence)
     return {
         "abstention": kind.value,
         "reason": abstention_reason(kind, evidence),
-        "reason_kind": reason_kind(kind, evidence),
+        "reason_kind": named and named.value,
         "suggestion": suggestion(kind, evidence),
-        "ask_back": question_back(kind, evidence),
+        "ask_back": {"text": back.text, "about": back.about and back.about.value, "close": list(back.close)},
     }
+
+
+def clarify(state: AgentState, context: Context, method: Method) -> Command[str]:
+    """Node `clarify`: asks the user back and goes on with the changed question; ends where the user has nothing to say.
+
+    Steps whose work the reply has not touched are not run again.
+    """
+    question, fields = question_of(state), state["ask_back"] or {}
+    about = ReasonKind(fields["about"]) if fields["about"] else None
+    back = BackQuestion(fields["text"], about, tuple(fields["close"]))
+    clarified = ask_user(back, cast(dict[str, Any], state), question, context.clips)
+    if clarified is None:
+        return Command(update={"ask_back": None}, goto=END)
+    step = Step("clarify", "user", back.text, clarified.reply, 0.0)
+    update: dict[str, Any] = {"question": asdict(clarified.question), "steps": [asdict(step)]}
+    if clarified.question.window_s != question.window_s:
+        return Command(update={**update, "audio_type": None, "content": None}, goto=first_node(method))
+    if clarified.content is not None:
+        return Command(update={**update, "content": clarified.content}, goto="answer")
+    if (told := clarified.audio_type) is not None:
+        return Command(update={**update, "audio_type": told.value}, goto=content_node(told))
+    return Command(update=update, goto="answer")
 
 
 def failed(error: NodeError, context: Context) -> dict[str, Any]:
@@ -256,9 +311,15 @@ def failed(error: NodeError, context: Context) -> dict[str, Any]:
     return {"status": Status.FAILED.value, "failure": asdict(failure)}
 
 
-def _fresh(question: Question | None, method: Method) -> dict[str, Any]:
+def fresh(question: Question | None, method: Method) -> dict[str, Any]:
     """An update that leaves nothing of an earlier question on the same checkpointer's thread."""
     return {**initial_state(question, method), "steps": Overwrite([]), "warnings": Overwrite([])}
+
+
+def _of_this_turn(state: AgentState) -> list[dict[str, Any]]:
+    """The steps since the user last spoke."""
+    steps = state.get("steps", [])
+    return steps[max((at for at, step in enumerate(steps, 1) if step["node"] == "clarify"), default=0) :]
 
 
 def _type_of(state: AgentState) -> AudioType | None:
@@ -275,7 +336,7 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
     start = time.perf_counter()
     sound = context.clips.get(question.audio, question.window_s)
     task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
-    spent = SPENT_S.set(sum(step["seconds"] for step in state.get("steps", ()) if step["prompt"] is not None))
+    spent = SPENT_S.set(sum(step["seconds"] for step in _of_this_turn(state) if step["prompt"] is not None))
     try:
         made = tool(task)
     finally:
@@ -317,11 +378,14 @@ def build_graph(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     alone: bool = False,
     retry: RetryPolicy = RETRY,
+    asks_back: bool = False,
 ) -> Graph:
     """The graph of a method.
 
     alone: put a node `listen` before it that opens the clip, so that it takes an `Inquiry`, gives a `NodeReply` and can
         be a node of any other graph.
+    asks_back: put a node `clarify` behind an abstention, which interrupts the graph to ask the user. It needs a
+        checkpointer, and is resumed by `Command(resume=REPLY)`.
     """
 
     def bound(node: Callable[[AgentState, Context], dict[str, Any]]) -> Any:
@@ -337,10 +401,12 @@ def build_graph(
     handler: Any = end_failed
     graph.set_node_defaults(retry_policy=retry, error_handler=handler)
     graph.add_node("answer", bound(answer))
-    graph.add_edge("answer", END)
-    first = "answer"
+    if asks_back:
+        _add_clarifier(graph, method, context)
+    else:
+        graph.add_edge("answer", END)
+    first = first_node(method)
     if method is Method.AGENT:
-        first = "type"
         for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
             graph.add_node(name, bound(node))
         routes = ["asr", "caption", "answer"]
@@ -355,12 +421,22 @@ def build_graph(
     return graph.compile(checkpointer=checkpointer, name=f"lalm-agent-{method}")
 
 
+def _add_clarifier(graph: Any, method: Method, context: Context) -> None:
+    def run(state: AgentState) -> Command[str]:
+        return clarify(state, context, method)
+
+    targets = ("type", "asr", "caption", "answer", END) if method is Method.AGENT else ("answer", END)
+    graph.add_node("clarify", run, destinations=targets)
+    routes = {True: "clarify", False: END}
+    graph.add_conditional_edges("answer", lambda state: state["status"] == Status.ABSTAINED, routes)
+
+
 def _add_listener(graph: Any, method: Method, context: Context) -> None:
     def opened(state: Inquiry) -> dict[str, Any]:
         return listen(state, method, context)
 
     def not_opened(state: Inquiry, error: NodeError) -> Command[str]:
-        update = {**_fresh(None, method), "choices": [], **failed(error, context)}
+        update = {**fresh(None, method), **_NO_INPUT, **failed(error, context)}
         return Command(update=update, goto=END)
 
     graph.add_node("listen", opened, error_handler=not_opened)
@@ -375,13 +451,17 @@ _VERSIONED = ("lalm-agent", "langgraph", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runner:
-    """A graph with what it runs on: the tool of each node by name, and what the answering model is."""
+    """A graph with what it runs on: the tool of each node by name, and what the answering model is.
+
+    checkpoints: the SQLite file of the graph's checkpointer; None where it has none of ours.
+    """
 
     graph: Graph
     context: Context
     method: Method
     tools: dict[str, str]
     spec: ModelSpec
+    checkpoints: str | None = None
 
     def stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         """Each node's step as it ends, and then the answer, which is the last item.
@@ -389,16 +469,20 @@ class Runner:
         A node's error makes an answer of status `failed`; only with the context's `debug` is it raised.
         thread_id: the checkpointer's thread; a fresh one by default.
         """
-        config: Any = {"configurable": {"thread_id": thread_id or uuid.uuid4().hex}}
+        yield from self.run(fresh(question, self.method), thread_id or uuid.uuid4().hex)
+
+    def run(self, start: Any, thread_id: str) -> Iterator[Step | Answer]:
+        """As `stream`, for any input of the graph: a fresh state, a `Command`, or None to go on with the thread."""
         state: Any = {}
-        start = _fresh(question, self.method)
-        for mode, value in self.graph.stream(start, config, stream_mode=["updates", "values"]):
-            if mode == "values":
-                state = value
-            else:
-                changes = cast(dict[str, Any], value).values()
-                yield from (Step(**fields) for change in changes for fields in (change or {}).get("steps", ()))
-        yield self._answer(question, state)
+        with checkpoint_errors(self.checkpoints):
+            for mode, value in self.graph.stream(start, thread_config(thread_id), stream_mode=["updates", "values"]):
+                if mode == "values":
+                    state = value
+                else:
+                    # An interrupt is among the updates, too, and is no dictionary.
+                    changes = [change for change in cast(dict[str, Any], value).values() if isinstance(change, dict)]
+                    yield from (Step(**fields) for change in changes for fields in change.get("steps", ()))
+        yield self._answer(question_of(state), state)
 
     def _answer(self, question: Question, state: AgentState) -> Answer:
         failure = state.get("failure")
@@ -421,6 +505,11 @@ class Runner:
             versions=dict(_versions()),
             failure=Failure(**failure) if failure else None,
         )
+
+
+def thread_config(thread_id: str) -> Any:
+    """What LangGraph takes to know a thread of a checkpointer."""
+    return {"configurable": {"thread_id": thread_id}}
 
 
 @cache

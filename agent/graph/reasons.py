@@ -108,14 +108,27 @@ def suggestion(kind: AbstentionKind, evidence: Evidence) -> str | None:
     return None
 
 
-def question_back(kind: AbstentionKind, evidence: Evidence) -> str:
+@dataclass(frozen=True, slots=True)
+class BackQuestion:
+    """What a chat asks back. about: the evidence that it follows from; None where there is none but the refusal.
+
+    close: the two close choices that it is about.
+    """
+
+    text: str
+    about: ReasonKind | None = None
+    close: tuple[str, ...] = ()
+
+
+def question_back(kind: AbstentionKind, evidence: Evidence) -> BackQuestion:
     """The one question that a chat puts to its user. `clarify.read_reply` takes what is said to it."""
     first = next(iter(_evident(kind, evidence)), None)
     if first is not None:
-        return _back(first, evidence)
+        close = tuple(choice for choice, _ in evidence.close) if first is ReasonKind.CHOICES_CLOSE else ()
+        return BackQuestion(_back(first, evidence), first, close)
     if not evidence.choices:
-        return "Which answers are possible? Name two or more, with | between them."
-    return "Which of the choices can it be? Name two or more, with | between them, or tell me what you know."
+        return BackQuestion("Which answers are possible? Name two or more, with | between them.")
+    return BackQuestion("Which of the choices can it be? Name two or more, with | between them, or say what you know.")
 
 
 def _evident(kind: AbstentionKind, evidence: Evidence) -> list[ReasonKind]:

@@ -131,12 +131,12 @@ def test_the_most_telling_evidence_is_the_reason_and_gives_the_advice(
     ],
 )
 def test_the_question_back_names_what_is_missing(changes: dict[str, Any], expected: str) -> None:
-    assert expected in question_back(UNKNOWN, replace(PLAIN, **changes))
+    assert expected in question_back(UNKNOWN, replace(PLAIN, **changes)).text
 
 
 @pytest.mark.parametrize("kind", AbstentionKind)
 @pytest.mark.parametrize("reply", ["", "There is no mention of it."])
 def test_every_refusal_has_one_question_back(kind: AbstentionKind, reply: str) -> None:
     evidence = replace(PLAIN, reply=reply)
-    assert question_back(kind, evidence).count("?") <= 1
-    assert question_back(kind, replace(evidence, heard_s=(0.0, 0.0)))
+    assert question_back(kind, evidence).text.count("?") <= 1
+    assert question_back(kind, replace(evidence, heard_s=(0.0, 0.0))).text
