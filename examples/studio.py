@@ -4,7 +4,7 @@
     langgraph dev
 
 Input: {"audio": "examples/clip.wav", "question": "Which animal is heard?", "choices": ["dog", "cat", "frog"]}.
-`agent` answers or abstains; `chat` is interrupted where it would abstain, to ask back: resume it with the reply, a text.
+`agent` answers or abstains; `chat` is interrupted where it abstains, to ask back: resume it with the reply, a text.
 The settings are those of the command line: LALM_MODEL and the like, or lalm-agent.toml.
 """
 
