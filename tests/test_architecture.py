@@ -27,7 +27,7 @@ RANKS = {
     1: (
         *("artefacts", "audio", "decoding", "jobs", "ogg"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
-        *("config", "prompts", "registry", "terminal"),
+        *("config", "policy", "prompts", "registry", "terminal"),
     ),
     2: ("models",),
     3: ("tools",),

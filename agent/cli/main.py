@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "rescore": "rescore:rescore",
+    "calibrate": "calibrate:calibrate",
     "train": "train:train",
     "transfer": "transfer:transfer",
     "reproduce": "reproduce:reproduce",
