@@ -31,7 +31,7 @@ RANKS = {
     ),
     2: ("models",),
     3: ("tools",),
-    4: ("graph",),
+    4: ("confidence", "graph"),
     5: ("agent",),
     6: ("eval",),
     7: ("training",),
@@ -39,7 +39,7 @@ RANKS = {
     9: ("__main__",),
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
-SUBPACKAGES = ("models", "tools", "eval", "training", "cli", "web")
+SUBPACKAGES = ("confidence", "models", "tools", "eval", "training", "cli", "web")
 # What stands for every model or tool; the rest of these two folders are concrete ones.
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, retries, errors.
@@ -51,8 +51,6 @@ MAY_NAME_CONCRETE = ("agent", "cli", "web", "training")
 FORBIDDEN = (("graph", "tools"), ("eval", "graph"))
 # One command starts the web server.
 ACROSS_ONE_RANK = (("cli", "web"),)
-
-
 
 
 def modules_on_disk() -> dict[str, Path]:

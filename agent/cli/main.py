@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "rescore": "rescore:rescore",
+    "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
     "train": "train:train",
     "transfer": "transfer:transfer",

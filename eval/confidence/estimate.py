@@ -10,19 +10,28 @@ estimators ask about one question goes to the model in one call. The same reques
 answers that a run has gained since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from lalm_agent.answers import parse
-from lalm_agent.artefacts import SPEC, Folder, FolderKind, Invocation, Journal, MismatchError, Record, write_record
+from lalm_agent.artefacts import (
+    SPEC,
+    Folder,
+    FolderKind,
+    Invocation,
+    Journal,
+    MismatchError,
+    Record,
+    read_record,
+    write_record,
+)
 from lalm_agent.audio import ClipStore, Sound
-from lalm_agent.confidence import COMBINED, EVIDENCE, NAMES, make_estimators
+from lalm_agent.confidence import NAMES, make_estimators
 from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
 from lalm_agent.confidence.silence import silence_of
 from lalm_agent.config import AgentConfig
@@ -34,7 +43,7 @@ from lalm_agent.eval.confidence.records import (
     ConfidenceSpec,
     EstimateRow,
     graded_rows,
-    stored_rows,
+    read_estimates,
 )
 from lalm_agent.eval.items import audio_file
 from lalm_agent.eval.runs.ask import STOP_AT_START
@@ -44,7 +53,6 @@ from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, RunSpec, Sto
 from lalm_agent.models.base import LALM, ModelSpec
 from lalm_agent.records import AbstentionKind, Method, Question, Verdict
 
-_KIND = FolderKind("confidence folder", "is estimating for")
 _MIN_STORED = 2
 
 
@@ -77,7 +85,9 @@ class ConfidenceFolder(Folder):
     spec, rows: what is there; None and nothing for a new one.
     """
 
-    kind = _KIND
+    kind = FolderKind(
+        "folder of estimates", "is estimating for", (SPEC, ESTIMATES), early=(f"{SPEC}.", ESTIMATES, RESPONSES)
+    )
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
@@ -89,8 +99,8 @@ class ConfidenceFolder(Folder):
     def read(self) -> None:
         """Read what is there. Raises DataError where its files are damaged."""
         if self.has_begun:
-            self.spec = read_confidence_spec(self.path)
-            self.rows = {row.key: row for row in stored_rows(self.path / ESTIMATES)}
+            self.spec = read_record(self.path / SPEC, ConfidenceSpec, "give another --out")
+            self.rows = {row.key: row for row in read_estimates(self.path).rows}
 
     def __exit__(self, *error: Any) -> None:
         """Make the disk keep the rows, and let go (see `Folder`)."""
@@ -107,11 +117,11 @@ class ConfidenceFolder(Folder):
         if self.spec is not None:
             # How many draws a run has says how much was asked, not what.
             draws = {"draws": identity.run.draws}
-            before = self.spec.identity.model_copy(
-                update={"run": self.spec.identity.run.model_copy(update=draws)}
-            )
+            before = self.spec.identity.model_copy(update={"run": self.spec.identity.run.model_copy(update=draws)})
             if changes := before.changes(identity):
                 raise MismatchError(self.path, changes, self.kind.name)
+        # The rows' file first: the spec is what says that the folder has begun.
+        self._journal = Journal(self.path / ESTIMATES)
         session = Invocation.starting()
         self.spec = ConfidenceSpec(
             schema=SCHEMA,
@@ -121,7 +131,6 @@ class ConfidenceFolder(Folder):
             sessions=(*(self.spec.sessions if self.spec else ()), session),
         )
         write_record(self.path / SPEC, self.spec)
-        self._journal = Journal(self.path / ESTIMATES)
 
     def keep(self, row: EstimateRow) -> None:
         """Append a row. Raises StorageError on a full disk; nothing of it is kept then."""
@@ -178,14 +187,13 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         observer.note("loading the model")
         model = _model(request, spec.identity, folder.path, stack)
         estimators = _able(request, spec.identity, model.spec, observer)
-        identity = _identity(request, spec.identity, estimators)
+        parameters = {estimator.name: estimator.parameters for estimator in estimators}
+        identity = ConfidenceIdentity(run=spec.identity, estimators=parameters)
         folder.begin(identity, spec)
         rows = [row for row in graded_rows(request.run) if answers.is_complete(row)]
         left = [row for row in rows if row.key not in folder.rows]
         observer.started(ConfidenceStart(identity, model.spec.device, len(rows), len(rows) - len(left)))
         failures = _estimate_all(left, answers, model, estimators, folder, observer)
-        if COMBINED in identity.estimators and not failures:
-            _combine(folder, [estimator.name for estimator in estimators])
         observer.finished(folder)
     if failures:
         raise type(failures[0])(
@@ -193,13 +201,6 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
             f"{failures[0].hint}; then the same command asks them again" if failures[0].hint else "run it again",
         )
     return folder
-
-
-def read_confidence_spec(folder: Path) -> ConfidenceSpec:
-    """Read `spec.json`. Raises DataError where it is not of this form."""
-    from lalm_agent.artefacts import read_record
-
-    return read_record(folder / SPEC, ConfidenceSpec, "give a folder that `lalm-agent confidence` wrote")
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -234,22 +235,13 @@ def _able(
         observer.note(f"left out: {why}")
     able = [estimator for estimator in estimators if estimator.name not in reasons]
     if not able:
-        raise UsageError("no estimator is left", f"name one of {', '.join(NAMES)}")
+        raise UsageError("no estimator is named that asks or computes anything", f"--with {', '.join(NAMES)}")
     return able
 
 
 def stored_draws(run: RunIdentity, draws: int) -> bool:
     """Whether a run has sampled draws beside the first that can stand for K new ones."""
     return min(draws, run.draws - 1) >= _MIN_STORED
-
-
-def _identity(
-    request: ConfidenceRequest, run: RunIdentity, estimators: Sequence[Estimator]
-) -> ConfidenceIdentity:
-    parameters = {estimator.name: estimator.parameters for estimator in estimators}
-    if COMBINED in (NAMES if request.estimators is None else request.estimators) and len(estimators) > 1:
-        parameters[COMBINED] = {}
-    return ConfidenceIdentity(run=run, estimators=parameters)
 
 
 class _Answers:
@@ -358,13 +350,3 @@ def _estimate_all(
         folder.keep(row.model_copy(update={"values": values}))
         observer.estimated(row)
     return failures
-
-
-# --- combined --------------------------------------------------------------------------------------------------------
-
-
-def _combine(folder: ConfidenceFolder, names: Sequence[str]) -> None:
-    """Weigh the estimators' values, out of fold, and keep each row whose combined value is new."""
-    for row, value in combined_values(list(folder.rows.values()), names):
-        if COMBINED not in row.values or row.values[COMBINED] != value:
-            folder.keep(row.model_copy(update={"values": {**row.values, COMBINED: value}}))
