@@ -105,11 +105,13 @@ class Invocation(Record):
         return cls(started=now(), commit=commit, dirty=dirty, **fields)
 
 
-def differences(old: BaseModel, new: BaseModel, free: Collection[str] = ()) -> list[str]:
+def differences(
+    old: BaseModel, new: BaseModel, free: Collection[str] = (), places: tuple[str, str] = ("in the run", "now")
+) -> list[str]:
     """One line for each field, `free` ones aside, that differs: `method: baseline in the run, idk now`."""
     before, after = (_flat(record.model_dump(mode="json", exclude=set(free))) for record in (old, new))
     return [
-        f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
+        f"{name}: {_shown(before, name)} {places[0]}, {_shown(after, name)} {places[1]}"
         for name in dict.fromkeys([*before, *after])
         if before.get(name, _NOT_THERE) != after.get(name, _NOT_THERE)
     ]

@@ -27,11 +27,11 @@ RANKS = {
     1: (
         *("artefacts", "audio", "decoding", "jobs", "ogg"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
-        *("config", "prompts", "registry", "terminal"),
+        *("config", "policy", "prompts", "registry", "terminal"),
     ),
     2: ("models",),
     3: ("tools",),
-    4: ("graph",),
+    4: ("confidence", "graph"),
     5: ("agent",),
     6: ("eval",),
     7: ("training",),
@@ -39,7 +39,7 @@ RANKS = {
     9: ("__main__",),
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
-SUBPACKAGES = ("graph", "models", "tools", "eval", "training", "cli", "web")
+SUBPACKAGES = ("confidence", "graph", "models", "tools", "eval", "training", "cli", "web")
 # What stands for every model or tool; the rest of these two folders are concrete ones.
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools", "lalm_agent.tools.base")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, retries, errors.

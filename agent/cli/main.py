@@ -27,6 +27,8 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "rescore": "rescore:rescore",
+    "confidence": "confidence:confidence",
+    "calibrate": "calibrate:calibrate",
     "train": "train:train",
     "transfer": "transfer:transfer",
     "reproduce": "reproduce:reproduce",

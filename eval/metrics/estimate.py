@@ -170,6 +170,16 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of hits / n (Clopper and Pearson 1934), never narrower than its level; (0, 1) where n is 0."""
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
+
+
 def share_intervals(
     cells: Codes, n_cells: int, clips: NDArray[Any], resamples: int, seed: int
 ) -> tuple[tuple[float, float], ...]:

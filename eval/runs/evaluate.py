@@ -36,11 +36,15 @@ from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
     from lalm_agent.agent import Agent
+    from lalm_agent.config import AgentConfig
+    from lalm_agent.models.base import LALM
 
 BANK_TEMPERATURE = 1.0
 """The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
 TRIED = 3
 """So many questions are asked for real, where nothing else tells how long one takes."""
+_DTYPES = ("float32", "bfloat16", "float16")
+"""Those that a local model can be loaded as."""
 _COMPARED = 3
 """So many clips of a run that goes on are compared with what the run's answers heard, before a question is asked."""
 
@@ -269,6 +273,31 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
         now = _hashes(audio_file(plan.audio_root, name), max_s)
         refuse_other_recording(name, recordings[name], now[0] if now else recordings[name])
     return recordings
+
+
+def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM | None" = None) -> "LALM":
+    """The model that answered a run, loaded to be asked more. config: its adapter, device and the like.
+
+    loaded_model: in place of what would be loaded. Raises UsageError, with all differences, where it is not the run's
+    model, and what loading it raises.
+    """
+    from lalm_agent.agent import load_model, with_adapter
+
+    if run.adapter_sha256 is not None and config.adapter is None and loaded_model is None:
+        raise UsageError("the run was answered by a model with an adapter", "give its folder with --adapter")
+    fields: dict[str, Any] = {"model": run.model, "hears_audio": run.hears_audio}
+    if "dtype" not in config.model_fields_set and run.dtype in _DTYPES:
+        fields["dtype"] = run.dtype
+    settings = config.model_copy(update=fields)
+    model = loaded_model or with_adapter(load_model(settings), settings.adapter)
+    of = model.spec.info
+    loaded = {"model": of.ref, "dtype": model.spec.dtype, "hears_audio": model.spec.hears_audio}
+    loaded |= {name: getattr(of, name) for name in RunIdentity.when_loaded - {"dtype"}}
+    if changes := run.changes(run.model_copy(update=loaded)):
+        error = UsageError("the model is not the one that answered the run", "load it as the run did: see `differs`")
+        error.fields = tuple(changes)
+        raise error
+    return model
 
 
 def _hashes(path: Path, max_s: float) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
-from lalm_agent.artefacts import Identity, Invocation, Record, read_record
+from lalm_agent.artefacts import Invocation, Record, read_record
 from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
+from lalm_agent.policy import SystemIdentity
 from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, ReasonKind, Status, Step
 
 SCHEMA = 1
@@ -56,11 +57,9 @@ class DataIdentity(Record):
     sha256: str
 
 
-class RunIdentity(Identity):
-    """What decides the answers of a run.
+class RunIdentity(SystemIdentity):
+    """What decides the answers of a run: the system that is asked, the seed, and what it is asked.
 
-    dtype: as loaded, because it changes answers; `auto` differs between a CPU and a GPU.
-    tools: node -> tool, the nodes that the method uses. prompts: sha256 of each prompt with its slots open.
     modality: the values of the groups `modality` that are asked, sorted; empty for all.
     type_source, content_source: `model`, or what replaces the node's own work.
     draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
@@ -69,20 +68,6 @@ class RunIdentity(Identity):
     free: ClassVar[frozenset[str]] = frozenset({"draws"})
     when_loaded: ClassVar[frozenset[str]] = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 
-    model: str
-    revision: str | None
-    weights_sha256: str | None
-    adapter_sha256: str | None
-    dtype: str
-    hears_audio: bool
-    method: str
-    answer_mode: str
-    tools: dict[str, str]
-    prompts: dict[str, str]
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    top_k: int
     seed: int
     draws: int
     data: DataIdentity
@@ -91,7 +76,11 @@ class RunIdentity(Identity):
     audio: AudioControl
     type_source: TypeSource
     content_source: ContentSource
-    max_audio_s: float
+
+    @property
+    def system(self) -> SystemIdentity:
+        """What is asked, but for the questions and the seed."""
+        return SystemIdentity(**{name: getattr(self, name) for name in SystemIdentity.model_fields})
 
     @property
     def without_sound(self) -> bool:
