@@ -26,7 +26,7 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -34,9 +34,12 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
+from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
+from lalm_agent.policy import SystemIdentity, read_policy
+from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
@@ -65,6 +68,7 @@ DEFAULT_ROWS = 8
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
 
+_WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 _PER_CLIP_NODES = ("type", "asr", "caption")
 _KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
@@ -93,7 +97,9 @@ class Agent:
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
-        UsageError: an unknown setting, a node or tool that does not exist, or the method lora without an adapter.
+        UsageError: an unknown setting, a node or tool that does not exist, the method lora without an adapter, or the
+            policy of another system.
+        DataError: a policy that cannot be read.
     """
 
     def __init__(
@@ -126,6 +132,11 @@ class Agent:
         references = find_tools(self.config, own_tools)
         nodes = NODES if self.config.method is Method.AGENT else ("answer",)
         self._tools = {node: references[node] for node in nodes}
+        self.policy = read_policy(Path(self.config.policy)) if self.config.policy is not None else None
+        if self.policy is not None and not self.config.policy_unchecked:
+            # What only the loaded model knows is taken for right until it is.
+            loaded = {name: getattr(self.policy.system, name) for name in _WHEN_LOADED}
+            refuse_other_system(self.policy, self._system(**loaded), str(self.config.policy))
         self._clips = ClipStore(self.config.max_audio_s)
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -158,7 +169,13 @@ class Agent:
             if id(lalm) not in shared:
                 shared[id(lalm)] = self._shared(lalm, lock)
             toolbox[node] = self._tool(node, shared[id(lalm)])
-        context = Context(toolbox, self._clips, config.debug, self._on_status)
+        gate = None
+        if self.policy is not None:
+            judge = shared.get(id(answering)) or self._shared(answering, lock)
+            known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
+            system = self._system(**known, dtype=answering.spec.dtype)
+            gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
+        context = Context(toolbox, self._clips, config.debug, self._on_status, gate)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
         return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
@@ -177,6 +194,18 @@ class Agent:
     def tool_names(self) -> dict[str, str]:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
+
+    def _system(self, **loaded: Any) -> SystemIdentity:
+        """What decides the answers. loaded: what only a loaded model knows."""
+        fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s"}
+        decoding = {name: value for name, value in asdict(self.decoding).items() if name != "seed"}
+        return SystemIdentity(
+            **self.config.model_dump(mode="json", include=fields),
+            **decoding,
+            **loaded,
+            tools=self.tool_names,
+            prompts=prompt_hashes(self.config.method),
+        )
 
     def tools_without_model(self) -> dict[str, Tool]:
         """The tools that do without the model, made anew. Raises what they raise, such as for a missing key."""

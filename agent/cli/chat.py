@@ -32,6 +32,8 @@ def chat(
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    policy: flags.PolicyFlag = None,
+    policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,

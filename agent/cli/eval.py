@@ -73,6 +73,8 @@ def evaluate(
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    policy: flags.PolicyFlag = None,
+    policy_unchecked: flags.PolicyUncheckedFlag = None,
     limit: LimitFlag = None,
     modality: ModalityFlag = None,
     max_new_tokens: flags.MaxNewTokensFlag = None,

@@ -1,17 +1,18 @@
-"""The graphs: what each node does, which node follows which, why an answer is withheld, and a question's way through.
+"""The graphs: what each node does, which node follows which, and a question's way through.
 
-The agent goes `type -> asr | caption -> answer`; every other method has the node `answer` alone.
+The agent goes `type -> asr | caption -> answer`; every other method has the node `answer` alone. A policy puts the node
+`policy` behind it, which may withhold the answer; a chat puts `clarify` behind an abstention, which asks the user.
 """
 
 import operator
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Protocol, cast
 
 import numpy as np
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -50,6 +51,7 @@ from lalm_agent.records import (
     ReasonKind,
     Status,
     Step,
+    Verdict,
     check_question,
 )
 from lalm_agent.registry import Task, Tool, ToolResult, check_result
@@ -170,17 +172,45 @@ def _window(value: Any) -> tuple[float, float] | None:
 # --- nodes: state in, partial state out ------------------------------------------------------------------------------
 
 
+class Gate(Protocol):
+    """Says how confident an answer is and must be: `lalm_agent.confidence.gate` by a policy."""
+
+    @property
+    def name(self) -> str:
+        """Of the estimator of confidence."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What every answer has to say."""
+        ...
+
+    def judge(
+        self,
+        task: Task,
+        prompt: str,
+        reply: str,
+        verdict: Verdict,
+        option_probs: Sequence[tuple[str, float]],
+        asr: Mapping[str, float] | None,
+    ) -> tuple[float | None, float | None]:
+        """(confidence, threshold); an answer is given where both are known and the first is not the smaller."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """What nodes have at hand: the tool of each node and the clips; with `debug` errors are raised, not recorded.
 
     on_status: called with a line before a tool that is not the model itself works, which may take seconds.
+    gate: of a policy; None where every answer is given.
     """
 
     toolbox: Mapping[str, Tool]
     clips: ClipStore
     debug: bool = False
     on_status: Callable[[str], None] = lambda text: None
+    gate: Gate | None = None
 
 
 def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
@@ -235,19 +265,61 @@ def answer(state: AgentState, context: Context) -> dict[str, Any]:
         "answer": verdict.text,
         "choice": verdict.choice,
         "confidence": probabilities.get(verdict.text) if verdict.text is not None else None,
+        "withheld": None,
         "heard_s": list(heard_s),
         "option_probs": [list(pair) for pair in result.option_probs or ()],
     }
     return {**update, **_abstention(verdict.kind, {**state, **update, "steps": state["steps"]}, result.text, context)}
 
 
-def _abstention(kind: AbstentionKind | None, state: Mapping[str, Any], reply: str, context: Context) -> dict[str, Any]:
+def decide(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `policy`: withholds an answer that is not confident enough; a reply that is no answer stays what it is."""
+    gate, question = context.gate, question_of(state)
+    assert gate is not None
+    update: dict[str, Any] = {"warnings": list(gate.warnings)}
+    if state["status"] != Status.ANSWERED:
+        return update
+    start, step = time.perf_counter(), state["steps"][-1]
+    sound = context.clips.get(question.audio, question.window_s)
+    task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
+    confidence = threshold = None
+    if step["prompt"] is not None:
+        verdict = parse(step["output"], question.choices)
+        pairs = [(choice, probability) for choice, probability in state["option_probs"]]
+        confidence, threshold = gate.judge(
+            task, step["prompt"], step["output"], verdict, pairs, _transcript_figures(state)
+        )
+    figures = {"confidence": confidence, "threshold": threshold}
+    known = {name: value for name, value in figures.items() if value is not None}
+    given = confidence is not None and threshold is not None and confidence >= threshold
+    said = f"{'given' if given else 'withheld'}: {state['answer']}"
+    made = Step("policy", gate.name, None, said, round(time.perf_counter() - start, 6), details=known)
+    update["steps"] = [asdict(made)]
+    if given:
+        return update
+    nothing = {"status": Status.ABSTAINED.value, "answer": None, "choice": None, "confidence": None}
+    why = _abstention(AbstentionKind.NOT_CONFIDENT, state, step["output"], context, confidence, threshold)
+    return {**update, **nothing, **why, "withheld": state["answer"]}
+
+
+def _transcript_figures(state: Mapping[str, Any]) -> dict[str, float] | None:
+    """What the ASR said of its own transcript."""
+    return next((step["details"] for step in reversed(state["steps"]) if step["node"] == "asr"), None)
+
+
+def _abstention(
+    kind: AbstentionKind | None,
+    state: Mapping[str, Any],
+    reply: str,
+    context: Context,
+    confidence: float | None = None,
+    threshold: float | None = None,
+) -> dict[str, Any]:
     """What a state holds of an abstention: its kind, the reason in words and as a type, and what to ask next."""
     if kind is None:
         return {"abstention": None, "reason": None, "reason_kind": None, "suggestion": None, "ask_back": None}
     question = question_of(cast(AgentState, state))
     peak = context.clips.get(question.audio, question.window_s).mixing.peak
-    transcripts = [step["details"] for step in state["steps"] if step["node"] == "asr"]
     start, end = state["heard_s"]
     evidence = Evidence(
         audio_type=_type_of(cast(AgentState, state)),
@@ -259,7 +331,9 @@ def _abstention(kind: AbstentionKind | None, state: Mapping[str, Any], reply: st
         option_probs=tuple((choice, probability) for choice, probability in state.get("option_probs") or ()),
         reply=reply,
         choices=question.choices,
-        transcript_figures=transcripts[-1] if transcripts else None,
+        transcript_figures=_transcript_figures(state),
+        confidence=confidence,
+        threshold=threshold,
     )
     named, back = reason_kind(kind, evidence), question_back(kind, evidence)
     return {
@@ -401,10 +475,15 @@ def build_graph(
     handler: Any = end_failed
     graph.set_node_defaults(retry_policy=retry, error_handler=handler)
     graph.add_node("answer", bound(answer))
+    last = "answer"
+    if context.gate is not None:
+        last = "policy"
+        graph.add_node("policy", bound(decide))
+        graph.add_edge("answer", "policy")
     if asks_back:
-        _add_clarifier(graph, method, context)
+        _add_clarifier(graph, method, context, last)
     else:
-        graph.add_edge("answer", END)
+        graph.add_edge(last, END)
     first = first_node(method)
     if method is Method.AGENT:
         for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
@@ -421,14 +500,14 @@ def build_graph(
     return graph.compile(checkpointer=checkpointer, name=f"lalm-agent-{method}")
 
 
-def _add_clarifier(graph: Any, method: Method, context: Context) -> None:
+def _add_clarifier(graph: Any, method: Method, context: Context, last: str) -> None:
     def run(state: AgentState) -> Command[str]:
         return clarify(state, context, method)
 
     targets = ("type", "asr", "caption", "answer", END) if method is Method.AGENT else ("answer", END)
     graph.add_node("clarify", run, destinations=targets)
     routes = {True: "clarify", False: END}
-    graph.add_conditional_edges("answer", lambda state: state["status"] == Status.ABSTAINED, routes)
+    graph.add_conditional_edges(last, lambda state: state["status"] == Status.ABSTAINED, routes)
 
 
 def _add_listener(graph: Any, method: Method, context: Context) -> None:

@@ -32,6 +32,7 @@ class Evidence:
     option_probs: (choice, probability) pairs, None where they are not known.
     sought_content: whether the method has a type and a content step at all.
     reply: what the model wrote. choices: of the question. transcript_figures: the ASR's, see `tools.asr_confidence`.
+    confidence, threshold: of a policy; None where there is none, or it is not known.
     """
 
     audio_type: AudioType | None
@@ -44,6 +45,8 @@ class Evidence:
     reply: str = ""
     choices: tuple[str, ...] = ()
     transcript_figures: Mapping[str, float] | None = None
+    confidence: float | None = None
+    threshold: float | None = None
 
     @property
     def heard_seconds(self) -> float:
@@ -65,7 +68,7 @@ class Evidence:
 
 def abstention_reason(kind: AbstentionKind, evidence: Evidence) -> str:
     """What was said, then what was seen beside it, most telling first: evidence only, and never a cause."""
-    notes = [_SAID[kind], *_notes_on_level(kind, evidence.peak_dbfs)]
+    notes = [_SAID[kind], *_notes_on_policy(kind, evidence), *_notes_on_level(kind, evidence.peak_dbfs)]
     if evidence.sought_content and evidence.audio_type is None:
         notes.append("the type step named no single one of sound, music and speech")
     elif evidence.sought_content:
@@ -78,6 +81,15 @@ def abstention_reason(kind: AbstentionKind, evidence: Evidence) -> str:
         shares = ", ".join(f"{choice} {probability:.0%}" for choice, probability in evidence.close)
         notes.append(f"the likeliest choices are close: {shares}")
     return "; ".join(notes)
+
+
+def _notes_on_policy(kind: AbstentionKind, evidence: Evidence) -> list[str]:
+    if kind is not AbstentionKind.NOT_CONFIDENT:
+        return []
+    if evidence.threshold is None:
+        return ["it holds every answer of this kind back"]
+    confidence = "unknown" if evidence.confidence is None else f"{evidence.confidence:.3f}"
+    return [f"the confidence is {confidence}, and {evidence.threshold:.3f} is asked for"]
 
 
 def _notes_on_level(kind: AbstentionKind, peak_dbfs: float) -> list[str]:

@@ -255,6 +255,7 @@ def _identity(ready: _Ready) -> RunIdentity:
         tools=ready.tools,
         prompts=prompt_hashes(config.method),
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
+        policy=ready.agent.policy.sha256 if ready.agent.policy else None,
     )
 
 

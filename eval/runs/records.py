@@ -63,9 +63,11 @@ class RunIdentity(SystemIdentity):
     modality: the values of the groups `modality` that are asked, sorted; empty for all.
     type_source, content_source: `model`, or what replaces the node's own work.
     draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
+    policy: sha256 of the policy that held answers back; None without one.
     """
 
     free: ClassVar[frozenset[str]] = frozenset({"draws"})
+    later: ClassVar[frozenset[str]] = frozenset({"policy"})
     when_loaded: ClassVar[frozenset[str]] = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 
     seed: int
@@ -76,6 +78,7 @@ class RunIdentity(SystemIdentity):
     audio: AudioControl
     type_source: TypeSource
     content_source: ContentSource
+    policy: str | None = None
 
     @property
     def system(self) -> SystemIdentity:
