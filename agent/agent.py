@@ -126,6 +126,8 @@ class Agent:
             raise UsageError(f"a batch of {batch_rows} rows holds no question", "give 1 or more")
         if self.config.method is Method.LORA and self.config.adapter is None:
             raise UsageError("the method lora needs an adapter", "--adapter FOLDER of a PEFT adapter")
+        if self.config.adaptive is not None and self.config.method is not Method.AGENT:
+            raise UsageError(f"the method {self.config.method} has no steps to leave out", "--adaptive goes with agent")
         self._batch_rows = batch_rows
         self._wrap = wrap
         self._on_status = on_status
@@ -136,7 +138,7 @@ class Agent:
         if self.policy is not None and not self.config.policy_unchecked:
             # What only the loaded model knows is taken for right until it is.
             loaded = {name: getattr(self.policy.system, name) for name in _WHEN_LOADED}
-            refuse_other_system(self.policy, self._system(**loaded), str(self.config.policy))
+            refuse_other_system(self.policy, self.system(**loaded), str(self.config.policy))
         self._clips = ClipStore(self.config.max_audio_s)
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -173,9 +175,9 @@ class Agent:
         if self.policy is not None:
             judge = shared.get(id(answering)) or self._shared(answering, lock)
             known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
-            system = self._system(**known, dtype=answering.spec.dtype)
+            system = self.system(**known, dtype=answering.spec.dtype)
             gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
-        context = Context(toolbox, self._clips, config.debug, self._on_status, gate)
+        context = Context(toolbox, self._clips, config.debug, self._on_status, gate, config.adaptive)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
         return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
@@ -195,16 +197,19 @@ class Agent:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
 
-    def _system(self, **loaded: Any) -> SystemIdentity:
-        """What decides the answers. loaded: what only a loaded model knows."""
-        fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s"}
+    def system(self, **loaded: Any) -> SystemIdentity:
+        """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
+        fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s", "adaptive"}
+        prompts = prompt_hashes(self.config.method)
+        if self.config.adaptive is not None:
+            prompts |= {"first": prompt_hashes(Method.BASELINE)["answer"]}
         decoding = {name: value for name, value in asdict(self.decoding).items() if name != "seed"}
         return SystemIdentity(
             **self.config.model_dump(mode="json", include=fields),
             **decoding,
             **loaded,
             tools=self.tool_names,
-            prompts=prompt_hashes(self.config.method),
+            prompts=prompts,
         )
 
     def tools_without_model(self) -> dict[str, Tool]:
@@ -441,9 +446,7 @@ def _question_row(line: bytes) -> dict[str, Any]:
     return {**row, "choices": tuple(dict.fromkeys(choices))}
 
 
-def build_graph(
-    agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any
-) -> Any:
+def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:
     """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
 
     In: `audio` (a path), `question`, `choices` and `window_s` (may be left out). Out: the fields of

@@ -42,6 +42,8 @@ class AgentConfig(BaseModel):
         that hear for themselves, such as an ASR, still do.
     max_audio_s: longest clip that is accepted, in seconds.
     checkpoint: an SQLite file that keeps the states of each question's graph.
+    adaptive: the agent first asks as the baseline does, and leaves its steps out where that answer's probability among
+        the choices is at least this; None: never.
     policy: a file of `lalm-agent calibrate`: answers whose confidence is too low are withheld.
     policy_unchecked: use the policy of another system, and say on every answer that its guarantee does not hold.
     debug: raise the error of a failed node in place of recording it.
@@ -67,6 +69,7 @@ class AgentConfig(BaseModel):
     hears_audio: bool = True
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = None
+    adaptive: float | None = Field(default=None, gt=0, le=1)
     policy: str | None = None
     policy_unchecked: bool = False
     debug: bool = False

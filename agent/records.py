@@ -156,6 +156,8 @@ class Step:
     responder: str | None = None
 
 
+ANSWERING = ("first", "answer")
+"""The nodes whose reply may be the answer: an adaptive agent's first try, and the answering step."""
 OnStep = Callable[[Step], None]
 """What is called as each node ends."""
 

@@ -13,7 +13,7 @@ from lalm_agent.audio import read_span
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
-from lalm_agent.records import Answer, Failure, Status, Step, check_question
+from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import json_text, printable, shortened
 
 _STEP_WIDTH = 88
@@ -54,6 +54,7 @@ def ask(
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    adaptive: flags.AdaptiveFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,
@@ -182,10 +183,12 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.content is not None:
         label = "transcript:" if "asr" in nodes else "caption:"
         lines.append(f"{label:<13}{printable(answer.content, one_line=True) or '(empty)'}")
-    if "answer" in nodes:
+    if nodes & set(ANSWERING):
         window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
         lines.append(f"heard:       {window} of {answer.audio.seconds:.1f} s")
     tools = [f"{node}={name}" for node, name in answer.tools.items() if node in nodes]
+    if "first" in nodes:
+        tools.insert(0, "asked as the baseline first")
     lines.append(
         f"asked:       {', '.join([printable(answer.model.ref, one_line=True), f'method {answer.method}', *tools])}"
     )

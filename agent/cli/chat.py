@@ -32,6 +32,7 @@ def chat(
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    adaptive: flags.AdaptiveFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,

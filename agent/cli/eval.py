@@ -73,6 +73,7 @@ def evaluate(
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    adaptive: flags.AdaptiveFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     limit: LimitFlag = None,

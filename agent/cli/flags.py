@@ -68,6 +68,10 @@ HearsAudioFlag = Annotated[
         show_default="yes",
     ),
 ]
+AdaptiveFlag = Annotated[
+    float | None,
+    typer.Option(help="Ask as the baseline first, and leave the agent's steps out from this confidence on."),
+]
 PolicyFlag = Annotated[
     str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
 ]

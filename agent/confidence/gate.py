@@ -83,8 +83,9 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
     )
     method = Method(system.method)
     reasons = [why for estimator in estimators if (why := lacking(model.spec, estimator, method)) is not None]
-    if policy.by_modality and method is not Method.AGENT:
-        reasons.append(f"it has a threshold for each modality, and the method {method} has no type step")
+    if policy.by_modality and (method is not Method.AGENT or system.adaptive is not None):
+        how = f"the method {method}" if system.adaptive is None else "a first try as the baseline"
+        reasons.append(f"it has a threshold for each modality, and {how} has no type step")
     if reasons:
         raise UsageError(f"{path} cannot be used: {'; '.join(reasons)}", "calibrate a policy for this model and method")
     changes = policy.differences(system)

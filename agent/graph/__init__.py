@@ -70,9 +70,11 @@ def named_type(reply: str) -> AudioType | None:
     return AudioType(verdict.text.lower()) if verdict.status is Status.ANSWERED and verdict.text else None
 
 
-def first_node(method: Method) -> str:
+def first_node(method: Method, adaptive: float | None) -> str:
     """Where a question starts."""
-    return "type" if method is Method.AGENT else "answer"
+    if method is not Method.AGENT:
+        return "answer"
+    return "type" if adaptive is None else "first"
 
 
 def content_node(audio_type: str | None) -> str:
@@ -204,6 +206,7 @@ class Context:
 
     on_status: called with a line before a tool that is not the model itself works, which may take seconds.
     gate: of a policy; None where every answer is given.
+    adaptive: the probability from which on the baseline's answer spares the agent's steps; None where it never does.
     """
 
     toolbox: Mapping[str, Tool]
@@ -211,6 +214,7 @@ class Context:
     debug: bool = False
     on_status: Callable[[str], None] = lambda text: None
     gate: Gate | None = None
+    adaptive: float | None = None
 
 
 def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
@@ -252,9 +256,27 @@ def caption(state: AgentState, context: Context) -> dict[str, Any]:
     return {**update, "content": result.text}
 
 
+def try_first(state: AgentState, context: Context) -> dict[str, Any]:
+    """Node `first`: the answer of the baseline, which stands where it is likely enough; else its step alone is kept."""
+    assert context.adaptive is not None
+    update = _answered("first", state, context)
+    if suffices(update["confidence"], context.adaptive):
+        return update
+    return {name: update[name] for name in ("steps", "warnings")}
+
+
+def suffices(confidence: float | None, adaptive: float) -> bool:
+    """Whether an answer of the first try stands. A reply that is no answer has no confidence."""
+    return confidence is not None and confidence >= adaptive
+
+
 def answer(state: AgentState, context: Context) -> dict[str, Any]:
     """Node `answer`: the reply, read by the one parser; kind and reason of an abstention, confidence where known."""
-    result, update = _run("answer", state, context)
+    return _answered("answer", state, context)
+
+
+def _answered(node: str, state: AgentState, context: Context) -> dict[str, Any]:
+    result, update = _run(node, state, context)
     question = question_of(state)
     verdict = parse(result.text, question.choices)
     start, end = question.part_s
@@ -324,7 +346,7 @@ def _abstention(
     evidence = Evidence(
         audio_type=_type_of(cast(AgentState, state)),
         content=state.get("content"),
-        sought_content=state["method"] == Method.AGENT,
+        sought_content=any(step["node"] == "type" for step in state["steps"]),
         peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
         heard_s=(start, end),
         asked_s=question.part_s,
@@ -359,12 +381,16 @@ def clarify(state: AgentState, context: Context, method: Method) -> Command[str]
     step = Step("clarify", "user", back.text, clarified.reply, 0.0)
     update: dict[str, Any] = {"question": asdict(clarified.question), "steps": [asdict(step)]}
     if clarified.question.window_s != question.window_s:
-        return Command(update={**update, "audio_type": None, "content": None}, goto=first_node(method))
+        return Command(
+            update={**update, "audio_type": None, "content": None}, goto=first_node(method, context.adaptive)
+        )
     if clarified.content is not None:
         return Command(update={**update, "content": clarified.content}, goto="answer")
     if (told := clarified.audio_type) is not None:
         return Command(update={**update, "audio_type": told.value}, goto=content_node(told))
-    return Command(update=update, goto="answer")
+    # An answer of the first try was withheld: the agent's steps have not been run.
+    is_first = method is Method.AGENT and not any(step["node"] == "type" for step in state["steps"])
+    return Command(update=update, goto="type" if is_first else "answer")
 
 
 def failed(error: NodeError, context: Context) -> dict[str, Any]:
@@ -403,13 +429,14 @@ def _type_of(state: AgentState) -> AudioType | None:
 
 def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, dict[str, Any]]:
     """Call the node's tool; its result, and the part of the state that every node writes."""
-    tool = context.toolbox[node]
+    tool = context.toolbox["answer" if node == "first" else node]
     question = question_of(state)
     if node == "asr" and tool.name != "lalm":
         context.on_status(f"listening with {tool.name}")
     start = time.perf_counter()
     sound = context.clips.get(question.audio, question.window_s)
-    task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
+    method = Method.BASELINE if node == "first" else Method(state["method"])
+    task = Task(question, method, sound, _type_of(state), state.get("content"))
     spent = SPENT_S.set(sum(step["seconds"] for step in _of_this_turn(state) if step["prompt"] is not None))
     try:
         made = tool(task)
@@ -484,7 +511,12 @@ def build_graph(
         _add_clarifier(graph, method, context, last)
     else:
         graph.add_edge(last, END)
-    first = first_node(method)
+    first = first_node(method, context.adaptive)
+    if first == "first":
+        graph.add_node("first", bound(try_first))
+        routes = {True: last if last != "answer" else END, False: "type"}
+        # Not by the status: that of an earlier question on the thread may still be there.
+        graph.add_conditional_edges("first", lambda state: state.get("confidence") is not None, routes)
     if method is Method.AGENT:
         for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
             graph.add_node(name, bound(node))
@@ -504,7 +536,8 @@ def _add_clarifier(graph: Any, method: Method, context: Context, last: str) -> N
     def run(state: AgentState) -> Command[str]:
         return clarify(state, context, method)
 
-    targets = ("type", "asr", "caption", "answer", END) if method is Method.AGENT else ("answer", END)
+    steps = ("asr", "caption") if method is Method.AGENT else ()
+    targets = (*dict.fromkeys((first_node(method, context.adaptive), first_node(method, None), "answer")), *steps, END)
     graph.add_node("clarify", run, destinations=targets)
     routes = {True: "clarify", False: END}
     graph.add_conditional_edges(last, lambda state: state["status"] == Status.ABSTAINED, routes)

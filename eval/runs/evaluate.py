@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
-from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
@@ -244,18 +243,15 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
 
 def _identity(ready: _Ready) -> RunIdentity:
     """All that decides the answers and is known without loading the model."""
-    request, config, benchmark = ready.request, ready.agent.config, ready.plan.benchmark
+    agent, benchmark = ready.agent, ready.plan.benchmark
     of_request = {"draws", "modality", "shuffle_choices", "audio", "type_source", "content_source"}
-    unknown: dict[str, Any] = {**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"}
+    system = agent.system(**{**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"})
     return RunIdentity(
-        **unknown,
-        **config.model_dump(mode="json", include={"model", "method", "hears_audio", "answer_mode", "max_audio_s"}),
-        **asdict(ready.agent.decoding),
-        **request.model_dump(include=of_request),
-        tools=ready.tools,
-        prompts=prompt_hashes(config.method),
+        **{**system.model_dump(), "tools": ready.tools},
+        **ready.request.model_dump(include=of_request),
+        seed=agent.decoding.seed,
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
-        policy=ready.agent.policy.sha256 if ready.agent.policy else None,
+        policy=agent.policy.sha256 if agent.policy else None,
     )
 
 
@@ -388,7 +384,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
     return RunEstimate(
         questions=len(plan.left),
-        requests=requests(plan.left, ready.tools),
+        requests=requests(plan.left, ready.tools, request.config.adaptive is not None),
         audio_s=audio_s,
         unread=unread,
         seconds=seconds,
@@ -398,14 +394,16 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     )
 
 
-def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
+def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str], tries_first: bool = False) -> int:
     """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
 
-    The type step may find no type, and then no content is asked for.
+    The type step may find no type, and then no content is asked for. tries_first: each is asked as the baseline first.
     """
     clips = len({question.run_item.item.audio for question in left})
     asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
-    return len(left) * (tools.get("answer") == "lalm") + clips * ((tools.get("type") == "lalm") + asks_content)
+    return len(left) * (1 + tries_first) * (tools.get("answer") == "lalm") + clips * (
+        (tools.get("type") == "lalm") + asks_content
+    )
 
 
 def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:

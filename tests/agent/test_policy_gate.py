@@ -212,6 +212,69 @@ def test_an_estimator_made_otherwise_is_another_policy(ask: Ask, policy_file: Ca
         ask(policy_file(0.5, ptrue), "dog")
 
 
+# --- an adaptive agent -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("adaptive", "nodes"), [(0.84, ["first"]), (0.85, ["first", "type", "caption", "answer"])])
+def test_the_steps_are_left_out_where_the_first_try_is_sure_enough(
+    ask: Ask, policy_file: Callable[..., str], adaptive: float, nodes: list[str], write_clip: Any
+) -> None:
+    model = Scoring(["dog", "Sound", "a bark", "IDK"])
+    answer = Agent(model=model, adaptive=adaptive).ask(write_clip(), "Which animal?", ANIMALS)
+    assert [step.node for step in answer.steps] == nodes
+    assert model.asked[0].turns[0].text == "Which animal? Select one option from the provided choices: dog cat cow"
+    assert answer.status is (Status.ANSWERED if nodes == ["first"] else Status.ABSTAINED)
+    assert (answer.answer, answer.confidence) == (("dog", pytest.approx(P_DOG)) if nodes == ["first"] else (None, None))
+
+
+def test_a_refusal_of_the_first_try_is_not_the_last_word(write_clip: Any) -> None:
+    model = Scoring(["IDK", "Sound", "a bark", "dog"])
+    assert Agent(model=model, adaptive=0.1).ask(write_clip(), "Which animal?", ANIMALS).answer == "dog"
+
+
+def test_a_policy_judges_the_first_try_too(ask: Ask, policy_file: Callable[..., str]) -> None:
+    prompts = prompt_hashes(Method.AGENT) | {"first": prompt_hashes(Method.BASELINE)["answer"]}
+    policy = policy_file(0.9, system=system_of(Method.AGENT, adaptive=0.5, prompts=prompts))
+    answer, _ = ask(policy, "dog", method="agent", adaptive=0.5)
+    assert [step.node for step in answer.steps] == ["first", "policy"]
+    assert answer.withheld == "dog"
+    assert "type step" not in str(answer.reason)
+    with pytest.raises(UsageError, match="what differs: adaptive"):
+        ask(policy, "dog", method="agent", adaptive=0.6)
+    split = policy_file({"sound": 0.5}, system=system_of(Method.AGENT, adaptive=0.5, prompts=prompts))
+    with pytest.raises(UsageError, match="first try as the baseline has no type step"):
+        ask(split, "dog", method="agent", adaptive=0.5)
+
+
+def test_an_earlier_answer_on_the_thread_does_not_end_the_next_question(write_clip: Any) -> None:
+    replies = ["dog", "dog", "Sound", "a bark", "cow"]
+    model = Scoring(replies)
+    chat = Agent(model=model, adaptive=0.85).chat(write_clip())
+    *_, answer = chat.say("Which? | dog | cat")
+    assert isinstance(answer, Answer)
+    assert (answer.answer, len(answer.steps)) == ("dog", 1)
+    *_, answer = chat.say("Which? | dog | cat | cow")
+    assert isinstance(answer, Answer)
+    assert (answer.answer, len(answer.steps)) == ("cow", 4)
+
+
+def test_a_chat_runs_the_steps_that_a_withheld_first_try_left_out(
+    policy_file: Callable[..., str], write_clip: Any
+) -> None:
+    prompts = prompt_hashes(Method.AGENT) | {"first": prompt_hashes(Method.BASELINE)["answer"]}
+    policy = policy_file(0.86, system=system_of(Method.AGENT, adaptive=0.5, prompts=prompts))
+    chat = Agent(model=Scoring(["dog", "Sound", "a bark", "dog"]), policy=policy, adaptive=0.5).chat(write_clip())
+    list(chat.say("Which? | dog | cat | cow"))
+    *_, answer = chat.say("dog | cat")
+    assert isinstance(answer, Answer)
+    assert [step.node for step in answer.steps][2:] == ["clarify", "type", "caption", "answer", "policy"]
+
+
+def test_only_an_agent_has_steps_to_leave_out() -> None:
+    with pytest.raises(UsageError, match="the method idk has no steps to leave out"):
+        Agent(method="idk", adaptive=0.5)
+
+
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +311,33 @@ def test_ask_and_eval_withhold_by_a_policy(
     assert "what differs: policy" in capsys.readouterr().err
     assert run(["ask", str(clip), "Which?", "-m", script, "--policy", policy]) == 2
     assert "differs: method: idk in the policy, agent now" in capsys.readouterr().err
+
+
+def test_a_run_of_an_adaptive_agent_keeps_the_reply_of_the_first_try(
+    tmp_path: Path, write_clip: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"match": "type of audio", "reply": "Sound"},
+        {"match": "What is the Sound", "reply": "a bark"},
+        {"match": "IDK", "reply": "cat", "options": [-3, 0]},
+        {"match": "unsure", "reply": "dog", "options": [0, -0.1]},
+        {"match": "sure", "reply": "dog", "options": [0, -4]},
+    ]
+    (tmp_path / "script.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    clip = write_clip()
+    rows = [{"id": name, "audio": clip.name, "question": f"{name}?"} for name in ("sure", "unsure")]
+    rows = [row | {"choices": ["dog", "cat"], "answer": "dog"} for row in rows]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    command = ["eval", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "run")]
+    command += ["-m", f"scripted:{tmp_path / 'script.jsonl'}", "--method", "agent"]
+    assert run([*command, "--adaptive", "0.9"]) == 0
+    sure, unsure = (read_answers(tmp_path / "run")[name, 0] for name in ("sure", "unsure"))
+    assert (sure.reply, sure.answer, sure.steps) == ("dog", "dog", ())
+    assert (unsure.reply, unsure.answer) == ("cat", "cat")
+    assert [step.node for step in unsure.steps] == ["first", "type", "caption"]
+    capsys.readouterr()
+    assert run(command) == 2
+    assert "what differs: prompts.first, adaptive" in capsys.readouterr().err
 
 
 def test_a_chat_asks_back_where_a_policy_withholds(policy_file: Callable[..., str], write_clip: Any) -> None:
