@@ -1,10 +1,12 @@
 """`chat`: what is asked back, what a reply changes, and that a conversation outlives its process."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from lalm_agent.errors import UsageError
 from lalm_agent.graph.chat import Chat
 from lalm_agent.graph.clarify import Clarified, read_reply
 from lalm_agent.graph.reasons import BackQuestion
-from lalm_agent.models.base import Completion, OptionScore, Request, Response
+from lalm_agent.models.base import SPENT_S, Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import Answer, AudioRef, AudioType, Question, ReasonKind, Status
 
@@ -57,8 +59,6 @@ def said(chat: Chat, line: str) -> Answer:
     ],
 )
 def test_a_reply_changes_the_question(reply: str, back: BackQuestion, changes: dict[str, Any]) -> None:
-    from dataclasses import replace
-
     assert read_reply(reply, back, ASKED) == Clarified(replace(ASKED, **changes), reply)
 
 
@@ -136,7 +136,41 @@ def test_a_graph_of_ones_own_is_interrupted_and_resumed(clip: Path) -> None:
     asked = graph.invoke({"audio": str(clip), "question": "Which?", "choices": ["dog", "cat"]}, config)
     (interrupt,) = asked["__interrupt__"]
     assert set(interrupt.value) == {"question", "reason", "reason_kind", "suggestion"}
+    (again,) = graph.invoke(Command(resume=3), config)["__interrupt__"]
+    assert again.value["question"].startswith("the reply is no text. Which of the choices")
     assert graph.invoke(Command(resume="it barks"), config)["answer"] == "dog"
+
+
+def test_a_turn_that_was_cut_is_ended_first(clip: Path) -> None:
+    saver = InMemorySaver()
+
+    def cut(request: Request) -> str:
+        if "content" in request.turns[0].text:
+            raise KeyboardInterrupt
+        return "Sound"
+
+    chat = Agent(model=ScriptedLALM(cut), checkpointer=saver).chat(clip, "t")
+    with pytest.raises(KeyboardInterrupt):
+        list(chat.say("Which? | dog | cat"))
+    chat = Agent(model=ScriptedLALM(["a bark", "dog"]), checkpointer=saver).chat(clip, "t")
+    assert (chat.is_cut, chat.pending) == (True, None)
+    *_, answer = chat.converse([])
+    assert isinstance(answer, Answer)
+    assert (answer.answer, [step.node for step in answer.steps]) == ("dog", ["type", "caption", "answer"])
+
+
+def test_a_deadline_counts_from_the_users_last_word(clip: Path) -> None:
+    spent: list[float] = []
+
+    def reply(request: Request) -> str:
+        spent.append(SPENT_S.get())
+        return "IDK" if len(spent) == 3 else "Sound"
+
+    chat, _ = chat_of(clip, reply)
+    said(chat, "Which? | dog | cat")
+    said(chat, "it barks")
+    assert spent[2] > 0
+    assert spent[3] == 0
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -144,10 +178,11 @@ def test_a_graph_of_ones_own_is_interrupted_and_resumed(clip: Path) -> None:
 
 @pytest.fixture
 def command(clip: Path, tmp_path: Path) -> list[str]:
-    rows = [{"match": "barks", "reply": "dog"}, {"match": "Which", "reply": "IDK"}]
+    said = {"type of audio": "Sound", "Sound content?": "a noise", "barks": "dog", "Which": "IDK"}
+    rows = [{"match": match, "reply": reply} for match, reply in said.items()]
     (tmp_path / "script.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     kept = ["--checkpoint", str(tmp_path / "states.sqlite"), "--thread", "t"]
-    return ["chat", str(clip), "-m", f"scripted:{tmp_path / 'script.jsonl'}", "--method", "idk", *kept]
+    return ["chat", str(clip), "-m", f"scripted:{tmp_path / 'script.jsonl'}", *kept]
 
 
 def started(command: list[str]) -> subprocess.Popen[str]:
@@ -175,8 +210,6 @@ def test_a_killed_chat_goes_on_with_the_pending_question(command: list[str]) -> 
 def test_a_conversation_in_a_pipe(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_clip: Any
 ) -> None:
-    import io
-
     monkeypatch.setattr(sys, "stdin", io.StringIO("\nWhich? | dog\nWhich? | dog | cat\n"))
     assert run([*command, "--json"]) == 2
     out, err = capsys.readouterr()
