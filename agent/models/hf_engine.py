@@ -40,6 +40,7 @@ from lalm_agent.models.hf_prompt import (
     hearing_of,
     option_tokens,
     protect_from_control_tokens,
+    remember_clips,
     waveform,
 )
 
@@ -121,6 +122,8 @@ class TransformersLALM:
         window_s = self._hearing.window_s if self._hearing else None
         self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
         protect_from_control_tokens(checkpoint.processor, info.ref)
+        if self._hearing is not None:
+            remember_clips(checkpoint.processor)
 
     def with_adapter(self, folder: str | Path) -> "TransformersLALM":
         """The same weights with a PEFT adapter on top; this object goes on answering without it.
