@@ -159,6 +159,32 @@ def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[
     return replies
 
 
+def begun_tokens(processor: Any, turns: tuple[Turn, ...]) -> tuple[int, ...] | None:
+    """Of a prompt whose last turn is the assistant's: the tokens from the last of its generation prompt on.
+
+    What stands before them is the prompt without that turn, but for its last token. None where the template writes a
+    reply otherwise than its generation prompt begins it, or the last turn is not the assistant's.
+    """
+    if turns[-1].role != "assistant" or len(turns) < 2:
+        return None
+    whole = _text_ids(processor, turns, **_ending(turns))
+    prompt = _text_ids(processor, turns[:-1], **_ending(turns[:-1]))
+    return tuple(whole[len(prompt) - 1 :]) if whole[: len(prompt)] == prompt else None
+
+
+def text_tokens(processor: Any, text: str) -> int:
+    """How many tokens a text takes at the beginning of the assistant's turn."""
+    turns = (Turn("user", "a"), Turn("assistant", text))
+    begun = begun_tokens(processor, turns) if text else (0,)
+    if begun is None:
+        raise PermanentBackendError(
+            "the tokens of a text cannot be counted: the chat template writes a reply otherwise than its generation "
+            "prompt begins it",
+            "name a model whose replies can be begun for it",
+        )
+    return len(begun) - 1
+
+
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
     """Token ids of a conversation without its clip."""
     if isinstance(processor, TextProcessor):
