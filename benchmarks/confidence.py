@@ -5,8 +5,8 @@
 A question with 4 choices and K = 5 draws, on `mini` with a short clip, and on a Qwen2-Audio of 40 million random
 weights with a full window of 30 s (`draws.random_40m`). An answer is what `ask` costs: the clip, the prompt, a reply of
 8 tokens and the scores of the choices. The estimators are asked about a clip that the model has not met, so that they
-encode it once more; the silence beside it has been met, as it has after the first question of a study over clips of one
-length. Ratios are of the processor's time, repetition by repetition of one process: their median, least and largest.
+encode it once more; silence of that length has been met, as it has after the first question of a study over clips of
+one length. Ratios are of the processor's time, repetition by repetition of one process: median, least and largest.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from draws import RATE, mini, random_40m
@@ -23,6 +24,7 @@ from harness import CLIP, script
 from lalm_agent.audio import Sound, load
 from lalm_agent.confidence import NAMES, make_estimators
 from lalm_agent.confidence.base import Case, estimate
+from lalm_agent.confidence.silence import Silence
 from lalm_agent.models.base import Decoding, Request, Turn
 from lalm_agent.models.hf_engine import TransformersLALM
 from lalm_agent.prompts import answer_prompt
@@ -65,8 +67,10 @@ def ratios(model: TransformersLALM, samples: np.ndarray, repetitions: int) -> di
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for repetition in range(repetitions + 1):
         for name, chosen in jobs.items():
-            one, other = next(sounds), case(next(sounds))
-            base, more = cost(lambda s=one: answer(s)), cost(lambda c=other, e=chosen: estimate(model, c, e))
+            if any(isinstance(estimator, Silence) for estimator in chosen):
+                estimate(model, case(next(sounds)), [Silence()])
+            sound, other = next(sounds), case(next(sounds))
+            base, more = cost(partial(answer, sound)), cost(partial(estimate, model, other, chosen))
             if repetition:
                 times[name].append(more / base)
     return times
