@@ -61,10 +61,10 @@ def random_40m(mini: Checkpoint) -> Checkpoint:
         mini.processor.tokenizer,
         chat_template=mini.processor.chat_template,
     )
+    vocabulary = len(mini.processor.tokenizer)
     ear = {"d_model": 384, "encoder_layers": 6, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536}
     text = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 8}
-    words = len(mini.processor.tokenizer)
-    text |= {"intermediate_size": 1408, "vocab_size": words, "max_position_embeddings": 4096}
+    text |= {"intermediate_size": 1408, "vocab_size": vocabulary, "max_position_embeddings": 4096}
     config = transformers.Qwen2AudioConfig(
         audio_config={**ear, "num_mel_bins": 128, "max_source_positions": 1500},
         text_config={**text, "model_type": "qwen2"},
@@ -72,7 +72,7 @@ def random_40m(mini: Checkpoint) -> Checkpoint:
     )
     model = transformers.Qwen2AudioForConditionalGeneration(config).eval()
     # A stop token outside the vocabulary, so that all replies are of one length.
-    model.generation_config = transformers.GenerationConfig(eos_token_id=words, pad_token_id=0)
+    model.generation_config = transformers.GenerationConfig(eos_token_id=vocabulary, pad_token_id=0)
     info = ModelInfo("random", None, "")
     return Checkpoint(model, processor, AdapterSwitch(model), FAMILIES[CLASS], info, "cpu", "float32")
 

@@ -26,7 +26,7 @@ def confidence(
         ),
     ] = None,
     draws: Annotated[int, typer.Option(min=2, help="Sampled replies, where RUN has no draws of its own.")] = 5,
-    permutations: Annotated[int, typer.Option(min=1, help="Other orders of the choices that are tried.")] = 4,
+    permutations: Annotated[int, typer.Option(min=1, help="Other orders of the choices that are tried.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the sampled replies and the orders.")] = 0,
     audio_root: Annotated[
         Path | None, typer.Option(help="Folder that clips are named from.", show_default="where RUN found them")

@@ -29,7 +29,7 @@ NAMES = (
 
 
 def make_estimators(
-    names: Iterable[str], draws: int = 5, permutations: int = 4, seed: int = 0, stored_draws: bool = False
+    names: Iterable[str], draws: int = 5, permutations: int = 3, seed: int = 0, stored_draws: bool = False
 ) -> list[Estimator]:
     """The estimators of these names, each once, in the order of `NAMES`; `combined` is passed over.
 

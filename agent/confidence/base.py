@@ -176,13 +176,13 @@ def probs_of(scores: Sequence[OptionScore]) -> dict[str, float]:
 
 
 def lacking(spec: ModelSpec, estimator: Estimator, method: Method) -> str | None:
-    """Why a model that answered by a method cannot give an estimator what it needs, in a line; None where it can."""
+    """Why a model that answered by a method cannot give an estimator what it needs; None where it can."""
     reasons = {
         Need.OPTION_SCORES: not spec.scores_options and f"{spec.info.ref} gives no probabilities of given replies",
         Need.HEARS_AUDIO: not spec.hears_audio and f"{spec.info.ref} is asked without the clip",
         Need.EVIDENCE: method is not Method.AGENT and f"the method {method} has no steps before the answer",
     }
-    return next((f"{estimator.name}: {why}" for need, why in reasons.items() if why and need in estimator.needs), None)
+    return next((why for need, why in reasons.items() if why and need in estimator.needs), None)
 
 
 def estimate(model: LALM, case: Case, estimators: Sequence[Estimator]) -> dict[str, float | None]:

@@ -24,7 +24,7 @@ class Permutation:
     permutations: how many orders at most, drawn without repetition. seed: of the draw, with the question's id.
     """
 
-    permutations: int = 4
+    permutations: int = 3
     seed: int = 0
     name = "permutation"
     needs = frozenset({Need.EXTRA_REQUESTS})

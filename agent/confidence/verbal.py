@@ -8,8 +8,8 @@ from lalm_agent.models.base import Decoding, Request, Response, Turn
 from lalm_agent.prompts.confidence import confidence_hashes, how_sure_prompt
 from lalm_agent.reasoning import strip_reasoning
 
-MAX_NEW_TOKENS = 8
-"""Room for a number. A model that reasons before it replies has too little, and no value."""
+MAX_NEW_TOKENS = 4
+"""Room for three digits, each a token, and the end. A model that reasons first has too little, and no value."""
 _NUMBER = re.compile(r"(\d{1,3})(?:\.0+)?\s*%?\.?")
 
 

@@ -4,7 +4,7 @@ A caller says what it wants of a model and never how: batches, encoding the audi
 the implementation's affair. This file knows nothing about tokens, tensors or vendors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import exp
@@ -170,6 +170,15 @@ class LALM(Protocol):
             PermanentBackendError: it will not; among these a request whose clip yields no audio tokens.
         """
         ...
+
+
+def token_counter(model: LALM) -> Callable[[str], int] | None:
+    """How many tokens a text has for a model, `tokens_of`, where the model, or what it stands in, can count; or None.
+
+    An optional capability: a model that has it has a method `tokens_of(text) -> int`. Within a reply that is begun for
+    it a text takes so many tokens; another text before or behind it may share one with it.
+    """
+    return getattr(model, "tokens_of", None)
 
 
 def softmax_of_scores(scores: Sequence[OptionScore]) -> tuple[float, ...]:

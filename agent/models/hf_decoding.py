@@ -135,7 +135,7 @@ def _gumbel(seed: int, draw: Draw, position: int, size: int) -> np.ndarray[Any, 
     return generator.gumbel(size=size).astype(np.float32)
 
 
-# --- scores of given replies: the prompt once, then all replies on copies of its cache
+# --- scores of given replies: the prompt once, then all replies after it
 
 
 def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int) -> list[list[float]]:
@@ -143,9 +143,9 @@ def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int
     logprobs: list[list[float]] = []
     for start in range(0, len(options), rows):
         some = options[start : start + rows]
-        tokens = _padded(some, model.device)
-        logits = continue_from(model, prompt, tokens[:, :-1])
-        logprobs.extend(row[: len(option)] for row, option in zip(_chosen(logits, tokens), some, strict=True))
+        logits = continue_from(model, prompt, [option[:-1] for option in some])
+        for option, own in zip(some, logits, strict=True):
+            logprobs += _chosen(own[None], torch.tensor([option], device=own.device))
     return logprobs
 
 

@@ -1,7 +1,8 @@
 """Chat models of transformers behind the LALM protocol, one path for all families in `hf_families`.
 
 Each clip is encoded once and each prompt computed once: all completions of a prompt and the scores of its options
-start from the same computed prompt, and prompts about one clip from the same computed beginning (`hf_prefix`).
+start from the same computed prompt, prompts about one clip from the same computed beginning, and replies that are
+begun in different ways from the same computed question (`hf_prefix`).
 Prompts are computed one by one, which for hundreds of tokens is no slower than together and makes a prompt's numbers
 the same in any company; options are scored prompt by prompt for the same reason. Rows of several prompts are decoded
 together, because a step of many rows costs little more than a step of one.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from lalm_agent.errors import LalmError, PermanentBackendError
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
 from lalm_agent.models.hf_decoding import Draw, complete, logprobs_after, option_logprobs, stop_ids
+from lalm_agent.models.hf_families import audio_token_id
 from lalm_agent.models.hf_loading import (
     Checkpoint,
     LoadOptions,
@@ -31,15 +33,18 @@ from lalm_agent.models.hf_loading import (
     refuse_other_weights,
     weights_sha256,
 )
-from lalm_agent.models.hf_prefix import Prefilled, PrefixCache, keeps_plain_cache, prefill, row_inputs
+from lalm_agent.models.hf_prefix import Prefilled, PrefixCache, extend, keeps_plain_cache, prefill, row_inputs
 from lalm_agent.models.hf_prompt import (
     Hearing,
     audio_end,
     audio_token_counts,
     batch_inputs,
+    begun_tokens,
     hearing_of,
     option_tokens,
     protect_from_control_tokens,
+    remember_clips,
+    text_tokens,
     waveform,
 )
 
@@ -121,6 +126,8 @@ class TransformersLALM:
         window_s = self._hearing.window_s if self._hearing else None
         self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
         protect_from_control_tokens(checkpoint.processor, info.ref)
+        if self._hearing is not None:
+            remember_clips(checkpoint.processor)
 
     def with_adapter(self, folder: str | Path) -> "TransformersLALM":
         """The same weights with a PEFT adapter on top; this object goes on answering without it.
@@ -168,6 +175,16 @@ class TransformersLALM:
             )
         return [PreparedRequest(request) for request in requests]
 
+    def tokens_of(self, text: str) -> int:
+        """How many tokens a text takes at the beginning of a reply that is begun for the model.
+
+        Raises:
+            PermanentBackendError: the chat template does not let a reply be begun so.
+        """
+        # A tokenizer is for one thread at a time, too.
+        with self._checkpoint.adapters.on(self._adapter):
+            return text_tokens(self._checkpoint.processor, text)
+
 
 class InputCache:
     """Makes a checkpoint's inputs, and keeps them as far as there is room. One thread at a time.
@@ -176,7 +193,7 @@ class InputCache:
     making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
     asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    most_bytes: of the tensors that are kept; with 0 nothing is.
+    most_bytes: of the tensors that are kept; with 0 only those of the last prompt, which may be replied to and scored.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
@@ -184,12 +201,14 @@ class InputCache:
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
         self._options: dict[object, list[list[int]]] = {}
+        self._last: tuple[object, Any] = None, None
 
     def of(self, prepared: PreparedRequest) -> Any:
         """`model_inputs` of one prompt; not to be written to."""
-        inputs = self._inputs.get(prepared.prompt)
+        inputs = self._last[1] if self._last[0] == prepared.prompt else self._inputs.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
+            self._last = prepared.prompt, inputs
             self._keep(self._inputs, prepared.prompt, inputs, sum(value.nbytes for value in inputs.values()))
         return inputs
 
@@ -216,13 +235,18 @@ def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) ->
     """
     requests, samples = [row.request for row in prepared], [row.samples for row in prepared]
     inputs = batch_inputs(checkpoint.processor, requests, samples)
-    longest, context = int(inputs["attention_mask"].sum(dim=1).max()), context_tokens(checkpoint.model)
-    if context is not None and longest > context:
+    refuse_too_long(checkpoint, int(inputs["attention_mask"].sum(dim=1).max()))
+    return inputs.to(checkpoint.model.device, checkpoint.model.dtype)
+
+
+def refuse_too_long(checkpoint: Checkpoint, tokens: int) -> None:
+    """Raise PermanentBackendError for a prompt of more tokens than the model's context."""
+    context = context_tokens(checkpoint.model)
+    if context is not None and tokens > context:
         raise PermanentBackendError(
-            f"the prompt has {longest} tokens, and {checkpoint.info.ref} takes at most {context}",
+            f"the prompt has {tokens} tokens, and {checkpoint.info.ref} takes at most {context}",
             "ask with a shorter clip or text, or name a model with a longer context",
         )
-    return inputs.to(checkpoint.model.device, checkpoint.model.dtype)
 
 
 def context_tokens(model: Any) -> int | None:
@@ -246,6 +270,8 @@ class Engine:
         self._rows = rows
         self._inputs = inputs or InputCache(checkpoint)
         self._prefixes = PrefixCache()
+        # Whole prompts, for replies that are begun in different ways; of these alone.
+        self._questions = PrefixCache()
 
     @cached_property
     def shares(self) -> bool:
@@ -257,9 +283,10 @@ class Engine:
         try:
             return self._answers(prepared)
         except torch.OutOfMemoryError:
-            if not len(self._prefixes):
+            if not len(self._prefixes) and not len(self._questions):
                 raise
             self._prefixes.clear()
+            self._questions.clear()
         return self._answers(prepared)
 
     def _answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
@@ -267,7 +294,8 @@ class Engine:
             return answer_rows(self._checkpoint, prepared, self._rows)
         groups: dict[object, list[int]] = {}
         for index, row in enumerate(prepared):
-            groups.setdefault(row.prompt, []).append(index)
+            # What is only scored is computed with the options, in one run.
+            groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
         prompts = list(groups.values())
         for start in range(0, len(prompts), self._rows):
@@ -286,9 +314,12 @@ class Engine:
         for batch in _batches(prepared, computed, self._rows, lambda row: row.request.decoding):
             decoding = prepared[batch[0][0]].request.decoding
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
-            inputs = row_inputs(self._model, own, [own.index(computed[index]) for index, _ in batch])
-            rows = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
-            for (index, _), completion in zip(batch, rows, strict=True):
+            rows = [own.index(computed[index]) for index, _ in batch]
+            # What several rows have in common is computed once.
+            own = [p if rows.count(place) == 1 else extend(self._model, p) for place, p in enumerate(own)]
+            inputs = row_inputs(self._model, own, rows)
+            made = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+            for (index, _), completion in zip(batch, made, strict=True):
                 completions[index].append(completion)
         return {
             index: prepared[index].response(
@@ -298,13 +329,28 @@ class Engine:
         }
 
     def _prefill(self, prepared: PreparedRequest) -> tuple[Prefilled, int]:
-        """The computed prompt and its number of audio tokens."""
+        """The prompt, computed up to its last token or, where no reply is asked for, its clip; its audio tokens."""
+        begun = begun_tokens(self._processor, prepared.request.turns)
+        if begun is not None:
+            return self._prefill_begun(prepared, begun)
         inputs = self._inputs.of(prepared)
-        if prepared.samples is None:
-            return prefill(self._model, inputs, 0, "", self._prefixes), 0
-        count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
-        end = audio_end(self._processor, inputs["input_ids"][0])
-        return prefill(self._model, inputs, end, prepared.clip, self._prefixes), count
+        count = end = 0
+        if prepared.samples is not None:
+            count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
+            end = audio_end(self._processor, inputs["input_ids"][0])
+        prompt = prefill(self._model, inputs, end, prepared.clip, self._prefixes)
+        return extend(self._model, prompt) if prepared.request.n else prompt, count
+
+    def _prefill_begun(self, prepared: PreparedRequest, begun: tuple[int, ...]) -> tuple[Prefilled, int]:
+        """The same where the prompt goes on into the assistant's turn by `begun_tokens`: its question is kept."""
+        question = replace(prepared, request=replace(prepared.request, turns=prepared.request.turns[:-1]))
+        prefix = self._questions.get(question.prompt)
+        if prefix is None:
+            prefix = extend(self._model, self._prefill(question)[0]).prefix
+            self._questions.put(question.prompt, prefix)
+        refuse_too_long(self._checkpoint, len(prefix.tokens) + len(begun))
+        count = 0 if prepared.samples is None else prefix.tokens.count(audio_token_id(self._processor))
+        return Prefilled(prefix, begun), count
 
     def _scores(self, request: Request, prompt: Prefilled) -> tuple[OptionScore, ...] | None:
         if not request.options:

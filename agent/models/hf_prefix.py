@@ -2,14 +2,16 @@
 
 A prompt is computed in two runs: up to the end of its clip, and the text after that, all but its last token. The keys
 and values of a position depend on what stands before it alone, so the first run serves every prompt that begins the
-same, and both serve any number of replies. The split does not depend on what is kept: a clip met again gives the very
-same numbers.
+same, and both serve any number of replies. Where the assistant's turn is begun in the prompt, the prompt without it is
+computed so, and serves every beginning of a reply to one question: what begins the reply is computed with the reply,
+and with each option that is scored. The split does not depend on what is kept: a clip or a question met again gives
+the very same numbers.
 """
 
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,48 +55,48 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefilled:
-    """A prompt of which all tokens but the last are computed."""
+    """A prompt of which the beginning is computed; rest: the tokens that are not, one at least."""
 
     prefix: Prefix
-    last: int
+    rest: tuple[int, ...]
 
     @property
     def tokens(self) -> tuple[int, ...]:
         """The whole prompt."""
-        return (*self.prefix.tokens, self.last)
+        return (*self.prefix.tokens, *self.rest)
 
 
 class PrefixCache:
-    """The prompts' beginnings, up to the end of the clip, of the last `KEPT_CLIPS` clips; one for each clip.
+    """The prompts' beginnings of the last `KEPT_CLIPS` clips, or questions; one for each name.
 
     All but the last take at most `KEPT_BYTES`.
     """
 
     def __init__(self) -> None:
-        self._by_clip: OrderedDict[str, Prefix] = OrderedDict()
+        self._by_name: OrderedDict[Hashable, Prefix] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._by_clip)
+        return len(self._by_name)
 
-    def get(self, clip: str, tokens: tuple[int, ...]) -> Prefix | None:
-        """The beginning of a prompt about this clip, if it is these very tokens."""
-        prefix = self._by_clip.get(clip)
-        if prefix is None or prefix.tokens != tokens:
+    def get(self, name: Hashable, tokens: tuple[int, ...] | None = None) -> Prefix | None:
+        """The beginning under this name, if it is these very tokens; None where the name says which."""
+        prefix = self._by_name.get(name)
+        if prefix is None or tokens not in (None, prefix.tokens):
             return None
-        self._by_clip.move_to_end(clip)
+        self._by_name.move_to_end(name)
         return prefix
 
-    def put(self, clip: str, prefix: Prefix) -> None:
+    def put(self, name: Hashable, prefix: Prefix) -> None:
         """Keep it, in place of those unused for longest."""
-        self._by_clip.pop(clip, None)
-        self._by_clip[clip] = prefix
-        kept = self._by_clip.values()
+        self._by_name.pop(name, None)
+        self._by_name[name] = prefix
+        kept = self._by_name.values()
         while len(kept) > KEPT_CLIPS or (len(kept) > 1 and sum(prefix.nbytes for prefix in kept) > KEPT_BYTES):
-            self._by_clip.popitem(last=False)
+            self._by_name.popitem(last=False)
 
     def clear(self) -> None:
         """Give the memory back."""
-        self._by_clip.clear()
+        self._by_name.clear()
 
 
 def keeps_plain_cache(model: Any) -> bool:
@@ -113,7 +115,7 @@ def keeps_plain_cache(model: Any) -> bool:
 
 
 def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: PrefixCache) -> Prefilled:
-    """Compute a prompt up to its last token.
+    """Compute a prompt up to the end of its clip.
 
     model: one that `keeps_plain_cache`. inputs: for the one prompt, without padding.
     clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
@@ -129,29 +131,40 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
             "the checkpoint's chat template must write something after the clip",
         )
     if not clip_end:
-        return Prefilled(_run(model, Prefix((), ()), tokens[:-1]), tokens[-1])
+        return Prefilled(Prefix((), ()), tokens)
     beginning = kept.get(clip, tokens[:clip_end])
     if beginning is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
         with trimmed_window(model, cut) as shorter:
             beginning = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
         kept.put(clip, beginning)
-    return Prefilled(_run(model, beginning, tokens[clip_end:-1]), tokens[-1])
+    return Prefilled(beginning, tokens[clip_end:])
+
+
+def extend(model: Any, prompt: Prefilled) -> Prefilled:
+    """The prompt with all its tokens computed but the last."""
+    return Prefilled(_run(model, prompt.prefix, prompt.rest[:-1]), prompt.rest[-1:])
 
 
 def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) -> dict[str, Any]:
     """What `generate` needs to go on from computed prompts: row i continues prompt `rows[i]`.
 
-    input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64, padded on the left;
-    past_key_values for all tokens but the last.
+    input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64; past_key_values for
+    the tokens that are computed. What is computed, and what is not, is each padded on the left.
     """
-    width = max(len(prompt.tokens) for prompt in prompts)
-    padding = [width - len(prompt.tokens) for prompt in prompts]
-    padded = [[0] * left + list(prompt.tokens) for left, prompt in zip(padding, prompts, strict=True)]
+    kept, left = (max(map(len, parts)) for parts in ([p.prefix.tokens for p in prompts], [p.rest for p in prompts]))
+
+    def padded(parts: Iterable[Sequence[int]], width: int) -> torch.Tensor:
+        return torch.tensor([[0] * (width - len(part)) + list(part) for part in parts], device=model.device)
+
+    def both(of: Callable[[Sequence[int]], Sequence[int]]) -> torch.Tensor:
+        sides = padded((of(p.prefix.tokens) for p in prompts), kept), padded((of(p.rest) for p in prompts), left)
+        return torch.cat(sides, dim=1)[chosen]
+
     chosen = torch.tensor(rows, device=model.device)
-    mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=model.device)[chosen]
+    mask = both(lambda tokens: [1] * len(tokens))
     inputs = {
-        "input_ids": torch.tensor(padded, device=model.device)[chosen],
+        "input_ids": both(lambda tokens: tokens),
         "attention_mask": mask,
         "past_key_values": _batched([prompt.prefix.layers for prompt in prompts], chosen),
     }
@@ -159,17 +172,30 @@ def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) ->
     return inputs | _positions(model, (mask.cumsum(1) - 1).clamp(min=0))
 
 
-def continue_from(model: Any, prompt: Prefilled, tokens: torch.Tensor) -> torch.Tensor:
-    """Logits after the prompt's last token and after each of `tokens` (rows, n): (rows, 1 + n, vocabulary)."""
-    rows, more = tokens.shape
-    start = len(prompt.prefix.tokens)
-    last = tokens.new_full((rows, 1), prompt.last)
-    cache = _batched([prompt.prefix.layers], tokens.new_zeros(rows))
-    # No mask: nothing precedes the prompt, and what follows a shorter reply is never looked at.
-    positions = _positions(model, torch.arange(start, start + 1 + more, device=tokens.device).expand(rows, -1))
-    ids = torch.cat([last, tokens], dim=1)
-    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True, **positions).logits
-    return logits
+def continue_from(model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Logits after the prompt's last token and after each of n tokens of a reply: (1 + n, vocabulary) for each reply.
+
+    One run of one row: the rest of the prompt, then all replies side by side, none of which sees another. So nothing is
+    computed twice, and no reply needs a copy of what the prompt's beginning left.
+    """
+    start, end = len(prompt.prefix.tokens), len(prompt.tokens)
+    tokens = [*prompt.rest, *(token for reply in replies for token in reply)]
+    # Which reply a token belongs to; 0 is the prompt, which all of them see.
+    owners = [0] * len(prompt.rest) + [number for number, reply in enumerate(replies, 1) for _ in reply]
+    places = [*range(start, end), *(end + place for reply in replies for place in range(len(reply)))]
+    owner = torch.tensor(owners, device=model.device)
+    sees = ((owner[:, None] == owner) | (owner == 0)).tril()
+    mask = torch.zeros(1, 1, len(tokens), start + len(tokens), device=model.device, dtype=model.dtype)
+    mask[..., start:].masked_fill_(~sees, torch.finfo(model.dtype).min)
+    logits: torch.Tensor = model(
+        input_ids=torch.tensor([tokens], device=model.device),
+        attention_mask=mask,
+        past_key_values=DynamicCache(prompt.prefix.layers) if prompt.prefix.layers else None,
+        use_cache=True,
+        **_positions(model, torch.tensor([places], device=model.device)),
+    ).logits[0]
+    first, own = logits[len(prompt.rest) - 1 :][:1], logits[len(prompt.rest) :].split([len(reply) for reply in replies])
+    return [torch.cat([first, of_reply]) for of_reply in own]
 
 
 def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:

@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -15,7 +15,7 @@ from threading import Condition, Lock, Thread, current_thread
 from typing import Any
 
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
-from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response
+from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, token_counter
 
 _FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
@@ -33,6 +33,11 @@ class WithoutClip:
     def spec(self) -> ModelSpec:
         """The model's own, of one that does not hear."""
         return replace(self.inner.spec, window_s=None, hears_audio=False)
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self.inner)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request by its text; raises what the model raises."""
@@ -84,6 +89,11 @@ class WithBudget:
         self._model = model
         self._budget = budget
         self.spec = model.spec
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self._model)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request. Raises what the model raises, and `BudgetSpent` before anything is asked."""
@@ -198,6 +208,11 @@ class CachedResponses:
         self.hits = 0
         self.spec = model.spec
         self.close = self._cache.close
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self._model)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request, from the cache as far as it goes.
@@ -327,6 +342,11 @@ class MicroBatch:
         self._last_batch: dict[Thread, int] = {}
         self._process = os.getpid()
         self.spec = model.spec
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self._model)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Wait for a batch with these requests in it, or compute it.

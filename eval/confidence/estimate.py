@@ -35,7 +35,14 @@ from lalm_agent.confidence import NAMES, make_estimators
 from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
 from lalm_agent.confidence.silence import silence_of
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import BudgetSpent, DataError, LalmError, TransientBackendError, UsageError
+from lalm_agent.errors import (
+    BudgetSpent,
+    DataError,
+    LalmError,
+    PermanentBackendError,
+    TransientBackendError,
+    UsageError,
+)
 from lalm_agent.eval.confidence.records import (
     ESTIMATES,
     SCHEMA,
@@ -74,7 +81,7 @@ class ConfidenceRequest(Record):
     loaded_model: Any = None
     audio_root: Path | None = None
     draws: int = Field(default=5, ge=2)
-    permutations: int = Field(default=4, ge=1)
+    permutations: int = Field(default=3, ge=1)
     seed: int = 0
     max_requests: int | None = Field(default=None, ge=1)
 
@@ -175,6 +182,8 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         BackendError: the model cannot; `BudgetSpent` after `max_requests`. What was estimated is kept.
     """
     observer = observer or ConfidenceObserver()
+    # A misspelt name should not have to wait for the loading of the model.
+    make_estimators(request.estimators or NAMES)
     with RunFolder(request.run, writes=False) as run:
         if run.spec is None:
             raise UsageError(f"{request.run} is no run", "give the folder that `lalm-agent eval` wrote")
@@ -196,7 +205,8 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         failures = _estimate_all(left, answers, model, estimators, folder, observer)
         observer.finished(folder)
     if failures:
-        raise type(failures[0])(
+        kind = DataError if isinstance(failures[0], DataError) else PermanentBackendError
+        raise kind(
             f"{len(failures)} of {len(rows)} answers could not be estimated: {failures[0].message}",
             f"{failures[0].hint}; then the same command asks them again" if failures[0].hint else "run it again",
         )
@@ -228,12 +238,18 @@ def _able(
     names = NAMES if request.estimators is None else request.estimators
     draws = min(request.draws, run.draws - 1) if stored else request.draws
     estimators = make_estimators(names, draws, request.permutations, request.seed, stored)
-    reasons = {e.name: why for e in estimators if (why := lacking(spec, e, Method(run.method))) is not None}
-    if request.estimators is not None and reasons:
-        raise UsageError("; ".join(reasons.values()), "leave these out of --with")
-    for why in reasons.values():
-        observer.note(f"left out: {why}")
-    able = [estimator for estimator in estimators if estimator.name not in reasons]
+    without: dict[str, list[str]] = {}
+    able = []
+    for estimator in estimators:
+        if (why := lacking(spec, estimator, Method(run.method))) is None:
+            able.append(estimator)
+        else:
+            without.setdefault(why, []).append(estimator.name)
+    lines = [f"{', '.join(names)}: {why}" for why, names in without.items()]
+    if request.estimators is not None and lines:
+        raise UsageError("; ".join(lines), "leave these out of --with")
+    for line in lines:
+        observer.note(f"left out: {line}")
     if not able:
         raise UsageError("no estimator is named that asks or computes anything", f"--with {', '.join(NAMES)}")
     return able
