@@ -79,7 +79,7 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
             raise UsageError(f"{flag} is a share between 0 and 1, not {value:g}", f"{flag} 0.10 is a usual one")
     estimates = read_estimates(request.folder)
     rows = usable(estimates, tell)
-    estimator, calibrating = _estimator(request.estimator, estimates, rows)
+    estimator, calibrating = estimator_of(request.estimator, estimates, rows)
     groups = units(calibrating, estimator, request.by_modality, tell)
     delta = request.delta / len(groups)
     for group in groups:
@@ -161,7 +161,7 @@ def units(rows: Sequence[EstimateRow], estimator: PolicyEstimator, by_modality: 
     return groups
 
 
-def _estimator(
+def estimator_of(
     name: str, estimates: Estimates, rows: Sequence[EstimateRow]
 ) -> tuple[PolicyEstimator, Sequence[EstimateRow]]:
     """The estimator, and the rows to calibrate its threshold on: for `combined`, the half that did not fit it."""
@@ -171,7 +171,7 @@ def _estimator(
             hint = did_you_mean(name, [*known, *([COMBINED] if len(known) > 1 else [])])
             raise UsageError(f"{estimates.name} has no estimates of {name}", hint)
         return PolicyEstimator(name=name, parameters=known[name], inputs={}, combination=None), rows
-    names = [other for other in known if other != COMBINED]
+    names = [other for other in known if other != COMBINED and any(row.values.get(other) is not None for row in rows)]
     if len(names) < 2:
         hint = "lalm-agent confidence RUN --with option,margin,… --out FOLDER"
         raise UsageError(

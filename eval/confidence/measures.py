@@ -113,8 +113,11 @@ def measure(
     right = np.array([row.outcome is Outcome.CORRECT for row in rows], np.bool_)
     # An unknown recording is taken as one of its own.
     clips = [row.clip or f"unknown {place}" for place, row in enumerate(rows)]
-    values = {name: _column(rows, name) for name in estimates.estimators if name != COMBINED}
-    notes = []
+    columns = {name: _column(rows, name) for name in estimates.estimators if name != COMBINED}
+    values = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    notes = [f"{name} is known for no answer" for name in columns if name not in values]
+    if not values:
+        raise UsageError(f"no answer of {estimates.name} has a confidence", "give another estimator by --with")
     if len(values) > 1:
         tell(f"fitting `{COMBINED}`")
         try:
@@ -122,15 +125,11 @@ def measure(
         except DataError as error:
             notes.append(error.message)
     answers = Answers(right, values, _resamples(clips, resampling))
-    known = {name: column for name, column in values.items() if not np.isnan(column).all()}
-    notes += [f"{name} is known for no answer" for name in values if name not in known]
-    if not known:
-        raise UsageError(f"no answer of {estimates.name} has a confidence", "give another estimator by --with")
     figures = []
-    for name in known:
+    for name in values:
         tell(f"measuring {name}")
         figures.append(_figures(answers, name, resampling.level))
-    excess = {name: selective.excess_aurc(answers.ranked(name, ~np.isnan(known[name]))) for name in known}
+    excess = {name: selective.excess_aurc(answers.ranked(name, ~np.isnan(column))) for name, column in values.items()}
     best = min(excess, key=lambda name: excess[name])
     return ConfidenceReport(
         n=len(rows),

@@ -165,3 +165,19 @@ def test_the_order_of_questions_changes_no_bin_of_equal_mass(rows: list[tuple[bo
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     figures = [s.ece(ranked(of), 3, equal_mass=True) for of in (rows, shuffled)]
     assert figures[0] == pytest.approx(figures[1])
+
+
+def test_the_figures_are_those_that_other_libraries_give() -> None:
+    """Recorded: scikit-learn 1.9.1, MAPIE 1.6.0, torch-uncertainty 0.13.0, which cuts the curves off at 1 / n."""
+    right = [r == "1" for r in "11011101101101101100"]
+    percents = [97, 55, 62, 88, 93, 71, 58, 99, 66, 81, 77, 95, 52, 84, 69, 73, 91, 60, 64, 57]
+    made = ranked([(r, c / 100) for r, c in zip(right, percents, strict=True)])
+    assert s.auroc(made) == pytest.approx(0.8131868131868133)  # sklearn.metrics.roc_auc_score
+    assert s.brier(made) == pytest.approx(0.18412)  # sklearn.metrics.brier_score_loss
+    assert s.ece(made, bins=5) == pytest.approx(0.096)  # mapie: expected_calibration_error, "uniform"
+    bins = s.reliability_bins(made, bins=5, equal_mass=True)  # sklearn.calibration.calibration_curve, "quantile"
+    assert bins.right.tolist() == pytest.approx([0.25, 0.5, 0.75, 0.75, 1.0])
+    assert bins.confidence.tolist() == pytest.approx([0.555, 0.63, 0.725, 0.86, 0.96])
+    coverage, risk = s.risk_coverage(made)
+    for curve, expected in ((risk, 0.14671763), (risk * coverage, 0.10921053)):  # torch_uncertainty: AURC, AUGRC
+        assert (curve.sum() - (curve[0] + curve[-1]) / 2) / 19 == pytest.approx(expected, abs=1e-7)
