@@ -82,7 +82,8 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
         for estimator in make_estimators([name], **{key: made_with[key] for key in _COUNTS if key in made_with})  # type: ignore[arg-type]
     )
     method = Method(system.method)
-    reasons = [why for estimator in estimators if (why := lacking(model.spec, estimator, method)) is not None]
+    lacks = {estimator.name: lacking(model.spec, estimator, method) for estimator in estimators}
+    reasons = [f"{name}: {why}" for name, why in lacks.items() if why is not None]
     if policy.by_modality and (method is not Method.AGENT or system.adaptive is not None):
         how = f"the method {method}" if system.adaptive is None else "a first try as the baseline"
         reasons.append(f"it has a threshold for each modality, and {how} has no type step")

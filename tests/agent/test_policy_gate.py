@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,10 @@ def test_what_is_no_answer_stays_what_it_is(
 
 
 def test_an_estimator_asks_the_model_in_one_call(ask: Ask, policy_file: Callable[..., str]) -> None:
-    answer, model = ask(policy_file(0.5, "permutation"), "dog")
-    assert model.calls == [1, 4]
+    counted: Any = {"permutations": 4, "seed": 7}
+    four = PolicyEstimator(name="permutation", parameters=counted, inputs={}, combination=None)
+    answer, model = ask(policy_file(0.5, four), "dog")
+    assert model.calls == [1, 4], "as many as the policy's"
     assert answer.steps[-1].details == {"confidence": 1.0, "threshold": 0.5}, "dog is the likeliest in any order"
 
 
@@ -204,6 +207,13 @@ def test_unchecked_every_answer_says_that_nothing_is_promised(
         "the policy's guarantee does not hold here: it was calibrated with another method, prompts.answer",
     )
     assert ask(policy_file(0.5), reply, policy_unchecked=True)[0].warnings == ()
+
+
+def test_a_model_that_cannot_give_what_the_estimator_needs_is_refused(policy_file: Callable[..., str]) -> None:
+    model = Scoring([])
+    model.spec = replace(model.spec, scores_options=False)
+    with pytest.raises(UsageError, match="cannot be used: option: scripted:- gives no probabilities"):
+        Agent(model=model, method="idk", policy=policy_file(0.5)).runner  # noqa: B018
 
 
 def test_an_estimator_made_otherwise_is_another_policy(ask: Ask, policy_file: Callable[..., str]) -> None:
