@@ -12,7 +12,7 @@ from lalm_agent.artefacts import stream_lines
 from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.grade import OUTCOMES, Grade, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.folder import ANSWERS, read_items, spec_with_draw
+from lalm_agent.eval.runs.folder import ANSWERS, read_questions
 from lalm_agent.eval.runs.records import StoredAnswer, answer_fields, answer_of
 from lalm_agent.terminal import shortened
 
@@ -68,10 +68,10 @@ def questions_of_run(folder: Path, draw: int = 0) -> Iterator[ShownQuestion]:
 
     Raises DataError as `run_outputs` does.
     """
-    spec, path = spec_with_draw(folder, draw), folder / ANSWERS
+    (_, run_items), path = read_questions(folder, draw), folder / ANSWERS
     answers = ((answer_of(row, f"{path}:{n}"), place) for n, (row, place) in enumerate(stream_lines(path), 1))
     places = {answer.id: place for answer, place in answers if answer.draw == draw}
-    for run_item in read_items(folder, spec):
+    for run_item in run_items:
         item = replace(run_item.item, choices=run_item.shown(draw))
         answer = _answer_at(path, places[item.id]) if item.id in places else None
         (grade,) = grades_of(RuleScorer(), [item], [answer.output if answer else None])

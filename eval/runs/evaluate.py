@@ -14,7 +14,7 @@ a request would cost. An `Observer` is told how it goes.
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -122,6 +122,8 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
             loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
             identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
             run.check(identity)
+        elif run.spec is not None:
+            run.check(_on_disk(identity, run.spec.identity, request.config, observer))
         model, there = request.config.model, (answer.audio_sha256 for answer in run.answers.values())
         controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(run.path))
         if asks:
@@ -255,6 +257,24 @@ def _identity(ready: _Ready) -> RunIdentity:
     )
 
 
+def _on_disk(now: RunIdentity, there: RunIdentity, config: "AgentConfig", observer: Observer) -> RunIdentity:
+    """The identity with the hash of the weights as they lie on the disk, where nothing is asked and nothing loaded.
+
+    What cannot be seen without the model counts as it was. Raises DataError for a checkpoint that lacks its weights.
+    """
+    seen = {name: getattr(there, name) for name in RunIdentity.when_loaded}
+    model = config.model
+    is_path = Path(model).expanduser().is_dir() or ("/" in model and ":" not in model)
+    if there.weights_sha256 is not None and (model == "mini" or is_path):
+        from lalm_agent.models.hf_loading import find_weights
+
+        try:
+            seen["revision"], seen["weights_sha256"] = find_weights(model, config.allow_pickle, fetches=False)
+        except UsageError:
+            observer.note(f"the model {model} is not here: its weights are not compared")
+    return now.model_copy(update=seen)
+
+
 def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
     """Clip's name -> sha256 of what the answers so far heard, nothing for a blind control.
 
@@ -297,6 +317,15 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
     return model
 
 
+def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
+    """Names of the questions' own clips, and of those that are heard in their place."""
+    names = {run_item.item.audio for run_item in plan.items}
+    for run_item in plan.items:
+        with suppress(LalmError):
+            names.add(clip(run_item.item).swapped or run_item.item.audio)
+    return names
+
+
 def _hashes(path: Path, max_s: float) -> tuple[str, ...]:
     """Of a clip and of its mono mix; () where it cannot be read."""
     try:
@@ -336,7 +365,7 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
         ask_all(plan.left, asker, keep, request.threads, observer.stopping)
     except controls.PretrainedError as error:
         observer.note("a clip of the pretraining was met; counting them")
-        names = sorted({run_item.item.audio for run_item in plan.items})
+        names = sorted(_clips_used(plan, ready.clip))
         max_s = request.config.max_audio_s
         hashes = {name: _hashes(audio_file(plan.audio_root, name), max_s) for name in names}
         known = [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]
@@ -371,7 +400,8 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
 
     Where no answers tell how long a question takes, up to `TRIED` are asked of a local model. Raises UsageError for a
-    wrong request, DataError for data or a folder that cannot be used, BackendError for a model that cannot be loaded.
+    wrong request, MismatchError where the folder is another run's, DataError for data or a folder that cannot be
+    used, BackendError for a model that cannot be loaded.
     """
     request, benchmark = _settled(request)
     # Silent clips of a trial go away again, and its replies are not kept.
@@ -379,6 +409,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
         plan = make_plan(benchmark, request, run.items, run.answers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
         ready = _prepare(request, plan, folder, stack)
+        run.check(_identity(ready), loaded=False)
         clips = sorted({question.run_item.item.audio for question in plan.left})
         audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
