@@ -8,7 +8,7 @@ import operator
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -514,9 +514,9 @@ def build_graph(
     first = first_node(method, context.adaptive)
     if first == "first":
         graph.add_node("first", bound(try_first))
-        routes = {True: last if last != "answer" else END, False: "type"}
+        onward: dict[Hashable, str] = {True: last if last != "answer" else END, False: "type"}
         # Not by the status: that of an earlier question on the thread may still be there.
-        graph.add_conditional_edges("first", lambda state: state.get("confidence") is not None, routes)
+        graph.add_conditional_edges("first", lambda state: state.get("confidence") is not None, onward)
     if method is Method.AGENT:
         for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
             graph.add_node(name, bound(node))
