@@ -224,9 +224,12 @@ def tell_limits(group: Units, max_risk: float, delta: float, tell: Tell) -> None
         f"{error:.1%} of these wrong"
     )
     least = smallest_rejection(error, max_risk)
-    tell(f"  at most {max_risk:.1%} wrong: whatever the confidence, {least:.1%} of these answers must be withheld")
     clean, half = (questions_needed(rate, max_risk, delta) for rate in (0.0, max_risk / 2))
-    tell(f"  a certificate takes {clean} kept answers without an error, or {half} with half as many errors as allowed")
+    tell(
+        f"{group.name}: at most {max_risk:.1%} wrong: whatever the confidence, {least:.1%} of these answers must be "
+        f"withheld; a certificate takes {clean} kept answers without an error, or {half} with half as many errors as "
+        "allowed"
+    )
 
 
 def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageError:

@@ -5,7 +5,7 @@ either: JSON knows neither, and a NaN or an infinity in a table is not read as w
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -222,6 +222,11 @@ class ClipResamples:
         if self.n_clips:
             even = np.full(self.n_clips, 1 / self.n_clips)
             self._weights += rng.multinomial(self.n_clips, even, size=resamples)
+
+    def places(self) -> Iterator[NDArray[np.int64]]:
+        """The questions of each resample, by their places in (n,), as often as their clip was drawn: to rank anew."""
+        for weights in self._weights:
+            yield np.repeat(np.arange(len(self._clip_of)), weights[self._clip_of].astype(np.int64))
 
     def sums(self, values: Floats) -> tuple[float, Floats]:
         """The sum of values (n,), and its resamples (B,); NaN counts as 0."""

@@ -9,6 +9,7 @@ from lalm_agent.eval.confidence.measures import ConfidenceReport, measure
 from lalm_agent.eval.confidence.records import EstimateRow, read_estimates
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
+from lalm_agent.eval.metrics.estimate import ClipResamples
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.report.confidence import measures_lines
 from lalm_agent.eval.scoring.compare import Resampling
@@ -53,6 +54,14 @@ def test_an_interval_is_over_recordings_and_not_over_questions(make_rows: Rows, 
     )
     assert alone.value == pytest.approx(repeated.value)
     assert alone.low == pytest.approx(repeated.low)
+
+
+def test_a_resample_has_all_questions_of_each_recording_that_it_drew() -> None:
+    for places in ClipResamples(["a", "b", "a", "c", "b", "a"], 50, seed=0).places():
+        drawn = np.bincount(places, minlength=6)
+        assert drawn[0] == drawn[2] == drawn[5]
+        assert drawn[1] == drawn[4]
+        assert drawn[0] + drawn[1] + drawn[3] == 3
 
 
 def test_combined_is_compared_with_the_option_probability_and_the_best_single(
