@@ -543,6 +543,19 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 
 
+def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
+    """(revision, sha256 of the weights) of the checkpoint of a config, not loaded; None for another kind of model.
+
+    Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
+    """
+    ref = config.model
+    if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
+        return None
+    from lalm_agent.models.hf_loading import find_weights
+
+    return find_weights(ref, config.allow_pickle, fetches=False)
+
+
 def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | None = None) -> LALM:
     from lalm_agent.models.hf_loading import LoadOptions, load_checkpoint, require_adapter
 

@@ -593,7 +593,7 @@ def _frames(
         raise _cut(name, "its last AAC frame is incomplete")
 
 
-def _packets(media: "av.container.InputContainer", stream: Any, file: BinaryIO, part: _Part) -> "Iterator[av.Packet]":
+def _packets(media: "av.container.InputContainer", stream: Any, file: BinaryIO, part: _Part) -> Iterator[Any]:
     """The packets of a stream. FFmpeg fails on fewer bytes behind the last AAC frame than a frame's header has."""
     import av
 

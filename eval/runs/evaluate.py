@@ -263,15 +263,13 @@ def _on_disk(now: RunIdentity, there: RunIdentity, config: "AgentConfig", observ
     What cannot be seen without the model counts as it was. Raises DataError for a checkpoint that lacks its weights.
     """
     seen = {name: getattr(there, name) for name in RunIdentity.when_loaded}
-    model = config.model
-    is_path = Path(model).expanduser().is_dir() or ("/" in model and ":" not in model)
-    if there.weights_sha256 is not None and (model == "mini" or is_path):
-        from lalm_agent.models.hf_loading import find_weights
+    from lalm_agent.agent import weights_on_disk
 
-        try:
-            seen["revision"], seen["weights_sha256"] = find_weights(model, config.allow_pickle, fetches=False)
-        except UsageError:
-            observer.note(f"the model {model} is not here: its weights are not compared")
+    try:
+        if there.weights_sha256 is not None and (weights := weights_on_disk(config)) is not None:
+            seen["revision"], seen["weights_sha256"] = weights
+    except UsageError:
+        observer.note(f"the model {config.model} is not here: its weights are not compared")
     return now.model_copy(update=seen)
 
 

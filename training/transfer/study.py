@@ -494,7 +494,9 @@ def _questions(
 
     there: the study that is resumed, whose limits never shrink.
     """
-    limits = {None: there.limit, **{name: other.limit for name, other in there.also.items()}} if there else {}
+    limits: dict[str | None, int | None] = {}
+    if there is not None:
+        limits = {None: there.limit, **{name: other.limit for name, other in there.also.items()}}
     if isinstance(request.data, Benchmark):
         own = request.data
     elif request.data is not None:
