@@ -31,7 +31,7 @@ RANKS = {
     ),
     2: ("models",),
     3: ("tools",),
-    4: ("graph",),
+    4: ("confidence", "graph"),
     5: ("agent", "drawing"),
     6: ("eval",),
     7: ("training",),

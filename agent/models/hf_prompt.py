@@ -5,6 +5,7 @@ has no effect is refused.
 """
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,40 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
     whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
     end_s = sound.ref.seconds if whole else len(samples) / hearing.rate
     return pad_to(samples, round(MIN_S * hearing.rate)), (0.0, end_s)
+
+
+class FrontEndMemory:
+    """An audio front end that keeps what it made of the last clip: several prompts about one clip need it once.
+
+    A clip is known by its array, which nobody writes to. One thread at a time.
+    """
+
+    def __init__(self, front_end: Any) -> None:
+        self._front_end = front_end
+        self._clip: Any = None
+        self._settings: dict[str, Any] = {}
+        self._features: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._front_end, name)
+
+    def __call__(self, audio: Any, **settings: Any) -> Any:
+        """The front end's BatchFeature; of several clips it is made anew."""
+        if not isinstance(audio, list) or len(audio) != 1:
+            return self._front_end(audio, **settings)
+        if audio[0] is not self._clip or settings != self._settings:
+            self._features = self._front_end(audio, **settings)
+            self._clip, self._settings = audio[0], settings
+        # A processor renames and takes away members.
+        return copy.copy(self._features)
+
+
+def remember_clips(processor: Any) -> None:
+    """Give the front end of a processor that hears a memory, unless it has one."""
+    name = "audio_processor" if getattr(processor, "audio_processor", None) else "feature_extractor"
+    front_end = getattr(processor, name)
+    if not isinstance(front_end, FrontEndMemory):
+        setattr(processor, name, FrontEndMemory(front_end))
 
 
 def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[NDArray[np.float32] | None]) -> Any:

@@ -123,7 +123,11 @@ def _fields(question: ShownQuestion) -> Iterator[tuple[str, str]]:
     if answer.failure is not None:
         yield "failure:", answer.failure.message
     if answer.reason:
-        yield "reason:", answer.reason
+        yield "reason:", f"{answer.reason_kind.words}: {answer.reason}" if answer.reason_kind else answer.reason
+    if answer.withheld is not None:
+        yield "withheld:", answer.withheld
+    if answer.suggestion:
+        yield "try:", answer.suggestion
     if answer.confidence is not None:
         yield "confidence:", f"{answer.confidence:.2f}"
     yield from (("warning:", warning) for warning in answer.warnings)

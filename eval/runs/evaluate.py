@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,19 @@ from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
-from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
     from lalm_agent.agent import Agent
     from lalm_agent.config import AgentConfig
+    from lalm_agent.models.base import LALM
 
 BANK_TEMPERATURE = 1.0
 """The model's own distribution. The paper does not print its temperature (arXiv 2505.19294, section 5.1)."""
 TRIED = 3
 """So many questions are asked for real, where nothing else tells how long one takes."""
+_DTYPES = ("float32", "bfloat16", "float16")
+"""Those that a local model can be loaded as."""
 _COMPARED = 3
 """So many clips of a run that goes on are compared with what the run's answers heard, before a question is asked."""
 
@@ -243,17 +245,15 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
 
 def _identity(ready: _Ready) -> RunIdentity:
     """All that decides the answers and is known without loading the model."""
-    request, config, benchmark = ready.request, ready.agent.config, ready.plan.benchmark
+    agent, benchmark = ready.agent, ready.plan.benchmark
     of_request = {"draws", "modality", "shuffle_choices", "audio", "type_source", "content_source"}
-    unknown: dict[str, Any] = {**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"}
+    system = agent.system(**{**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"})
     return RunIdentity(
-        **unknown,
-        **config.model_dump(mode="json", include={"model", "method", "hears_audio", "answer_mode", "max_audio_s"}),
-        **asdict(ready.agent.decoding),
-        **request.model_dump(include=of_request),
-        tools=ready.tools,
-        prompts=prompt_hashes(config.method),
+        **{**system.model_dump(), "tools": ready.tools},
+        **ready.request.model_dump(include=of_request),
+        seed=agent.decoding.seed,
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
+        policy=agent.policy.sha256 if agent.policy else None,
     )
 
 
@@ -288,6 +288,31 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
         now = _hashes(audio_file(plan.audio_root, name), max_s)
         refuse_other_recording(name, recordings[name], now[0] if now else recordings[name])
     return recordings
+
+
+def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM | None" = None) -> "LALM":
+    """The model that answered a run, loaded to be asked more. config: its adapter, device and the like.
+
+    loaded_model: in place of what would be loaded. Raises UsageError, with all differences, where it is not the run's
+    model, and what loading it raises.
+    """
+    from lalm_agent.agent import load_model, with_adapter
+
+    if run.adapter_sha256 is not None and config.adapter is None and loaded_model is None:
+        raise UsageError("the run was answered by a model with an adapter", "give its folder with --adapter")
+    fields: dict[str, Any] = {"model": run.model, "hears_audio": run.hears_audio}
+    if "dtype" not in config.model_fields_set and run.dtype in _DTYPES:
+        fields["dtype"] = run.dtype
+    settings = config.model_copy(update=fields)
+    model = loaded_model or with_adapter(load_model(settings), settings.adapter)
+    of = model.spec.info
+    loaded = {"model": of.ref, "dtype": model.spec.dtype, "hears_audio": model.spec.hears_audio}
+    loaded |= {name: getattr(of, name) for name in RunIdentity.when_loaded - {"dtype"}}
+    if changes := run.changes(run.model_copy(update=loaded)):
+        error = UsageError("the model is not the one that answered the run", "load it as the run did: see `differs`")
+        error.fields = tuple(changes)
+        raise error
+    return model
 
 
 def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
@@ -388,7 +413,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
     return RunEstimate(
         questions=len(plan.left),
-        requests=requests(plan.left, ready.tools),
+        requests=requests(plan.left, ready.tools, request.config.adaptive is not None),
         audio_s=audio_s,
         unread=unread,
         seconds=seconds,
@@ -398,14 +423,16 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     )
 
 
-def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
+def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str], tries_first: bool = False) -> int:
     """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
 
-    The type step may find no type, and then no content is asked for.
+    The type step may find no type, and then no content is asked for. tries_first: each is asked as the baseline first.
     """
     clips = len({question.run_item.item.audio for question in left})
     asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
-    return len(left) * (tools.get("answer") == "lalm") + clips * ((tools.get("type") == "lalm") + asks_content)
+    return len(left) * (1 + tries_first) * (tools.get("answer") == "lalm") + clips * (
+        (tools.get("type") == "lalm") + asks_content
+    )
 
 
 def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:

@@ -41,6 +41,9 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "hears_audio": (False, "true", False),
     "max_audio_s": (1.5, "2.5", 3.5),
     "checkpoint": ("a.sqlite", "b.sqlite", "c.sqlite"),
+    "adaptive": (0.5, "0.6", 0.7),
+    "policy": ("a.json", "b.json", "c.json"),
+    "policy_unchecked": (True, "no", True),
     "debug": (True, "no", True),
 }
 
@@ -112,10 +115,12 @@ def test_paths_in_the_file_count_from_its_folder(folder: Path) -> None:
     top = folder.parent
     (top / "checkpoint").mkdir()
     (top / "script.jsonl").touch()
-    (top / FILE_NAME).write_text('model = "checkpoint"\nadapter = "checkpoint"\ncheckpoint = "states.sqlite"\n')
+    lines = 'model = "checkpoint"', 'adapter = "checkpoint"', 'checkpoint = "states.sqlite"', 'policy = "p.json"'
+    (top / FILE_NAME).write_text("\n".join(lines))
     config = load_config({}, {}, folder)
     assert (config.model, config.adapter) == (os.path.join("..", "checkpoint"),) * 2
     assert config.checkpoint == os.path.join("..", "states.sqlite")
+    assert config.policy == os.path.join("..", "p.json")
     (top / FILE_NAME).write_text('model = "scripted:script.jsonl"')
     assert load_config({}, {}, folder).model == f"scripted:{os.path.join('..', 'script.jsonl')}"
     (top / FILE_NAME).write_text('model = "owner/name"')
