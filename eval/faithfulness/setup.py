@@ -44,7 +44,7 @@ from lalm_agent.prompts.perturbing import ANSWER_CUE, perturbing_hashes
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line
 
-_PACKAGES = ("pysbd", "espeakng-loader")
+_PACKAGES = ("sentencex", "espeakng-loader")
 _PROBE = "Repeat this sentence and write nothing else: The answer is elephant."
 _PROBE_BEGUN, _PROBE_REST = "The answer is eleph", "ant"
 """A reply that is cut in the middle of a word: only a model that continues it writes the rest of the word first."""
