@@ -129,10 +129,10 @@ def chain_of(reply: str, choices: tuple[str, ...], reasoning: str = "") -> tuple
 
 def _with_whole_choices(pieces: Sentences, choices: tuple[str, ...]) -> Sentences:
     """The sentences, those joined again between which a choice of several sentences was cut."""
-    for choice in (choice.casefold() for choice in choices):
+    for choice in choices:
         width = len(sentences(choice))
         for i in range(len(pieces) - width + 1):
-            if width > 1 and choice in (whole := joined(pieces[i : i + width])).casefold():
+            if width > 1 and choice.casefold() in (whole := joined(pieces[i : i + width])).casefold():
                 pieces = (*pieces[:i], whole, *pieces[i + width :])
                 break
     return pieces
