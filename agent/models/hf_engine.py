@@ -292,17 +292,15 @@ class Engine:
         for index, row in enumerate(prepared):
             groups.setdefault(row.prompt, []).append(index)
         responses: dict[int, Response] = {}
-        # What one `generate` call can decode side by side, question by question.
-        clips, decodings = (
-            list(dict.fromkeys(of(row) for row in prepared))
-            for of in (lambda row: row.clip, lambda row: row.request.decoding)
-        )
+        # Clip by clip, and of each first all that one `generate` call can decode side by side.
+        clips = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in prepared))}
+        decodings = list(dict.fromkeys(row.request.decoding for row in prepared))
 
-        def kind(sharing: list[int]) -> tuple[int, int]:
+        def order(sharing: list[int]) -> tuple[int, int]:
             first = prepared[sharing[0]]
-            return clips.index(first.clip), decodings.index(first.request.decoding)
+            return clips[first.clip], decodings.index(first.request.decoding)
 
-        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[1]):
+        for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[1]):
             prompts = list(alike)
             for start in range(0, len(prompts), self._rows):
                 responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
