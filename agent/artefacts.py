@@ -69,15 +69,18 @@ class Identity(Record):
     """What decides the contents of an artefact. Each kind of artefact has its own, with these two said.
 
     free: fields that may differ from call to call. when_loaded: fields that only a loaded model knows.
+    later: fields that older versions did not have; None stands for that, and is no part of the hash.
     """
 
     free: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[frozenset[str]] = frozenset()
     when_loaded: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def short_hash(self) -> str:
         """The first 16 hexadecimal digits of the sha256 of the fields, but for the free ones, as JSON in key order."""
-        text = json.dumps(self.model_dump(mode="json", exclude=set(self.free)), sort_keys=True, ensure_ascii=True)
+        left_out = self.free | {name for name in self.later if getattr(self, name) is None}
+        text = json.dumps(self.model_dump(mode="json", exclude=set(left_out)), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changes(self, new: Self, loaded: bool = True) -> list[str]:
@@ -105,11 +108,13 @@ class Invocation(Record):
         return cls(started=now(), commit=commit, dirty=dirty, **fields)
 
 
-def differences(old: BaseModel, new: BaseModel, free: Collection[str] = ()) -> list[str]:
+def differences(
+    old: BaseModel, new: BaseModel, free: Collection[str] = (), places: tuple[str, str] = ("in the run", "now")
+) -> list[str]:
     """One line for each field, `free` ones aside, that differs: `method: baseline in the run, idk now`."""
     before, after = (_flat(record.model_dump(mode="json", exclude=set(free))) for record in (old, new))
     return [
-        f"{name}: {_shown(before, name)} in the run, {_shown(after, name)} now"
+        f"{name}: {_shown(before, name)} {places[0]}, {_shown(after, name)} {places[1]}"
         for name in dict.fromkeys([*before, *after])
         if before.get(name, _NOT_THERE) != after.get(name, _NOT_THERE)
     ]

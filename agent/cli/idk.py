@@ -163,9 +163,7 @@ def build(
     drop_ambiguous: Annotated[
         bool, option("Leave out questions with 0 < right < K.", False, "--drop-ambiguous")
     ] = False,
-    balance: Annotated[
-        bool, option("Leave out rows until there are as many IDK as kept.", False, "--balance")
-    ] = False,
+    balance: Annotated[bool, option("Leave out rows until there are as many IDK as kept.", False, "--balance")] = False,
     blind: Annotated[
         Path | None, option("Bank sampled with --audio silence: it marks questions that need no clip.")
     ] = None,

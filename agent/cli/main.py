@@ -22,10 +22,13 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 
 COMMANDS = {
     "ask": "ask:ask",
+    "chat": "chat:chat",
     "eval": "eval:evaluate",
     "score": "score:score",
     "show": "show:show",
     "rescore": "rescore:rescore",
+    "confidence": "confidence:confidence",
+    "calibrate": "calibrate:calibrate",
     "train": "train:train",
     "transfer": "transfer:transfer",
     "reproduce": "reproduce:reproduce",

@@ -143,6 +143,7 @@ class ModelSpec:
 
     window_s: longest stretch of audio in seconds that it hears at once; None where no limit is known.
     hears_audio: False for a model that is asked without the clip.
+    scores_options: False for one that never gives the probabilities of a request's options.
     """
 
     info: ModelInfo
@@ -150,6 +151,7 @@ class ModelSpec:
     device: str
     dtype: str
     hears_audio: bool = True
+    scores_options: bool = True
 
 
 class LALM(Protocol):

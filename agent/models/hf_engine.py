@@ -44,6 +44,7 @@ from lalm_agent.models.hf_prompt import (
     hearing_of,
     option_tokens,
     protect_from_control_tokens,
+    remember_clips,
     text_tokens,
     waveform,
 )
@@ -126,6 +127,8 @@ class TransformersLALM:
         window_s = self._hearing.window_s if self._hearing else None
         self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
         protect_from_control_tokens(checkpoint.processor, info.ref)
+        if self._hearing is not None:
+            remember_clips(checkpoint.processor)
 
     def with_adapter(self, folder: str | Path) -> "TransformersLALM":
         """The same weights with a PEFT adapter on top; this object goes on answering without it.
@@ -191,7 +194,7 @@ class InputCache:
     making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
     asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    most_bytes: of the tensors that are kept; with 0 nothing is.
+    most_bytes: of the tensors that are kept; with 0 only those of the last prompt, which may be replied to and scored.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
@@ -199,12 +202,14 @@ class InputCache:
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
         self._options: dict[object, list[list[int]]] = {}
+        self._last: tuple[object, Any] = None, None
 
     def of(self, prepared: PreparedRequest) -> Any:
         """`model_inputs` of one prompt; not to be written to."""
-        inputs = self._inputs.get(prepared.prompt)
+        inputs = self._last[1] if self._last[0] == prepared.prompt else self._inputs.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
+            self._last = prepared.prompt, inputs
             self._keep(self._inputs, prepared.prompt, inputs, sum(value.nbytes for value in inputs.values()))
         return inputs
 
@@ -290,7 +295,8 @@ class Engine:
             return answer_rows(self._checkpoint, prepared, self._rows)
         groups: dict[object, list[int]] = {}
         for index, row in enumerate(prepared):
-            groups.setdefault(row.prompt, []).append(index)
+            # What is only scored is computed with the options, in one run.
+            groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
         # Clip by clip, and of each first all that one `generate` call can decode side by side.
         clips = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in prepared))}
@@ -348,23 +354,24 @@ class Engine:
         return completions
 
     def _prefill(self, prepared: PreparedRequest) -> tuple[Prefilled, int]:
-        """The computed prompt and its number of audio tokens."""
+        """The prompt, computed up to its last token or, where no reply is asked for, its clip; its audio tokens."""
         begun = begun_tokens(self._processor, prepared.request.turns)
         if begun is not None:
             return self._prefill_begun(prepared, begun)
         inputs = self._inputs.of(prepared)
-        if prepared.samples is None:
-            return prefill(self._model, inputs, 0, "", self._prefixes), 0
-        count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
-        end = audio_end(self._processor, inputs["input_ids"][0])
-        return prefill(self._model, inputs, end, prepared.clip, self._prefixes), count
+        count = end = 0
+        if prepared.samples is not None:
+            count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
+            end = audio_end(self._processor, inputs["input_ids"][0])
+        prompt = prefill(self._model, inputs, end, prepared.clip, self._prefixes)
+        return extend(self._model, prompt) if prepared.request.n else prompt, count
 
     def _prefill_begun(self, prepared: PreparedRequest, begun: tuple[int, ...]) -> tuple[Prefilled, int]:
         """The same where the prompt goes on into the assistant's turn by `begun_tokens`: its question is kept."""
         question = replace(prepared, request=replace(prepared.request, turns=prepared.request.turns[:-1]))
         prefix = self._questions.get(question.prompt)
         if prefix is None:
-            prefix = self._prefill(question)[0].prefix
+            prefix = extend(self._model, self._prefill(question)[0]).prefix
             self._questions.put(question.prompt, prefix)
         refuse_too_long(self._checkpoint, len(prefix.tokens) + len(begun))
         count = 0 if prepared.samples is None else prefix.tokens.count(audio_token_id(self._processor))

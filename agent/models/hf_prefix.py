@@ -116,7 +116,7 @@ def keeps_plain_cache(model: Any) -> bool:
 
 
 def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kept: PrefixCache) -> Prefilled:
-    """Compute a prompt up to its last token.
+    """Compute a prompt up to the end of its clip.
 
     model: one that `keeps_plain_cache`. inputs: for the one prompt, without padding.
     clip_end: how many tokens the prompt has up to the end of its clip; 0 without one.
@@ -132,14 +132,14 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
             "the checkpoint's chat template must write something after the clip",
         )
     if not clip_end:
-        return extend(model, Prefilled(Prefix((), ()), tokens))
+        return Prefilled(Prefix((), ()), tokens)
     beginning = kept.get(clip, tokens[:clip_end])
     if beginning is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
         with trimmed_window(model, cut) as shorter:
             beginning = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
         kept.put(clip, beginning)
-    return extend(model, Prefilled(beginning, tokens[clip_end:]))
+    return Prefilled(beginning, tokens[clip_end:])
 
 
 def extend(model: Any, prompt: Prefilled) -> Prefilled:
@@ -195,7 +195,7 @@ def continue_from(
     output = model(
         input_ids=torch.tensor([tokens], device=model.device),
         attention_mask=mask,
-        past_key_values=DynamicCache(prompt.prefix.layers),
+        past_key_values=DynamicCache(prompt.prefix.layers) if prompt.prefix.layers else None,
         use_cache=True,
         **_positions(model, torch.tensor([places], device=model.device)),
     )

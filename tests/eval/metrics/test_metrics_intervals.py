@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from lalm_agent.eval.metrics import estimate as intervals
 from lalm_agent.eval.metrics.counts import Counts, as_two_transitions, counts, joint_cells
@@ -13,6 +14,7 @@ from lalm_agent.eval.metrics.estimate import (
     Interval,
     bootstrap_cells,
     bootstrap_transitions,
+    clopper_pearson,
     percentile_interval,
     share_intervals,
     wilson,
@@ -187,6 +189,17 @@ def test_100_000_questions_take_well_under_a_second_each() -> None:
     assert t.shape == (2000, 5, 5)
     # About 0.15 s on one core; the bound leaves room for a busy machine.
     assert used < 2.0
+
+
+def test_the_exact_interval_of_known_cases() -> None:
+    # Clopper and Pearson's own definition: the shares at which so few, or so many, have probability 2.5 %.
+    low, high = clopper_pearson(8, 10)
+    assert (low, high) == pytest.approx((0.4439, 0.9748), abs=1e-4)
+    assert binom.cdf(8, 10, high) == pytest.approx(0.025)
+    assert binom.sf(7, 10, low) == pytest.approx(0.025)
+    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    assert clopper_pearson(10, 10, 0.9) == (pytest.approx(0.05 ** (1 / 10)), 1.0)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
 
 
 def test_wilsons_interval_of_known_cases() -> None:

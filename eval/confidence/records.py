@@ -1,0 +1,126 @@
+"""What a confidence folder holds, as records, and how its rows are read: from the folder, or from a run itself.
+
+    spec.json         what was estimated, of which run: `ConfidenceSpec`. Replaced as a whole.
+    estimates.jsonl   one line a question and draw, appended and never changed: `EstimateRow`. Of several lines of one
+                      question and draw the last counts.
+
+A run alone has the estimates of `option`: every answer carries its length-normalised option probability.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat, ValidationError
+
+from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_lines, read_record
+from lalm_agent.errors import DataError, first_complaint
+from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
+from lalm_agent.eval.runs.folder import is_run, run_outputs
+from lalm_agent.eval.runs.records import Key, RunIdentity, read_spec
+
+SCHEMA = 1
+ESTIMATES = "estimates.jsonl"
+OPTION = "option"
+"""The estimator whose value every answer carries."""
+Confidence = Annotated[float, Field(ge=0, le=1)]
+Parameter = bool | int | FiniteFloat | str
+
+
+class EstimateRow(Record):
+    """One answer of a run with what each estimator says of it.
+
+    clip: sha256 of the recording that was heard (`StoredAnswer.audio_sha256`), never its name; None where unknown.
+    modality: the data's word for it. outcome: by the `rule` scorer, with the gold answer known. seen: the clip is among
+    those that the adapter was trained on. values: estimator -> confidence that the answer is right, None where it
+    cannot be known.
+    """
+
+    question: str
+    draw: int = Field(ge=0)
+    clip: str | None
+    modality: str | None
+    outcome: Outcome
+    seen: bool
+    values: dict[str, Confidence | None]
+
+    @property
+    def key(self) -> Key:
+        """Which question and draw."""
+        return self.question, self.draw
+
+
+class ConfidenceIdentity(Identity):
+    """What decides the estimates: the run, and each estimator's parameters (draws, seeds, hashes of its prompts)."""
+
+    run: RunIdentity
+    estimators: dict[str, dict[str, Parameter]]
+
+
+class ConfidenceSpec(Record):
+    """`spec.json`. data_version: as in `RunSpec`. sessions: one entry for each call that estimated something."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    created: str
+    identity: ConfidenceIdentity
+    data_version: str | None
+    sessions: tuple[Invocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """The estimates of a run's answers. name: what messages call them. estimators: name -> its parameters."""
+
+    name: str
+    run: RunIdentity
+    data_version: str | None
+    estimators: dict[str, dict[str, Parameter]]
+    rows: tuple[EstimateRow, ...]
+
+
+def read_estimates(folder: Path) -> Estimates:
+    """Read a confidence folder, or a run as one that has `option` alone.
+
+    Raises DataError: it is neither, or its files are damaged.
+    """
+    if is_run(folder):
+        run = read_spec(folder / SPEC)
+        rows = tuple(row for draw in range(run.identity.draws) for row in graded_rows(folder, draw))
+        return Estimates(folder.name, run.identity, run.data_version, {OPTION: {}}, rows)
+    hint = "give the folder that `lalm-agent confidence RUN --out FOLDER` wrote, or a run's"
+    if not (folder / ESTIMATES).is_file():
+        raise DataError(f"{folder} holds no estimates and no run", hint)
+    spec = read_record(folder / SPEC, ConfidenceSpec, hint)
+    rows = tuple({row.key: row for row in _stored_rows(folder / ESTIMATES)}.values())
+    return Estimates(folder.name, spec.identity.run, spec.data_version, spec.identity.estimators, rows)
+
+
+def graded_rows(folder: Path, draw: int = 0) -> Iterator[EstimateRow]:
+    """The answers that a run has in one draw, graded, with the confidence that they carry as `option`.
+
+    Questions that it has not asked yet have no row. Raises DataError as `run_outputs`.
+    """
+    outputs = run_outputs(folder, draw)
+    items = [item for item in outputs.items if item.id in outputs.by_id]
+    replies = [outputs.by_id[item.id] for item in items]
+    for item, reply, grade in zip(items, replies, grades_of(RuleScorer(), items, replies), strict=True):
+        yield EstimateRow(
+            question=item.id,
+            draw=draw,
+            clip=reply.audio_sha256,
+            modality=item.modality,
+            outcome=grade.outcome,
+            seen=item.id in outputs.excluded,
+            values={OPTION: reply.confidence},
+        )
+
+
+def _stored_rows(path: Path) -> Iterator[EstimateRow]:
+    for number, fields in enumerate(read_lines(path), 1):
+        try:
+            yield EstimateRow.model_validate(fields)
+        except ValidationError as error:
+            where, reason = first_complaint(error)
+            hint = "its files are not to be changed by hand: copy the folder again"
+            raise DataError(f"{path}:{number}: {'.'.join(where)}: {reason}", hint) from error
