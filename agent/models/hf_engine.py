@@ -307,17 +307,15 @@ class Engine:
             groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
         # What one `generate` call can decode side by side, for as many clips at a time as keep their beginnings.
-        clips, decodings = (
-            list(dict.fromkeys(of(row) for row in prepared))
-            for of in (lambda row: row.clip, lambda row: row.request.decoding)
-        )
+        clips = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in prepared))}
+        decodings = list(dict.fromkeys(row.request.decoding for row in prepared))
 
-        def kind(sharing: list[int]) -> tuple[int, int, int]:
+        def order(sharing: list[int]) -> tuple[int, int, int]:
             first = prepared[sharing[0]]
-            clip = clips.index(first.clip)
+            clip = clips[first.clip]
             return clip // KEPT_CLIPS, decodings.index(first.request.decoding), clip
 
-        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[:2]):
+        for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[:2]):
             prompts = list(alike)
             for start in range(0, len(prompts), self._rows):
                 responses |= self._of_prompts(prepared, prompts[start : start + self._rows])

@@ -74,6 +74,12 @@ def test_sentences_lose_nothing_but_white_space(text: str) -> None:
     assert re.sub(r"\s", "", "".join(sentences(text))) == re.sub(r"\s", "", text)
 
 
+@pytest.mark.parametrize("piece", ["1. a 2. b ", "i. ", "x", "((( ", "?\n", "a:\n", "- ", "A b. ", '" '])
+def test_ugly_texts_of_64_kb_lose_nothing(piece: str) -> None:
+    text = piece * (65536 // len(piece))
+    assert re.sub(r"\s", "", "".join(sentences(text))) == re.sub(r"\s", "", text)
+
+
 # --- a chain out of a reply ------------------------------------------------------------------------------------------
 
 
