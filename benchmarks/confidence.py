@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/confidence.py [REPETITIONS]
 
 A question with 4 choices and K = 5 draws, on `mini` with a short clip, and on a Qwen2-Audio of 40 million random
-weights with a full window of 30 s (`draws.random_40m`). An answer is what `ask` costs: the clip, the prompt, a reply of
-8 tokens and the scores of the choices. The estimators are asked about a clip that the model has not met, so that they
+weights with a full window of 30 s (`draws.random_40m`). An answer is what `ask` costs: the clip, the prompt, a reply
+("dog barking" on `mini`, whose 3 tokens are its median on the synthetic benchmark; 8 tokens on the other) and the
+scores of the choices. The estimators are asked about a clip that the model has not met, so that they
 encode it once more; silence of that length has been met, as it has after the first question of a study over clips of
 one length. Ratios are of the processor's time, repetition by repetition of one process: median, least and largest.
 """
@@ -30,7 +31,7 @@ from lalm_agent.models.hf_engine import TransformersLALM
 from lalm_agent.prompts import answer_prompt
 from lalm_agent.records import Method, Question, Status, Verdict
 
-QUESTION, CHOICES = "Which animal is heard?", ("dog barking", "cat meowing", "cow mooing", "frog croaking")
+QUESTION, CHOICES = "What is heard?", ("dog barking", "cat meowing", "cow mooing", "frog croaking")
 REPLY_TOKENS, DRAWS = 8, 5
 Job = Callable[[], object]
 

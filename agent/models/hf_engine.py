@@ -11,6 +11,7 @@ Models whose cache cannot be shared answer row by row (`answer_rows`).
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,6 +49,8 @@ from lalm_agent.models.hf_prompt import (
     waveform,
 )
 
+_RECENT = 4
+"""One prompt may be replied to and scored, about its clip and about silence."""
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
@@ -193,7 +196,7 @@ class InputCache:
     making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
     asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    most_bytes: of the tensors that are kept; with 0 only those of the last prompt, which may be replied to and scored.
+    most_bytes: of the tensors that are kept for good; with 0 only the last `_RECENT` are.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
@@ -201,21 +204,20 @@ class InputCache:
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
         self._options: dict[object, list[list[int]]] = {}
-        self._last: tuple[object, Any] = None, None
+        self._recent: OrderedDict[object, Any] = OrderedDict()
 
     def of(self, prepared: PreparedRequest) -> Any:
         """`model_inputs` of one prompt; not to be written to."""
-        inputs = self._last[1] if self._last[0] == prepared.prompt else self._inputs.get(prepared.prompt)
+        inputs = self._inputs.get(prepared.prompt) or self._recent.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
-            self._last = prepared.prompt, inputs
             self._keep(self._inputs, prepared.prompt, inputs, sum(value.nbytes for value in inputs.values()))
         return inputs
 
     def options(self, request: Request) -> list[list[int]]:
         """`option_tokens` of a request."""
         key = request.turns, request.options
-        tokens = self._options.get(key)
+        tokens = self._options.get(key) or self._recent.get(key)
         if tokens is None:
             tokens = option_tokens(self._checkpoint.processor, request, stop_ids(self._checkpoint.model))
             self._keep(self._options, key, tokens, 8 * sum(map(len, tokens)))
@@ -225,6 +227,10 @@ class InputCache:
         if nbytes <= self._left:
             self._left -= nbytes
             memory[key] = value
+            return
+        self._recent[key] = value
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
 
 def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) -> Any:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -211,7 +212,13 @@ def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
 
 
 def _positions(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"position_ids": positions} if "position_ids" in inspect.signature(model.forward).parameters else {}
+    return {"position_ids": positions} if _takes_positions(type(model)) else {}
+
+
+@cache
+def _takes_positions(kind: type) -> bool:
+    """Whether a class of models takes `position_ids`. Looking costs as much as a small matrix product."""
+    return "position_ids" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
 
 
 def _layers(output: Any) -> Layers:
