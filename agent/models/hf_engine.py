@@ -317,14 +317,13 @@ class Engine:
             computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for batch in _batches(prepared, computed, self._rows, lambda row: row.request.decoding):
-            decoding = prepared[batch[0][0]].request.decoding
+        for batch in _batches(prepared, computed, self._rows):
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             rows = [own.index(computed[index]) for index, _ in batch]
             # What several rows have in common is computed once.
             own = [p if rows.count(place) == 1 else extend(self._model, p) for place, p in enumerate(own)]
             inputs = row_inputs(self._model, own, rows)
-            made = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+            made = complete(self._model, self._processor.tokenizer, inputs, _draws(prepared, batch))
             for (index, _), completion in zip(batch, made, strict=True):
                 completions[index].append(completion)
         return {
@@ -388,8 +387,7 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
 
     for batch in _batches(prepared, range(len(prepared)), rows, kind):
         inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
-        decoding = prepared[batch[0][0]].request.decoding
-        made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+        made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, _draws(prepared, batch))
         tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
         for (index, _), completion, count in zip(batch, made, tokens, strict=True):
             completions[index].append(completion)
@@ -405,11 +403,17 @@ def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tup
 
 def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]) -> list[Draw]:
     requests = [prepared[index].request for index, _ in batch]
-    return [Draw(request.key, request.draw + number) for request, (_, number) in zip(requests, batch, strict=True)]
+    return [
+        Draw(request.key, request.draw + number, request.decoding)
+        for request, (_, number) in zip(requests, batch, strict=True)
+    ]
 
 
 def _batches(
-    prepared: Sequence[PreparedRequest], indices: Iterable[int], rows: int, kind: Callable[[PreparedRequest], object]
+    prepared: Sequence[PreparedRequest],
+    indices: Iterable[int],
+    rows: int,
+    kind: Callable[[PreparedRequest], object] = lambda row: None,
 ) -> Iterator[list[tuple[int, int]]]:
     """(request index, draw number) of requests of one kind, those of one request side by side, at most `rows` each."""
     alike: dict[object, list[tuple[int, int]]] = {}

@@ -263,7 +263,7 @@ def test_a_model_that_always_fails_is_not_asked_to_the_end(run_of: Callable[...,
             raise PermanentBackendError("broken")
 
     model = Broken()
-    with pytest.raises(PermanentBackendError, match="^broken$"):
+    with pytest.raises(PermanentBackendError, match=r"^broken$"):
         estimated(run_of(8), model, estimators=("option",))
     assert len(model.calls) == 5
 
@@ -275,7 +275,7 @@ def test_what_a_model_cannot_give_is_left_out_or_refused_before_anything_is_aske
     run_of: Callable[..., Path],
 ) -> None:
     run, model, watch = run_of(3, Hears(scores_options=False)), Hears(scores_options=False), Watch()
-    with pytest.raises(UsageError, match="^option, ptrue: own:Hears gives no probabilities"):
+    with pytest.raises(UsageError, match=r"^option, ptrue: own:Hears gives no probabilities"):
         estimated(run, model, estimators=("option", "ptrue", "agreement"))
     assert model.calls == []
     assert not (run.parent / "conf").exists()
