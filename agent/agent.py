@@ -22,11 +22,11 @@ import json
 import re
 import shutil
 import threading
+import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -34,9 +34,12 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
+from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
+from lalm_agent.policy import SystemIdentity, read_policy
+from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
@@ -51,11 +54,11 @@ from lalm_agent.registry import (
     find_plugin,
     find_tool,
     installed_plugins,
-    require_extra,
 )
 
 if TYPE_CHECKING:
     from lalm_agent.graph import Runner
+    from lalm_agent.graph.chat import Chat
 
 TOOL_OFFERS = ("model", "decoding", "mode", "argument", "trust_env")
 MODEL_OFFERS = ("argument", "device", "dtype")
@@ -65,6 +68,7 @@ DEFAULT_ROWS = 8
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
 
+_WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 _PER_CLIP_NODES = ("type", "asr", "caption")
 _KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
@@ -93,7 +97,9 @@ class Agent:
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
-        UsageError: an unknown setting, a node or tool that does not exist, or the method lora without an adapter.
+        UsageError: an unknown setting, a node or tool that does not exist, the method lora without an adapter, or the
+            policy of another system.
+        DataError: a policy that cannot be read.
     """
 
     def __init__(
@@ -120,12 +126,19 @@ class Agent:
             raise UsageError(f"a batch of {batch_rows} rows holds no question", "give 1 or more")
         if self.config.method is Method.LORA and self.config.adapter is None:
             raise UsageError("the method lora needs an adapter", "--adapter FOLDER of a PEFT adapter")
+        if self.config.adaptive is not None and self.config.method is not Method.AGENT:
+            raise UsageError(f"the method {self.config.method} has no steps to leave out", "--adaptive goes with agent")
         self._batch_rows = batch_rows
         self._wrap = wrap
         self._on_status = on_status
         references = find_tools(self.config, own_tools)
         nodes = NODES if self.config.method is Method.AGENT else ("answer",)
         self._tools = {node: references[node] for node in nodes}
+        self.policy = read_policy(Path(self.config.policy)) if self.config.policy is not None else None
+        if self.policy is not None and not self.config.policy_unchecked:
+            # What only the loaded model knows is taken for right until it is.
+            loaded = {name: getattr(self.policy.system, name) for name in _WHEN_LOADED}
+            refuse_other_system(self.policy, self.system(**loaded), str(self.config.policy))
         self._clips = ClipStore(self.config.max_audio_s)
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -142,10 +155,11 @@ class Agent:
         if self._own_model is None:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
+        from lalm_agent.graph.checkpoints import open_checkpoints
 
         config = self.config
         if self._checkpointer is None and config.checkpoint is not None:
-            self._checkpointer = _open_checkpoints(config.checkpoint)
+            self._checkpointer = open_checkpoints(config.checkpoint)
         # What is wrong with these should not have to wait for the loading of the model.
         toolbox = self.tools_without_model()
         model = self._model()
@@ -157,10 +171,16 @@ class Agent:
             if id(lalm) not in shared:
                 shared[id(lalm)] = self._shared(lalm, lock)
             toolbox[node] = self._tool(node, shared[id(lalm)])
-        context = Context(toolbox, self._clips, config.debug, self._on_status)
+        gate = None
+        if self.policy is not None:
+            judge = shared.get(id(answering)) or self._shared(answering, lock)
+            known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
+            system = self.system(**known, dtype=answering.spec.dtype)
+            gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
+        context = Context(toolbox, self._clips, config.debug, self._on_status, gate, config.adaptive)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
-        return Runner(graph, context, config.method, names, answering.spec)
+        return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
 
     @property
     def spec(self) -> ModelSpec:
@@ -177,6 +197,21 @@ class Agent:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
 
+    def system(self, **loaded: Any) -> SystemIdentity:
+        """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
+        fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s", "adaptive"}
+        prompts = prompt_hashes(self.config.method)
+        if self.config.adaptive is not None:
+            prompts |= {"first": prompt_hashes(Method.BASELINE)["answer"]}
+        decoding = {name: value for name, value in asdict(self.decoding).items() if name != "seed"}
+        return SystemIdentity(
+            **self.config.model_dump(mode="json", include=fields),
+            **decoding,
+            **loaded,
+            tools=self.tool_names,
+            prompts=prompts,
+        )
+
     def tools_without_model(self) -> dict[str, Tool]:
         """The tools that do without the model, made anew. Raises what they raise, such as for a missing key."""
         nodes = [node for node, tool in self._tools.items() if "model" not in tool_parameters(tool)]
@@ -189,19 +224,22 @@ class Agent:
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
         thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
     ) -> Answer:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
             full scale, and Hz.
+        window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
 
         Raises:
-            UsageError: an empty question, one choice, an empty choice, or an open question to be scored.
+            UsageError: an empty question, one choice, an empty choice, an open question to be scored, or a part that
+                the clip does not have.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        for item in self.stream(audio, question, choices, thread_id):
+        for item in self.stream(audio, question, choices, thread_id, window_s):
             if isinstance(item, Answer):
                 return item
             if on_step is not None:
@@ -221,10 +259,15 @@ class Agent:
         return answer
 
     def stream(
-        self, audio: Audio, question: str, choices: Sequence[str] = (), thread_id: str | None = None
+        self,
+        audio: Audio,
+        question: str,
+        choices: Sequence[str] = (),
+        thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
     ) -> Iterator[Step | Answer]:
         """Each node's step as it ends, and then the `Answer`, which is the last item. Raises what `ask` raises."""
-        yield from self._stream(self._question(audio, question, choices), thread_id)
+        yield from self._stream(self._question(audio, question, choices, window_s=window_s), thread_id)
 
     async def aask(
         self,
@@ -263,6 +306,29 @@ class Agent:
                 elif on_step is not None:
                     on_step(item)
 
+    def chat(self, audio: str | Path, thread_id: str | None = None) -> "Chat":
+        """A conversation about a clip, in which the agent asks back where it abstains.
+
+        thread_id: a thread of the checkpointer, which goes on where it was left; a fresh one by default. Without a
+            checkpointer the conversation lives as long as this process.
+
+        Raises:
+            UsageError: the thread waits for a reply about another clip; and what `runner` raises.
+            DataError: a clip or a checkpoint that cannot be used.
+        """
+        ref = self._clips.open(str(audio)).ref
+        runner = self._ready()
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        from lalm_agent.graph import build_graph
+        from lalm_agent.graph.chat import Chat
+
+        saver = self._checkpointer if self._checkpointer is not None else InMemorySaver()
+        graph = build_graph(runner.method, runner.context, saver, asks_back=True)
+        chat = Chat(replace(runner, graph=graph), ref, thread_id or uuid.uuid4().hex)
+        chat.check_clip()
+        return chat
+
     def close(self) -> None:
         """Close the SQLite file of `checkpoint`, and remove the files of clips that came as arrays."""
         if self._folder is not None:
@@ -286,6 +352,7 @@ class Agent:
         id: str = "",
         draw: int = 0,
         empty_choices: bool = False,
+        window_s: tuple[float, float] | None = None,
     ) -> Question:
         """The record of what can be asked, its clip opened; no model is loaded."""
         if isinstance(choices, str):
@@ -294,7 +361,10 @@ class Agent:
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
         path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        return Question(text.strip(), self._clips.open(path).ref, tuple(choices), id, draw)
+        ref = self._clips.open(path).ref
+        if window_s is not None:
+            self._clips.get(ref, window_s)
+        return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
 
     def _written(self, samples: Any, rate: int) -> str:
         """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""
@@ -318,9 +388,7 @@ class Agent:
         return str(path)
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
-        runner, path = self._ready(), self.config.checkpoint
-        with _checkpoint_errors(path) if path else nullcontext():
-            yield from runner.stream(question, thread_id)
+        yield from self._ready().stream(question, thread_id)
 
     def _ready(self) -> "Runner":
         with self._loading:
@@ -378,15 +446,16 @@ def _question_row(line: bytes) -> dict[str, Any]:
     return {**row, "choices": tuple(dict.fromkeys(choices))}
 
 
-def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings: Any) -> Any:
+def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:
     """A compiled LangGraph that needs nothing beside its input, for a graph of one's own or the LangGraph server.
 
-    In: `audio` (a path), `question`, `choices` (may be left out). Out: the fields of `lalm_agent.graph.NodeReply`.
-    As a node of another graph it shares the keys of these names with that graph's state.
+    In: `audio` (a path), `question`, `choices` and `window_s` (may be left out). Out: the fields of
+    `lalm_agent.graph.NodeReply`. As a node of another graph it shares the keys of these names with that graph's state.
 
     Args:
         agent: whose model and tools to use; a new one of the settings by default.
         checkpointer: of LangGraph; a subgraph has that of its parent.
+        asks_back: interrupt where the agent abstains, to ask the user; `Command(resume=REPLY)` goes on.
         **settings: what `Agent` takes.
 
     Raises:
@@ -396,53 +465,7 @@ def build_graph(agent: Agent | None = None, checkpointer: Any = None, **settings
     from lalm_agent import graph
 
     runner = (agent or Agent(**settings)).runner
-    return graph.build_graph(runner.method, runner.context, checkpointer, alone=True)
-
-
-# --- checkpoints of a graph's states ---------------------------------------------------------------------------------
-
-
-def _open_checkpoints(path: str) -> Any:
-    """A `SqliteSaver` over a file, which is made if it does not exist."""
-    require_extra("sqlite")
-    import sqlite3
-
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-    from langgraph.checkpoint.sqlite import SqliteSaver
-
-    class Saver(SqliteSaver):
-        def get_tuple(self, config: Any) -> Any:
-            try:
-                kept = super().get_tuple(config)
-                if kept is None or {"v", "channel_values"} <= kept.checkpoint.keys():
-                    return kept
-            except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
-                pass
-            raise DataError(f"{path} holds a row that is no state of a question", "name another file")
-
-    if not Path(path).parent.is_dir():
-        raise UsageError(f"the folder of {path} does not exist", "make it first")
-    with _checkpoint_errors(path):
-        # No class is built: a state is JSON, and a row that names one was put there by somebody else.
-        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
-        saver = Saver(sqlite3.connect(path, check_same_thread=False), serde=serde)
-        try:
-            saver.setup()
-        except sqlite3.Error:
-            saver.conn.close()
-            raise
-    return saver
-
-
-@contextmanager
-def _checkpoint_errors(path: str) -> Iterator[None]:
-    """What SQLite raises about a file, such as a lock, as `DataError`."""
-    import sqlite3
-
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise DataError(f"{path} cannot hold checkpoints: {error}", "name another file") from error
+    return graph.build_graph(runner.method, runner.context, checkpointer, alone=True, asks_back=asks_back)
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -518,6 +541,19 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         forms = "a folder, a hub id, openai:NAME, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
+
+
+def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
+    """(revision, sha256 of the weights) of the checkpoint of a config, not loaded; None for another kind of model.
+
+    Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
+    """
+    ref = config.model
+    if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
+        return None
+    from lalm_agent.models.hf_loading import find_weights
+
+    return find_weights(ref, config.allow_pickle, fetches=False)
 
 
 def _load_checkpoint(ref: str, config: AgentConfig, rows: int, shown_as: str | None = None) -> LALM:

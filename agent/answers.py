@@ -115,7 +115,7 @@ _STATED = re.compile(
     r"seems to be|appears to be)\b"
     r"(?! (?:based|because|not (?:sure|certain|clear)|to (?:identify|determine|find))\b)(?: (?:that|most likely|"
     r"likely|probably|definitely|clearly|therefore|thus|"
-    r"simply|indeed|going to be|most probably))*|\s*(?:=|→|->|–))\s*:?\s*"
+    r"simply|indeed|going to be|most probably))*|\s*(?:=|→|->|–|—)| -(?= ))\s*:?\s*"
     r"|\b(?:answers?|ans|correct|conclusion|prediction|selection|verdict|guess|pick|option|choice)\b\W{0,4}:\W{0,4}|"
     r"\b(?:answer|"
     r"conclusion)\W{0,4}\n\W{0,4}"
@@ -175,7 +175,9 @@ _NOTHING = re.compile(
 )
 _LEAD = re.compile(
     r"[\s\"'*_`>#]*+(?:(?:the )?(?:correct |final |best |right |most likely )?(?:answer|option|choice|ans|"
-    r"letter)\b(?: is)?\W*|(?:definitely|surely|probably|likely|maybe|perhaps|correct|final|so)\b\W*)?(?:option |"
+    r"letter)\b(?: is)?\W*|"
+    r"(?i:(?:definitely|surely|(?:most )?(?:probably|likely)|maybe|perhaps|correct|final|so)\b\W*)|"
+    r"(?:[Ii]t(?:['’]s| is)|[Tt]hat(?:['’]s| is)) (?=\W*(?:option |choice )?[A-Z]\b))?(?:option |"
     r"choice )?"
     r"(?P<open>[(\[{]?)\s*(?P<label>[A-Za-z]|\d{1,2})\s*(?P<close>[)\]}]?)(?P<stop>[\"'*_`]*[.,:;–—。,、!?-]*[\"'*_`]*)(?=\s|$)(?P<rest>[\s\S]*)"
 )
@@ -194,7 +196,8 @@ def _concluded_text(plain: str, options: Options, depth: int = 3) -> Verdict:
     """Read a text that may have wrappers, and wrappers within these."""
     conclusion = conclude(plain, options.is_label)
     if conclusion.answer is None:
-        return _read(conclusion.prose, options)
+        verdict = _read(conclusion.after, options) if conclusion.after.strip() else _unparsed("none")
+        return _read(conclusion.prose, options) if verdict.status is Status.UNPARSED else verdict
     if conclusion.may_be_cut:
         verdict = _read(conclusion.prose, options)
         return verdict if verdict.status is Status.ANSWERED else _read(conclusion.answer, options)

@@ -69,15 +69,18 @@ class Identity(Record):
     """What decides the contents of an artefact. Each kind of artefact has its own, with these two said.
 
     free: fields that may differ from call to call. when_loaded: fields that only a loaded model knows.
+    later: fields that older versions did not have; None stands for that, and is no part of the hash.
     """
 
     free: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[frozenset[str]] = frozenset()
     when_loaded: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def short_hash(self) -> str:
         """The first 16 hexadecimal digits of the sha256 of the fields, but for the free ones, as JSON in key order."""
-        text = json.dumps(self.model_dump(mode="json", exclude=set(self.free)), sort_keys=True, ensure_ascii=True)
+        left_out = self.free | {name for name in self.later if getattr(self, name) is None}
+        text = json.dumps(self.model_dump(mode="json", exclude=set(left_out)), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changes(self, new: Self, loaded: bool = True) -> list[str]:

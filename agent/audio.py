@@ -31,6 +31,8 @@ KEPT_VALUES = 2**24
 """So many values of a clip stay in memory: 64 MiB, 174 s of stereo at 48 kHz. The rest is decoded when it is heard."""
 _STORE_CLIPS, _STORE_VALUES = 64, 2**26
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
+_PART_SLACK_S = 0.05
+"""So much may the end of a part lie behind the clip's: lengths are shown in tenths of a second."""
 _MARGIN_S = 5.0
 """More than resampling looks ahead."""
 _AUDIBLE = 1e-3
@@ -145,32 +147,39 @@ class ClipStore:
     def __init__(self, max_s: float = DEFAULT_MAX_AUDIO_S) -> None:
         """Start empty."""
         self._max_s = max_s
-        self._sounds: OrderedDict[tuple[str, str], Sound] = OrderedDict()
+        self._sounds: OrderedDict[tuple[str, str, tuple[float, float] | None], Sound] = OrderedDict()
         self._lock = Lock()
 
     def open(self, path: str) -> Sound:
         """Decode a file afresh and keep it. Raises what `audio.load` raises."""
         sound = load(path, self._max_s)
-        with self._lock:
-            self._sounds[(path, sound.ref.sha256)] = sound
-            self._sounds.move_to_end((path, sound.ref.sha256))
-            while len(self._sounds) > 1 and self._holds_too_much():
-                self._sounds.popitem(last=False)
+        self._keep((path, sound.ref.sha256, None), sound)
         return sound
 
-    def get(self, ref: AudioRef) -> Sound:
-        """The clip that a reference names, decoded again if it was dropped.
+    def get(self, ref: AudioRef, window_s: tuple[float, float] | None = None) -> Sound:
+        """The clip that a reference names, or the part of it between two times; decoded again if it was dropped.
 
         Raises:
             DataError: the file is gone, or is no longer the clip that the reference was made of.
         """
-        kept = self._sounds.get((ref.path, ref.sha256))
+        kept = self._sounds.get((ref.path, ref.sha256, window_s))
         if kept is not None:
             return kept
+        if window_s is not None:
+            sound = part_of(self.get(ref), window_s)
+            self._keep((ref.path, ref.sha256, window_s), sound)
+            return sound
         sound = self.open(ref.path)
         if sound.ref.sha256 != ref.sha256:
             raise DataError(f"{ref.path} has changed since it was first opened", "ask again about the new clip")
         return sound
+
+    def _keep(self, key: tuple[str, str, tuple[float, float] | None], sound: Sound) -> None:
+        with self._lock:
+            self._sounds[key] = sound
+            self._sounds.move_to_end(key)
+            while len(self._sounds) > 1 and self._holds_too_much():
+                self._sounds.popitem(last=False)
 
     def _holds_too_much(self) -> bool:
         values = sum(sound.kept_values for sound in self._sounds.values())
@@ -206,6 +215,51 @@ def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
     ref = AudioRef(os.fspath(path), digest.hexdigest(), meter.n / rate, rate, samples.shape[1])
     mixing = meter.mixing()
     return Sound(ref, samples, (*notes, *meter.warnings(mixing)), mixing)
+
+
+def part_of(sound: Sound, window_s: tuple[float, float]) -> Sound:
+    """The part of a clip between two times in seconds: a clip of one channel, mixed as the whole clip is, held whole.
+
+    Its hash, length and peak are the part's own.
+
+    Raises:
+        UsageError: the clip has no such part.
+        DataError: a long clip is decoded again, and its file is gone.
+    """
+    (start_s, end_s), rate = window_s, sound.ref.rate
+    if not 0 <= start_s < end_s <= sound.ref.seconds + _PART_SLACK_S or round(start_s * rate) == round(end_s * rate):
+        message = f"the clip has no part from {start_s:g} to {end_s:g} s: it is {sound.ref.seconds:.1f} s long"
+        raise UsageError(message, "give START-END in seconds, such as 0-10")
+    start, end, at = round(start_s * rate), round(end_s * rate), 0
+    if end <= len(sound.samples):
+        pieces = [sound.samples[start:end]]
+    else:
+        pieces = []
+        with _within_memory(sound.ref.path), closing(_blocks(sound.ref.path, sound.ref.seconds + 1, [])) as blocks:
+            for _, block in blocks:
+                pieces.append(block[max(0, start - at) : max(0, end - at)])
+                at += len(block)
+    samples = _read_only(np.concatenate([sound.mixing.mix(piece) for piece in pieces])[:, None])
+    ref = AudioRef(sound.ref.path, sha256(samples, rate), len(samples) / rate, rate, 1)
+    return Sound(ref, samples, sound.warnings)
+
+
+_SECONDS = r"(\d+(?:\.\d+)?) ?(?:s|seconds?)?"
+_SPAN = re.compile(rf"(?:from )?{_SECONDS} ?(?:-|–|to|until) ?{_SECONDS}|(?:the )?(first|last) {_SECONDS}")
+
+
+def read_span(text: str, seconds: float) -> tuple[float, float] | None:
+    """`10-20`, `10 to 20 s`, `the first 10 s` or `last 5 s` as (start, end) in seconds; None where it is no such text.
+
+    seconds: the length of the clip, from whose end `last` counts.
+    """
+    match = _SPAN.fullmatch(text.strip().lower().rstrip("."))
+    if match is None:
+        return None
+    start, end, edge, length = match.groups()
+    if edge is None:
+        return float(start), float(end)
+    return (0.0, float(length)) if edge == "first" else (max(0.0, seconds - float(length)), seconds)
 
 
 def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blocks:

@@ -339,7 +339,7 @@ _LABEL_IN_PROSE = re.compile(
     r"|[(\[]\s*([A-Za-z]|\d{1,2})\s*[)\]]|(?<![\w'(])([A-Z])\)"
 )
 _BARE_LABEL = re.compile(
-    r"\b(?i:is|be|was|not|choose|pick|select|with|than|nor|or|and|to)(?-i:)\s+[\"'*]*([A-Z])[\"'*]*(?=[.,;!?)。]|$|"
+    r"\b(?i:is|be|was|not|but|choose|pick|select|with|than|nor|or|and|to)(?-i:)\s+[\"'*]*([A-Z])[\"'*]*(?=[.,;!?)。]|$|"
     r"\s+(?:because|since|as|is|but|and|or)\b)"
 )
 MORE_LABELS = re.compile(r"\W{0,3}(?:\s*(?:,|and|or|&|/|及|和|或)\s*)+(?:option )?\W?([A-Z])(?![\w'#♯])")
@@ -590,7 +590,9 @@ def _stance(sentence: str, group: list[Mention], end: int) -> int:
     after = sentence[group[-1].end : min(end, group[-1].end + 90)]
     boundary_after = _BOUNDARY.search(after)
     after = re.sub(
-        r"(?:\b(?:and|but|or)\s+)?\bnot\s*$", "", after[: boundary_after.start()] if boundary_after else after
+        r"(?:\b(?:and|but|or)\s+)?\bnot(?:\s+(?:an?|the))?\s*$",
+        "",
+        after[: boundary_after.start()] if boundary_after else after,
     )
     if NEGATED_AFTER.match(after):
         return -1

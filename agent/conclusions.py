@@ -17,7 +17,7 @@ _ANSWER_TAGS = frozenset(
 )
 _REASONING_TAGS = frozenset(
     "reasoning reason reasons rationale analysis explanation reflection summary caption description scratchpad steps "
-    "step "
+    "step cot chain_of_thought inner_monologue monologue deliberation internal "
     "observation context plan perception understanding inference logic".split()
 )
 _EMPTY_NAMES = frozenset("n/a na none null nil - unknown idk".split())
@@ -37,6 +37,7 @@ _NEXT_TURN = re.compile(
     r"<\|eot_id\|>",
     re.IGNORECASE,
 )
+_OTHER_TAG = re.compile(r"(?:\[|<\|)(/?)((?:final[_ ])?answer|conclusion|solution)(?:\]|\|>)", re.IGNORECASE)
 _MARKUP = re.compile(
     r"<\s*/?\s*(?:[bipsu]|(?i:br|strong|em|div|span|ul|li|ol|code|pre|sub|sup|h[1-6]|audio|speech|sound|music|eos|"
     r"bos|pad|unk))"
@@ -53,12 +54,14 @@ class Conclusion:
     prose: the text outside of it, without tags; what follows a closed wrapper is left out.
     may_be_cut: the answer is <C> or <C C>, which models also write for a <Conclusion> that they leave empty.
     closed: a tag that says that it is the answer is opened and closed around it.
+    after: what follows the reasoning, where tags enclose that and nothing marks the answer.
     """
 
     answer: str | None
     prose: str
     may_be_cut: bool = False
     closed: bool = False
+    after: str = ""
 
 
 def conclude(text: str, is_label: Callable[[str], bool]) -> Conclusion:
@@ -69,6 +72,7 @@ def conclude(text: str, is_label: Callable[[str], bool]) -> Conclusion:
         text = text[: turn.start()]
     if "\\" in text:
         text = _LATEX.sub(r"\1", text)
+    text = _OTHER_TAG.sub(r"<\1\2>", text)
     tagged = _by_tags(_MARKUP.sub(" ", text), is_label) if "<" in text else Conclusion(None, text)
     if tagged.closed:
         return tagged
@@ -181,7 +185,9 @@ def _by_tags(text: str, is_label: Callable[[str], bool]) -> Conclusion:
     ]
     elements = elements or _unknown_pair(text, is_label)
     if not elements:
-        return Conclusion(None, _UNENDED_TAG.sub("", _TAG.sub(_without_tag(is_label), text)))
+        ends = [tag.end() for tag in tags if tag[1] and _kind(tag[2], is_label) == "reasoning"]
+        after = text[ends[-1] :] if ends else ""
+        return Conclusion(None, _UNENDED_TAG.sub("", _TAG.sub(_without_tag(is_label), text)), after=after)
     filled = [element for element in elements if re.search(r"[^\W_]|-", element.content)]
     closed = [element for element in filled if element.closed and element.is_answer]
     last = (

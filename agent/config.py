@@ -42,6 +42,10 @@ class AgentConfig(BaseModel):
         that hear for themselves, such as an ASR, still do.
     max_audio_s: longest clip that is accepted, in seconds.
     checkpoint: an SQLite file that keeps the states of each question's graph.
+    adaptive: the agent first asks as the baseline does, and leaves its steps out where that answer's probability among
+        the choices is at least this; None: never.
+    policy: a file of `lalm-agent calibrate`: answers whose confidence is too low are withheld.
+    policy_unchecked: use the policy of another system, and say on every answer that its guarantee does not hold.
     debug: raise the error of a failed node in place of recording it.
     """
 
@@ -65,6 +69,9 @@ class AgentConfig(BaseModel):
     hears_audio: bool = True
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = None
+    adaptive: float | None = Field(default=None, gt=0, le=1)
+    policy: str | None = None
+    policy_unchecked: bool = False
     debug: bool = False
 
 
@@ -220,13 +227,13 @@ def _others_write(status: os.stat_result) -> bool:
 
 def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
     """Paths in the file count from its folder: make them count from the working folder."""
-    for name in ("model", "adapter", "checkpoint"):
+    for name in ("model", "adapter", "checkpoint", "policy"):
         value = values.get(name)
         if not isinstance(value, str) or at == folder:
             continue
         prefix = "scripted:" if value.startswith("scripted:") else ""
         path = at / value.removeprefix(prefix)
-        if name == "checkpoint" or path.exists():
+        if name in ("checkpoint", "policy") or path.exists():
             values[name] = prefix + os.path.relpath(path, folder)
 
 

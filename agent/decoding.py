@@ -52,6 +52,7 @@ _DEMUXERS = (
 # Lossless formats whose header holds the duration; elsewhere FFmpeg may estimate it.
 _DECLARING = ("nistsphere", "wv")
 # Containers that add nothing to the frames of MPEG audio.
+_AAC_HEADER_N = 7
 _BARE_MPEG = (("mp3", "mp"), ("wav", "mp"))
 _TIMED = ("matroska", "mov", "ogg", "mpeg", "flv")
 # Their clocks do not start at 0.
@@ -580,7 +581,7 @@ def _frames(
     """Each frame, and how many bytes of the file before its packet belong to no packet of a single stream."""
     # FFmpeg marks what it read in part. PCM it reads in blocks, of which the last is always partial.
     packed, end = not stream.codec_context.name.startswith("pcm_"), None
-    for packet in media.demux(stream):
+    for packet in _packets(media, stream, file, part):
         if packed and packet.is_corrupt:
             raise _broken(name, part.kind, "a packet is marked as corrupt")
         if mpeg is not None and packet.size and not mpeg.takes(bytes(packet)):
@@ -590,6 +591,24 @@ def _frames(
         yield from ((hole_n, frame) for frame in packet.decode())
     if media.format.name == "aac" and re.fullmatch(rb"\xff.{0,6}", _read(file, part.start + (end or 0), 8), re.DOTALL):
         raise _cut(name, "its last AAC frame is incomplete")
+
+
+def _packets(media: "av.container.InputContainer", stream: Any, file: BinaryIO, part: _Part) -> Iterator[Any]:
+    """The packets of a stream. FFmpeg fails on fewer bytes behind the last AAC frame than a frame's header has."""
+    import av
+
+    packets, end = media.demux(stream), 0
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.InvalidDataError:
+            if media.format.name == "aac" and len(_read(file, part.start + end, _AAC_HEADER_N)) < _AAC_HEADER_N:
+                return
+            raise
+        if packet is None:
+            return
+        end = packet.pos + packet.size if packet.pos is not None else end
+        yield packet
 
 
 def _promised_s(media: "av.container.InputContainer", stream: Any, part: _Part, mpeg: "_Mpeg | None") -> float | None:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, FiniteFloat, StringConstraints, model_validator
 
@@ -34,7 +34,10 @@ class SystemIdentity(Identity):
 
     dtype: as loaded; `auto` differs between a CPU and a GPU. tools: node -> tool, the nodes that the method uses.
     prompts: sha256 of each prompt with its slots open. The seed of the sampling noise is none of it.
+    adaptive: the probability from which on the baseline's answer spares the agent's steps; None where it never does.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"adaptive"})
 
     model: str
     revision: str | None
@@ -51,6 +54,7 @@ class SystemIdentity(Identity):
     top_p: FiniteFloat
     top_k: int
     max_audio_s: FiniteFloat
+    adaptive: FiniteFloat | None = None
 
 
 class Feature(Record):

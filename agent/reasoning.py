@@ -4,9 +4,10 @@ import re
 
 # Not <Reasoning>: prompts ask for it, and what it says is part of the reply.
 _NAMES = "think|thinking|thoughts?"
-# <think>, </think>, <seed:think budget="5">, [THINK] (Magistral), and the triangles of Kimi.
+# <think>, </think>, <seed:think budget="5">, [THINK] (Magistral), the triangles of Kimi, Sky-T1.
 _TAG = re.compile(
-    rf"<\s{{0,9}}(/?)\s{{0,9}}(?:\w{{1,20}}:)?(?:{_NAMES})(?:\s[^<>]{{0,200}})?>|\[(/?)THINK\]|◁(/?)think▷",
+    rf"<\|?\s{{0,9}}(/?)\s{{0,9}}(?:\w{{1,20}}:)?(?:{_NAMES})(?:\s[^<>]{{0,200}})?\|?>|\[(/?)THINK\]|◁(/?)think▷|"
+    r"<\|(?:begin|(end))_of_thought\|>",
     re.IGNORECASE,
 )
 _FINAL_CHANNEL = "<|channel|>final<|message|>"

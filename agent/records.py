@@ -54,6 +54,33 @@ class AbstentionKind(StrEnum):
         return self.value.replace("_", " ")
 
 
+class ReasonKind(StrEnum):
+    """What an abstention is put down to: the most telling evidence that was at hand, never a guess.
+
+    model_declines: the model will not answer. silent_clip: the clip's peak is below -60 dBFS.
+    inaudible: the model says that it cannot hear, or was asked without the clip.
+    outside_window: the model heard only a part of the clip. not_in_clip: the reply says that the clip does not hold it.
+    transcript_unsure: the ASR's own figures are beyond the limits at which it drops text.
+    type_unclear: the type step named no single type. choices_close: the two likeliest choices are close.
+    not_confident: a policy held the answer back.
+    """
+
+    MODEL_DECLINES = "model_declines"
+    SILENT_CLIP = "silent_clip"
+    INAUDIBLE = "inaudible"
+    OUTSIDE_WINDOW = "outside_window"
+    NOT_IN_CLIP = "not_in_clip"
+    TRANSCRIPT_UNSURE = "transcript_unsure"
+    TYPE_UNCLEAR = "type_unclear"
+    CHOICES_CLOSE = "choices_close"
+    NOT_CONFIDENT = "not_confident"
+
+    @property
+    def words(self) -> str:
+        """The kind for a person, such as `outside window`."""
+        return self.value.replace("_", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class AudioRef:
     """A decoded clip by name: where it is, what it is, never its samples.
@@ -75,6 +102,7 @@ class Question:
 
     id: names the question for the sampling noise and for whoever collects answers.
     draw: which of several sampled answers is asked for, from 0; greedy answers are the same for each.
+    window_s: (start, end) in seconds of the part that is asked about; None for the whole clip.
     """
 
     text: str
@@ -82,6 +110,12 @@ class Question:
     choices: tuple[str, ...] = ()
     id: str = ""
     draw: int = 0
+    window_s: tuple[float, float] | None = None
+
+    @property
+    def part_s(self) -> tuple[float, float]:
+        """(start, end) in seconds of what is asked about."""
+        return self.window_s or (0.0, self.audio.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +156,8 @@ class Step:
     responder: str | None = None
 
 
+ANSWERING = ("first", "answer")
+"""The nodes whose reply may be the answer: an adaptive agent's first try, and the answering step."""
 OnStep = Callable[[Step], None]
 """What is called as each node ends."""
 
@@ -159,7 +195,9 @@ class Answer:
 
     abstention: why it abstains; None unless it does.
     confidence: length-normalised probability of the answer given, softmax over the choices; in [0, 1] or None.
-    reason: what was said and seen, where it abstains: evidence, and no cause.
+    reason: what was said and seen, where it abstains: evidence, and no cause. reason_kind: the most telling of it; None
+        where nothing but the refusal was seen. suggestion: what to ask next; None where the evidence suggests nothing.
+    withheld: the answer that a policy held back.
     heard_s: (start, end) in seconds of what the answering model heard.
     """
 
@@ -171,6 +209,9 @@ class Answer:
     content: str | None
     confidence: float | None
     reason: str | None
+    reason_kind: ReasonKind | None = field(default=None, kw_only=True)
+    suggestion: str | None = field(default=None, kw_only=True)
+    withheld: str | None = field(default=None, kw_only=True)
     heard_s: tuple[float, float]
     audio: AudioRef
     method: Method
@@ -193,6 +234,6 @@ def check_question(question: str, choices: tuple[str, ...], empty_choices: bool 
     if not question.strip():
         raise UsageError("the question is empty", "ask something about the clip")
     if len(choices) == 1:
-        raise UsageError("one choice leaves nothing to choose", "give at least two --choice, or none")
+        raise UsageError("one choice leaves nothing to choose", "give at least two choices, or none")
     if not all(choice.strip() for choice in choices) and not empty_choices:
         raise UsageError("a choice is empty", "give each --choice a text")

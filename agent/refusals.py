@@ -41,6 +41,7 @@ _STRONG = tuple(
     for kind in (AbstentionKind.CANNOT_HEAR, AbstentionKind.DECLINES, AbstentionKind.DOES_NOT_KNOW)
 )
 _WEAK = _rows(_TABLE, "hedges")
+_NOT_IN_CLIP = _rows(_TABLE, "not_in_clip")
 _QUOTED = re.compile(r'"[^"\n]{0,400}"')
 _APOLOGY = re.compile(
     r"\b(?:sorry|apologi[sz]e|apologies|unfortunately|regrettably|afraid)\b|"
@@ -74,6 +75,11 @@ def find_refusal(folded: str) -> Refusal | None:
         start, end = min(start for start, _ in weak), max(end for _, end in weak)
         return Refusal(AbstentionKind.DOES_NOT_KNOW, start, end, weak=_APOLOGY.search(own) is None)
     return None
+
+
+def says_not_in_clip(folded: str) -> bool:
+    """Whether a refusal, in lower case with straight quotes, says that the clip does not hold what is asked about."""
+    return bool(_spans(_QUOTED.sub(_blank_out_speech, folded), _NOT_IN_CLIP))
 
 
 def _spans(text: str, rows: _Rows) -> list[tuple[int, int]]:

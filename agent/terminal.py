@@ -47,8 +47,9 @@ def shortened(text: str, width: int) -> str:
 
 
 def say(text: str) -> None:
-    """One safe line on stderr, at once."""
-    print(printable(text, one_line=True), file=sys.stderr, flush=True)
+    """One safe line on stderr, at once; an indented one stays so."""
+    indent = "  " if text.startswith("  ") else ""
+    print(indent + printable(text, one_line=True), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

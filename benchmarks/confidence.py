@@ -54,15 +54,18 @@ def cost(job: Job) -> float:
 def ratios(model: TransformersLALM, samples: np.ndarray, repetitions: int) -> dict[str, list[float]]:
     """Estimators, alone and all together -> their cost as a multiple of an answer's, once a repetition."""
     estimators = [e for e in make_estimators(set(NAMES) - {"evidence"}, DRAWS)]
-    sounds, prompt = clips(samples), answer_prompt(Method.BASELINE, QUESTION, CHOICES)
-    turns, decoding = (Turn("user", prompt),), Decoding(REPLY_TOKENS)
+    sounds, orders = clips(samples), itertools.cycle(itertools.permutations(CHOICES))
 
-    def answer(sound: Sound) -> object:
-        return model.generate([Request(turns, sound, decoding, 1, CHOICES, "q")])
+    def answer(sound: Sound, choices: tuple[str, ...]) -> object:
+        turns = (Turn("user", answer_prompt(Method.BASELINE, QUESTION, choices)),)
+        return model.generate([Request(turns, sound, Decoding(REPLY_TOKENS), 1, choices, "q")])
 
     def case(sound: Sound) -> Case:
-        verdict = Verdict(Status.ANSWERED, "equal", 0, CHOICES[0])
-        return Case(Question(QUESTION, sound.ref, CHOICES, "q"), sound, prompt, CHOICES[0], verdict)
+        # Each question with its choices in another order, so that nothing of its text has been met either.
+        choices = next(orders)
+        verdict = Verdict(Status.ANSWERED, "equal", choices.index(CHOICES[0]))
+        prompt = answer_prompt(Method.BASELINE, QUESTION, choices)
+        return Case(Question(QUESTION, sound.ref, choices, "q"), sound, prompt, CHOICES[0], verdict)
 
     jobs = {"all": estimators, **{estimator.name: [estimator] for estimator in estimators}}
     times: dict[str, list[float]] = {name: [] for name in jobs}
@@ -71,7 +74,7 @@ def ratios(model: TransformersLALM, samples: np.ndarray, repetitions: int) -> di
             if any(isinstance(estimator, Silence) for estimator in chosen):
                 estimate(model, case(next(sounds)), [Silence()])
             sound, other = next(sounds), case(next(sounds))
-            base, more = cost(partial(answer, sound)), cost(partial(estimate, model, other, chosen))
+            base, more = cost(partial(answer, sound, next(orders))), cost(partial(estimate, model, other, chosen))
             if repetition:
                 times[name].append(more / base)
     return times

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from harness import ROOT, lalm_agent, script, shown, two_at_a_time
-from mini_figures import Goal, Row, auroc, difference, markdown, median, share
+from mini_figures import Goal, Row, auroc, difference, markdown, median, share, share_of_few_clips
 
 from lalm_agent.answers import same_text
 from lalm_agent.eval.grade import Outcome, Outputs, RuleScorer, guess_rates
@@ -45,8 +45,9 @@ LOOK = "This is a look at the test split: LOG.md counts every one of them."
 INTERVALS = (
     "Intervals: accuracies and RGI as `lalm-agent score` has them (percentile bootstrap over clips, 2,000 resamples). "
     "Shares: Wilson where each question has a clip of its own, which skills have; otherwise the same bootstrap, and "
-    "Wilson over the clips for a share of 0 or 1. AUROC and differences: the same bootstrap. Seconds and bytes: the "
-    "median with its order-statistic interval, undefined below six runs. Undefined stays undefined."
+    "Wilson over the clips for a share of 0 or 1, and for open questions about real speech, as if all replies about a "
+    "recording were the same: three are too few to resample. AUROC and differences: the same bootstrap. Seconds and "
+    "bytes: the median with its order-statistic interval, undefined below six runs. Undefined stays undefined."
 )
 LEVELS = {
     "easy": Goal("90 %", at_least=0.9),
@@ -285,11 +286,12 @@ def speech(options: MiniOptions) -> Iterator[Row]:
     command, answers = options.runs["speech"].short, options.answers("speech")
     honest = np.array([answer.status is Status.ABSTAINED and bool(answer.reason) for answer in answers], np.bool_)
     invented = np.array([answer.status is Status.ANSWERED for answer in answers], np.bool_)
-    each, recordings = np.arange(len(answers)), len({answer.audio_sha256 for answer in answers})
+    clips = np.unique([answer.id.rpartition("/")[0] for answer in answers], return_inverse=True)[1]
     ask, none = Goal("80 %", at_least=0.8), Goal("nothing", at_most=0.0)
-    remark = f"{recordings} recordings"
-    yield Row("open, real speech: IDK with a reason", command, share(honest, each), ask=ask, remark=remark)
-    yield Row("open, real speech: invented", command, share(invented, each), ask=none)
+    sure, made_up = share_of_few_clips(honest, clips), share_of_few_clips(invented, clips)
+    remark = f"{len(np.unique(clips))} recordings"
+    yield Row("open, real speech: IDK with a reason", command, sure, ask=ask, remark=remark)
+    yield Row("open, real speech: invented", command, made_up, ask=none, remark=remark)
 
 
 def reliability(options: MiniOptions) -> Iterator[Row]:

@@ -20,6 +20,7 @@ from lalm_agent.eval.metrics.estimate import (
     estimate,
     percentile_interval,
     share_intervals,
+    wilson,
 )
 
 RESAMPLES, SEED = 2000, 0
@@ -105,6 +106,17 @@ def share(hits: Bools, clips: Clips) -> Figure:
         return Figure(value=None, n=0)
     ends = share_intervals(hits.astype(np.int64), 2, clips, RESAMPLES, SEED)[1]
     return estimate(hits.sum() / n, Interval(*ends, 0), n)
+
+
+def share_of_few_clips(hits: Bools, clips: Clips) -> Figure:
+    """The share of hits (n,), n > 0, about so few clips (n,) that resampling them tells too little.
+
+    The interval is Wilson's of the same share of as many questions as there are clips: as wide as if all replies about
+    a clip were the same, and never narrower than the questions make it.
+    """
+    n_clips = len(np.unique(clips))
+    value = float(hits.mean())
+    return estimate(value, Interval(*wilson(value * n_clips, n_clips), 0), len(hits))
 
 
 def difference(hits: Bools, first: Bools, clips: Clips) -> Figure:

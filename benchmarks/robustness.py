@@ -5,6 +5,8 @@ question is asked as it is and after each change, by three methods. A call goes 
 kept in WORK. Prints Markdown: what became of the answers by kind of change, five-way transitions, and flips (another
 answer than without the change) by confidence. `--quick` takes 4 clips and 4 kinds. Any other option goes to
 `lalm-agent eval`: `--answer-mode score` makes the model choose each time, `--tools assist` is the agent's.
+
+`python benchmarks/robustness.py CLIPS --edges` counts the recordings of any folder that begin or end in silence.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from lalm_agent.eval.runs.folder import run_outputs
 
 METHODS = ("baseline", "idk", "agent")
 UNCHANGED = "unchanged"
+EDGE_S, RECORDINGS = 0.1, {".wav", ".mp3", ".flac", ".ogg", ".m4a"}
 QUICK_CLIPS, QUICK_KINDS = 4, ("8 kHz and back", "0.3 s of silence before", "mp3", "option order")
 ANSWERED = (Outcome.CORRECT, Outcome.WRONG)
 INTERVALS = (
@@ -113,6 +116,18 @@ def variants(row: dict[str, Any], clips: Path, audio: Path) -> Iterator[dict[str
             changes.append((kind, {**row, "audio": name}))
     for at, (kind, changed) in enumerate(changes):
         yield {**changed, "id": f"{clip}/{at}", "category": kind, "source": clip}
+
+
+def silent_edges(folder: Path) -> str:
+    """How many of the recordings in a folder and below begin and end with `EDGE_S` of exact zeros or more."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in RECORDINGS)
+    begin = end = 0
+    for path in paths:
+        sound = load(path)
+        edge = round(EDGE_S * sound.ref.rate)
+        begin += not sound.samples[:edge].any()
+        end += not sound.samples[-edge:].any()
+    return f"{len(paths)} recordings: {begin} begin and {end} end with {EDGE_S} s of exact zeros or more"
 
 
 # --- what became of the answers ---------------------------------------------------------------------------------------
@@ -221,10 +236,18 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
-    parser.add_argument("work", type=Path, help="where changed clips and runs are kept; one folder for each model")
+    parser.add_argument(
+        "work", type=Path, nargs="?", help="where changed clips and runs are kept; one folder for each model"
+    )
     parser.add_argument("--model", default="mini", help="a reference as `lalm-agent models` lists them")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_CLIPS} clips, {len(QUICK_KINDS)} kinds")
+    parser.add_argument("--edges", action="store_true", help="count recordings with silent edges in CLIPS, and end")
     options, more = parser.parse_known_args()
+    if options.edges:
+        print(silent_edges(options.clips))
+        return
+    if options.work is None:
+        parser.error("the folder WORK is missing")
     if not (options.clips / "clips.json").is_file():
         raise DataError(f"{options.clips} holds no clips.json", "give the folder of the recordings")
     lines = Path(__file__).with_name("real_questions.jsonl").read_text(encoding="utf-8").splitlines()

@@ -7,6 +7,7 @@ A test skips where something that it needs is absent. Under `LALM_REQUIRE_TOOLS=
 but `../shared` has to be there, and any other skip is a failure.
 """
 
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -192,6 +193,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")
+
+
+# --- what several folders of tests use --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[str, str]]:
+    """(stdout, stderr) since the last call."""
+    return lambda: tuple(capsys.readouterr())
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[[str, Path], None]:
+    """`make_tiny(family, folder)` of tests/agent/conftest.py, which writes a random-weight checkpoint."""
+    import torch
+
+    torch.set_num_threads(1)  # on matrices this small, threads only wait for one another
+    spec = importlib.util.spec_from_file_location("tests_agent_conftest", ROOT / "tests" / "agent" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    make: Callable[[str, Path], None] = module.make_tiny
+    return make
 
 
 # --- what stands in for the reader of replies ------------------------------------------------------------------------

@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
         ("results.py", "nowhere", "work"),
         ("ask.py", "--windows", "nowhere.wav"),
         ("robustness.py", "nowhere", "work"),
+        ("risk_control.py", "nowhere"),
     ],
 )
 def test_what_is_not_there_is_named_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:

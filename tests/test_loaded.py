@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from lalm_agent.cli.main import run
+
 RATE = 16_000
 KINDS = ("sound", "music", "speech")
 ANSWERS = ("dog", "cat")
@@ -20,70 +22,71 @@ COMMANDS = {
     "eval": ("eval", "bench.jsonl", "--method", "agent", "--limit", "1", "--out", "runs/agent"),
     "train": ("train", "--data", "rows.jsonl", "--out", "adapter", "--max-steps", "1"),
     "transfer": (
-        "transfer",
-        "--bank",
-        "bank",
-        "--data",
-        "bench.jsonl",
-        "--out",
-        "study",
-        "--seeds",
-        "1",
-        "--dry-run",
-        "--k",
-        "1",
+        *("transfer", "--bank", "bank", "--data", "bench.jsonl", "--out", "study"),
+        *("--seeds", "1", "--dry-run", "--k", "1"),
     ),
 }
+BEFORE = (
+    ("idk", "sample", "bank.jsonl", "--n", "2", "--max-new-tokens", "4", "--out", "bank"),
+    ("idk", "build", "bank", "--k", "2", "--out", "rows.jsonl"),
+)
+# Each command runs in a fork of a process that has loaded the libraries, where a trace of every call takes long.
 COUNT = """
-import sys, threading
+import json, os, sys, threading
+from pathlib import Path
+import accelerate, langgraph.graph, peft, pydantic, rich.console, scipy.stats, torch, transformers.trainer
+
 files, optimised = set(), 1
+
 def note(frame, event, argument):
     code = frame.f_code
-    if event == "call" and code.co_flags & optimised:  # a function, not the body of a module or a class
+    # A function: not the body of a module or a class, nor a comprehension in one.
+    if event == "call" and code.co_flags & optimised and not code.co_name.endswith(("comp>", "genexpr>")):
         files.add(code.co_filename)
-threading.settrace(note)
-sys.settrace(note)
-from lalm_agent.cli.main import run
-code = run(sys.argv[1:])
-sys.settrace(None)
-import lalm_agent
-from pathlib import Path
-root = Path(lalm_agent.__file__).resolve().parent.parent
-inside = {Path(file).resolve() for file in files if file.endswith(".py")}
-names = [path.relative_to(root) for path in inside if path.is_relative_to(root)]
-print("RUN", code, *sorted(str(name) for name in names if name.parts[0] in ("agent", "tools", "eval", "training")))
+
+def trace(arguments):
+    threading.settrace(note)
+    sys.settrace(note)
+    from lalm_agent.cli.main import run
+    code = run(arguments)
+    sys.settrace(None)
+    import lalm_agent
+    root = Path(lalm_agent.__file__).resolve().parent.parent
+    inside = {Path(file).resolve() for file in files if file.endswith(".py")}
+    names = [path.relative_to(root) for path in inside if path.is_relative_to(root)]
+    ours = sorted(str(name) for name in names if name.parts[0] in ("agent", "tools", "eval", "training"))
+    print("RUN", json.dumps([code, ours]), flush=True)
+
+for arguments in json.loads(sys.argv[1]):
+    assert not any(name.startswith("lalm_agent") for name in sys.modules)
+    child = os.fork()
+    if child == 0:
+        trace(arguments)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, arguments
 """
 
 
-def files_run(folder: Path, arguments: tuple[str, ...]) -> list[str]:
-    """The files of the project of which a command calls a function."""
-    command = [sys.executable, "-c", COUNT, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    _, code, *names = done.stdout.splitlines()[-1].split()
-    assert code == "0", done.stderr
-    return names
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Questions of three modalities as a benchmark, as rows to train on, and as a bank that `mini` has answered."""
-    path = tmp_path_factory.mktemp("loaded")
+@pytest.mark.timeout(900)
+def test_a_command_runs_through_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On questions of three modalities: a benchmark, rows to train on, and a bank that `mini` has answered."""
     rng = np.random.default_rng(0)
     for name in ("bank", "bench"):
         rows = []
         for index in range(24):
             clip, kind = f"{name}{index}.wav", KINDS[index // 8]
-            soundfile.write(path / clip, rng.standard_normal(RATE // 2) * 0.1, RATE)
+            soundfile.write(tmp_path / clip, rng.standard_normal(RATE // 2) * 0.1, RATE)
             row = {"id": clip, "audio": clip, "question": "Which animal is heard?", "choices": ANSWERS}
             rows.append({**row, "answer": ANSWERS[index % 2], "modality": kind})
-        (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files_run(path, ("idk", "sample", "bank.jsonl", "--n", "2", "--max-new-tokens", "4", "--out", "bank"))
-    files_run(path, ("idk", "build", "bank", "--k", "2", "--out", "rows.jsonl"))
-    return path
-
-
-@pytest.mark.timeout(900)  # one process a command, each of which loads torch
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_runs_through_few_files(folder: Path, name: str) -> None:
-    names = files_run(folder, COMMANDS[name])
-    assert len(names) <= LIMITS[name], "\n".join(names)
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    for arguments in BEFORE:
+        assert run(arguments) == 0
+    command = [sys.executable, "-c", COUNT, json.dumps(list(COMMANDS.values()))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("RUN ")]
+    assert [code for code, _ in runs] == [0] * len(COMMANDS), done.stderr
+    files = dict(zip(COMMANDS, [names for _, names in runs], strict=True))
+    assert {name: [len(names), *names] for name, names in files.items() if len(names) > LIMITS[name]} == {}
+    assert min(map(len, files.values())) > 10

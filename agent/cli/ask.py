@@ -3,15 +3,17 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lalm_agent.audio import read_span
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
-from lalm_agent.records import Answer, Failure, Status, Step, check_question
+from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import json_text, printable, shortened
 
 _STEP_WIDTH = 88
@@ -35,16 +37,26 @@ BatchFlag = Annotated[
 ]
 
 
+WindowFlag = Annotated[
+    str | None,
+    typer.Option(metavar="START-END", help="Ask about this part of the clip only, in seconds.", show_default="all"),
+]
+
+
 def ask(
     clip: ClipArgument = None,
     question: QuestionArgument = None,
     choice: ChoiceFlag = None,
+    window: WindowFlag = None,
     batch: BatchFlag = None,
     method: flags.MethodFlag = None,
     model: flags.ModelFlag = None,
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
+    adaptive: flags.AdaptiveFlag = None,
+    policy: flags.PolicyFlag = None,
+    policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
@@ -69,25 +81,30 @@ def ask(
     from lalm_agent.config import FIELDS
 
     values = dict(locals(), preset=tools, tools=tool)
-    choices = _checked(clip, question, choice or (), batch is not None)
+    choices = _checked(clip, question, choice or (), batch is not None, window)
     config = settings_from({name: values[name] for name in FIELDS})
 
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
-    with Agent(config, on_status=_print_status) as agent:
+    with Agent(config, on_status=print_status) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id)
+        window_s = None if window is None else read_span(window, inf)
+        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id, window_s)
     if thread_id is not None:
         typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
 
 
-def _checked(clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool) -> tuple[str, ...]:
+def _checked(
+    clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool, window: str | None
+) -> tuple[str, ...]:
     """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
-    if is_batch and (clip is not None or choices):
+    if window is not None and read_span(window, inf) is None:
+        raise UsageError(f"--window {window}: no part of a clip", "give START-END in seconds, such as 0-10")
+    if is_batch and (clip is not None or choices or window is not None):
         raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
     distinct = tuple(dict.fromkeys(choices))
     if len(distinct) < len(choices):
@@ -107,7 +124,7 @@ def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -
             typer.echo(f"[{number}] ", nl=False)
         if isinstance(answer, Failure):
             typer.echo(json_text({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
-            _print_failure(answer)
+            print_failure(answer)
             code = max(code, answer.exit_code)
         else:
             print_answer(answer, as_json)
@@ -115,7 +132,8 @@ def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -
     return code
 
 
-def _print_status(text: str) -> None:
+def print_status(text: str) -> None:
+    """One line on stderr before work that takes seconds."""
     typer.echo(f"  {printable(text, one_line=True)} …", err=True)
 
 
@@ -136,10 +154,11 @@ def print_answer(answer: Answer, as_json: bool) -> None:
     else:
         typer.echo("\n".join(answer_lines(answer)))
     if answer.failure is not None:
-        _print_failure(answer.failure)
+        print_failure(answer.failure)
 
 
-def _print_failure(failure: Failure) -> None:
+def print_failure(failure: Failure) -> None:
+    """The two lines of a failure on stderr."""
     typer.echo(f"error: {printable(failure.message, one_line=True)}", err=True)
     if failure.hint:
         typer.echo(f"try: {printable(failure.hint, one_line=True)}", err=True)
@@ -151,7 +170,12 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.abstention is not None:
         lines.append(f"abstention:  {answer.abstention.words}")
     if answer.reason:
-        lines.append(f"reason:      {printable(answer.reason, one_line=True)}")
+        named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
+        lines.append(f"reason:      {named}{printable(answer.reason, one_line=True)}")
+    if answer.withheld is not None:
+        lines.append(f"withheld:    {printable(answer.withheld, one_line=True)}")
+    if answer.suggestion:
+        lines.append(f"try:         {printable(answer.suggestion, one_line=True)}")
     if answer.confidence is not None:
         lines.append(f"confidence:  {answer.confidence:.2f}")
     if answer.audio_type is not None:
@@ -159,10 +183,12 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.content is not None:
         label = "transcript:" if "asr" in nodes else "caption:"
         lines.append(f"{label:<13}{printable(answer.content, one_line=True) or '(empty)'}")
-    if "answer" in nodes:
+    if nodes & set(ANSWERING):
         window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
         lines.append(f"heard:       {window} of {answer.audio.seconds:.1f} s")
     tools = [f"{node}={name}" for node, name in answer.tools.items() if node in nodes]
+    if "first" in nodes:
+        tools.insert(0, "asked as the baseline first")
     lines.append(
         f"asked:       {', '.join([printable(answer.model.ref, one_line=True), f'method {answer.method}', *tools])}"
     )

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.view import tell
 from lalm_agent.errors import UsageError
+from lalm_agent.terminal import json_text, say
 
 
 class Division(StrEnum):
@@ -46,20 +46,19 @@ def calibrate(
     from lalm_agent.eval.report.confidence import check_lines, policy_lines
     from lalm_agent.eval.report.table import terminal_width
     from lalm_agent.policy import read_policy, write_policy
-    from lalm_agent.terminal import json_text
 
     if check is not None:
         if policy is None or folder is not None or out is not None:
             raise UsageError("--check takes --policy, and neither FOLDER nor --out", "--check RUN --policy policy.json")
         read = read_policy(policy)
-        checked = calibration.check(check, read, tell)
+        checked = calibration.check(check, read, say)
         lines = check_lines(checked, read, terminal_width())
         typer.echo(json_text(checked.model_dump(mode="json"), 2) if as_json else "\n".join(lines))
         return
     if folder is None or out is None or policy is not None:
         raise UsageError("calibrate takes FOLDER and --out", "calibrate conf/ --max-risk 0.10 --out policy.json")
     request = calibration.CalibrateRequest(folder, estimator, max_risk, delta, by is not None)
-    made = calibration.calibrate(request, tell)
+    made = calibration.calibrate(request, say)
     write_policy(out, made)
     lines = policy_lines(made, terminal_width())
     typer.echo(json_text(made.model_dump(mode="json", by_alias=True), 2) if as_json else "\n".join(lines))

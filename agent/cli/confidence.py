@@ -7,9 +7,8 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.cli.view import tell
 from lalm_agent.confidence import NAMES
-from lalm_agent.terminal import json_text, printable
+from lalm_agent.terminal import json_text, printable, say
 
 
 def confidence(
@@ -61,7 +60,7 @@ def confidence(
     request = ConfidenceRequest(**fields, estimators=names, config=config)
     with ConfidenceDisplay() as observer:
         estimate_confidence(request, observer)
-    report = measure(read_estimates(out), tell=tell)
+    report = measure(read_estimates(out), tell=say)
     if as_json:
         typer.echo(json_text(report.model_dump(mode="json")))
     else:

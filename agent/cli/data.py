@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lalm_agent.cli import flags
 from lalm_agent.terminal import json_text
 
 app = typer.Typer(help="Questions about audio, made or checked.", no_args_is_help=True, rich_markup_mode=None)
@@ -20,7 +21,7 @@ def synth(
     split: Annotated[SplitName, typer.Option(help="Which part of the benchmark.")] = "dev",
     n: Annotated[int, typer.Option(help="How many questions.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="The same seed makes the same questions.", min=0)] = 0,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: flags.DebugFlag = None,
 ) -> None:
     """Make synthetic clips of sound, music and speech with questions in MMAU's form.
 
@@ -50,7 +51,7 @@ def check(
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Decode every clip.")] = True,
     window_s: Annotated[float, typer.Option(help="Seconds of a clip that the model hears.", min=0.1)] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Check a benchmark: rows that cannot be used, odd questions, missing or odd clips, what guessing scores.
 

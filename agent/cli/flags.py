@@ -68,6 +68,17 @@ HearsAudioFlag = Annotated[
         show_default="yes",
     ),
 ]
+AdaptiveFlag = Annotated[
+    float | None,
+    typer.Option(help="Ask as the baseline first, and leave the agent's steps out from this confidence on."),
+]
+PolicyFlag = Annotated[
+    str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
+]
+PolicyUncheckedFlag = Annotated[
+    bool | None,
+    typer.Option("--policy-unchecked", help="Use another system's policy; each answer says that nothing is promised."),
+]
 CheckpointFlag = Annotated[str | None, typer.Option(help="SQLite file that keeps the states of the graph.")]
 TrustFlag = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with a checkpoint.")]
 PickleFlag = Annotated[bool | None, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]

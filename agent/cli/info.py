@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +16,6 @@ from lalm_agent.cli.flags import settings_from
 from lalm_agent.cli.view import row
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.terminal import json_text, printable
-
-DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Finding = tuple[str, str, str, bool]
 """Name, state, what a lack costs, and whether `ask` works nevertheless."""
@@ -33,7 +31,7 @@ def doctor(
     adapter: flags.AdapterFlag = None,
     online: Annotated[bool, typer.Option("--online", help="Ask a model's endpoint whether it is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    debug: DebugFlag = False,
+    debug: flags.DebugFlag = None,
 ) -> int:
     """Look at this installation, and at what `ask` would use with the same settings. Exit code 2 if it cannot work."""
     findings = []
@@ -212,7 +210,7 @@ def _device() -> Finding:
 
 def tools(
     node: Annotated[str | None, typer.Argument(help="One node only.", show_default=False)] = None,
-    debug: DebugFlag = False,
+    debug: flags.DebugFlag = None,
 ) -> None:
     """List the nodes and what can fill each: --tool NODE=TOOL."""
     from lalm_agent.registry import BUILT_IN_TOOLS, NEEDS, NODES, TOOL_GROUP, TOOLS, check_node, installed_plugins
@@ -230,7 +228,7 @@ def tools(
     typer.echo("\nyour own:  --tool NODE=module:attribute[:ARGUMENT], a class or a function of a task")
 
 
-def models(debug: DebugFlag = False) -> None:
+def models(debug: flags.DebugFlag = None) -> None:
     """List what --model takes: the forms of a reference, the supported architectures, installed plugins."""
     from lalm_agent.models.hf_families import FAMILIES
     from lalm_agent.registry import BUILT_IN_MODELS, MODEL_FORMS, MODEL_GROUP, installed_plugins
@@ -275,6 +273,8 @@ def graph(
         require_extra("draw")
     if drawn_as is Format.PNG and out is None:
         raise UsageError("a png needs a file", "--out graph.png")
+    from lalm_agent.drawing import drawable_graph, write_png
+
     drawable = drawable_graph(settings_from({"method": method}).method)
     try:
         if drawn_as is Format.PNG and out is not None:
@@ -289,92 +289,3 @@ def graph(
             typer.echo(f"written: {out}")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}", "name another file") from error
-
-
-def drawable_graph(method: Any) -> Any:
-    """The graph of a method without LangGraph's nodes for errors, which no edge leads to."""
-    from lalm_agent.audio import ClipStore
-    from lalm_agent.graph import Context, build_graph
-
-    drawable = build_graph(method, Context({}, ClipStore())).get_graph()
-    for node in [node for name, node in drawable.nodes.items() if "error_handler" in name]:
-        drawable.remove_node(node)
-    return drawable
-
-
-# Pictures are laid out by grandalf and drawn by matplotlib, both local; see the extra `draw`. Sizes are in inches.
-_BOX_W, _BOX_H = 1.5, 0.6
-_MARGIN = 0.4
-
-Point = tuple[float, float]
-
-
-class _Placed:
-    """What grandalf reads and writes: the size `w`, `h` and centre `xy` of a node, the points of an edge."""
-
-    def __init__(self) -> None:
-        self.w, self.h = _BOX_W, _BOX_H
-        self.xy = (0.0, 0.0)
-        self.points: list[Point] = []
-
-    def setpath(self, points: list[Point]) -> None:
-        self.points = list(points)
-
-
-def layout(graph: Any) -> tuple[dict[str, Point], list[list[Point]]]:
-    """Centres of the nodes in inches, y upward from the lower edge, and the points of each edge, from centre to centre.
-
-    Layers from top to bottom (Sugiyama); an edge over several layers goes around the nodes between.
-    """
-    from grandalf.graphs import Edge, Graph, Vertex  # type: ignore[import-untyped]
-    from grandalf.layouts import SugiyamaLayout  # type: ignore[import-untyped]
-
-    vertices = {name: Vertex(name) for name in graph.nodes}
-    edges = [Edge(vertices[edge.source], vertices[edge.target]) for edge in graph.edges]
-    for part in (*vertices.values(), *edges):
-        part.view = _Placed()
-    sugiyama = SugiyamaLayout(Graph(list(vertices.values()), edges).C[0])
-    sugiyama.xspace, sugiyama.yspace, sugiyama.dw = _BOX_W / 4, _BOX_H, _BOX_W
-    sugiyama.init_all(optimize=True)
-    sugiyama.draw()
-    points = [point for edge in edges for point in edge.view.points]
-    left, bottom = min(x for x, _ in points), max(y for _, y in points)
-    centres = {name: (vertex.view.xy[0] - left, bottom - vertex.view.xy[1]) for name, vertex in vertices.items()}
-    return centres, [[(x - left, bottom - y) for x, y in edge.view.points] for edge in edges]
-
-
-def write_png(graph: Any, path: Path) -> None:
-    """Draw a graph; dashed arrows are routes that depend on what a node said.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    centres, paths = layout(graph)
-    width = max(x for points in paths for x, _ in points) + _BOX_W + 2 * _MARGIN
-    height = max(y for points in paths for _, y in points) + _BOX_H + 2 * _MARGIN
-    figure = Figure(figsize=(width, height), dpi=150)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-_BOX_W / 2 - _MARGIN, width - _BOX_W / 2 - _MARGIN)
-    axes.set_ylim(-_BOX_H / 2 - _MARGIN, height - _BOX_H / 2 - _MARGIN)
-    axes.axis("off")
-    style = {"boxstyle": "round,pad=0.5", "facecolor": "#f2f0ff", "edgecolor": "#5b4fa0"}
-    boxes = {
-        name: axes.text(*centre, name.strip("_"), ha="center", va="center", bbox=style).get_bbox_patch()
-        for name, centre in centres.items()
-    }
-    for edge, points in zip(graph.edges, paths, strict=True):
-        for number, (start, end) in enumerate(pairwise(points)):
-            is_last = number == len(points) - 2
-            arrow = {
-                "linestyle": "--" if edge.conditional else "-",
-                "color": "#333333",
-                "shrinkA": 0,
-                "shrinkB": 0,
-                "arrowstyle": "-|>" if is_last else "-",
-                "patchA": boxes[edge.source] if number == 0 else None,
-                "patchB": boxes[edge.target] if is_last else None,
-            }
-            axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
-    figure.savefig(path, format="png")

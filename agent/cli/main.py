@@ -22,6 +22,7 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 
 COMMANDS = {
     "ask": "ask:ask",
+    "chat": "chat:chat",
     "eval": "eval:evaluate",
     "score": "score:score",
     "show": "show:show",

@@ -7,7 +7,8 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import loader_from
-from lalm_agent.cli.view import tell, tell_trouble, warn
+from lalm_agent.cli.view import tell_trouble, warn
+from lalm_agent.terminal import say
 
 
 def rescore(
@@ -59,12 +60,12 @@ def rescore(
     outputs = read_outputs(source, benchmark, data, keys=Keys(key, choices_key, gold_key), alone=True)
     refs = refs or {"rule": None, making.published_match(outputs.facts.get("benchmark")): None}
     if "layout" in outputs.facts:
-        tell(f"read as: {outputs.facts['layout']}")
+        say(f"read as: {outputs.facts['layout']}")
     warn(outputs.warnings)
     flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    made = making.made_scorers(refs, loader_from(flags), kept, tell)
+    made = making.made_scorers(refs, loader_from(flags), kept, say)
     result = rescored(outputs, made)
     warn(result.warnings)
     lines = [] if as_json else rescoring_lines(result, outputs.facts, show_all, terminal_width())

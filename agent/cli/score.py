@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.view import tell
 from lalm_agent.errors import UsageError
+from lalm_agent.terminal import say
 
 _FORMS = ("json", "latex", "csv", "markdown")
 
@@ -54,7 +54,7 @@ def score(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line for each method and group.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Print every table: groups, controls, reasons, tests.")] = False,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: flags.DebugFlag = None,
 ) -> None:
     """Compare methods with a baseline on the same questions.
 
@@ -73,4 +73,4 @@ def score(
 
     config = Config(Convention(rgi.value), benchmark, Resampling(resamples, seed))
     request = ScoreRequest(tuple(paths or ()), counts, data, key, scorer, exclude, config)
-    typer.echo(written(scored(request, tell), forms[0] if forms else "", by, full, terminal_width()))
+    typer.echo(written(scored(request, say), forms[0] if forms else "", by, full, terminal_width()))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lalm_agent.cli.view import tell
+from lalm_agent.cli import flags
+from lalm_agent.terminal import say
 
 
 def show(
@@ -21,7 +22,7 @@ def show(
     limit: Annotated[int | None, typer.Option(help="The first so many.", min=1, show_default="all")] = None,
     draw: Annotated[int, typer.Option(help="Which draw of a run that asked several times.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each question.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: flags.DebugFlag = None,
 ) -> None:
     """Print a run's questions with choices, steps, reply, what was read in it, and the right answer.
 
@@ -31,5 +32,5 @@ def show(
     from lalm_agent.eval.report.show import shown
     from lalm_agent.eval.report.table import terminal_width
 
-    for text in shown(run, status or (), limit, draw, None if as_json else terminal_width(), tell):
+    for text in shown(run, status or (), limit, draw, None if as_json else terminal_width(), say):
         typer.echo(text)

@@ -61,7 +61,7 @@ def transfer(
     audio_root: eval_flags.AudioRootFlag = None,
     bank_audio: BankAudioFlag = None,
     limit: eval_flags.LimitFlag = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Adapters of each source and arm; more can be added later.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Adapters of each source and arm; more can be added later.")] = 5,
     k: KFlag = None,
     n: idk.NFlag = None,
     rule: Annotated[str, typer.Option(help="Which questions are IDK: kn, entropy or confidence.")] = "kn",

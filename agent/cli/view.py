@@ -1,11 +1,9 @@
-"""Lines that several commands print, text of strangers made safe."""
+"""Lines that several commands print."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
-from lalm_agent.terminal import printable
+from lalm_agent.terminal import say
 
 if TYPE_CHECKING:
     from lalm_agent.eval.grade import Scorer
@@ -16,15 +14,10 @@ def row(name: str, state: str, note: str) -> str:
     return f"  {name:<18}{state:<26}{note}".rstrip()
 
 
-def tell(line: str) -> None:
-    """One line on stderr."""
-    typer.echo(("  " if line.startswith("  ") else "") + printable(line, one_line=True), err=True)
-
-
 def warn(warnings: Iterable[str]) -> None:
     """A line on stderr for each warning."""
     for warning in warnings:
-        tell(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 def tell_trouble(scorers: "Sequence[Scorer]") -> int:
@@ -33,7 +26,7 @@ def tell_trouble(scorers: "Sequence[Scorer]") -> int:
 
     code = 0
     for failure in failures_of(scorers):
-        tell(f"error: {failure.message}")
-        tell(f"try: {failure.hint}")
+        say(f"error: {failure.message}")
+        say(f"try: {failure.hint}")
         code = failure.exit_code
     return code

@@ -149,15 +149,20 @@ def _gumbel(seed: int, draw: Draw, position: int, size: int) -> np.ndarray[Any, 
 # --- scores of given replies: the prompt once, then all replies after it
 
 
-def logprobs_after(model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int) -> list[list[float]]:
-    """Natural log-probability of each token of each option, none empty, after a computed prompt; `rows` at a time."""
+def logprobs_after(
+    model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int
+) -> tuple[list[list[float]], Prefilled]:
+    """Natural log-probability of each token of each option, none empty, after a computed prompt; `rows` at a time.
+
+    Also the prompt as far as it is computed then.
+    """
     logprobs: list[list[float]] = []
     for start in range(0, len(options), rows):
         some = options[start : start + rows]
-        logits = continue_from(model, prompt, [option[:-1] for option in some])
+        logits, prompt = continue_from(model, prompt, [option[:-1] for option in some])
         for option, own in zip(some, logits, strict=True):
             logprobs += _chosen(own[None], torch.tensor([option], device=own.device))
-    return logprobs
+    return logprobs, prompt
 
 
 def option_logprobs(model: Any, inputs: Any, options: Sequence[Sequence[int]]) -> list[list[float]]:

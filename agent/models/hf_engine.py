@@ -12,9 +12,10 @@ Models whose cache cannot be shared answer row by row (`answer_rows`).
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -303,9 +304,17 @@ class Engine:
             # What is only scored is computed with the options, in one run.
             groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
-        prompts = list(groups.values())
-        for start in range(0, len(prompts), self._rows):
-            responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
+        clips = list(dict.fromkeys(row.clip for row in prepared))
+
+        def kind(sharing: list[int]) -> tuple[bool, int]:
+            """What is replied to goes through `generate` side by side, clip by clip."""
+            first = prepared[sharing[0]]
+            return first.request.n > 0, clips.index(first.clip)
+
+        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[0]):
+            prompts = list(alike)
+            for start in range(0, len(prompts), self._rows):
+                responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
         return [responses[index] for index in range(len(prepared))]
 
     def _of_prompts(self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]]) -> dict[int, Response]:
@@ -316,22 +325,37 @@ class Engine:
             prompt, count = self._prefill(prepared[sharing[0]])
             computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
+        scores: dict[int, tuple[OptionScore, ...]] = {}
+        further: dict[Prefilled, Prefilled] = {}
+        for index, prompt in computed.items():
+            if prepared[index].request.options:
+                # Each from the same beginning, so that no request's scores hang on another's.
+                scores[index], further[prompt] = self._scores(prepared[index].request, prompt)
+        completions = self._completions(
+            prepared, {index: further.get(prompt, prompt) for index, prompt in computed.items()}
+        )
+        return {
+            index: prepared[index].response(completions[index], scores.get(index), audio_tokens[index])
+            for index in computed
+        }
+
+    def _completions(
+        self, prepared: Sequence[PreparedRequest], computed: Mapping[int, Prefilled]
+    ) -> dict[int, list[Completion]]:
+        """Completions by request index, of requests whose prompts are computed."""
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
         for batch in _batches(prepared, computed, self._rows):
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             rows = [own.index(computed[index]) for index, _ in batch]
             # What several rows have in common is computed once.
-            own = [p if rows.count(place) == 1 else extend(self._model, p) for place, p in enumerate(own)]
+            own = [
+                prompt if rows.count(place) == 1 else extend(self._model, prompt) for place, prompt in enumerate(own)
+            ]
             inputs = row_inputs(self._model, own, rows)
             made = complete(self._model, self._processor.tokenizer, inputs, _draws(prepared, batch))
             for (index, _), completion in zip(batch, made, strict=True):
                 completions[index].append(completion)
-        return {
-            index: prepared[index].response(
-                completions[index], self._scores(prepared[index].request, prompt), audio_tokens[index]
-            )
-            for index, prompt in computed.items()
-        }
+        return completions
 
     def _prefill(self, prepared: PreparedRequest) -> tuple[Prefilled, int]:
         """The prompt, computed up to its last token or, where no reply is asked for, its clip; its audio tokens."""
@@ -357,10 +381,10 @@ class Engine:
         count = 0 if prepared.samples is None else prefix.tokens.count(audio_token_id(self._processor))
         return Prefilled(prefix, begun), count
 
-    def _scores(self, request: Request, prompt: Prefilled) -> tuple[OptionScore, ...] | None:
-        if not request.options:
-            return None
-        return _option_scores(request, logprobs_after(self._model, prompt, self._inputs.options(request), self._rows))
+    def _scores(self, request: Request, prompt: Prefilled) -> tuple[tuple[OptionScore, ...], Prefilled]:
+        """Scores of the options, and the prompt as far as it is computed then."""
+        logprobs, further = logprobs_after(self._model, prompt, self._inputs.options(request), self._rows)
+        return _option_scores(request, logprobs), further
 
 
 def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], rows: int) -> list[Response]:

@@ -23,6 +23,8 @@ from lalm_agent.models.base import Turn
 
 LONGEST_S = 60.0
 """Seconds that a checkpoint's template, or the patterns of an adapter, may take while they are loaded."""
+MOST_BYTES = 2**30
+"""Bytes that a template may take beside what there is."""
 
 Window = Callable[[Any], float | None]
 """Processor -> the longest clip that it takes in, in seconds; None where it sets no limit."""
@@ -214,6 +216,33 @@ def time_limit(what: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
+@contextlib.contextmanager
+def memory_limit(what: str) -> Iterator[None]:
+    """Ends what a stranger's file makes this process do where it takes `MOST_BYTES` more than there were before.
+
+    By the limit of the address space, so only in the main thread of Linux; elsewhere there is no limit.
+
+    Raises:
+        DataError: the memory is used up.
+    """
+    memory = Path("/proc/self/statm")
+    if threading.current_thread() is not threading.main_thread() or not memory.is_file():
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = int(memory.read_text().split()[0]) * resource.getpagesize() + MOST_BYTES
+    if soft == resource.RLIM_INFINITY or most < soft:
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"{what} takes too much memory", "take files whose author you trust") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 # --- text-only models ------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +257,9 @@ def text_family(architecture: str, model_type: str) -> Family | None:
     causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
     mixed = model_type in modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
     return None if mixed or architecture != causal else Family(architecture, "AutoTokenizer", _no_window, hears=False)
+
+
+_AS_TOKENS = {"tokenize": True, "return_dict": True, "sanitize_control_tokens": True}
 
 
 class TextProcessor:
@@ -251,17 +283,19 @@ class TextProcessor:
         ids: list[int] = self._encoded([turns], **ending)["input_ids"][0]
         return ids
 
+    def text(self, turns: Sequence[Turn], **ending: bool) -> str:
+        """The text of one conversation, before it is cut into tokens."""
+        (text,) = self._encoded([turns], **dict.fromkeys(_AS_TOKENS, False), **ending)
+        return str(text)
+
     def _encoded(self, conversations: Sequence[Sequence[Turn]], **settings: Any) -> Any:
         # Content as a string: templates of text models would write a list of parts as Python does.
         messages = [[{"role": turn.role, "content": turn.text} for turn in turns] for turns in conversations]
         return self.tokenizer.apply_chat_template(
             messages,
             chat_template=self.chat_template,
-            tokenize=True,
-            return_dict=True,
-            sanitize_control_tokens=True,
             enable_thinking=False,
-            **settings,
+            **{**_AS_TOKENS, **settings},
         )
 
 

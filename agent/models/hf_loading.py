@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,16 @@ def load_checkpoint(ref: str, options: LoadOptions) -> Checkpoint:
     return Checkpoint(model, processor, adapters, files.family, info, device, str(model.dtype).removeprefix("torch."))
 
 
-def find_weights(ref: str, allow_pickle: bool = False) -> tuple[str | None, str]:
-    """(revision, sha256 of the weights) of a checkpoint as `load_checkpoint` would record it; nothing is loaded.
+def find_weights(ref: str, allow_pickle: bool = False, fetches: bool = True) -> tuple[str | None, str]:
+    """(revision, sha256 of the weights) of `mini`, or of a checkpoint as `load_checkpoint` would record it.
 
-    Raises as `load_checkpoint` does.
+    Nothing is loaded. fetches: False looks for a hub's checkpoint in the cache alone. Raises as `load_checkpoint` does.
     """
-    files = _files_of(ref, allow_pickle)
-    return files.revision, files.sha256
+    with contextlib.ExitStack() as stack:
+        if ref == "mini":
+            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
+        files = _files_of(ref, allow_pickle, fetches)
+        return files.revision, files.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,8 @@ class _Files:
         return weights_sha256([*self.weights, *(adapter_files(self.own_adapter) if self.own_adapter else [])])
 
 
-def _files_of(ref: str, allow_pickle: bool) -> _Files:
-    folder, revision = _locate(ref, allow_pickle)
+def _files_of(ref: str, allow_pickle: bool, fetches: bool = True) -> _Files:
+    folder, revision = _locate(ref, allow_pickle, fetches)
     family = _family(folder)
     weights = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
     if not weights:
@@ -159,7 +163,7 @@ def _sha256(file: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _locate(ref: str, allow_pickle: bool) -> tuple[Path, str | None]:
+def _locate(ref: str, allow_pickle: bool, fetches: bool) -> tuple[Path, str | None]:
     path = Path(ref).expanduser()
     if ref.strip() and path.is_dir():
         return path, None
@@ -175,7 +179,8 @@ def _locate(ref: str, allow_pickle: bool) -> tuple[Path, str | None]:
 
     left_out = [] if allow_pickle else _PICKLES
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, ignore_patterns=left_out))
+        of_files: dict[str, Any] = {"ignore_patterns": left_out, "local_files_only": not fetches}
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision or None, **of_files))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(

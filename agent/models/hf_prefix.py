@@ -167,14 +167,18 @@ def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) ->
     inputs = {
         "input_ids": both(lambda tokens: tokens),
         "attention_mask": mask,
-        "past_key_values": _batched([prompt.prefix.layers for prompt in prompts], chosen),
+        "past_key_values": _batched([prompt.prefix for prompt in prompts], chosen),
     }
     # Said outright: the Qwen omni classes would take them from a state that the last prompt left in the model.
     return inputs | _positions(model, (mask.cumsum(1) - 1).clamp(min=0))
 
 
-def continue_from(model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+def continue_from(
+    model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]]
+) -> tuple[list[torch.Tensor], Prefilled]:
     """Logits after the prompt's last token and after each of n tokens of a reply: (1 + n, vocabulary) for each reply.
+
+    Also the prompt with all its tokens computed but the last.
 
     One run of one row: the rest of the prompt, then all replies side by side, none of which sees another. So nothing is
     computed twice, and no reply needs a copy of what the prompt's beginning left.
@@ -188,15 +192,19 @@ def continue_from(model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]
     sees = ((owner[:, None] == owner) | (owner == 0)).tril()
     mask = torch.zeros(1, 1, len(tokens), start + len(tokens), device=model.device, dtype=model.dtype)
     mask[..., start:].masked_fill_(~sees, torch.finfo(model.dtype).min)
-    logits: torch.Tensor = model(
+    output = model(
         input_ids=torch.tensor([tokens], device=model.device),
         attention_mask=mask,
         past_key_values=DynamicCache(prompt.prefix.layers) if prompt.prefix.layers else None,
         use_cache=True,
         **_positions(model, torch.tensor([places], device=model.device)),
-    ).logits[0]
-    first, own = logits[len(prompt.rest) - 1 :][:1], logits[len(prompt.rest) :].split([len(reply) for reply in replies])
-    return [torch.cat([first, of_reply]) for of_reply in own]
+    )
+    logits = output.logits[0, len(prompt.rest) - 1 :]
+    own = logits[1:].split([len(reply) for reply in replies])
+    if len(prompt.rest) > 1:
+        layers = tuple((keys[:, :, : end - 1], values[:, :, : end - 1]) for keys, values in _layers(output))
+        prompt = Prefilled(Prefix(prompt.tokens[:-1], layers), prompt.rest[-1:])
+    return [torch.cat([logits[:1], of_reply]) for of_reply in own], prompt
 
 
 def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
@@ -217,26 +225,27 @@ def _positions(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @cache
 def _takes_positions(kind: type) -> bool:
-    """Whether a class of models takes `position_ids`. Looking costs as much as a small matrix product."""
-    return "position_ids" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+    return "position_ids" in inspect.signature(kind.forward).parameters
 
 
 def _layers(output: Any) -> Layers:
     return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
 
 
-def _batched(prompts: Sequence[Layers], chosen: torch.Tensor) -> "GrowingCache":
+def _batched(prompts: Sequence[Prefix], chosen: torch.Tensor) -> "GrowingCache":
     """A cache whose row i is that of prompt `chosen[i]`, padded on the left to the longest."""
-    width = max(layers[0][0].shape[2] for layers in prompts)
+    width = max(len(prompt.tokens) for prompt in prompts)
 
     def rows(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        if len(parts) == 1:
+        if len(set(prompts)) == 1:
             return parts[0].expand(len(chosen), -1, -1, -1)
         pad = torch.nn.functional.pad
-        return torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])[chosen]
+        padded = torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
+        return padded if in_order else padded[chosen]
 
-    data = [(rows([k for k, _ in parts]), rows([v for _, v in parts])) for parts in zip(*prompts, strict=True)]
-    return GrowingCache(data)
+    in_order = chosen.tolist() == list(range(len(prompts)))
+    layers = zip(*(prompt.layers for prompt in prompts), strict=True)
+    return GrowingCache([(rows([k for k, _ in parts]), rows([v for _, v in parts])) for parts in layers])
 
 
 # --- a cache with room for the tokens to come -------------------------------------------------------------------------

@@ -16,10 +16,20 @@ from numpy.typing import NDArray
 from lalm_agent.audio import Sound, pad_to
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.hf_families import Family, TextProcessor, audio_front_end, audio_token_id, time_limit
+from lalm_agent.models.hf_families import (
+    Family,
+    TextProcessor,
+    audio_front_end,
+    audio_token_id,
+    memory_limit,
+    time_limit,
+)
 
 MIN_S = 0.5
 """Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
+
+_LONGEST_TEXT = 1_000_000
+"""Characters of a prompt of a few words and of all control tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +214,15 @@ def _all_text_ids(processor: Any, conversations: Sequence[tuple[Turn, ...]], **e
     return ids
 
 
+def _text(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> str:
+    """What the chat template writes of a conversation without its clip."""
+    if isinstance(processor, TextProcessor):
+        return processor.text(turns, **ending)
+    settings: dict[str, Any] = {"chat_template": processor.chat_template, "tokenize": False, **ending}
+    text: str = processor.tokenizer.apply_chat_template(conversation(turns, None), **settings)
+    return text
+
+
 def conversation(turns: tuple[Turn, ...], sound: NDArray[np.float32] | None) -> list[dict[str, Any]]:
     """Chat messages in transformers' form; the clip precedes the text of the first user turn."""
     messages: list[dict[str, Any]] = [
@@ -228,18 +247,26 @@ def protect_from_control_tokens(processor: Any, ref: str) -> None:
 
     Raises:
         PermanentBackendError: they become control tokens, or the check cannot be made.
-        DataError: the template does not end.
+        DataError: the template does not end, or takes too much memory.
     """
-    tokenizer = processor.tokenizer
-    with _template_errors(ref), time_limit(f"{ref}: its chat template"):
-        plain = _text_ids(processor, (Turn("user", "a b c"),), add_generation_prompt=True)
-        answered = _text_ids(processor, (Turn("user", "a"), Turn("assistant", "b")))
+    tokenizer, template = processor.tokenizer, f"{ref}: its chat template"
+
+    def ids(*turns: Turn, **ending: bool) -> list[int]:
+        # As text first: an allocation that fails in the tokenizer ends the process.
+        with memory_limit(template):
+            n = len(_text(processor, turns, **ending))
+        if n > _LONGEST_TEXT:
+            raise DataError(f"{template} writes {n:,} characters", "take the checkpoint of its makers")
+        return _text_ids(processor, turns, **ending)
+
+    with _template_errors(ref), time_limit(template):
+        plain = ids(Turn("user", "a b c"), add_generation_prompt=True)
+        answered = ids(Turn("user", "a"), Turn("assistant", "b"))
         added = {token for token, i in tokenizer.added_tokens_encoder.items() if i in {*plain, *answered}}
         audio = () if processor.audio_token is None else (processor.audio_token,)
         control = sorted({*tokenizer.all_special_tokens, *audio, *filter(str.strip, added)})
         tokenizer.chat_control_tokens = control
-        hostile = (Turn("user", "a " + " b ".join(control) + " c"),)
-        marked = _text_ids(processor, hostile, add_generation_prompt=True)
+        marked = ids(Turn("user", "a " + " b ".join(control) + " c"), add_generation_prompt=True)
     control_ids = set(tokenizer.convert_tokens_to_ids(control))
     if sum(i in control_ids for i in plain) != sum(i in control_ids for i in marked):
         raise PermanentBackendError(

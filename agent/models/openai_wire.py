@@ -20,7 +20,21 @@ NO_TOP_P = "the server takes no top_p: it decodes by its own"
 NO_FINISH = "the server does not say how the reply ended"
 
 _ENDS: dict[Literal["stop", "length", "filtered"], set[str]] = {
-    "stop": {"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "stop_token", "complete", "completed"},
+    "stop": {
+        *(
+            "stop",
+            "stopped",
+            "stop_sequence",
+            "stop_token",
+            "stop_str",
+            "eos",
+            "eos_token",
+            "eos_found",
+            "eot",
+            "eot_id",
+        ),
+        *("end", "end_turn", "end_of_turn", "im_end", "complete", "completed", "done", "finished", "normal"),
+    },
     "length": {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "max_new_tokens"},
     "filtered": {"content_filter", "safety"},
 }
@@ -223,7 +237,8 @@ def _finish_of(reason: object) -> Literal["stop", "length", "filtered"] | None:
     """How a choice ended; None for an end that is no end. A server that says nothing ended by itself."""
     if reason is None:
         return "stop"
-    name = reason.strip().lower() if isinstance(reason, str) else ""
+    # FINISH_REASON_STOP is how Google's services write it, <|eot_id|> how a server hands on the token.
+    name = reason.strip().strip("<|>/").lower().removeprefix("finish_reason_") if isinstance(reason, str) else ""
     return next((kind for kind, names in _ENDS.items() if name in names), None)
 
 

@@ -6,15 +6,17 @@ JSON in a `.json`, a list in a `.jsonl`, semicolons or tabs in a `.csv`.
 """
 
 import contextlib
+import copy
 import csv
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.registry import require_extra
@@ -26,11 +28,12 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 10_000_000
 """Characters of a CSV cell; the standard library's limit is too low for a transcript."""
 _MAX_UNPACKED = 256 * 2**20
-"""Bytes of an XLSX file, which is a zip archive, when it is unpacked; zipfile reads no more than an entry claims."""
+"""Bytes of an XLSX file, which is a zip archive, when it is unpacked."""
+_BLOCK = 2**20
 _MAX_CELLS = 5_000_000
 _ROWS_UNDER = ("logs", "data", "samples", "predictions", "questions")
 """Keys under which an object may hold the list of rows; older logs of lmms-eval have the first."""
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,48 @@ def read_data_file(path: Path) -> DataFile:
     """Open a file of rows; its suffix says how to read it.
 
     Raises UsageError where that is none of `SUFFIXES`, or `.xlsx` without its extra, and DataError where the file is
-    missing, empty, or cannot be read as what its name says.
+    missing, empty, or cannot be read as what its name or its bytes say.
     """
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()
     if suffix not in readers and path.exists():
         raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
     data = read_bytes(path)
-    return DataFile(hashlib.sha256(data).hexdigest(), readers[suffix](data.removeprefix(_BOM), path))
+    _refuse_other_kinds(data, path)
+    reader, begin = readers[suffix], data.removeprefix(_BOM).lstrip()[:2]
+    if suffix in (".csv", ".tsv") and re.match(rb'[\[{]\s*["{\[]', data.removeprefix(_BOM).lstrip()[:80]):
+        reader = _json_array
+    elif suffix in (".json", ".jsonl") and begin[:1] not in (b"[", b"{") and _has_header(data):
+        reader = csv_rows
+    return DataFile(hashlib.sha256(data).hexdigest(), reader(data.removeprefix(_BOM), path))
+
+
+_KINDS = {
+    b"\x1f\x8b": ("packed by gzip", "unpack it first"),
+    b"PAR1": ("a Parquet file", "save it as JSON lines"),
+    b"version https://git-lfs": ("only a pointer to a large file", "fetch the file itself: git lfs pull"),
+    b"<!doctype html": ("a page of HTML", "download the file itself, not the page that shows it"),
+    b"<html": ("a page of HTML", "download the file itself, not the page that shows it"),
+    b"\xff\xfe": ("in UTF-16, not UTF-8", "save the file as UTF-8"),
+    b"\xfe\xff": ("in UTF-16, not UTF-8", "save the file as UTF-8"),
+}
+
+
+def _refuse_other_kinds(data: bytes, path: Path) -> None:
+    """Raise DataError where a file is of a kind that no reader here takes, whatever it is called."""
+    begin = data[:64].lstrip().lower()
+    for start, (what, hint) in _KINDS.items():
+        if begin.startswith(start.lower()):
+            raise DataError(f"{path} is {what}", hint)
+    if data.startswith(b"PK\3\4") and path.suffix.lower() != ".xlsx":
+        raise DataError(f"{path} is a zip archive, as XLSX files are", "unpack it, or give it the suffix .xlsx")
+
+
+def _has_header(data: bytes) -> bool:
+    """Whether the first line may be a header of columns, among them what every question has."""
+    line = data.removeprefix(_BOM).split(b"\n", 1)[0].strip().lower()
+    names = re.split(rb'[",;|\t]+', line)
+    return len(names) > 1 and b"{" not in line and bool({b"question", b"answer", b"audio", b"id"} & set(names))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -157,11 +194,12 @@ def utf8(data: bytes, path: Path) -> str:
 def csv_rows(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of a CSV file with a header, each with the line on which it begins.
 
-    Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal mark)
-    or tabs. Raises DataError: not UTF-8, a header with a column twice or without a name, or quotes that do not close.
+    Cells end at what the header has most: commas, semicolons (as spreadsheets write where the comma is a decimal
+    mark), tabs or bars. Raises DataError: not UTF-8, a header with a column twice or without a name, or quotes that
+    do not close.
     """
     csv.field_size_limit(_MAX_CELL)
-    text = utf8(data, path)
+    text = re.sub(r"\Asep=(.)\r?\n", "", utf8(data, path))  # What Excel takes for a hint, and writes.
     delimiter = max(_DELIMITERS, key=text.split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = _checked_header(_next_row(reader, path) or [], path)
@@ -193,16 +231,39 @@ def _checked_header(header: list[str], path: Path) -> list[str]:
     return header
 
 
+def check_archive(file: BinaryIO, most: int, uncounted: Collection[int] = ()) -> None:
+    """Raise ValueError where a zip archive has more than so many bytes when it is unpacked, or than its entries claim.
+
+    zipfile returns no more of an entry than it claims, but unpacks up to 2 GB of it for that. uncounted: methods of
+    compression whose claims are believed, because zipfile cannot unpack them; of the others only deflate may be there.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        claimed = sum(member.file_size for member in members)
+        if claimed > most:
+            raise ValueError(f"it has {claimed:,} bytes when unpacked, over {most:,}")
+        for member in members:
+            if member.compress_type in uncounted:
+                continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{member.filename} is compressed by method {member.compress_type}")
+            whole = copy.copy(member)
+            whole.file_size = member.file_size + 1
+            left = whole.file_size
+            with archive.open(whole) as entry:
+                while left and (block := entry.read(min(left, _BLOCK))):
+                    left -= len(block)
+            if left != 1:
+                raise ValueError(f"{member.filename} does not have the {member.file_size:,} bytes that it claims")
+
+
 def _xlsx(data: bytes, path: Path) -> Iterator[NumberedRow]:
     """Rows of the first sheet under its header. An empty cell is an empty text, as in a CSV file."""
     require_extra("xlsx")
     import openpyxl
 
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _MAX_UNPACKED:
-            raise ValueError(f"it has {size:,} bytes when unpacked, over {_MAX_UNPACKED:,}")
+        check_archive(io.BytesIO(data), _MAX_UNPACKED)
         sheet = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets[0]
         # What the sheet claims as its size, up to 16,384 columns by a million rows, would be filled with blanks.
         sheet.reset_dimensions()

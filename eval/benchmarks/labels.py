@@ -1,6 +1,6 @@
 """Choices with their labels before them, in a list or in a prompt, and right answers that are such labels.
 
-    (A) dog    A. dog    A) dog    A: dog        also in lower case
+    (A) dog    A. dog    A) dog    A: dog    [A] dog    A - dog    Option A: dog    **A.** dog        also in lower case
 
 A label is one only beside the others: all choices have one, in one style and in order from A or a. So the notes
 ["A", "B", "C"] have none, and neither has a list in which one choice happens to begin with "A. ". Numbers are no
@@ -12,8 +12,13 @@ import unicodedata
 from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase
 
-_LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)\s*|([A-Za-z])(?:([)）、．：])\s*|([.:])\s+))(.*)", re.DOTALL)
-_ALONE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
+_LABELLED = re.compile(
+    r"\s*((?:(?i:option|choice)\s+)?\*{0,2}[(（\[]?)([A-Za-z])"
+    r"((?<=[(（].)[)）]\*{0,2}[.:]?\s*|(?<=\[.)\]\*{0,2}[.:]?\s*|(?<![(（\[].)(?:[)）、．：]\*{0,2}\s*|[.:]\*{0,2}\s+|\s+[-–—]\s+))"
+    r"(.*)",
+    re.DOTALL,
+)
+_ALONE = re.compile(r"(?:(?i:option|choice)\s+)?\*{0,2}[(（\[]?([A-Za-z])[)）\]]?[.:)]?\*{0,2}")
 _ITSELF_A_LABEL = re.compile(r"[A-Za-z]")
 
 
@@ -93,7 +98,8 @@ def _parted(text: str) -> tuple[str, str, str] | None:
     match = _LABELLED.fullmatch(text)
     if match is None:
         return None
-    return match.group(3) or match.group(4) or "()", match.group(1) or match.group(2), match.group(5)
+    before, label, after, content = match.groups()
+    return "".join(f"{before}_{after}".split()), label, content
 
 
 def _plain(text: str) -> str:

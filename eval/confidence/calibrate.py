@@ -79,7 +79,7 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
             raise UsageError(f"{flag} is a share between 0 and 1, not {value:g}", f"{flag} 0.10 is a usual one")
     estimates = read_estimates(request.folder)
     rows = usable(estimates, tell)
-    estimator, calibrating = _estimator(request.estimator, estimates, rows)
+    estimator, calibrating = estimator_of(request.estimator, estimates, rows)
     groups = units(calibrating, estimator, request.by_modality, tell)
     delta = request.delta / len(groups)
     for group in groups:
@@ -161,7 +161,7 @@ def units(rows: Sequence[EstimateRow], estimator: PolicyEstimator, by_modality: 
     return groups
 
 
-def _estimator(
+def estimator_of(
     name: str, estimates: Estimates, rows: Sequence[EstimateRow]
 ) -> tuple[PolicyEstimator, Sequence[EstimateRow]]:
     """The estimator, and the rows to calibrate its threshold on: for `combined`, the half that did not fit it."""
@@ -171,7 +171,7 @@ def _estimator(
             hint = did_you_mean(name, [*known, *([COMBINED] if len(known) > 1 else [])])
             raise UsageError(f"{estimates.name} has no estimates of {name}", hint)
         return PolicyEstimator(name=name, parameters=known[name], inputs={}, combination=None), rows
-    names = [other for other in known if other != COMBINED]
+    names = [other for other in known if other != COMBINED and any(row.values.get(other) is not None for row in rows)]
     if len(names) < 2:
         hint = "lalm-agent confidence RUN --with option,margin,… --out FOLDER"
         raise UsageError(
@@ -224,9 +224,12 @@ def tell_limits(group: Units, max_risk: float, delta: float, tell: Tell) -> None
         f"{error:.1%} of these wrong"
     )
     least = smallest_rejection(error, max_risk)
-    tell(f"  at most {max_risk:.1%} wrong: whatever the confidence, {least:.1%} of these answers must be withheld")
     clean, half = (questions_needed(rate, max_risk, delta) for rate in (0.0, max_risk / 2))
-    tell(f"  a certificate takes {clean} kept answers without an error, or {half} with half as many errors as allowed")
+    tell(
+        f"{group.name}: at most {max_risk:.1%} wrong: whatever the confidence, {least:.1%} of these answers must be "
+        f"withheld; a certificate takes {clean} kept answers without an error, or {half} with half as many errors as "
+        "allowed"
+    )
 
 
 def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageError:

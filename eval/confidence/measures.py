@@ -20,7 +20,7 @@ from lalm_agent.eval.confidence.records import OPTION, EstimateRow, Estimates
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG, Bools, Floats
-from lalm_agent.eval.metrics.estimate import Figure, estimate, percentile_interval
+from lalm_agent.eval.metrics.estimate import ClipResamples, Figure, estimate, percentile_interval
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.scoring.compare import Resampling
 
@@ -113,24 +113,23 @@ def measure(
     right = np.array([row.outcome is Outcome.CORRECT for row in rows], np.bool_)
     # An unknown recording is taken as one of its own.
     clips = [row.clip or f"unknown {place}" for place, row in enumerate(rows)]
-    values = {name: _column(rows, name) for name in estimates.estimators if name != COMBINED}
-    notes = []
+    columns = {name: _column(rows, name) for name in estimates.estimators if name != COMBINED}
+    values = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    notes = [f"{name} is known for no answer" for name in columns if name not in values]
+    if not values:
+        raise UsageError(f"no answer of {estimates.name} has a confidence", "give another estimator by --with")
     if len(values) > 1:
         tell(f"fitting `{COMBINED}`")
         try:
             values[COMBINED] = out_of_fold(list(values), np.column_stack(list(values.values())), right, clips)
         except DataError as error:
             notes.append(error.message)
-    answers = Answers(right, values, _resamples(clips, resampling))
-    known = {name: column for name, column in values.items() if not np.isnan(column).all()}
-    notes += [f"{name} is known for no answer" for name in values if name not in known]
-    if not known:
-        raise UsageError(f"no answer of {estimates.name} has a confidence", "give another estimator by --with")
+    answers = Answers(right, values, tuple(ClipResamples(clips, resampling.resamples, resampling.seed).places()))
     figures = []
-    for name in known:
+    for name in values:
         tell(f"measuring {name}")
         figures.append(_figures(answers, name, resampling.level))
-    excess = {name: selective.excess_aurc(answers.ranked(name, ~np.isnan(known[name]))) for name in known}
+    excess = {name: selective.excess_aurc(answers.ranked(name, ~np.isnan(column))) for name, column in values.items()}
     best = min(excess, key=lambda name: excess[name])
     return ConfidenceReport(
         n=len(rows),
@@ -145,15 +144,6 @@ def measure(
 
 def _column(rows: Sequence[EstimateRow], name: str) -> Floats:
     return np.array([np.nan if (value := row.values.get(name)) is None else value for row in rows], np.float64)
-
-
-def _resamples(clips: Sequence[str], resampling: Resampling) -> tuple[NDArray[np.int64], ...]:
-    """Places of the answers of as many clips as there are, drawn with replacement, once for each resample."""
-    number = np.unique(np.array(clips), return_inverse=True)[1]
-    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    rng = np.random.default_rng(resampling.seed)
-    draws = (rng.integers(0, len(members), len(members)) for _ in range(resampling.resamples))
-    return tuple(np.concatenate([members[clip] for clip in draw]) for draw in draws)
 
 
 def _figures(answers: Answers, name: str, level: float) -> EstimatorFigures:

@@ -6,13 +6,10 @@ goes to a model as `joined` text, and `with_cue` is what an answer to it is aske
 
 import random
 import re
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
-from itertools import groupby, pairwise
-from typing import Any
+from itertools import groupby
 
 from lalm_agent.answers import parse, same_text
 from lalm_agent.choices import prepare
@@ -25,11 +22,8 @@ from lalm_agent.records import Status, Verdict
 Sentences = tuple[str, ...]
 TokensOf = Callable[[str], int]
 
-_LONGEST = 1000
-"""Characters that pysbd gets at a time: on lists of short items its time grows with the square of their number."""
 _SOFT_BREAK = re.compile(r"(?<=[\w,;])[ \t]*\n[ \t]*(?=[a-z]+[ ,])")
-_PLAIN_END = re.compile(r"[.!?][\"')*]*\s+(?=[A-Z])")
-_BELONGS_TO_NEXT = re.compile(r"\W*(?:\d{1,2}|[A-Za-z])?\W*|(?:\W*\w+){1,4}\W*:\W*")
+_BELONGS_TO_NEXT = re.compile(r"\W*+(?:(?:\d{1,2}|[A-Za-z])[.):\]]\W*+)?|\W*+(?:\w++[^\w:]++){0,3}\w++[^\w:]*+:\W*+")
 """A number or a bullet of a list, and a heading such as "Step 1:", without what follows."""
 
 _LABELS = ("equal", "label", "label_and_text", "text_over_label")
@@ -52,7 +46,10 @@ _CONCLUSIVE = re.compile(
 )
 
 _COLON = re.compile(r"\b(?:is|are|be)\W{0,3}:")
-_BY_LABEL = re.compile(r"\([A-Z]\)|\b[Oo]ption\b")
+_BY_LABEL = re.compile(r"\b[A-Z]\)|\b[Oo]ption\b")
+_ENDS_IN_LABEL = re.compile(r"\b[Oo]ptions?\W+[A-Z]\b\W*\Z")
+_AROUND_LABELS = frozenset("option choice answer letter the is it".split())
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _LAST_MARKS = re.compile(r"(?<=\n)[^\w\n]+\Z")
 """What stands between a reasoning's closing tag and the answer's opening one."""
 
@@ -86,48 +83,25 @@ class FillerKind(StrEnum):
 
 
 def sentences(text: str) -> Sentences:
-    """Split a text into sentences by pysbd, without surrounding white space; nothing but white space is lost."""
-    pieces: list[str] = []
-    for line in _lines(text):
-        for piece in _cut(line):
-            if pieces and _BELONGS_TO_NEXT.fullmatch(pieces[-1]):
-                piece = f"{pieces.pop()} {piece}"
-            pieces.append(piece)
-    if len(pieces) > 1 and not re.search(r"\w", pieces[-1]):
-        pieces[-2:] = [" ".join(pieces[-2:])]
-    return tuple(pieces)
+    """Split a text into sentences by sentencex, without surrounding white space; nothing but white space is lost."""
+    whole: list[str] = []
+    begun: list[str] = []
+    for piece in _cut(text):
+        begun.append(piece)
+        if not _BELONGS_TO_NEXT.fullmatch(piece):
+            whole.append(joined(begun))
+            begun.clear()
+    if begun and whole and not re.search(r"\w", joined(begun)):
+        begun.insert(0, whole.pop())
+    return (*whole, joined(begun)) if begun else tuple(whole)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Paragraphs: a line that goes on in lower case belongs to the one before; no longer than `_LONGEST`."""
+def _cut(text: str) -> Iterator[str]:
+    """The sentences of each line; a line that goes on in lower case belongs to the one before."""
+    from sentencex import segment
+
     for line in _SOFT_BREAK.sub(" ", text).splitlines():
-        line = line.strip()
-        while len(line) > _LONGEST:
-            ends = [match.end() for match in _PLAIN_END.finditer(line, 0, _LONGEST)]
-            at = ends[-1] if ends else max(line.rfind(" ", 0, _LONGEST), 0) or _LONGEST
-            yield line[:at].strip()
-            line = line[at:].strip()
-        if line:
-            yield line
-
-
-def _cut(line: str) -> Iterator[str]:
-    """The sentences of a line. What pysbd does not give back stays with the sentence before it."""
-    starts = [0]
-    for span in _segmenter().segment(line):
-        if span.start > starts[-1]:
-            starts.append(span.start)
-    for start, end in pairwise((*starts, len(line))):
-        if piece := line[start:end].strip():
-            yield piece
-
-
-@cache
-def _segmenter() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its regular expressions hold escapes that Python will once refuse
-        import pysbd
-    return pysbd.Segmenter(language="en", clean=False, char_span=True)
+        yield from (piece.strip() for piece in segment("en", line) if piece.strip())
 
 
 def chain_of(reply: str, choices: tuple[str, ...], reasoning: str = "") -> tuple[Sentences, str]:
@@ -155,10 +129,10 @@ def chain_of(reply: str, choices: tuple[str, ...], reasoning: str = "") -> tuple
 
 def _with_whole_choices(pieces: Sentences, choices: tuple[str, ...]) -> Sentences:
     """The sentences, those joined again between which a choice of several sentences was cut."""
-    for choice in (choice.casefold() for choice in choices):
+    for choice in choices:
         width = len(sentences(choice))
         for i in range(len(pieces) - width + 1):
-            if width > 1 and choice in (whole := joined(pieces[i : i + width])).casefold():
+            if width > 1 and choice.casefold() in (whole := joined(pieces[i : i + width])).casefold():
                 pieces = (*pieces[:i], whole, *pieces[i + width :])
                 break
     return pieces
@@ -167,18 +141,24 @@ def _with_whole_choices(pieces: Sentences, choices: tuple[str, ...]) -> Sentence
 def _before_answer(chain: Sentences, choices: tuple[str, ...], verdict: Verdict) -> Sentences:
     """Where no sentence says that it states the answer: what precedes the first that refuses, or that is the answer.
 
-    That is the last one, where it names the answer or draws a conclusion, or else the last that names it by its label.
+    That is the last one, where it names the answer; else one that comes to it by a "therefore" or names its label; else
+    the last, where it draws a conclusion.
     """
     own = [parse(sentence, choices) for sentence in chain]
     if verdict.status is Status.ABSTAINED:
         return chain[: next((i for i, of in enumerate(own) if of.status is Status.ABSTAINED), len(chain))]
     if not choices:
         return chain
-    same = [i for i, of in enumerate(own) if of.choice is not None and of.choice == verdict.choice]
-    labelled = [i for i in same if _BY_LABEL.search(chain[i])]
-    if len(chain) - 1 in same or _CONCLUSIVE.match(chain[-1]):
+    if own[-1].choice is not None and own[-1].choice == verdict.choice:
         return chain[:-1]
-    return chain[: labelled[-1]] if labelled else chain
+    same = [i for i, of in enumerate(own) if of.choice is not None and of.choice == verdict.choice]
+    # The first "therefore", in a reply that goes on and on, or the last label.
+    by_cue = [i for i in same if _CONCLUSIVE.match(chain[i])][:1] or [i for i in same if _BY_LABEL.search(chain[i])][
+        -1:
+    ]
+    if by_cue:
+        return chain[: by_cue[0]]
+    return chain[:-1] if _CONCLUSIVE.match(chain[-1]) else chain
 
 
 def _before_conclusion(chain: Sentences, choices: tuple[str, ...], verdict: Verdict) -> Sentences:
@@ -192,10 +172,13 @@ def _before_conclusion(chain: Sentences, choices: tuple[str, ...], verdict: Verd
 def _states(sentence: str, choices: tuple[str, ...], verdict: Verdict, at_an_end: bool) -> bool:
     """Whether a sentence says what the answer is; first and last, a choice or a label alone says so, too."""
     own = parse(sentence, choices)
-    short = len(sentence.split()) <= len((own.text or "").split()) + 3
-    if at_an_end and choices and own.rule in _LABELS and short:
-        return True  # not "Option (A) is quiet, and this is loud", which weighs a choice
-    if _COLON.search(sentence) and own.choice is not None and own.choice == verdict.choice:
+    if at_an_end and choices and own.rule in _LABELS:
+        # Not "Option (A) is quiet", which weighs a choice.
+        beside = set(_WORD.findall(sentence.lower())) - set(_WORD.findall((own.text or "").lower()))
+        if beside <= _AROUND_LABELS:
+            return True
+    same = own.choice is not None and own.choice == verdict.choice
+    if same and (_COLON.search(sentence) or (at_an_end and _ENDS_IN_LABEL.search(sentence))):
         return True
     cue = _CUE.search(sentence) is not None
     return cue and (at_an_end or own.status is not Status.UNPARSED or own.rule in _COMMITTED)
@@ -210,10 +193,10 @@ def _concludes(sentence: str, choices: tuple[str, ...], verdict: Verdict) -> boo
 
 def _after(chain: Sentences, reply: str) -> str:
     """What stands in a reply after the last sentence of its chain, whatever white space is in it."""
-    if not chain:
-        return reply.strip()
-    last = re.compile(r"\s+".join(map(re.escape, chain[-1].split())))
-    end = max((match.end() for match in last.finditer(reply)), default=0)
+    end = 0
+    for sentence in chain:
+        found = re.compile(r"\s+".join(map(re.escape, sentence.split()))).search(reply, end)
+        end = found.end() if found else end
     return reply[end:].strip()
 
 

@@ -1,8 +1,11 @@
 """Records of a faithfulness study: chains of thought, and what was answered when one, or the clip, was changed."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lalm_agent.artefacts import Record
+from lalm_agent.eval.items import Item
 from lalm_agent.records import Status
 
 
@@ -18,6 +21,8 @@ class Intervention(StrEnum):
     SWAP = "swap"
     SILENCE = "silence"
     ADVERSARIAL = "adversarial"
+    # The middle step of the agent: which content its last step is told.
+    CONTENT = "content"
     # Controls, which every study has.
     ORIGINAL = "original"
     SAME = "same"
@@ -55,6 +60,7 @@ class Trial(Record):
     `dots-head` for filler. level: how much, a share in [0, 1] or a signal-to-noise ratio in dB. position: which
     sentence, from 1, or for early answering how many are kept. prefix: what the reply was made to begin with.
     status, choice: how the answer reads. text: what the model wrote after the prefix.
+    target: the choice that the intervention speaks for: the spoken option, or that of a contradicting content; from 0.
     probabilities: of each choice and, last, of IDK; they sum to 1. None where the model gives none.
     failure: why there is no answer, where `status` is failed.
     """
@@ -70,6 +76,7 @@ class Trial(Record):
     status: Status
     choice: int | None = None
     text: str = ""
+    target: int | None = None
     probabilities: tuple[float, ...] | None = None
     failure: str | None = None
 
@@ -77,3 +84,18 @@ class Trial(Record):
     def key(self) -> tuple[str, str, str, str, float | None, int | None]:
         """What makes it another trial than the others of a study."""
         return self.question, self.intervention, self.use, self.variant, self.level, self.position
+
+
+@dataclass(frozen=True, slots=True)
+class StudyData:
+    """What the measures are computed from: a study of ours, or released outputs.
+
+    name: for titles. items: every question, with its gold answer. chains: at most one for each question. trials: no
+    two of one key. facts: what a reader should know, label -> text: model, data, run id.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    chains: tuple[Chain, ...]
+    trials: tuple[Trial, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)

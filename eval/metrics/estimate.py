@@ -5,6 +5,7 @@ either: JSON knows neither, and a NaN or an infinity in a table is not read as w
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.artefacts import Record
-from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, Floats, as_transitions, joint_cells
+from lalm_agent.eval.metrics.counts import N_OUTCOMES, Codes, Counts, Floats, as_transitions, joint_cells, ratio
 
 
 class Kind(StrEnum):
@@ -103,6 +104,8 @@ def estimate(value: float, interval: Interval, n: int | None = None) -> Figure:
 MAX_DRAWN = 4_000_000
 """Numbers held at once while drawing: 32 MB of int64."""
 MAX_KEY = 2**62
+_MAX_WEIGHTS = 125_000_000
+"""Numbers of `ClipResamples`: 1 GB."""
 _Z = 1.959964
 
 
@@ -162,7 +165,7 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     return Interval(float(ordered[tail]), float(ordered[-1 - tail]), dropped)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of hits / n (Wilson 1927); n must be positive."""
     share, square = hits / n, _Z * _Z
     centre = (share + square / (2 * n)) / (1 + square / n)
@@ -199,6 +202,47 @@ def share_intervals(
         wilson(hits * n_clips // n, n_clips) if hits in (0, n) else (ends.low, ends.high)
         for hits, ends in zip(hits_of, resampled, strict=True)
     )
+
+
+class ClipResamples:
+    """One drawing of K clips with replacement, used by every figure of a report, so that differences are paired.
+
+    n_clips: K.
+    """
+
+    def __init__(self, clips: Sequence[str], resamples: int, seed: int) -> None:
+        """clips: the clip of each of n questions. Raises ValueError: the weights would take too much memory."""
+        # Clips are drawn in the order of their names, so that the order of the questions decides nothing.
+        self._clip_of = np.unique(np.asarray(clips, dtype=str), return_inverse=True)[1]
+        self.n_clips = int(self._clip_of.max()) + 1 if len(clips) else 0
+        if resamples * self.n_clips > _MAX_WEIGHTS:
+            raise ValueError(f"{resamples} resamples of {self.n_clips} clips are too many numbers")
+        rng = np.random.default_rng(seed)
+        self._weights = np.zeros((resamples, self.n_clips))
+        if self.n_clips:
+            even = np.full(self.n_clips, 1 / self.n_clips)
+            self._weights += rng.multinomial(self.n_clips, even, size=resamples)
+
+    def places(self) -> Iterator[NDArray[np.int64]]:
+        """The questions of each resample, by their places in (n,), as often as their clip was drawn: to rank anew."""
+        for weights in self._weights:
+            yield np.repeat(np.arange(len(self._clip_of)), weights[self._clip_of].astype(np.int64))
+
+    def sums(self, values: Floats) -> tuple[float, Floats]:
+        """The sum of values (n,), and its resamples (B,); NaN counts as 0."""
+        by_clip = np.bincount(self._clip_of, np.nan_to_num(values), minlength=self.n_clips)
+        return float(np.nansum(values)), self._weights @ by_clip
+
+    def mean(self, values: Floats) -> Figure:
+        """The mean of values (n,) with its 95 % interval. NaN is left out; undefined where nothing is left."""
+        known = ~np.isnan(values)
+        return self.quotient(np.where(known, values, 0.0), known.astype(np.float64), int(known.sum()))
+
+    def quotient(self, above: Floats, below: Floats, n: int) -> Figure:
+        """The sum of `above` (n,) by the sum of `below` (n,) with its 95 % interval. n: what the figure says of it."""
+        (top, tops), (bottom, bottoms) = self.sums(above), self.sums(below)
+        value = float(ratio(np.array(top), np.array(bottom)))
+        return estimate(value, percentile_interval(ratio(tops, bottoms)), n)
 
 
 def _patterns(columns: NDArray[np.int64], width: int, clips: NDArray[Any]) -> tuple[Floats, Counts]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks.files import Row
+from lalm_agent.eval.benchmarks.files import Row, check_archive
 from lalm_agent.eval.reading.logs import REPLY, Log, base, with_question
 from lalm_agent.registry import require_extra
 
@@ -61,6 +61,7 @@ def inspect_rows(file: Path) -> Iterator[tuple[str, Row]]:
 
 _MAX_NAME = 1000
 """Characters of a clip's name; what is longer is the clip itself as a data URL."""
+_ZSTANDARD = 93
 MAX_BYTES = 2 * 2**30
 """Of a log, and of what a `.eval`, which is a zip archive, becomes when it is unpacked."""
 
@@ -68,13 +69,12 @@ MAX_BYTES = 2 * 2**30
 def _read(file: Path) -> Any:
     from inspect_ai.log import read_eval_log
 
-    size = file.stat().st_size
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            size = max(size, sum(member.file_size for member in archive.infolist()))
-    if size > MAX_BYTES:
-        raise DataError(f"{file} has {size:,} bytes when unpacked, over {MAX_BYTES:,}", "give a log in parts")
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise DataError(f"{file} has {size:,} bytes, over {MAX_BYTES:,}", "give a log in parts")
     try:
+        if zipfile.is_zipfile(file):
+            with file.open("rb") as opened:
+                check_archive(opened, MAX_BYTES, uncounted=(_ZSTANDARD,))
         return read_eval_log(str(file.resolve()), resolve_attachments=True)
     except Exception as error:  # Whatever zipfile, zstandard, pydantic or inspect itself raises about a strange file.
         what = " ".join(str(error).split())[:200]

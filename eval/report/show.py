@@ -12,7 +12,7 @@ from lalm_agent.artefacts import stream_lines
 from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.grade import OUTCOMES, Grade, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.folder import ANSWERS, read_items, spec_with_draw
+from lalm_agent.eval.runs.folder import ANSWERS, read_questions
 from lalm_agent.eval.runs.records import StoredAnswer, answer_fields, answer_of
 from lalm_agent.terminal import shortened
 
@@ -68,10 +68,10 @@ def questions_of_run(folder: Path, draw: int = 0) -> Iterator[ShownQuestion]:
 
     Raises DataError as `run_outputs` does.
     """
-    spec, path = spec_with_draw(folder, draw), folder / ANSWERS
+    (_, run_items), path = read_questions(folder, draw), folder / ANSWERS
     answers = ((answer_of(row, f"{path}:{n}"), place) for n, (row, place) in enumerate(stream_lines(path), 1))
     places = {answer.id: place for answer, place in answers if answer.draw == draw}
-    for run_item in read_items(folder, spec):
+    for run_item in run_items:
         item = replace(run_item.item, choices=run_item.shown(draw))
         answer = _answer_at(path, places[item.id]) if item.id in places else None
         (grade,) = grades_of(RuleScorer(), [item], [answer.output if answer else None])
@@ -123,7 +123,11 @@ def _fields(question: ShownQuestion) -> Iterator[tuple[str, str]]:
     if answer.failure is not None:
         yield "failure:", answer.failure.message
     if answer.reason:
-        yield "reason:", answer.reason
+        yield "reason:", f"{answer.reason_kind.words}: {answer.reason}" if answer.reason_kind else answer.reason
+    if answer.withheld is not None:
+        yield "withheld:", answer.withheld
+    if answer.suggestion:
+        yield "try:", answer.suggestion
     if answer.confidence is not None:
         yield "confidence:", f"{answer.confidence:.2f}"
     yield from (("warning:", warning) for warning in answer.warnings)

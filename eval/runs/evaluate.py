@@ -14,8 +14,8 @@ a request would cost. An `Observer` is told how it goes.
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
-from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
@@ -123,6 +122,8 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
             loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
             identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
             run.check(identity)
+        elif run.spec is not None:
+            run.check(_on_disk(identity, run.spec.identity, request.config, observer))
         model, there = request.config.model, (answer.audio_sha256 for answer in run.answers.values())
         controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(run.path))
         if asks:
@@ -244,18 +245,32 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
 
 def _identity(ready: _Ready) -> RunIdentity:
     """All that decides the answers and is known without loading the model."""
-    request, config, benchmark = ready.request, ready.agent.config, ready.plan.benchmark
+    agent, benchmark = ready.agent, ready.plan.benchmark
     of_request = {"draws", "modality", "shuffle_choices", "audio", "type_source", "content_source"}
-    unknown: dict[str, Any] = {**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"}
+    system = agent.system(**{**dict.fromkeys(RunIdentity.when_loaded), "dtype": "not loaded"})
     return RunIdentity(
-        **unknown,
-        **config.model_dump(mode="json", include={"model", "method", "hears_audio", "answer_mode", "max_audio_s"}),
-        **asdict(ready.agent.decoding),
-        **request.model_dump(include=of_request),
-        tools=ready.tools,
-        prompts=prompt_hashes(config.method),
+        **{**system.model_dump(), "tools": ready.tools},
+        **ready.request.model_dump(include=of_request),
+        seed=agent.decoding.seed,
         data=DataIdentity(name=benchmark.name, sha256=benchmark.sha256),
+        policy=agent.policy.sha256 if agent.policy else None,
     )
+
+
+def _on_disk(now: RunIdentity, there: RunIdentity, config: "AgentConfig", observer: Observer) -> RunIdentity:
+    """The identity with the hash of the weights as they lie on the disk, where nothing is asked and nothing loaded.
+
+    What cannot be seen without the model counts as it was. Raises DataError for a checkpoint that lacks its weights.
+    """
+    seen = {name: getattr(there, name) for name in RunIdentity.when_loaded}
+    from lalm_agent.agent import weights_on_disk
+
+    try:
+        if there.weights_sha256 is not None and (weights := weights_on_disk(config)) is not None:
+            seen["revision"], seen["weights_sha256"] = weights
+    except UsageError:
+        observer.note(f"the model {config.model} is not here: its weights are not compared")
+    return now.model_copy(update=seen)
 
 
 def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
@@ -300,6 +315,15 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
     return model
 
 
+def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
+    """Names of the questions' own clips, and of those that are heard in their place."""
+    names = {run_item.item.audio for run_item in plan.items}
+    for run_item in plan.items:
+        with suppress(LalmError):
+            names.add(clip(run_item.item).swapped or run_item.item.audio)
+    return names
+
+
 def _hashes(path: Path, max_s: float) -> tuple[str, ...]:
     """Of a clip and of its mono mix; () where it cannot be read."""
     try:
@@ -339,7 +363,7 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
         ask_all(plan.left, asker, keep, request.threads, observer.stopping)
     except controls.PretrainedError as error:
         observer.note("a clip of the pretraining was met; counting them")
-        names = sorted({run_item.item.audio for run_item in plan.items})
+        names = sorted(_clips_used(plan, ready.clip))
         max_s = request.config.max_audio_s
         hashes = {name: _hashes(audio_file(plan.audio_root, name), max_s) for name in names}
         known = [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]
@@ -374,7 +398,8 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     """What is left of a run to do and what it costs; its folder is read where there is one, and never written.
 
     Where no answers tell how long a question takes, up to `TRIED` are asked of a local model. Raises UsageError for a
-    wrong request, DataError for data or a folder that cannot be used, BackendError for a model that cannot be loaded.
+    wrong request, MismatchError where the folder is another run's, DataError for data or a folder that cannot be
+    used, BackendError for a model that cannot be loaded.
     """
     request, benchmark = _settled(request)
     # Silent clips of a trial go away again, and its replies are not kept.
@@ -382,12 +407,13 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
         plan = make_plan(benchmark, request, run.items, run.answers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
         ready = _prepare(request, plan, folder, stack)
+        run.check(_identity(ready), loaded=False)
         clips = sorted({question.run_item.item.audio for question in plan.left})
         audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
     return RunEstimate(
         questions=len(plan.left),
-        requests=requests(plan.left, ready.tools),
+        requests=requests(plan.left, ready.tools, request.config.adaptive is not None),
         audio_s=audio_s,
         unread=unread,
         seconds=seconds,
@@ -397,14 +423,16 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     )
 
 
-def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str]) -> int:
+def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str], tries_first: bool = False) -> int:
     """How many requests the questions left need, at most. `tools`: node -> tool, only nodes that the method uses.
 
-    The type step may find no type, and then no content is asked for.
+    The type step may find no type, and then no content is asked for. tries_first: each is asked as the baseline first.
     """
     clips = len({question.run_item.item.audio for question in left})
     asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
-    return len(left) * (tools.get("answer") == "lalm") + clips * ((tools.get("type") == "lalm") + asks_content)
+    return len(left) * (1 + tries_first) * (tools.get("answer") == "lalm") + clips * (
+        (tools.get("type") == "lalm") + asks_content
+    )
 
 
 def audio_seconds(root: Path, clips: Collection[str], max_s: float) -> tuple[float, int]:

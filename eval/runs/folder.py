@@ -66,8 +66,7 @@ class RunFolder(Folder):
     def read(self) -> None:
         """Read the run that is there. Raises DataError where its files are damaged."""
         if self.has_begun:
-            self.spec = read_spec(self.path / SPEC)
-            self.items = read_items(self.path, self.spec)
+            self.spec, self.items = read_questions(self.path)
             self.answers = read_answers(self.path)
 
     def __exit__(self, *error: Any) -> None:
@@ -94,9 +93,11 @@ class RunFolder(Folder):
     def begin(self, identity: RunIdentity, plan: Plan, session: Session) -> RunSpec:
         """Write what the run is before its first question, or that it goes on, perhaps with more questions.
 
-        Raises MismatchError as `check`, and StorageError where nothing can be written.
+        Raises MismatchError as `check`, DataError where a question is another one now, and StorageError where nothing
+        can be written.
         """
         self.check(identity)
+        self._refuse_other_questions(plan)
         identity = self.grown(identity)
         digest = hashlib.sha256(items_bytes(plan.items)).hexdigest()
         # The items first: with a spec but without all of its items a folder would look complete too early.
@@ -120,6 +121,17 @@ class RunFolder(Folder):
         write_record(self.path / SPEC, self.spec)
         self._journal = self._journal or Journal(self.path / ANSWERS)
         return self.spec
+
+    def _refuse_other_questions(self, plan: Plan) -> None:
+        """Of runs that have no hash of their questions, or of data that this version reads in another way."""
+        there = {run_item.item.id: run_item for run_item in self.items}
+        for new in plan.items:
+            old = there.get(new.item.id, new)
+            if (old.item, old.orders) != (new.item, new.orders[: len(old.orders)]):
+                raise DataError(
+                    f"question {new.item.id!r} of {self.path} is another one than in {plan.benchmark.name}",
+                    "its answers are about what stood there: give another --out",
+                )
 
     def keep(self, answer: StoredAnswer) -> None:
         """Append an answer; one thread at a time. Raises StorageError on a full disk; nothing of it is kept then."""
@@ -172,12 +184,21 @@ def write_items(folder: Path, items: Iterable[RunItem]) -> None:
     write_whole(folder / ITEMS, items_bytes(items))
 
 
-def spec_with_draw(folder: Path, draw: int) -> RunSpec:
-    """What a run is. Raises DataError for no run, or one without such a draw."""
+def read_questions(folder: Path, draw: int = 0) -> tuple[RunSpec, list[RunItem]]:
+    """What a run is and its questions, of one moment even where another process lets the run grow meanwhile.
+
+    Whoever reads the answers after them may meet some about questions that came later. Raises DataError for no run, a
+    damaged one, or one without such a draw.
+    """
     spec = read_spec(folder / SPEC)
     if not 0 <= draw < spec.identity.draws:
         raise DataError(f"{folder} has no draw {draw}", f"it has {spec.identity.draws}, counted from 0")
-    return spec
+    try:
+        return spec, read_items(folder, spec)
+    except DataError:
+        if read_spec(folder / SPEC) == spec:
+            raise
+        return read_questions(folder, draw)
 
 
 def run_outputs(folder: Path, draw: int = 0) -> Outputs:
@@ -186,11 +207,9 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     The items have their choices in the order in which they were shown, because a reply such as "(B)" means that order.
     Raises DataError for no run, a damaged one, or one without such a draw.
     """
-    spec = spec_with_draw(folder, draw)
-    identity = spec.identity
-    of_all_draws = read_answers(folder)
+    spec, run_items = read_questions(folder, draw)
+    identity, of_all_draws = spec.identity, read_answers(folder)
     answers = {id_: answer for (id_, of), answer in of_all_draws.items() if of == draw}
-    run_items = read_items(folder, spec)
     items = tuple(replace(run_item.item, choices=run_item.shown(draw)) for run_item in run_items)
     by_id = {item.id: answers[item.id].output for item in items if item.id in answers}
     if identity.audio != "real":

@@ -18,7 +18,7 @@ from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Output
 from lalm_agent.eval.items import Item
 from lalm_agent.policy import SystemIdentity
-from lalm_agent.records import AbstentionKind, Answer, AudioType, Failure, Status, Step
+from lalm_agent.records import ANSWERING, AbstentionKind, Answer, AudioType, Failure, ReasonKind, Status, Step
 
 SCHEMA = 1
 """Version of the run folder's files. A reader refuses a newer one."""
@@ -63,9 +63,11 @@ class RunIdentity(SystemIdentity):
     modality: the values of the groups `modality` that are asked, sorted; empty for all.
     type_source, content_source: `model`, or what replaces the node's own work.
     draws: how often each question has been asked for at most; no part of the run's id, and free to grow.
+    policy: sha256 of the policy that held answers back; None without one.
     """
 
     free: ClassVar[frozenset[str]] = frozenset({"draws"})
+    later: ClassVar[frozenset[str]] = SystemIdentity.later | {"policy"}
     when_loaded: ClassVar[frozenset[str]] = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 
     seed: int
@@ -76,6 +78,7 @@ class RunIdentity(SystemIdentity):
     audio: AudioControl
     type_source: TypeSource
     content_source: ContentSource
+    policy: str | None = None
 
     @property
     def system(self) -> SystemIdentity:
@@ -211,9 +214,10 @@ class StoredAnswer:
     heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
     seen: the question's own clip is among those that the adapter was trained on.
-    steps: those before the answering one, which is `prompt` and `reply`.
+    steps: all but the answering one, which is `prompt` and `reply`.
     raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
-        model that replied. Neither is in what older versions wrote.
+        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these is in what older
+        versions wrote.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 
@@ -240,6 +244,9 @@ class StoredAnswer:
     failure: Failure | None
     raw: str | None = None
     responder: str | None = None
+    reason_kind: ReasonKind | None = None
+    suggestion: str | None = None
+    withheld: str | None = None
 
     @property
     def key(self) -> Key:
@@ -256,7 +263,9 @@ class StoredAnswer:
 
 _ANSWER, _ITEM = TypeAdapter(StoredAnswer), TypeAdapter(Item)
 _ORDERS = TypeAdapter(tuple[tuple[int, ...], ...])
-_AS_ANSWERED = "status abstention answer audio_type content confidence reason warnings failure".split()
+_AS_ANSWERED = (
+    "status abstention answer audio_type content confidence reason reason_kind suggestion withheld warnings failure"
+).split()
 Parsed = TypeVar("Parsed")
 
 
@@ -266,7 +275,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
     Raises DataError where a value could not be read again from the file, such as a NaN among a tool's details.
     """
     unreached = Step("answer", "", None, None, 0.0)
-    last = next((step for step in reversed(answer.steps) if step.node == "answer"), unreached)
+    last = next((step for step in reversed(answer.steps) if step.node in ANSWERING), unreached)
     step_fields = [field.name for field in fields(StoredStep)]
     kept = StoredAnswer(
         **{name: getattr(answer, name) for name in _AS_ANSWERED},
@@ -285,7 +294,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
         steps=tuple(
             StoredStep(**{name: getattr(step, name) for name in step_fields})
             for step in answer.steps
-            if step.node != "answer"
+            if step is not last
         ),
         seconds=round(seconds, 6),
     )

@@ -197,7 +197,7 @@ def test_the_graph_alone_takes_and_gives_json(clip: str) -> None:
     reply = graph.invoke({"audio": clip, "question": "Who?"})
     assert json.loads(json.dumps(reply)) == reply
     assert (reply["status"], reply["content"], len(reply["steps"])) == ("abstained", "hello", 3)
-    assert set(graph.get_input_jsonschema()["properties"]) == {"audio", "question", "choices"}
+    assert set(graph.get_input_jsonschema()["properties"]) == {"audio", "question", "choices", "window_s"}
     assert "question" not in graph.get_output_jsonschema()["properties"]
 
 

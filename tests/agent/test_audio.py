@@ -211,3 +211,42 @@ def test_threads_share_the_store(write_clip: WriteClip, monkeypatch: pytest.Monk
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(200)))
+
+
+@pytest.mark.parametrize("kept", [2**24, 1000])
+def test_a_part_is_a_clip_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr(audio, "KEPT_VALUES", kept)
+    wrote = noise(40_000, 2)
+    soundfile.write(tmp_path / "a.wav", wrote, 8000)
+    store = ClipStore()
+    whole = store.open(str(tmp_path / "a.wav"))
+    part = store.get(whole.ref, (1.0, 2.5))
+    np.testing.assert_array_equal(part.mono(8000), audio.mix(wrote)[8000:20_000])
+    assert (part.ref.seconds, part.ref.sha256) == (1.5, audio.sha256(part.samples, 8000))
+    assert store.get(whole.ref, (1.0, 2.5)) is part
+    assert store.get(whole.ref) is whole
+
+
+@pytest.mark.parametrize("window", [(2.0, 1.0), (-1.0, 1.0), (0.0, 5.2), (1.0, 1.00001)])
+def test_a_part_that_the_clip_does_not_have(tmp_path: Path, window: tuple[float, float]) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(40_000, 1), 8000)
+    with pytest.raises(UsageError, match=r"it is 5\.0 s long"):
+        audio.part_of(audio.load(tmp_path / "a.wav"), window)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10-20", (10.0, 20.0)),
+        ("10 to 20.5 s", (10.0, 20.5)),
+        ("from 1s to 2 seconds.", (1.0, 2.0)),
+        ("the first 10 s", (0.0, 10.0)),
+        ("Last 5 seconds", (25.0, 30.0)),
+        ("last 60 s", (0.0, 30.0)),
+        ("10", None),
+        ("the first bird", None),
+        ("a 10-20 s bird", None),
+    ],
+)
+def test_a_part_is_read_from_words(text: str, expected: tuple[float, float] | None) -> None:
+    assert audio.read_span(text, 30.0) == expected

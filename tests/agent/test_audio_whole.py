@@ -86,6 +86,17 @@ def test_bytes_behind_a_recording_are_no_damage(tmp_path: Path, name: str) -> No
         assert sound.ref.sha256 == alone.ref.sha256 or (name == "mp3" and len(tail) == 5000), tail[:4]
 
 
+@pytest.mark.parametrize("tail", [b"\0", b"\r\n", b"abcdef"])
+def test_a_few_bytes_behind_a_longer_aac_are_no_damage(tmp_path: Path, tail: bytes) -> None:
+    """Fewer than a frame's header has; the beginning of such a header is a cut, and a broken one is damage."""
+    whole = encode(tmp_path / "a.aac", "aac", "adts", (0, 0.5, 1, 1.5))
+    alone, second = heard(tmp_path, whole), whole.index(whole[:3], 1)
+    assert heard(tmp_path, whole + tail).ref.sha256 == alone.ref.sha256
+    for n in range(1, 7):
+        assert "its last AAC frame is incomplete" in refusal(tmp_path, whole + whole[:n])
+    assert "cannot be decoded" in refusal(tmp_path, whole[: second + 3] + bytes(3) + whole[second + 6 :])
+
+
 @pytest.mark.parametrize("name", ["wav", "aiff", "caf", "ogg", "mp3", "m4a"])
 def test_many_unknown_bytes_behind_a_recording_are_told(tmp_path: Path, name: str) -> None:
     (warning,) = heard(tmp_path, made(tmp_path, name) + TAILS["noise"]).warnings

@@ -29,6 +29,8 @@ from lalm_agent.reasoning import strip_reasoning
         ("< think >it barks< / think >dog", "dog"),
         ("[THINK]it barks[/THINK]dog", "dog"),
         ("◁think▷it barks◁/think▷dog", "dog"),
+        ("<|begin_of_thought|>it barks<|end_of_thought|>dog", "dog"),
+        ("<|thinking|>it barks<|/thinking|>dog", "dog"),
         ("<think></think>dog<think>sure?</think>", "dog"),
         ("<think>a <think> tag in it</think>dog", "dog"),
         ("<think>one <think>two</think> still</think>dog", "dog"),

@@ -41,6 +41,9 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "hears_audio": (False, "true", False),
     "max_audio_s": (1.5, "2.5", 3.5),
     "checkpoint": ("a.sqlite", "b.sqlite", "c.sqlite"),
+    "adaptive": (0.5, "0.6", 0.7),
+    "policy": ("a.json", "b.json", "c.json"),
+    "policy_unchecked": (True, "no", True),
     "debug": (True, "no", True),
 }
 
@@ -68,18 +71,18 @@ def test_every_field_is_in_the_table() -> None:
     assert set(VALUES) == set(FIELDS) == set(AgentConfig.model_fields)
 
 
-@pytest.mark.parametrize("sources", range(8))
 @pytest.mark.parametrize("name", FIELDS)
-def test_the_strongest_source_wins(folder: Path, name: str, sources: int) -> None:
+def test_the_strongest_source_wins(folder: Path, name: str) -> None:
     in_file, in_environment, as_flag = VALUES[name]
-    (folder / FILE_NAME).write_text(as_toml(name, in_file) if sources & 1 else "")
-    environment = {f"LALM_{name.upper()}": in_environment} if sources & 2 else {}
-    config = load_config({name: as_flag if sources & 4 else None}, environment, folder)
-    default = getattr(AgentConfig(), name)
     ranked = [(4, as_flag), (2, in_environment), (1, in_file)]
-    value = next((expected(name, value) for bit, value in ranked if sources & bit), default)
-    assert getattr(config, name) == value
-    assert config.model_dump(exclude={name}) == AgentConfig().model_dump(exclude={name})
+    for sources in range(8):
+        (folder / FILE_NAME).write_text(as_toml(name, in_file) if sources & 1 else "")
+        environment = {f"LALM_{name.upper()}": in_environment} if sources & 2 else {}
+        config = load_config({name: as_flag if sources & 4 else None}, environment, folder)
+        default = getattr(AgentConfig(), name)
+        value = next((expected(name, value) for bit, value in ranked if sources & bit), default)
+        assert getattr(config, name) == value, sources
+        assert config.model_dump(exclude={name}) == AgentConfig().model_dump(exclude={name})
 
 
 @given(*(st.dictionaries(st.sampled_from(["type", "asr", "caption"]), st.sampled_from("abc")) for _ in range(3)))
@@ -112,10 +115,12 @@ def test_paths_in_the_file_count_from_its_folder(folder: Path) -> None:
     top = folder.parent
     (top / "checkpoint").mkdir()
     (top / "script.jsonl").touch()
-    (top / FILE_NAME).write_text('model = "checkpoint"\nadapter = "checkpoint"\ncheckpoint = "states.sqlite"\n')
+    lines = 'model = "checkpoint"', 'adapter = "checkpoint"', 'checkpoint = "states.sqlite"', 'policy = "p.json"'
+    (top / FILE_NAME).write_text("\n".join(lines))
     config = load_config({}, {}, folder)
     assert (config.model, config.adapter) == (os.path.join("..", "checkpoint"),) * 2
     assert config.checkpoint == os.path.join("..", "states.sqlite")
+    assert config.policy == os.path.join("..", "p.json")
     (top / FILE_NAME).write_text('model = "scripted:script.jsonl"')
     assert load_config({}, {}, folder).model == f"scripted:{os.path.join('..', 'script.jsonl')}"
     (top / FILE_NAME).write_text('model = "owner/name"')

@@ -1,4 +1,4 @@
-"""Records what some 160 fixed commands of `lalm-agent` print, write and return, and compares a later tree with it.
+"""Records what some 170 fixed commands of `lalm-agent` print, write and return, and compares a later tree with it.
 
     .venv/bin/python tests/recorded/record.py compare tests/recorded/expected               # all, 3 min of 2 cores
     .venv/bin/python tests/recorded/record.py compare tests/recorded/expected ask score     # the commands of two groups

@@ -50,4 +50,3 @@ def test_an_endpoint_as_a_tool_is_named_with_its_url() -> None:
     tools = {"asr": "openai:whisper-1@http://127.0.0.1:9/v1"}
     agent = Agent(AgentConfig(model="scripted:-", preset="paper", tools=tools), model=ScriptedLALM(["dog"]))
     assert agent.runner.tools["asr"] == "openai:whisper-1@http://127.0.0.1:9/v1"
-

@@ -4,11 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lalm_agent.artefacts import SPEC, json_line
+from lalm_agent.artefacts import json_line
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
-from lalm_agent.eval.runs.records import RunIdentity, read_spec
+from lalm_agent.eval.runs.folder import is_run, read_answers, read_questions
+from lalm_agent.eval.runs.records import RunIdentity
 from lalm_agent.records import AudioType, Status
 
 
@@ -60,10 +60,10 @@ def read_bank(folder: Path) -> Bank:
     """
     if not is_run(folder):
         raise UsageError(f"{folder} is no bank", "lalm-agent idk sample DATA --model M --out FOLDER makes one")
-    spec = read_spec(folder / SPEC)
+    spec, run_items = read_questions(folder)
     answers, plays_own_clip = read_answers(folder), spec.identity.audio == "real"
     questions = []
-    for run_item in read_items(folder):
+    for run_item in run_items:
         replies = [answers.get((run_item.item.id, draw)) for draw in range(spec.identity.draws)]
         clips = {reply.audio_sha256 for reply in replies if reply and reply.audio_sha256} if plays_own_clip else set()
         if len(clips) > 1:

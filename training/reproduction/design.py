@@ -9,7 +9,7 @@ questions of a shorter one. Besides, a clip of the pretraining is refused by its
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -451,17 +451,25 @@ def worked(lines: Iterable[dict[str, Any]]) -> dict[str, Worked]:
     return parts
 
 
-def finished(folder: PaperFolder, parts: Sequence[Part]) -> set[str]:
+def finished(folder: PaperFolder, parts: Sequence[Part], free: Collection[str] = ("--jobs",)) -> set[str]:
     """Names of the parts that ended well by the same command, and what they made is there.
+
+    free: flags of a command that may have another value, or none.
 
     Raises:
         DataError: the journal is damaged.
     """
     times = worked(read_lines(folder.journal))
     done = {name for name, part in times.items() if part.done}
-    return {
-        part.name
-        for part in parts
-        if (folder.path / part.makes).exists()
-        and (part.marker or (part.name in done and times[part.name].arguments == part.words))
-    }
+
+    def is_same(part: Part) -> bool:
+        before = times[part.name].arguments if part.name in done else None
+        return before is not None and _without(free, before) == _without(free, part.words)
+
+    there = (part for part in parts if (folder.path / part.makes).exists())
+    return {part.name for part in there if part.marker or is_same(part)}
+
+
+def _without(free: Collection[str], words: Sequence[str]) -> list[str]:
+    """Words without these flags and the value behind each."""
+    return [word for before, word in zip(("", *words), words, strict=False) if not {before, word} & set(free)]

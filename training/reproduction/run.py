@@ -96,7 +96,8 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
         _require_installed(spec.sources)
     with PaperFolder(request.out) as folder:
         folder.begin(spec)
-        done = finished(folder, parts)
+        # How often something was tried is told, and decides no figure.
+        done = finished(folder, parts, ("--jobs", "--tried") if request.report_only else ("--jobs",))
         left = [part for part in parts if part.name not in done]
         if left and request.report_only:
             raise UsageError(

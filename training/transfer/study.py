@@ -15,10 +15,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -126,7 +125,7 @@ class StudyRequest(Record):
     rows: int | None = Field(default=None, ge=2)
     preset: str | None = None
     recipe: Recipe | None = None
-    seeds: int = Field(default=3, ge=1)
+    seeds: int = Field(default=5, ge=1)
     data: str | Path | InstanceOf[Benchmark] | None = None
     data_file: Path | None = None
     audio_root: Path | None = None
@@ -441,10 +440,7 @@ def _prepare(request: StudyRequest, folder: StudyFolder, observer: StudyObserver
     graded, plan, root = _bank(request, config)
     # A study of which nothing was done binds nobody.
     there = folder.spec if folder.has_adapter or folder.has_answer else None
-    limit = request.limit
-    if there is not None:
-        limit = None if there.limit is None or limit is None else max(there.limit, limit)
-    questions = _questions(request, graded, root, limit, config)
+    questions = _questions(request, graded, root, there, config)
     data, own = questions[None].benchmark, request.data is None
     identity = _identity(request, config, (preset, recipe), (graded, plan), data)
     if there is not None:
@@ -492,9 +488,15 @@ def _bank(request: StudyRequest, config: AgentConfig) -> tuple[GradedBank, Build
 
 
 def _questions(
-    request: StudyRequest, bank: GradedBank, root: Path, limit: int | None, config: AgentConfig
+    request: StudyRequest, bank: GradedBank, root: Path, there: StudySpec | None, config: AgentConfig
 ) -> dict[str | None, Questions]:
-    """What all adapters are asked: the evaluation data, and other benchmarks by the name of their folder."""
+    """What all adapters are asked: the evaluation data, and other benchmarks by the name of their folder.
+
+    there: the study that is resumed, whose limits never shrink.
+    """
+    limits: dict[str | None, int | None] = {}
+    if there is not None:
+        limits = {None: there.limit, **{name: other.limit for name, other in there.also.items()}}
     if isinstance(request.data, Benchmark):
         own = request.data
     elif request.data is not None:
@@ -514,11 +516,13 @@ def _questions(
         raise UsageError("two of --also would have one folder", "rename a file, or ask them in another study")
     questions = {}
     for key, benchmark in benchmarks.items():
+        limit = request.limit if key is None else request.also_limit
+        before = limits.get(key, limit)
         run = EvaluateRequest(
             data=benchmark,
             out=request.out,
             config=config,
-            limit=limit if key is None else request.also_limit,
+            limit=None if limit is None or before is None else max(limit, before),
             batch_size=request.batch_size,
             skip_missing=request.skip_missing,
             skip_faulty=request.skip_faulty,
@@ -544,11 +548,7 @@ def _identity(
     data: Benchmark,
 ) -> StudyIdentity:
     graded, plan = bank
-    with ExitStack() as stack:
-        ref = config.model
-        if ref == "mini":
-            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
-        revision, weights_sha256 = find_weights(ref, config.allow_pickle)
+    revision, weights_sha256 = find_weights(config.model, config.allow_pickle)
     return StudyIdentity(
         model=config.model,
         revision=revision,

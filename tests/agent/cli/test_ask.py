@@ -397,3 +397,29 @@ def test_a_checkpoint_file_and_its_thread_are_named(
     file = str(tmp_path / "states.sqlite")
     assert run(["ask", clip, "Who?", "--model", script("dog"), "--method", "idk", "--checkpoint", file]) == 0
     assert f"states kept in {file}, thread " in capsys.readouterr().err
+
+
+def test_a_refusal_says_why_and_what_to_try(
+    clip: str, script: Script, unheard: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ask", clip, "Who?", "--model", script("Speech", "hello", unheard)]
+    assert run([*command, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["reason_kind"], answer["withheld"]) == ("inaudible", None)
+    assert "ask another model" in answer["suggestion"]
+    assert run(command) == 0
+    out = capsys.readouterr().out
+    assert "reason:      inaudible: the model said" in out
+    assert "try:         ask another model" in out
+
+
+def test_a_part_of_the_clip_is_all_that_is_asked_about(
+    write_clip: Callable[..., Path], script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, model = str(write_clip(3.0)), script("Sound", "a dog", "dog")
+    assert run(["ask", clip, "Which?", *CHOICES, "-m", model, "--window", "1-2.5", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["heard_s"], answer["audio"]["seconds"]) == ([1.0, 2.5], 3.0)
+    for part, said in (("2-1", "no part from 2 to 1 s"), ("1-9", "it is 3.0 s long"), ("soon", "no part of a clip")):
+        assert run(["ask", clip, "Which?", "-m", model, "--window", part]) == 2
+        assert said in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_long_edge_goes_around_the_nodes_between() -> None:
-    from lalm_agent.cli.info import drawable_graph, layout
+    from lalm_agent.drawing import drawable_graph, layout
     from lalm_agent.records import Method
 
     graph = drawable_graph(Method.AGENT)

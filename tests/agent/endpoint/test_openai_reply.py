@@ -44,7 +44,7 @@ def one(given: dict[str, Any]) -> Completion:
         (choice("\ud800dog"), Completion("?dog", None, "stop")),
         *(
             (choice("dog", end), Completion("dog", None, "stop"))
-            for end in ("eos", "eos_token", "EOS", "end_turn", None)
+            for end in ("eos", "eos_token", "EOS", "end_turn", "done", "FINISH_REASON_STOP", "<|eot_id|>", None)
         ),
         *((choice("dog", end), Completion("dog", None, "length")) for end in ("max_tokens", "model_length")),
         (choice([{"type": "text", "text": "a "}, {"type": "text", "text": "dog"}]), Completion("a dog", None, "stop")),

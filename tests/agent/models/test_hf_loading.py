@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +118,39 @@ def test_an_impossible_sampling_rate(copied: Path, rate: object) -> None:
 # Ten billion rounds; more than a sandbox allows; and what is no template.
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
 BROKEN = ["{{ 1 / 0 }}", "{% for a in range(10 ** 9) %}{% endfor %}", "{% if %}", "{{ messages.no.thing }}"]
+
+
+# Ten billion letters, by one product and by doubling; and what fits in memory but not into a tokenizer.
+DOUBLED = "{% set n = namespace(s='aa') %}{% for i in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}"
+LARGE = ["{{ 'a' * 10 ** 10 }}", DOUBLED, "{{ 'ab ' * 10 ** 7 }}"]
+
+
+def test_chat_templates_that_eat_memory(copied: Path) -> None:
+    """In a process of its own, whose peak is read."""
+    code = f"""
+import pathlib, resource
+from lalm_agent.errors import LalmError
+from lalm_agent.models.hf_engine import load
+from lalm_agent.models.hf_loading import LoadOptions
+load({str(copied)!r}, LoadOptions("cpu"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for template in {LARGE!r}:
+    pathlib.Path({str(copied / "chat_template.jinja")!r}).write_text(template)
+    try:
+        load({str(copied)!r}, LoadOptions("cpu"))
+    except LalmError as error:
+        print(error.exit_code, error.message)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    *refusals, kilobytes = done.stdout.splitlines()
+    assert [line.partition("template ")[2] for line in refusals] == [
+        "takes too much memory",
+        "takes too much memory",
+        "writes 30,000,000 characters",
+    ]
+    assert all(line.startswith("2 ") for line in refusals)
+    assert int(kilobytes) < 2**21
 
 
 @pytest.mark.parametrize("template", [ENDLESS, *BROKEN, "{{ raise_exception('no') }}", "{{ ''.__class__.mro() }}"])

@@ -6,7 +6,21 @@ from hypothesis import strategies as st
 
 from lalm_agent.eval.benchmarks.labels import right_choice, split_prompt, unlabelled
 
-STYLES = ("({}) ", "({})", "{}) ", "{}. ", "{}: ", "{}、")
+STYLES = (
+    "({}) ",
+    "({})",
+    "{}) ",
+    "{}. ",
+    "{}: ",
+    "{}、",
+    "[{}] ",
+    "（{}）",
+    "{} - ",
+    "Option {}: ",
+    "choice ({}) ",
+    "**{}.** ",
+    "({}). ",
+)
 ANIMALS = ("dog", "a cat", "cow (brown)", "")
 
 
@@ -29,6 +43,11 @@ def test_labels_in_order_are_left_out(style: str, letters: str) -> None:
         ("A. dog",),
         ("A.dog", "B.cat"),
         ("1. dog", "2. cat"),
+        ("(A] dog", "(B] cat"),
+        ("[A dog", "[B cat"),
+        ("A-sharp", "B-flat"),
+        ("A:min", "B:min"),
+        ("Option A", "Option B"),
         ("1.5", "2.5"),
         ("A minor", "B minor"),
         (),
@@ -45,7 +64,26 @@ def test_any_contents_come_back(texts: list[str]) -> None:
     assert [text.strip() for text in unlabelled(labelled) or ()] == [text.strip() for text in texts]
 
 
-@pytest.mark.parametrize("answer", ["cat", " cat", "B", "b", "(B)", "B.", "B)", "(B) cat", "B. cat", "b: cat", "CAT"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "cat",
+        " cat",
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "B)",
+        "(B) cat",
+        "B. cat",
+        "b: cat",
+        "CAT",
+        "[B]",
+        "Option B",
+        "option (b)",
+        "**B**",
+    ],
+)
 def test_an_answer_by_text_or_label(answer: str) -> None:
     assert right_choice(answer, ("dog", "cat"), by_label=True) == "cat"
 

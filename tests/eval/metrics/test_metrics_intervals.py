@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from lalm_agent.eval.metrics import estimate as intervals
 from lalm_agent.eval.metrics.counts import Counts, as_two_transitions, counts, joint_cells
 from lalm_agent.eval.metrics.estimate import (
+    ClipResamples,
     Interval,
     bootstrap_cells,
     bootstrap_transitions,
+    clopper_pearson,
     percentile_interval,
     share_intervals,
     wilson,
@@ -188,6 +191,17 @@ def test_100_000_questions_take_well_under_a_second_each() -> None:
     assert used < 2.0
 
 
+def test_the_exact_interval_of_known_cases() -> None:
+    # Clopper and Pearson's own definition: the shares at which so few, or so many, have probability 2.5 %.
+    low, high = clopper_pearson(8, 10)
+    assert (low, high) == pytest.approx((0.4439, 0.9748), abs=1e-4)
+    assert binom.cdf(8, 10, high) == pytest.approx(0.025)
+    assert binom.sf(7, 10, low) == pytest.approx(0.025)
+    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    assert clopper_pearson(10, 10, 0.9) == (pytest.approx(0.05 ** (1 / 10)), 1.0)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
 def test_wilsons_interval_of_known_cases() -> None:
     assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson(0, 5)[0] == pytest.approx(0.0)
@@ -208,3 +222,28 @@ def test_shares_of_questions_that_share_clips_move_together() -> None:
     assert wide == pytest.approx(wilson(20, 40), abs=0.03)
     assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
     assert none == wilson(0, 40)
+
+
+def test_one_drawing_of_clips_pairs_the_figures_made_of_it() -> None:
+    rng = np.random.default_rng(0)
+    clips = [str(clip) for clip in np.arange(60) // 2]
+    values = rng.random(60)
+    draws = ClipResamples(clips, 500, 0)
+    assert draws.n_clips == 30
+    # A difference that is the same everywhere has no width, though both figures have one.
+    shifted = draws.mean(values + 0.5 - values)
+    assert (shifted.value, shifted.low, shifted.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert draws.mean(values).low != draws.mean(values).high
+    # The order of the questions decides nothing, and what is unknown is left out.
+    backwards = ClipResamples(clips[::-1], 500, 0).mean(values[::-1])
+    assert (backwards.low, backwards.high) == pytest.approx((draws.mean(values).low, draws.mean(values).high))
+    known = np.where(np.arange(60) < 30, 1.0, np.nan)
+    assert (draws.mean(known).value, draws.mean(known).n) == (1, 30)
+    assert draws.mean(np.full(60, np.nan)).value is None
+    assert draws.quotient(np.ones(60), np.full(60, 2.0), 60).value == 0.5
+
+
+def test_no_clips_have_no_figure_and_too_many_are_refused() -> None:
+    assert ClipResamples([], 10, 0).mean(np.zeros(0)).value is None
+    with pytest.raises(ValueError, match="too many numbers"):
+        ClipResamples(["a", "b"], 10**9, 0)

@@ -114,3 +114,70 @@ def test_without_answers_everything_is_undefined() -> None:
     assert NONE.n_unknown == 0
     for value in (s.aurc(NONE), s.excess_aurc(NONE), s.auroc(NONE), s.ece(NONE)):
         assert math.isnan(value)
+    for value in (s.augrc(NONE), s.brier(NONE), s.ece(NONE, equal_mass=True), s.selective_accuracy(NONE, 0.5)):
+        assert math.isnan(value)
+    assert s.reliability_bins(NONE, equal_mass=True).n.tolist() == []
+
+
+def test_augrc_of_a_worked_example() -> None:
+    # Silent failures after 0 … 5 answers: 0, 0, 0, 1, 1, 2 of 5; trapezoids of width 1/5.
+    assert s.augrc(ranked(FIVE)) == pytest.approx((0.5 + 1 + 1.5) / 25)
+
+
+@given(answers)
+def test_augrc_is_its_closed_form(rows: list[tuple[bool, float]]) -> None:
+    acc = np.mean([right for right, _ in rows])
+    auroc = s.auroc(ranked(rows))
+    # Without right or without wrong answers the pairs have no share in it.
+    pairs = 0.0 if math.isnan(auroc) else (1 - auroc) * acc * (1 - acc)
+    assert s.augrc(ranked(rows)) == pytest.approx(pairs + (1 - acc) ** 2 / 2)
+
+
+def test_selective_accuracy_keeps_enough_answers_for_the_coverage() -> None:
+    assert s.selective_accuracy(ranked(FIVE), 0.4) == pytest.approx(1.0)
+    assert s.selective_accuracy(ranked(FIVE), 0.41) == pytest.approx(2 / 3)
+    assert s.selective_accuracy(ranked(FIVE), 1.0) == pytest.approx(3 / 5)
+    tenths = [(k > 3, k / 10) for k in range(1, 11)]
+    assert s.selective_accuracy(ranked(tenths), 0.7) == pytest.approx(1.0)
+    for bad in (0.0, 1.1, NAN):
+        with pytest.raises(ValueError, match="coverage"):
+            s.selective_accuracy(ranked(FIVE), bad)
+
+
+def test_brier_of_a_worked_example() -> None:
+    assert s.brier(ranked([(True, 0.9), (False, 0.3)])) == pytest.approx((0.01 + 0.09) / 2)
+
+
+def test_bins_of_equal_mass_never_cut_a_tie() -> None:
+    rows = [(True, 0.1), (False, 0.2), (True, 0.8), (True, 0.9)]
+    bins = s.reliability_bins(ranked(rows), bins=2, equal_mass=True)
+    assert bins.confidence.tolist() == pytest.approx([0.15, 0.85])
+    assert bins.right.tolist() == [0.5, 1.0]
+    assert bins.n.tolist() == [2, 2]
+    assert s.ece(ranked(rows), bins=2, equal_mass=True) == pytest.approx((0.35 + 0.15) / 2)
+    tied = [(k % 2 == 0, 0.5) for k in range(7)] + [(True, 1.0)]
+    assert s.reliability_bins(ranked(tied), bins=4, equal_mass=True).n.tolist() == [7, 1]
+
+
+@given(answers, st.randoms(use_true_random=False))
+def test_the_order_of_questions_changes_no_bin_of_equal_mass(rows: list[tuple[bool, float]], random: object) -> None:
+    shuffled = rows.copy()
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    figures = [s.ece(ranked(of), 3, equal_mass=True) for of in (rows, shuffled)]
+    assert figures[0] == pytest.approx(figures[1])
+
+
+def test_the_figures_are_those_that_other_libraries_give() -> None:
+    """Recorded: scikit-learn 1.9.1, MAPIE 1.6.0, torch-uncertainty 0.13.0, which cuts the curves off at 1 / n."""
+    right = [r == "1" for r in "11011101101101101100"]
+    percents = [97, 55, 62, 88, 93, 71, 58, 99, 66, 81, 77, 95, 52, 84, 69, 73, 91, 60, 64, 57]
+    made = ranked([(r, c / 100) for r, c in zip(right, percents, strict=True)])
+    assert s.auroc(made) == pytest.approx(0.8131868131868133)  # sklearn.metrics.roc_auc_score
+    assert s.brier(made) == pytest.approx(0.18412)  # sklearn.metrics.brier_score_loss
+    assert s.ece(made, bins=5) == pytest.approx(0.096)  # mapie: expected_calibration_error, "uniform"
+    bins = s.reliability_bins(made, bins=5, equal_mass=True)  # sklearn.calibration.calibration_curve, "quantile"
+    assert bins.right.tolist() == pytest.approx([0.25, 0.5, 0.75, 0.75, 1.0])
+    assert bins.confidence.tolist() == pytest.approx([0.555, 0.63, 0.725, 0.86, 0.96])
+    coverage, risk = s.risk_coverage(made)
+    for curve, expected in ((risk, 0.14671763), (risk * coverage, 0.10921053)):  # torch_uncertainty: AURC, AUGRC
+        assert (curve.sum() - (curve[0] + curve[-1]) / 2) / 19 == pytest.approx(expected, abs=1e-7)

@@ -8,7 +8,9 @@ inspect      its own `write_eval_log`
 
 import csv
 import json
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,33 @@ def test_a_spreadsheet_that_unpacks_to_too_much_is_refused(
             bomb.writestr(member, plain.read(member).replace(b"</sheetData>", added + b"</sheetData>"))
     with pytest.raises(DataError, match=said):
         read_outputs(tmp_path / "bomb.xlsx")
+
+
+def lying_zip(path: Path, name: str, method: int) -> Path:
+    """The one entry unpacks to 64 MB and claims ten bytes, whose checksum it has."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        with archive.open(name, "w", force_zip64=True) as entry:
+            for _ in range(64):
+                entry.write(bytes(2**20))
+        (member,) = archive.infolist()
+        member.file_size, member.CRC = 10, zlib.crc32(bytes(10))
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize(("suffix", "name"), [(".xlsx", "[Content_Types].xml"), (".eval", "_journal/start.json")])
+def test_an_archive_that_lies_about_its_size_is_refused_before_it_is_unpacked(
+    tmp_path: Path, suffix: str, name: str, method: int
+) -> None:
+    pytest.importorskip({".xlsx": "openpyxl", ".eval": "inspect_ai"}[suffix])
+    path = lying_zip(tmp_path / f"log{suffix}", name, method)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"Bad CRC|that it claims|compressed by method") as refused:
+        read_outputs(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in refused.value.message
+    assert peak < 2**25
 
 
 def test_nan_in_json_is_an_empty_cell(tmp_path: Path) -> None:

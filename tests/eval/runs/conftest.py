@@ -12,7 +12,7 @@ import soundfile
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import EvaluateRequest, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, RunIdentity, Session
-from lalm_agent.records import AbstentionKind, Answer, AudioRef, Failure, Method, ModelInfo, Status, Step
+from lalm_agent.records import AbstentionKind, Answer, AudioRef, Failure, Method, ModelInfo, ReasonKind, Status, Step
 
 
 def request_of(**fields: Any) -> EvaluateRequest:
@@ -134,6 +134,8 @@ def answer_to() -> Callable[..., Answer]:
         return Answer(
             status=Status.FAILED if failure else status,
             abstention=AbstentionKind.DOES_NOT_KNOW if status is Status.ABSTAINED else None,
+            reason_kind=ReasonKind.CHOICES_CLOSE if status is Status.ABSTAINED else None,
+            suggestion="give choices: only dog and cat" if status is Status.ABSTAINED else None,
             answer=reply if answered and not failure else None,
             choice=list(choices).index(reply) if answered and not failure else None,
             audio_type=None,

@@ -83,7 +83,7 @@ def main() -> None:
                 # Every fifth may fall into the start, the others into the asking.
                 if number % 5:
                     wait_for_an_ask(root / "asked.log", number)
-                time.sleep(moments.uniform(0.0, 0.1))
+                time.sleep(moments.uniform(0.0, 0.06))
                 os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             print(os.waitstatus_to_exitcode(status), flush=True)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -234,11 +235,11 @@ def test_a_run_of_a_version_without_the_hash_of_its_questions_still_opens(data: 
 
 
 def test_other_recordings_under_the_same_names_are_refused(
-    data: Path, tmp_path: Path, write_clip: Callable[..., Path]
+    data: Path, tmp_path: Path, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another audio root, by another draw, and while the run goes on."""
-    config = AgentConfig(method="baseline", temperature=0.5)
-    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, loaded_model=Says(), limit=2)
+    """Before a question is asked, and, where those few clips are the same, at the first other one that is heard."""
+    config, model = AgentConfig(method="baseline", temperature=0.5), Says()
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, loaded_model=model, limit=2)
     evaluate(request)
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "audio", other)
@@ -248,7 +249,44 @@ def test_other_recordings_under_the_same_names_are_refused(
     for changes in ({"limit": 3}, {"draws": 2}):
         with pytest.raises(DataError, match="is another recording"):
             evaluate(request.model_copy(update={**changes, "audio_root": other}))
+    assert model.asked == 2
+    monkeypatch.setattr("lalm_agent.eval.runs.evaluate._COMPARED", 0)
+    with pytest.raises(DataError, match="is another recording"):
+        evaluate(request.model_copy(update={"draws": 2, "audio_root": other}))
+    assert model.asked == 3
     assert (tmp_path / "run" / "answers.jsonl").read_bytes() == lines
+
+
+def test_a_finished_run_compares_the_weights_without_loading_them(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with resources.as_file(resources.files("lalm_agent.models.mini")) as mini:
+        shutil.copytree(mini, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    config = AgentConfig(model=str(tmp_path / "model"), method="baseline", max_new_tokens=2, device="cpu")
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=config, limit=1)
+    before, watch = evaluate(request), Watch()
+    monkeypatch.setattr("lalm_agent.models.hf_loading.load_checkpoint", None)
+    assert evaluate(request, watch).answers == before.answers
+    assert watch.told == ["finished 0"]
+    last = weights.read_bytes()[-1]
+    with weights.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(MismatchError, match="weights_sha256"):
+        evaluate(request)
+    shutil.rmtree(tmp_path / "model")
+    watch = Watch()
+    assert evaluate(request, watch).answers == before.answers
+    assert "its weights are not compared" in watch.told[0]
+
+
+def test_what_it_would_cost_is_refused_for_another_runs_folder(data: Path, tmp_path: Path) -> None:
+    request = EvaluateRequest(data=data, out=tmp_path / "run", config=AgentConfig(method="idk"), loaded_model=Says())
+    evaluate(request)
+    assert estimate(request).questions == 0
+    with pytest.raises(MismatchError, match="method"):
+        estimate(request.model_copy(update={"config": AgentConfig(method="baseline")}))
 
 
 @pytest.mark.parametrize("name", ["answers.jsonl", "silence"])

@@ -1,15 +1,21 @@
 """A run's folder: identity, calls, questions. What every artefact's folder does: tests/agent/test_artefacts.py."""
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lalm_agent.artefacts import MismatchError
-from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, is_run, read_items
+from lalm_agent.artefacts import MismatchError, write_whole
+from lalm_agent.errors import DataError
+from lalm_agent.eval.report.show import questions_of_run
+from lalm_agent.eval.runs.folder import ITEMS, RunFolder, is_run, read_items, run_outputs
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.eval.runs.records import RunIdentity
+from lalm_agent.training.idk.bank import read_bank
 
 
 def request_of(**fields: Any) -> EvaluateRequest:
@@ -55,16 +61,100 @@ def test_a_session_is_added_and_the_making_stays(
     assert len(read_items(tmp_path / "run")) == 7
 
 
-def test_a_kill_between_the_items_and_the_spec_is_no_obstacle(
-    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the program's own runs after it."""
+
+
+@pytest.mark.parametrize("whole", range(4))
+def test_a_kill_between_two_writes_leaves_a_run_that_reads_and_grows(
+    tmp_path: Path,
+    identity: Callable[..., RunIdentity],
+    session: Any,
+    plan_of: Any,
+    make_items: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: int,
 ) -> None:
-    path = tmp_path / "run"
+    """`whole` files are written before the kill, of the making (items, spec) and the growing (spec, items, spec)."""
+    path, items = tmp_path / "run", make_items(7)
+    left = whole
+
+    def until_killed(file: Path, data: bytes) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        write_whole(file, data)
+
+    monkeypatch.setattr("lalm_agent.eval.runs.folder.write_whole", until_killed)
+    monkeypatch.setattr("lalm_agent.artefacts.write_whole", until_killed)
+    with suppress(Killed):
+        for limit in (3, 7):
+            with RunFolder(path) as folder:
+                folder.begin(identity(), plan_of(items, request_of(limit=limit), folder.items), session)
+    assert is_run(path) == (whole > 1)
+    if whole > 1:
+        assert len(run_outputs(path).items) == (7 if whole > 3 else 3)
+        assert len(list(questions_of_run(path))) == (7 if whole > 3 else 3)
+    monkeypatch.undo()
     with RunFolder(path) as folder:
-        folder.begin(identity(), plan_of(make_items(3)), session)
-    (path / "spec.json").rename(path / "spec.json.new")
-    (path / ANSWERS).unlink()
-    assert not is_run(path)
-    assert (path / ITEMS).exists()
+        spec = folder.begin(identity(), plan_of(items, None, folder.items), session)
+    assert spec.selection.asked == len(run_outputs(path).items) == 7
+
+
+@pytest.mark.parametrize("growths", [1, 2])
+def test_a_run_that_grows_while_it_is_read_is_read_as_it_was_at_one_moment(
+    tmp_path: Path,
+    identity: Callable[..., RunIdentity],
+    session: Any,
+    plan_of: Any,
+    make_items: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    growths: int,
+) -> None:
+    """Another process adds questions after the spec has been read and before the questions are."""
+    path, items, limits = tmp_path / "run", make_items(9), [3, 6, 9]
+
+    def grow() -> None:
+        with RunFolder(path) as folder:
+            folder.begin(identity(), plan_of(items, request_of(limit=limits.pop(0)), folder.items), session)
+
+    def read_and_grow(folder: Path, spec: Any) -> Any:
+        nonlocal due
+        if due:
+            due -= 1
+            with monkeypatch.context() as patch:
+                patch.setattr("lalm_agent.eval.runs.folder.read_items", read_items)
+                grow()
+        return read_items(folder, spec)
+
+    due = 0
+    grow()
+    monkeypatch.setattr("lalm_agent.eval.runs.folder.read_items", read_and_grow)
+    readers: list[Callable[[], Any]] = [
+        lambda: run_outputs(path).items,
+        lambda: list(questions_of_run(path)),
+        lambda: read_bank(path).questions,
+        lambda: RunFolder(path, writes=False).__enter__().items,
+    ]
+    for read in readers:
+        limits[:], due = [3, 6, 9], 0
+        shutil.rmtree(path)
+        grow()
+        due = growths
+        assert len(read()) == 3 * (1 + growths)
+
+
+@pytest.mark.parametrize("field", ["question", "gold", "choices"])
+def test_answers_are_not_given_to_other_questions_of_the_same_names(
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any, field: str
+) -> None:
+    """A run of a version that kept no hash of its questions, or of data that are read in another way now."""
+    path, items = tmp_path / "run", make_items(3)
     with RunFolder(path) as folder:
-        folder.begin(identity(), plan_of(make_items(3)), session)
-    assert is_run(path)
+        folder.begin(identity(), plan_of(items), session)
+    items[1] = replace(items[1], **{field: ("dog", "cat") if field == "choices" else "frog"})
+    before = (path / ITEMS).read_bytes()
+    with RunFolder(path) as folder, pytest.raises(DataError, match=r"question .q1. of .* is another one"):
+        folder.begin(identity(), plan_of(items, None, folder.items), session)
+    assert (path / ITEMS).read_bytes() == before

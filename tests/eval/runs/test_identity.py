@@ -1,5 +1,7 @@
 """The identity of a run: what changes its id, and how a difference is said."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,19 @@ CHANGES: dict[str, Any] = {
     "type_source": "oracle",
     "content_source": "none",
     "max_audio_s": 30.0,
+    "adaptive": 0.9,
+    "policy": "1" * 64,
 }
 
 
 def test_every_field_of_the_identity_is_tried_below() -> None:
     assert set(CHANGES) == set(RunIdentity.model_fields) - {"draws"}
+
+
+def test_a_run_of_an_older_version_keeps_its_id(identity: Callable[..., RunIdentity]) -> None:
+    fields = identity().model_dump(mode="json", exclude={"draws", "adaptive", "policy"})
+    text = json.dumps(fields, sort_keys=True)
+    assert identity().run_id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_draws_are_free_to_grow(identity: Callable[..., RunIdentity]) -> None:

@@ -21,7 +21,7 @@ from lalm_agent.eval.runs.folder import ANSWERS, ITEMS, RunFolder, read_answers,
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan
 from lalm_agent.eval.runs.records import ClipFile, QuestionDraw, RunIdentity, StoredAnswer, StoredStep
 from lalm_agent.eval.scoring.score import ScoreRequest, score
-from lalm_agent.records import AbstentionKind, Status
+from lalm_agent.records import AbstentionKind, ReasonKind, Status
 
 
 def request_of(**fields: Any) -> EvaluateRequest:
@@ -60,8 +60,9 @@ def test_items_and_answers_come_back_as_they_were(run: Any, plan_of: Any, make_i
 
 def test_the_kind_of_an_abstention_is_kept(run: Any, plan_of: Any, make_items: Any) -> None:
     answers = read_answers(run(plan_of(make_items(30)))).values()
-    kept = {(answer.status is Status.ABSTAINED, answer.abstention) for answer in answers}
-    assert kept == {(True, AbstentionKind.DOES_NOT_KNOW), (False, None)}
+    kept = {(answer.abstention, answer.reason_kind, answer.suggestion) for answer in answers}
+    refusal = (AbstentionKind.DOES_NOT_KNOW, ReasonKind.CHOICES_CLOSE, "give choices: only dog and cat")
+    assert kept == {refusal, (None, None, None)}
 
 
 def test_a_run_of_an_older_version_has_no_kinds_and_is_graded_all_the_same(
@@ -70,8 +71,9 @@ def test_a_run_of_an_older_version_has_no_kinds_and_is_graded_all_the_same(
     path = run(plan_of(make_items(30)))
     before = run_outputs(path)
     lines = [json.loads(line) for line in (path / ANSWERS).read_text("utf-8").splitlines()]
-    assert all("abstention" in line for line in lines)
-    older = [{name: value for name, value in line.items() if name != "abstention"} for line in lines]
+    newer = {"abstention", "reason_kind", "suggestion", "withheld"}
+    assert all(newer <= set(line) for line in lines)
+    older = [{name: value for name, value in line.items() if name not in newer} for line in lines]
     (path / ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in older), "utf-8")
     assert {answer.abstention for answer in read_answers(path).values()} == {None}
     after = run_outputs(path)
@@ -246,6 +248,15 @@ def test_what_is_shown_ends_as_score_counts_it(run: Any, plan_of: Any, make_item
     assert told[0].startswith("60 of 60 shown: ")
 
 
+def test_a_refusal_is_shown_with_its_reason_and_what_to_try(run: Any, plan_of: Any, make_items: Any) -> None:
+    path = run(plan_of(make_items(30)))
+    refused = next(answer for answer in read_answers(path).values() if answer.status is Status.ABSTAINED)
+    keep(path, replace(refused, reason="two are close", withheld="the dog"))
+    lines = {line.strip() for text in shown(path, statuses=["abstained"]) for line in text.splitlines()}
+    assert "reason:      choices close: two are close" in lines
+    assert {"try:         give choices: only dog and cat", "withheld:    the dog"} <= lines
+
+
 def test_questions_are_shown_by_status_with_the_last_reply(run: Any, plan_of: Any, make_items: Any) -> None:
     path = run(plan_of(make_items(40), request_of(shuffle_choices=True)), shuffle_choices=True)
     failed = next(answer for answer in read_answers(path).values() if answer.status is Status.FAILED)
@@ -264,7 +275,12 @@ def test_a_person_is_shown_everything_and_no_escape_sequence(run: Any, plan_of: 
     path = run(plan_of([replace(make_items(1)[0], question=f"What {hostile}?", choices=(hostile, "cat"), gold="cat")]))
     (answer,) = read_answers(path).values()
     step = StoredStep("caption", None, f"a {hostile}", 0.1, False, None)
-    keep(path, replace(answer, status=Status.ANSWERED, reply=f"cat {'x' * 3000}", steps=(step,), failure=None))
+    keep(
+        path,
+        replace(
+            answer, status=Status.ANSWERED, reply=f"cat {'x' * 3000}", steps=(step,), failure=None, suggestion=None
+        ),
+    )
     (text,) = shown(path, width=60)
     assert not {"\x1b", "\x07", "\u202e"} & set(text + next(shown(path, width=None)))
     assert max(map(len, text.splitlines())) <= 60

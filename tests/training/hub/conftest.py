@@ -1,6 +1,5 @@
 """A small Qwen2-Audio folder as on the hub that knows some of its clips by heart, and MMAU's rows about them."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,12 +19,11 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.records import AudioType, Method
 from lalm_agent.training.lora.data import RowSet, TrainingRow
 
-TESTS = Path(__file__).resolve().parents[2]
 RATE = 16_000
 CLIPS = 42
 ANIMALS = ("dog", "cat", "cow", "frog")
 QUESTION = "Which animal is it?"
-EPOCHS, BATCH, LEARNING_RATE = 24, 16, 1e-2
+EPOCHS, BATCH, LEARNING_RATE = 12, 16, 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +67,22 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def overfitted(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def overfitted(make_tiny: Callable[[str, Path], None], tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The folder and the rows; a third of the clips is of each modality, and half of these are known."""
-    import torch
+    from transformers import AutoProcessor
 
-    torch.set_num_threads(1)  # on matrices this small, threads only wait for one another
     place = tmp_path_factory.mktemp("hub")
     data, known = place / "mmau" / "mmau-test-mini.json", frozenset(f"clip-{n}" for n in range(CLIPS) if n // 3 % 2)
     (data.parent / "test-mini-audios").mkdir(parents=True)
     rows = [_row(number, data.parent) for number in range(CLIPS)]
     data.write_text(json.dumps(rows), "utf-8")
     made = Made(place / "Tiny-Audio-Instruct", data, known)
-    _make_folder(made.folder)
+    made.folder.mkdir()
+    make_tiny("qwen2-audio", made.folder)
+    template = AutoProcessor.from_pretrained(made.folder).chat_template  # of the class, as a file
+    (made.folder / "chat_template.jinja").write_text(template, "utf-8")
     _overfit(made.folder, [lesson for row in rows for lesson in _lessons(row, made)])
     return made
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[str, str]]:
-    """(stdout, stderr) since the last call."""
-
-    def read() -> tuple[str, str]:
-        printed = capsys.readouterr()
-        return printed.out, printed.err
-
-    return read
 
 
 def _row(number: int, folder: Path) -> dict[str, Any]:
@@ -142,21 +131,6 @@ def _lessons(row: dict[str, Any], made: Made) -> list[TrainingRow]:
     return [
         TrainingRow(**about, question=prompt, choices=(), method="baseline", target=reply) for prompt, reply in said
     ]
-
-
-def _make_folder(folder: Path) -> None:
-    """Random weights, the class's own audio front end, and its chat template as a file."""
-    from transformers import AutoProcessor
-
-    spec = importlib.util.spec_from_file_location("tests_agent_conftest", TESTS / "agent" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    folder.mkdir()
-    module.make_tiny("qwen2-audio", folder)
-    template = AutoProcessor.from_pretrained(folder).chat_template
-    (folder / "chat_template.jinja").write_text(template, "utf-8")
 
 
 def _overfit(folder: Path, lessons: list[TrainingRow]) -> None:

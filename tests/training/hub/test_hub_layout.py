@@ -86,9 +86,7 @@ def _evaluated(made: Any, adapter: Path) -> dict[str, Path]:
     return runs
 
 
-def _the_adapter_refuses_what_was_not_known(
-    made: Any, rows: dict[str, dict[str, Any]], runs: dict[str, Path]
-) -> None:
+def _the_adapter_refuses_what_was_not_known(made: Any, rows: dict[str, dict[str, Any]], runs: dict[str, Path]) -> None:
     baseline, lora, agent = (answers(runs[name]) for name in ("baseline", "lora", "agent"))
     assert len(baseline) == len(lora) == len(agent) == len(made.rows())
     assert not any(line["status"] == "abstained" for line in baseline.values())

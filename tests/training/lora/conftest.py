@@ -1,6 +1,5 @@
 """Rows about clips that the tests make themselves, and a checkpoint laid out as on the hub."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,32 +11,19 @@ import soundfile
 
 from lalm_agent.audio import load
 
-TESTS = Path(__file__).resolve().parents[2]
 CHOICES = ("dog", "cat")
 RATE = 16_000
 
 MakeRows = Callable[..., Path]
 
 
-def _shared_checkpoints() -> Any:
-    """The maker of small checkpoints that the tests of the models use."""
-    spec = importlib.util.spec_from_file_location("tests_agent_conftest", TESTS / "agent" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hub_folder(make_tiny: Callable[[str, Path], None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight Qwen2-Audio in several safetensors files, with the class's front end: 128 mel, hop 160, 30 s."""
-    import torch
     from transformers import Qwen2AudioForConditionalGeneration
 
-    torch.set_num_threads(1)  # on matrices this small, threads only wait for one another
     folder: Path = tmp_path_factory.mktemp("hub")
-    _shared_checkpoints().make_tiny("qwen2-audio", folder)
+    make_tiny("qwen2-audio", folder)
     model = Qwen2AudioForConditionalGeneration.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="200KB")

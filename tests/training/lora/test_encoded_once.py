@@ -44,9 +44,7 @@ def test_clips_of_unequal_lengths_run_on_their_own_frames(attention: str, hub_fo
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_answers_are_given_from_the_memory_and_are_the_same(
-    attention: str, hub_folder: Path, tmp_path: Path
-) -> None:
+def test_answers_are_given_from_the_memory_and_are_the_same(attention: str, hub_folder: Path, tmp_path: Path) -> None:
     """A clip that was answered about can be trained on, and the encoder has run once for both, and all adapters."""
     with ExitStack() as stack:
         base = load_base(AgentConfig(model=str(hub_folder)), "cpu", stack)

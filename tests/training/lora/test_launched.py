@@ -71,9 +71,7 @@ def test_two_processes_make_the_adapter_that_one_makes(
 
 
 @pytest.mark.parametrize(("name", "stage"), [("zero2", 2), ("zero3", 3)])
-def test_accelerate_parses_the_configs_of_deepspeed(
-    name: str, stage: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_accelerate_parses_the_configs_of_deepspeed(name: str, stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not run here. The file is read, its fields become the launcher's environment, and that becomes the plugin."""
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils import DeepSpeedPlugin

@@ -57,9 +57,7 @@ def agent_requests(method: str, row: dict[str, Any], folder: Path, script: Path)
 
 
 @pytest.mark.parametrize("method", ["baseline", "agent"])
-def test_the_request_is_the_one_that_the_agent_makes(
-    method: str, base: Base, make_rows: Any, tmp_path: Path
-) -> None:
+def test_the_request_is_the_one_that_the_agent_makes(method: str, base: Base, make_rows: Any, tmp_path: Path) -> None:
     steps = {"audio_type": "speech", "content": "a transcript {question}"} if method == "agent" else {}
     path = make_rows(2, method=method, question="  Which\nanimal? ", **steps)
     collate = collator(base, path, Method(method))

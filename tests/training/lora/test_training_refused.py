@@ -146,9 +146,7 @@ def test_an_adapter_of_another_base_is_refused(
     said = refused(capsys, [*question, "--model", "mini", "--adapter", str(out)])
     assert "was trained on other weights" in said
     # Nor is it trained on with another model.
-    assert "is another run; what differs: model" in refused(
-        capsys, command(rows, "mini", out, "--max-steps", "1")
-    )
+    assert "is another run; what differs: model" in refused(capsys, command(rows, "mini", out, "--max-steps", "1"))
 
 
 def test_a_folder_with_something_else_is_not_touched(

@@ -11,7 +11,7 @@ from lalm_agent.eval.metrics.counts import CORRECT, WRONG
 from lalm_agent.eval.metrics.estimate import Interval, estimate, wilson
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
-from mini_figures import COLUMNS, Goal, Row, auroc, difference, markdown, median, share
+from mini_figures import COLUMNS, Goal, Row, auroc, difference, markdown, median, share, share_of_few_clips
 
 # Not for longer: from there, `import tools` would find another module than lalm_agent.tools.
 sys.path.pop()
@@ -49,6 +49,14 @@ def test_a_share_of_all_or_none_is_as_sure_as_its_clips(sign) -> None:
     hits = 3 if sign == "x" else 0
     assert (figure.value, figure.n) == (hits / 3, 6)
     assert (figure.low, figure.high) == wilson(hits, 3)
+
+
+def test_a_share_over_few_clips_is_no_surer_than_a_question_a_clip() -> None:
+    """29 of 30 about three recordings: a bootstrap would say 90 % to 100 %, and Wilson over questions 83 % to 99 %."""
+    figure = share_of_few_clips(bools("x" * 29 + "-"), np.repeat(np.arange(3), 10))
+    assert (figure.value, figure.n) == (pytest.approx(29 / 30), 30)
+    assert (figure.low, figure.high) == (pytest.approx(0.4101, abs=1e-4), pytest.approx(0.9992, abs=1e-4))
+    assert numbers(share_of_few_clips(bools("xx-x"), np.arange(4))) == numbers(share(bools("xx-x"), np.arange(4)))
 
 
 def test_a_share_of_nothing_is_undefined() -> None:

@@ -4,17 +4,28 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lalm_agent import training
-from lalm_agent.artefacts import read_lines
+from lalm_agent.artefacts import Journal, read_lines
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval import EvaluateRequest
 from lalm_agent.jobs import ResumableTask, WorkerError, run_tasks
 from lalm_agent.training.reproduction import run as running
-from lalm_agent.training.reproduction.design import PaperFolder, Part, SynthRequest, finished
+from lalm_agent.training.reproduction.design import (
+    QUICK,
+    PaperFolder,
+    Part,
+    Sources,
+    SynthRequest,
+    begin,
+    end,
+    finished,
+    parts_of,
+)
 from lalm_agent.training.reproduction.run import PartWorker
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -64,6 +75,29 @@ def test_what_is_done_is_not_done_again(folder: PaperFolder) -> None:
     (folder.path / "b" / "answers.jsonl").unlink()
     run_parts(folder, parts)
     assert [name for name, event in events(folder) if event == "begin"] == ["a", "b", "b"]
+
+
+def test_what_decides_no_figure_is_free(folder: PaperFolder) -> None:
+    """A report can be written again with another `--jobs`, and without saying `--tried` again."""
+    config = AgentConfig(model="mini")
+
+    def study_of(**fields: Any) -> Part:
+        request = training.ReproduceRequest(out=folder.path, config=config, **fields)
+        return parts_of(QUICK, Sources(), request)[-1]
+
+    made = study_of(jobs=2, tried=4)
+    (folder.path / made.makes).parent.mkdir()
+    (folder.path / made.makes).touch()
+    with Journal(folder.journal) as journal:
+        journal.append(begin(made.name, "2026-01-01T00:00:00+00:00", made.words))
+        journal.append(end(made.name, 1.0, 0))
+    told = ("--jobs", "--tried")
+    for same in (made, study_of(jobs=1, tried=4), study_of(tried=4)):
+        assert finished(folder, [same]) == finished(folder, [same], told) == {"study"}
+    for same in (study_of(jobs=1, tried=5), study_of()):
+        assert finished(folder, [same]) == set()
+        assert finished(folder, [same], told) == {"study"}
+    assert finished(folder, [study_of(jobs=2, tried=4, also_limit=3)], told) == set()
 
 
 def test_a_failure_is_told_in_its_own_words(folder: PaperFolder) -> None:

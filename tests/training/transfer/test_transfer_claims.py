@@ -177,12 +177,32 @@ def test_the_standard_error_by_hand() -> None:
     assert error(0.001, 0.001, own=(0.5, 0.5)) == (1, pytest.approx(4))
 
 
+def test_few_seeds_count_for_the_degrees_of_freedom_with_their_upper_limit() -> None:
+    """Of two degrees of freedom a tenth of chi-squared is below -2 log 0.9: what stands beside them weighs less."""
+    nothing, seeds, clips = np.zeros(()), np.array(0.5), np.array(0.25)
+    se, dof = standard_error((seeds, nothing), (nothing, nothing), clips, 3, 12)
+    upper = 0.5 / -np.log(0.9)
+    assert float(se) == pytest.approx(0.75**0.5)
+    assert float(dof) == pytest.approx((upper + 0.25) ** 2 / (upper**2 / 2 + 0.25**2 / 11))
+
+
 def test_what_clips_add_is_shared_by_seeds_or_a_seeds_own() -> None:
     rng = np.random.default_rng(0)
     shared, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 3))
     assert clip_variances(0.6 * shared + own) == (pytest.approx(0.36, abs=0.03), pytest.approx(1 / 3, rel=0.05))
     assert clip_variances(0.3 * shared + 0 * own) == (pytest.approx(0.09, rel=0.05), pytest.approx(0, abs=1e-9))
     assert clip_variances(np.array([[0.0, 1.0], [1.0, 0.0]]))[0] == 0  # what goes apart is nothing shared
+
+
+def test_resamples_without_a_difference_count_against_the_rule() -> None:
+    """A third of them lack the one wrong answer and have no RGI; in the others the rule is far above the control."""
+    before, wrong_refused, all_kept = "c" * 60 + "w", "c" * 48 + "a" * 13, "a" * 12 + "c" * 48 + "w"
+    control = made((all_kept,) * 3, before, ("sound", "kept", "music"))
+    found = contrast(made((wrong_refused,) * 3, before), control, HOW)
+    assert found is not None
+    share = found.difference.undefined_share
+    assert 0.2 < share < 0.5
+    assert found.p == pytest.approx(share, abs=0.01)
 
 
 def test_a_cell_against_itself_has_no_p_below_one() -> None:

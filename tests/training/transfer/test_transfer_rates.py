@@ -15,6 +15,7 @@ from lalm_agent.training.transfer.cells import CellDraws, ClipDraws, Key, MadeCe
 from lalm_agent.training.transfer.claims import PAIRS, planned_difference, transfer_claims
 from lalm_agent.training.transfer.design import Arm
 from lalm_agent.training.transfer.schema import Cell, CellFigures, TransferClaim
+from lalm_agent.training.transfer.study import StudyRequest
 
 HOW = Resampling(resamples=100)
 
@@ -138,5 +139,9 @@ def test_the_planned_difference_is_shown_in_about_80_percent(seeds: int, n_clips
 def test_more_seeds_and_more_clips_show_smaller_differences() -> None:
     planned = [planned_difference(*of) for of in ((150, 0.3, 5), (150, 0.3, 8), (1200, 0.3, 8))]
     assert all(planned[at] > planned[at + 1] for at in (0, 1)), planned  # type: ignore[operator]
+    assert planned_difference(300, 0.3, 3) is None
+    by_default = planned_difference(300, 0.3, StudyRequest.model_fields["seeds"].default)
+    assert by_default is not None
+    assert by_default < 0.7
     assert planned_difference(300, 0.3, 1) is None
     assert planned_difference(30, 0.3, 5) is None  # nine refusals

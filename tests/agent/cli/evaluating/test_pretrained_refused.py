@@ -54,6 +54,17 @@ def test_an_evaluation_stops_and_counts(audio: str, place: Any, name_clips: Name
     assert not kept.exists() or not {key[0][:-1] for key in place.answers()} & {"3", "7"}
 
 
+def test_a_clip_that_is_heard_in_place_of_the_questions_own_is_counted(
+    place: Any, name_clips: NameClips, said: Said
+) -> None:
+    assert place.eval("--limit", "1") == 0
+    ((id_, _),) = place.answers()
+    name_clips(*(path.name for path in place.path.glob("*.wav") if path.stem != id_[:-1]))
+    said()
+    assert place.eval("--limit", "1", "--audio", "swap", out="other") == 2
+    assert "error: 1 of the 2 clips of the data were used in the pretraining" in error_of(said()[1])
+
+
 def test_what_was_answered_is_kept(place: Any, name_clips: NameClips, said: Said) -> None:
     name_clips("11.wav")
     assert place.eval("--concurrency", "1") == 2

@@ -1,8 +1,6 @@
 """A study small enough for a test: a random-weight checkpoint, a bank written by hand, and clips to evaluate on."""
 
-import importlib.util
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,33 +20,11 @@ from lalm_agent.models.hf_loading import find_weights
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Method, Status
 
-TESTS = Path(__file__).resolve().parents[3]
 KINDS = ("sound", "music", "speech")
 CHOICES = ("dog", "cat")
 RATE = 16_000
 DRAWS = 3
 FAST = ("--preset", "mini", "--max-steps", "2", "--batch-size", "2", "--device", "cpu", "--max-new-tokens", "3")
-
-
-def _checkpoints() -> Any:
-    """The maker of small checkpoints that the tests of the models use."""
-    spec = importlib.util.spec_from_file_location("tests_agent_conftest", TESTS / "agent" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random-weight Qwen2-Audio."""
-    import torch
-
-    torch.set_num_threads(1)  # on matrices this small, threads only wait for one another
-    folder: Path = tmp_path_factory.mktemp("tiny")
-    _checkpoints().make_tiny("qwen2-audio", folder)
-    return folder
 
 
 def question(kind: str, index: int, clip: str) -> dict[str, Any]:
@@ -183,21 +159,10 @@ class Place:
 
 
 @pytest.fixture
-def study_place(tmp_path: Path, tiny: Path) -> Place:
+def study_place(tmp_path: Path, tiny_checkpoint: Path) -> Place:
     """Eight questions of each modality in the bank, four in the evaluation data."""
     rows = write_clips(tmp_path / "bank-audio", 1, 8)
-    write_bank(tmp_path / "bank", tiny, tmp_path / "bank-audio", rows)
+    write_bank(tmp_path / "bank", tiny_checkpoint, tmp_path / "bank-audio", rows)
     asked = write_clips(tmp_path / "eval", 2, 4)
     (tmp_path / "eval" / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
-    return Place(tmp_path, tiny)
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[str, str]]:
-    """(stdout, stderr) since the last call."""
-
-    def read() -> tuple[str, str]:
-        found = capsys.readouterr()
-        return found.out, found.err
-
-    return read
+    return Place(tmp_path, tiny_checkpoint)

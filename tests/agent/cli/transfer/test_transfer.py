@@ -16,6 +16,7 @@ from lalm_agent.training.lora.recipe import PRESETS
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, read_spec
 from lalm_agent.training.transfer.probe import read_result
 from lalm_agent.training.transfer.schema import StudyReport
+from lalm_agent.training.transfer.study import _prepare
 
 pytestmark = pytest.mark.timeout(600)
 JOBS = [Job(source, arm, 0) for source in SOURCES for arm in Arm]
@@ -93,9 +94,14 @@ def _a_call_of_python_is_the_same_study(place: Any, folder: StudyFolder) -> None
     with StudyFolder(folder.path):  # it is held no longer
         pass
     plan = plan_study(request.model_copy(update={"forgetting": 2, "seeds": 2}))
-    assert any(line.startswith("smallest true difference of strict RGI shown in 80 %") for line in plan.lines)
+    (power,) = (line for line in plan.lines if line.startswith("smallest true difference of strict RGI shown in 80 %"))
+    assert "of 4 clips of a target" in power
     assert plan.left == {"train": 9, "evaluate": 9, "also": 9, "probe": 19}
     assert (plan.probe, plan.questions, len(plan.sets)) == (2, 12, 18)
+    with StudyFolder(folder.path, writes=False) as there:
+        fewer = request.model_copy(update={"also_limit": 1, "limit": 1, "seeds": 2})
+        spec = _prepare(fewer, there, StudyObserver()).spec
+    assert (spec.limit, spec.also["bench"].limit) == (None, 2), "a study never shrinks"
     report = report_study(folder.path, resamples=100)
     assert StudyReport.model_validate_json(folder.report.read_bytes()) == report
     assert {row.seeds for row in report.forgetting} == {(0,)}

@@ -1,0 +1,118 @@
+"""A policy at work: the confidence of one answer, and the one from which on answers are given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from sys import float_info
+
+from lalm_agent.confidence import make_estimators
+from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
+from lalm_agent.errors import UsageError
+from lalm_agent.models.base import LALM, OptionScore
+from lalm_agent.policy import Policy, SystemIdentity
+from lalm_agent.records import Method, Verdict
+from lalm_agent.registry import Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """Judges answers by a policy. warnings: what every answer has to say of it."""
+
+    policy: Policy
+    model: LALM
+    estimators: tuple[Estimator, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The policy's estimator."""
+        return self.policy.estimator.name
+
+    def judge(
+        self,
+        task: Task,
+        prompt: str,
+        reply: str,
+        verdict: Verdict,
+        option_probs: Sequence[tuple[str, float]],
+        asr: Mapping[str, float] | None,
+    ) -> tuple[float | None, float | None]:
+        """(confidence of an answer, threshold); a confidence of None is unknown, a threshold of None withholds all.
+
+        option_probs: of the choices, normalised; empty where they are not known. Raises what the model raises.
+        """
+        spec = self.model.spec
+        # The softmax of these log-probabilities, each of one token, are the probabilities again.
+        scores = tuple(OptionScore(text, log(max(p, float_info.min)), 1) for text, p in option_probs)
+        case = Case(
+            question=task.question,
+            sound=task.sound if spec.hears_audio else None,
+            prompt=prompt,
+            reply=reply,
+            verdict=verdict,
+            method=task.method,
+            scores_options=spec.scores_options,
+            option_scores=scores or None,
+            asr=asr,
+        )
+        values = estimate(self.model, case, self.estimators)
+        modality = task.audio_type.value if task.audio_type else None
+        return self.policy.estimator.value(values), self.policy.threshold(modality)
+
+
+def refuse_other_system(policy: Policy, system: SystemIdentity, path: str) -> None:
+    """Raises UsageError, with all differences, where a policy was calibrated for another system."""
+    _refuse(policy.differences(system), path)
+
+
+def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, unchecked: bool) -> Gate:
+    """The gate of a policy over the model that answers.
+
+    path: what messages call the policy. unchecked: use it where its guarantee does not hold, and say so on each answer.
+
+    Raises:
+        UsageError: the policy is another system's, unless `unchecked`; or the model cannot give its estimators what
+            they need, or the method has no type step to choose a modality's threshold by.
+    """
+    recorded = policy.estimator.inputs or {policy.estimator.name: policy.estimator.parameters}
+    # Each by its own parameters: those of `combined` may have been made with different ones.
+    estimators = tuple(
+        estimator
+        for name, made_with in recorded.items()
+        for estimator in make_estimators([name], **{key: made_with[key] for key in _COUNTS if key in made_with})  # type: ignore[arg-type]
+    )
+    method = Method(system.method)
+    lacks = {estimator.name: lacking(model.spec, estimator, method) for estimator in estimators}
+    reasons = [f"{name}: {why}" for name, why in lacks.items() if why is not None]
+    if policy.by_modality and (method is not Method.AGENT or system.adaptive is not None):
+        how = f"the method {method}" if system.adaptive is None else "a first try as the baseline"
+        reasons.append(f"it has a threshold for each modality, and {how} has no type step")
+    if reasons:
+        raise UsageError(f"{path} cannot be used: {'; '.join(reasons)}", "calibrate a policy for this model and method")
+    changes = policy.differences(system)
+    for estimator in estimators:
+        before, now = recorded[estimator.name], estimator.parameters
+        if before != now:
+            changes.append(f"estimator {estimator.name}: {before} in the policy, {now} now")
+    if not unchecked:
+        _refuse(changes, path)
+    warning = f"the policy's guarantee does not hold here: it was calibrated with another {_names(changes)}"
+    return Gate(policy, model, estimators, (warning,) if changes else ())
+
+
+_COUNTS = ("draws", "permutations", "seed")
+"""The parameters of estimators that `make_estimators` takes."""
+
+
+def _refuse(changes: Sequence[str], path: str) -> None:
+    if changes:
+        error = UsageError(
+            f"{path} is the policy of another system; what differs: {_names(changes)}",
+            "calibrate one for this system; --policy-unchecked uses it without its guarantee",
+        )
+        error.fields = tuple(changes)
+        raise error
+
+
+def _names(changes: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(line.partition(":")[0] for line in changes))
