@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/confidence.py [REPETITIONS]
 
 A question with 4 choices and K = 5 draws, on `mini` with a short clip, and on a Qwen2-Audio of 40 million random
-weights with a full window of 30 s (`draws.random_40m`). An answer is what `ask` costs: the clip, the prompt, a reply of
-8 tokens and the scores of the choices. The estimators are asked about a clip that the model has not met, so that they
+weights with a full window of 30 s (`draws.random_40m`). An answer is what `ask` costs: the clip, the prompt, a reply
+("dog barking" on `mini`, whose 3 tokens are its median on the synthetic benchmark; 8 tokens on the other) and the
+scores of the choices. The estimators are asked about a clip that the model has not met, so that they
 encode it once more; silence of that length has been met, as it has after the first question of a study over clips of
 one length. Ratios are of the processor's time, repetition by repetition of one process: median, least and largest.
 """
@@ -30,7 +31,7 @@ from lalm_agent.models.hf_engine import TransformersLALM
 from lalm_agent.prompts import answer_prompt
 from lalm_agent.records import Method, Question, Status, Verdict
 
-QUESTION, CHOICES = "Which animal is heard?", ("dog barking", "cat meowing", "cow mooing", "frog croaking")
+QUESTION, CHOICES = "What is heard?", ("dog barking", "cat meowing", "cow mooing", "frog croaking")
 REPLY_TOKENS, DRAWS = 8, 5
 Job = Callable[[], object]
 
@@ -53,15 +54,18 @@ def cost(job: Job) -> float:
 def ratios(model: TransformersLALM, samples: np.ndarray, repetitions: int) -> dict[str, list[float]]:
     """Estimators, alone and all together -> their cost as a multiple of an answer's, once a repetition."""
     estimators = [e for e in make_estimators(set(NAMES) - {"evidence"}, DRAWS)]
-    sounds, prompt = clips(samples), answer_prompt(Method.BASELINE, QUESTION, CHOICES)
-    turns, decoding = (Turn("user", prompt),), Decoding(REPLY_TOKENS)
+    sounds, orders = clips(samples), itertools.cycle(itertools.permutations(CHOICES))
 
-    def answer(sound: Sound) -> object:
-        return model.generate([Request(turns, sound, decoding, 1, CHOICES, "q")])
+    def answer(sound: Sound, choices: tuple[str, ...]) -> object:
+        turns = (Turn("user", answer_prompt(Method.BASELINE, QUESTION, choices)),)
+        return model.generate([Request(turns, sound, Decoding(REPLY_TOKENS), 1, choices, "q")])
 
     def case(sound: Sound) -> Case:
-        verdict = Verdict(Status.ANSWERED, "equal", 0, CHOICES[0])
-        return Case(Question(QUESTION, sound.ref, CHOICES, "q"), sound, prompt, CHOICES[0], verdict)
+        # Each question with its choices in another order, so that nothing of its text has been met either.
+        choices = next(orders)
+        verdict = Verdict(Status.ANSWERED, "equal", choices.index(CHOICES[0]))
+        prompt = answer_prompt(Method.BASELINE, QUESTION, choices)
+        return Case(Question(QUESTION, sound.ref, choices, "q"), sound, prompt, CHOICES[0], verdict)
 
     jobs = {"all": estimators, **{estimator.name: [estimator] for estimator in estimators}}
     times: dict[str, list[float]] = {name: [] for name in jobs}
@@ -70,7 +74,7 @@ def ratios(model: TransformersLALM, samples: np.ndarray, repetitions: int) -> di
             if any(isinstance(estimator, Silence) for estimator in chosen):
                 estimate(model, case(next(sounds)), [Silence()])
             sound, other = next(sounds), case(next(sounds))
-            base, more = cost(partial(answer, sound)), cost(partial(estimate, model, other, chosen))
+            base, more = cost(partial(answer, sound, next(orders))), cost(partial(estimate, model, other, chosen))
             if repetition:
                 times[name].append(more / base)
     return times

@@ -101,9 +101,10 @@ class Case:
     def reply_tokens(self) -> int:
         """How many tokens a reply like this one, or one that is a choice, has at most.
 
-        A token of a trained vocabulary stands for two bytes or more on average. A longer reply is cut off.
+        A token of a trained vocabulary stands for two bytes or more on average. A longer reply is cut off, and one
+        that is cut within its last word still reads as what it is.
         """
-        return max(len(text.encode()) for text in (self.reply, *self.question.choices)) // 2 + 4
+        return max(len(text.encode()) for text in (self.reply, *self.question.choices)) // 2 + 2
 
 
 class Estimator(Protocol):
@@ -178,9 +179,9 @@ def probs_of(scores: Sequence[OptionScore]) -> dict[str, float]:
 def lacking(spec: ModelSpec, estimator: Estimator, method: Method) -> str | None:
     """Why a model that answered by a method cannot give an estimator what it needs; None where it can."""
     reasons = {
+        Need.EVIDENCE: method is not Method.AGENT and f"the method {method} has no steps before the answer",
         Need.OPTION_SCORES: not spec.scores_options and f"{spec.info.ref} gives no probabilities of given replies",
         Need.HEARS_AUDIO: not spec.hears_audio and f"{spec.info.ref} is asked without the clip",
-        Need.EVIDENCE: method is not Method.AGENT and f"the method {method} has no steps before the answer",
     }
     return next((why for need, why in reasons.items() if why and need in estimator.needs), None)
 

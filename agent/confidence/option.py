@@ -14,4 +14,4 @@ class OptionProbability(OverOptions):
     def value(self, case: Case, responses: Sequence[Response]) -> float | None:
         """The answer's probability."""
         probs = option_probs(case, responses)
-        return probs and probs[case.answer or ""]
+        return None if probs is None else probs[case.answer or ""]

@@ -20,42 +20,43 @@ from lalm_agent.models.hf_prefix import Prefilled, continue_from
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Names one completion for the sampling noise."""
+    """One completion: how its tokens are chosen, and what names it for the sampling noise."""
 
     key: str
     number: int
+    decoding: Decoding
 
 
-def complete(
-    model: Any, tokenizer: Any, inputs: Mapping[str, Any], decoding: Decoding, draws: Sequence[Draw]
-) -> list[Completion]:
+def complete(model: Any, tokenizer: Any, inputs: Mapping[str, Any], draws: Sequence[Draw]) -> list[Completion]:
     """One completion for each row of a batch, by the model's own `generate`.
 
     inputs: input_ids (rows, tokens), padded on the left, and what else `generate` takes.
-    draws: what each row is to the sampling noise.
+    draws: what each row is; rows of several decodings may be in one batch.
     """
     prompt_tokens = inputs["input_ids"].shape[1]
-    recorder = LogprobRecorder()
+    limits = [draw.decoding.max_new_tokens for draw in draws]
+    recorder = LogprobRecorder(prompt_tokens, limits)
     processors: list[Any] = [recorder.before]
-    if decoding.temperature > 0:
-        processors.append(KeyedGumbel(decoding, draws, prompt_tokens))
+    if any(draw.decoding.temperature > 0 for draw in draws):
+        processors.append(KeyedGumbel(draws, prompt_tokens))
     output = model.generate(
         **inputs,
         do_sample=False,
         num_beams=1,
-        max_new_tokens=decoding.max_new_tokens,
+        max_new_tokens=max(limits),
         logits_processor=processors,
         stopping_criteria=[recorder.after],
     )
     stops = stop_ids(model)
     completions = []
     replies = output[:, prompt_tokens:].tolist()
-    for tokens, logprobs, gaps in zip(replies, recorder.rows(), recorder.gap_rows(), strict=True):
+    for draw, reply, logprobs, gaps in zip(draws, replies, recorder.rows(), recorder.gap_rows(), strict=True):
+        tokens = reply[: draw.decoding.max_new_tokens]
         end = next((i for i, token in enumerate(tokens) if token in stops), None)
         text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
         length = len(tokens) if end is None else end + 1
         # What was drawn does not hang on the two likeliest tokens.
-        gap = None if decoding.temperature > 0 else min(gaps[:length])
+        gap = None if draw.decoding.temperature > 0 else min(gaps[:length])
         completions.append(Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", gap))
     return completions
 
@@ -70,10 +71,12 @@ class LogprobRecorder:
     """Collects the log-probability of each chosen token without keeping the logits.
 
     `before` goes first among the logits processors and sees the untouched logits of a position; `after` is a stopping
-    criterion that never stops, and sees the token chosen there.
+    criterion that sees the token chosen there, and ends a row at its own limit of new tokens.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prompt_tokens: int, limits: Sequence[int]) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._limits = torch.tensor(limits)
         self._logprobs = torch.empty(0)
         self._chosen: list[torch.Tensor] = []
         self._gaps: list[torch.Tensor] = []
@@ -88,7 +91,7 @@ class LogprobRecorder:
         self._chosen.append(self._logprobs.gather(1, input_ids[:, -1:]).squeeze(1))
         first, second = self._logprobs.topk(2).values.unbind(dim=1)
         self._gaps.append(first - second)
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        return (self._limits <= input_ids.shape[1] - self._prompt_tokens).to(input_ids.device)
 
     def rows(self) -> list[list[float]]:
         """Per row the log-probability at each generated position, padding positions included."""
@@ -100,20 +103,28 @@ class LogprobRecorder:
 
 
 class KeyedGumbel(LogitsProcessor):
-    """Turns greedy choice into sampling at a temperature, with noise that depends on the draw alone."""
+    """Turns greedy choice into sampling in the rows that have a temperature, with noise that depends on the draw alone.
 
-    def __init__(self, decoding: Decoding, draws: Sequence[Draw], prompt_tokens: int) -> None:
-        """draws: of each row. prompt_tokens: length of the padded prompt."""
-        self._decoding = decoding
+    draws: of each row. prompt_tokens: length of the padded prompt.
+    """
+
+    def __init__(self, draws: Sequence[Draw], prompt_tokens: int) -> None:
         self._draws = draws
         self._prompt_tokens = prompt_tokens
+        self._rows: dict[Decoding, list[int]] = {}
+        for row, draw in enumerate(draws):
+            if draw.decoding.temperature > 0:
+                self._rows.setdefault(draw.decoding, []).append(row)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Logits, (rows, vocabulary), filtered and with the noise added."""
-        kept = filtered_logits(scores.float() / self._decoding.temperature, self._decoding)
+        """Logits, (rows, vocabulary), filtered and with the noise added; those of greedy rows as they are."""
         position = input_ids.shape[1] - self._prompt_tokens
-        noise = np.stack([_gumbel(self._decoding.seed, draw, position, kept.shape[1]) for draw in self._draws])
-        return kept + torch.from_numpy(noise).to(kept.device)
+        chosen = scores.float().clone()
+        for decoding, rows in self._rows.items():
+            kept = filtered_logits(chosen[rows] / decoding.temperature, decoding)
+            noise = np.stack([_gumbel(decoding.seed, self._draws[row], position, kept.shape[1]) for row in rows])
+            chosen[rows] = kept + torch.from_numpy(noise).to(kept.device)
+        return chosen
 
 
 def filtered_logits(logits: torch.Tensor, decoding: Decoding) -> torch.Tensor:

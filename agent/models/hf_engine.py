@@ -11,6 +11,7 @@ Models whose cache cannot be shared answer row by row (`answer_rows`).
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -57,6 +58,8 @@ from lalm_agent.models.hf_prompt import (
     waveform,
 )
 
+_RECENT = 4
+"""One prompt may be replied to and scored, about its clip and about silence."""
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
 
@@ -202,7 +205,7 @@ class InputCache:
     making them takes as long as the forward passes. What does not fit any more is made each time: questions that are
     asked in the same order again and again would push each other out of a memory that drops the oldest.
 
-    most_bytes: of the tensors that are kept; with 0 only those of the last prompt, which may be replied to and scored.
+    most_bytes: of the tensors that are kept for good; with 0 only the last `_RECENT` are.
     """
 
     def __init__(self, checkpoint: Checkpoint, most_bytes: int = 0) -> None:
@@ -210,21 +213,20 @@ class InputCache:
         self._left = most_bytes
         self._inputs: dict[object, Any] = {}
         self._options: dict[object, list[list[int]]] = {}
-        self._last: tuple[object, Any] = None, None
+        self._recent: OrderedDict[object, Any] = OrderedDict()
 
     def of(self, prepared: PreparedRequest) -> Any:
         """`model_inputs` of one prompt; not to be written to."""
-        inputs = self._last[1] if self._last[0] == prepared.prompt else self._inputs.get(prepared.prompt)
+        inputs = self._inputs.get(prepared.prompt) or self._recent.get(prepared.prompt)
         if inputs is None:
             inputs = model_inputs(self._checkpoint, [prepared])
-            self._last = prepared.prompt, inputs
             self._keep(self._inputs, prepared.prompt, inputs, sum(value.nbytes for value in inputs.values()))
         return inputs
 
     def options(self, request: Request) -> list[list[int]]:
         """`option_tokens` of a request."""
         key = request.turns, request.options
-        tokens = self._options.get(key)
+        tokens = self._options.get(key) or self._recent.get(key)
         if tokens is None:
             tokens = option_tokens(self._checkpoint.processor, request, stop_ids(self._checkpoint.model))
             self._keep(self._options, key, tokens, 8 * sum(map(len, tokens)))
@@ -234,6 +236,10 @@ class InputCache:
         if nbytes <= self._left:
             self._left -= nbytes
             memory[key] = value
+            return
+        self._recent[key] = value
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
 
 def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) -> Any:
@@ -306,14 +312,13 @@ class Engine:
             # What is only scored is computed with the options, in one run.
             groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
-        # What one `generate` call can decode side by side, for as many clips at a time as keep their beginnings.
         clips = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in prepared))}
-        decodings = list(dict.fromkeys(row.request.decoding for row in prepared))
 
-        def order(sharing: list[int]) -> tuple[int, int, int]:
+        def order(sharing: list[int]) -> tuple[int, bool, int]:
+            """What is replied to goes through `generate` side by side, for as many clips as keep their beginnings."""
             first = prepared[sharing[0]]
             clip = clips[first.clip]
-            return clip // KEPT_CLIPS, decodings.index(first.request.decoding), clip
+            return clip // KEPT_CLIPS, first.request.n > 0, clip
 
         for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[:2]):
             prompts = list(alike)
@@ -348,8 +353,7 @@ class Engine:
     ) -> dict[int, list[Completion]]:
         """Completions by request index, of requests whose prompts are computed."""
         completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for batch in _batches(prepared, computed, self._rows, lambda row: row.request.decoding):
-            decoding = prepared[batch[0][0]].request.decoding
+        for batch in _batches(prepared, computed, self._rows):
             own = list(dict.fromkeys(computed[index] for index, _ in batch))
             rows = [own.index(computed[index]) for index, _ in batch]
             # What several rows have in common is computed once.
@@ -357,7 +361,7 @@ class Engine:
                 prompt if rows.count(place) == 1 else extend(self._model, prompt) for place, prompt in enumerate(own)
             ]
             inputs = row_inputs(self._model, own, rows)
-            made = complete(self._model, self._processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+            made = complete(self._model, self._processor.tokenizer, inputs, _draws(prepared, batch))
             for (index, _), completion in zip(batch, made, strict=True):
                 completions[index].append(completion)
         return completions
@@ -416,8 +420,7 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
 
     for batch in _batches(prepared, range(len(prepared)), rows, kind):
         inputs = model_inputs(checkpoint, [prepared[index] for index, _ in batch])
-        decoding = prepared[batch[0][0]].request.decoding
-        made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, decoding, _draws(prepared, batch))
+        made = complete(checkpoint.model, checkpoint.processor.tokenizer, inputs, _draws(prepared, batch))
         tokens = audio_token_counts(checkpoint.processor, inputs["input_ids"]).tolist()
         for (index, _), completion, count in zip(batch, made, tokens, strict=True):
             completions[index].append(completion)
@@ -433,11 +436,17 @@ def _option_scores(request: Request, logprobs: Sequence[Sequence[float]]) -> tup
 
 def _draws(prepared: Sequence[PreparedRequest], batch: Sequence[tuple[int, int]]) -> list[Draw]:
     requests = [prepared[index].request for index, _ in batch]
-    return [Draw(request.key, request.draw + number) for request, (_, number) in zip(requests, batch, strict=True)]
+    return [
+        Draw(request.key, request.draw + number, request.decoding)
+        for request, (_, number) in zip(requests, batch, strict=True)
+    ]
 
 
 def _batches(
-    prepared: Sequence[PreparedRequest], indices: Iterable[int], rows: int, kind: Callable[[PreparedRequest], object]
+    prepared: Sequence[PreparedRequest],
+    indices: Iterable[int],
+    rows: int,
+    kind: Callable[[PreparedRequest], object] = lambda row: None,
 ) -> Iterator[list[tuple[int, int]]]:
     """(request index, draw number) of requests of one kind, those of one request side by side, at most `rows` each."""
     alike: dict[object, list[tuple[int, int]]] = {}

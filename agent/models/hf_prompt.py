@@ -155,8 +155,7 @@ def option_tokens(processor: Any, request: Request, stop_ids: set[int]) -> list[
     if turns[-1].role == "assistant":
         turns, begun = turns[:-1], turns[-1].text
     replies = []
-    for option in request.options:
-        ids = _text_ids(processor, (*turns, Turn("assistant", begun + option)))
+    for ids in _all_text_ids(processor, [(*turns, Turn("assistant", begun + option)) for option in request.options]):
         if ids[: len(prompt)] != prompt or len(ids) <= len(prompt):
             raise PermanentBackendError(
                 "options cannot be scored: the chat template writes a reply otherwise than its generation prompt "
@@ -197,10 +196,15 @@ def text_tokens(processor: Any, text: str) -> int:
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
     """Token ids of a conversation without its clip."""
+    return _all_text_ids(processor, [turns], **ending)[0]
+
+
+def _all_text_ids(processor: Any, conversations: Sequence[tuple[Turn, ...]], **ending: bool) -> list[list[int]]:
+    """Token ids of several conversations without their clips; one call costs less than one for each."""
     if isinstance(processor, TextProcessor):
-        return processor.token_ids(turns, **ending)
-    ids: list[int] = processor.tokenizer.apply_chat_template(
-        conversation(turns, None),
+        return [processor.token_ids(turns, **ending) for turns in conversations]
+    ids: list[list[int]] = processor.tokenizer.apply_chat_template(
+        [conversation(turns, None) for turns in conversations],
         chat_template=processor.chat_template,
         tokenize=True,
         return_dict=False,

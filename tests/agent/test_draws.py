@@ -61,7 +61,7 @@ def test_the_gap_is_found_over_the_positions_that_count() -> None:
 
     from lalm_agent.models.hf_decoding import LogprobRecorder
 
-    recorder = LogprobRecorder()
+    recorder = LogprobRecorder(1, [9])
     steps = [[[2.0, 1.5, -1.0], [0.0, 3.0, 2.0]], [[1.0, 1.0, 0.0], [9.0, 0.0, 0.0]]]
     for logits in steps:
         recorder.before(torch.zeros(2, 1, dtype=torch.long), torch.tensor(logits))

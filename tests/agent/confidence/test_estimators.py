@@ -149,8 +149,8 @@ def test_draws_that_a_run_kept_are_not_drawn_again(case: Callable[..., Case]) ->
 
 
 def test_a_draw_is_as_long_as_the_answer_and_the_choices_may_be(case: Callable[..., Case]) -> None:
-    assert case("dog").reply_tokens == len(b"frog") // 2 + 4
-    assert case("dog " * 100).reply_tokens == 204
+    assert case("dog").reply_tokens == len(b"frog") // 2 + 2
+    assert case("dog " * 100).reply_tokens == 202
 
 
 # --- further requests ------------------------------------------------------------------------------------------------

@@ -312,3 +312,48 @@ def test_positions_that_hang_on_the_whole_length_are_not_shared(
     assert keeps_plain_cache(model)
     monkeypatch.setattr(model.config.get_text_config(decoder=True), "rope_parameters", rope)
     assert not keeps_plain_cache(model)
+
+
+def test_replies_of_several_decodings_are_written_together_and_as_they_are_alone(
+    qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [
+        asked(qwen, sound, "What is heard?", decoding=Decoding(9)),
+        asked(qwen, sound, "Which?", n=3, decoding=Decoding(3, 1.0, seed=1), key="a"),
+        asked(qwen, sound, "Which?", n=2, decoding=Decoding(5, 0.5, top_k=4, seed=2), key="a"),
+    ]
+    alone = [Engine(qwen, 8).answers([one])[0] for one in requests]
+    batches: list[int] = []
+
+    def counted(model: Any, tokenizer: Any, inputs: Any, draws: Any) -> Any:
+        batches.append(len(draws))
+        return complete(model, tokenizer, inputs, draws)
+
+    complete = hf_engine.complete
+    monkeypatch.setattr(hf_engine, "complete", counted)
+    together = Engine(qwen, 8).answers(requests)
+    assert batches == [6]
+    for one, other, request in zip(alone, together, requests, strict=True):
+        assert [reply.text for reply in one.completions] == [reply.text for reply in other.completions]
+        assert [reply.finish for reply in one.completions] == [reply.finish for reply in other.completions]
+        limit = request.request.decoding.max_new_tokens
+        assert all(len(reply.token_logprobs or ()) <= limit for reply in other.completions)
+        assert (other.completions[0].top_two_gap is None) == (request.request.decoding.temperature > 0)
+
+
+def test_a_prompt_is_computed_with_the_options_that_are_scored_after_it(
+    qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replying = asked(qwen, sound, "What is heard?", decoding=GREEDY, options=("dog", "a cat"))
+    expected = Engine(qwen, 8).answers([replying])[0].option_scores
+    runs: list[int] = []
+    extend = hf_engine.extend
+    monkeypatch.setattr(hf_engine, "extend", lambda *args: runs.append(1) or extend(*args))
+    scoring = asked(qwen, sound, "What is heard?", n=0, options=("dog", "a cat"))
+    scores = Engine(qwen, 8).answers([scoring])[0].option_scores
+    assert runs == []
+    assert scores is not None
+    assert expected is not None
+    assert [s.logprob for s in scores] == pytest.approx([s.logprob for s in expected], abs=1e-4)
+    # In company it is the very same number.
+    assert Engine(qwen, 8).answers([replying, scoring])[1].option_scores == scores
