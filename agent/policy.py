@@ -7,6 +7,7 @@ like those that it was calibrated on; `Policy.differences` says where another sy
 import hashlib
 import json
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -27,6 +28,11 @@ Risk = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 ShortHash = Annotated[str, StringConstraints(pattern=f"^[0-9a-f]{{{SHORT_HASH}}}$")]
 Parameter = bool | int | FiniteFloat | str
+"""What decides an estimator's numbers beside the model: a draw's number, a seed, a prompt's hash."""
+OPTION = "option"
+"""The estimator whose value every answer carries."""
+COMBINED = "combined"
+"""The estimator that weighs the values of others by a `Combination`."""
 
 
 class SystemIdentity(Identity):
@@ -104,14 +110,21 @@ class PolicyEstimator(Record):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
-        combined = {feature.estimator for feature in self.combination.features} if self.combination else set()
-        if combined != set(self.inputs):
+        if (self.name == COMBINED) != (self.combination is not None):
+            raise ValueError(f"a combination is there for `{COMBINED}` alone")
+        combined = [feature.estimator for feature in self.combination.features] if self.combination else []
+        if sorted(combined) != sorted(self.inputs):
             raise ValueError("the estimators of the combination are not those of `inputs`")
         return self
 
     def value(self, values: Mapping[str, float | None]) -> float | None:
         """The confidence of an answer from the values of the estimators."""
         return self.combination.value(values) if self.combination else values.get(self.name)
+
+    @property
+    def made_with(self) -> dict[str, dict[str, Parameter]]:
+        """The parameters of each estimator that has to be asked, by name."""
+        return self.inputs or {self.name: self.parameters}
 
 
 class Threshold(Record):
@@ -198,11 +211,13 @@ class Policy(Record):
 def read_policy(path: Path) -> Policy:
     """Read a policy strictly. Raises DataError: it is too large, damaged, changed, or of a newer version."""
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "give the file that calibrate wrote") from error
-    if size > MAX_POLICY_BYTES:
-        raise DataError(f"{path} has {size} bytes, which no policy has", _HINT)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path} is no regular file", "give the file that calibrate wrote")
+    if status.st_size > MAX_POLICY_BYTES:
+        raise DataError(f"{path} has {status.st_size} bytes, which no policy has", _HINT)
     policy = read_record(path, Policy, _HINT)
     if policy.sha256 != policy.digest:
         raise DataError(f"{path} was changed after it was written: its sha256 is of other contents", _HINT)

@@ -16,8 +16,8 @@ from lalm_agent.confidence.ptrue import PTrue
 from lalm_agent.confidence.silence import Silence
 from lalm_agent.confidence.verbal import Verbal
 from lalm_agent.errors import UsageError, did_you_mean
+from lalm_agent.policy import COMBINED
 
-COMBINED = "combined"
 EVIDENCE = ("type_margin", "asr_logprob", "no_speech", "baseline_agreement")
 """What the name `evidence` stands for."""
 NAMES = (
@@ -26,6 +26,8 @@ NAMES = (
     COMBINED,
 )
 """What may be named, in the order of tables; the parts of `evidence` may be named, too."""
+MOST = 1000
+"""Draws, and orders of the choices, that an estimator takes at most."""
 
 
 def make_estimators(
@@ -35,10 +37,13 @@ def make_estimators(
 
     draws, seed, stored_draws: of `agreement.OverDraws`. permutations: of `permutation.Permutation`.
 
-    Raises UsageError: an unknown name, or fewer than 2 draws or 1 permutation.
+    Raises UsageError: an unknown name, fewer than 2 draws or 1 permutation, or more than `MOST`.
     """
-    if draws < 2 or permutations < 1:
-        raise UsageError(f"{draws} draws and {permutations} permutations say nothing", "--draws 2 or more")
+    if not (2 <= draws <= MOST and 1 <= permutations <= MOST):
+        raise UsageError(
+            f"{draws} draws and {permutations} permutations are too few or too many",
+            f"--draws 2 to {MOST}, --permutations 1 to {MOST}",
+        )
     overs = (draws, seed, stored_draws)
     every: list[Estimator] = [
         *(OptionProbability(), Margin(), OptionEntropy(), Agreement(*overs), SemanticEntropy(*overs)),

@@ -21,10 +21,8 @@ from lalm_agent.models.base import (
     Turn,
     softmax_of_scores,
 )
+from lalm_agent.policy import Parameter
 from lalm_agent.records import Method, Question, Status, Verdict
-
-Parameter = int | float | str
-"""What decides an estimator's numbers beside the model, for provenance: a draw's number, a seed, a prompt's hash."""
 
 
 class Need(StrEnum):

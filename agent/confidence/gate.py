@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import log
 from sys import float_info
 
-from lalm_agent.confidence import make_estimators
+from lalm_agent.confidence import EVIDENCE, NAMES, make_estimators
 from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.models.base import LALM, OptionScore
-from lalm_agent.policy import Policy, SystemIdentity
+from lalm_agent.policy import Parameter, Policy, SystemIdentity
 from lalm_agent.records import Method, Verdict
 from lalm_agent.registry import Task
 
@@ -73,14 +73,11 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
     Raises:
         UsageError: the policy is another system's, unless `unchecked`; or the model cannot give its estimators what
             they need, or the method has no type step to choose a modality's threshold by.
+        DataError: its estimator is none of this program's.
     """
-    recorded = policy.estimator.inputs or {policy.estimator.name: policy.estimator.parameters}
+    recorded = policy.estimator.made_with
     # Each by its own parameters: those of `combined` may have been made with different ones.
-    estimators = tuple(
-        estimator
-        for name, made_with in recorded.items()
-        for estimator in make_estimators([name], **{key: made_with[key] for key in _COUNTS if key in made_with})  # type: ignore[arg-type]
-    )
+    estimators = tuple(_estimator(name, made_with, path) for name, made_with in recorded.items())
     method = Method(system.method)
     lacks = {estimator.name: lacking(model.spec, estimator, method) for estimator in estimators}
     reasons = [f"{name}: {why}" for name, why in lacks.items() if why is not None]
@@ -100,8 +97,15 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
     return Gate(policy, model, estimators, (warning,) if changes else ())
 
 
-_COUNTS = ("draws", "permutations", "seed")
-"""The parameters of estimators that `make_estimators` takes."""
+def _estimator(name: str, made_with: Mapping[str, Parameter], path: str) -> Estimator:
+    counts = {key: made_with[key] for key in ("draws", "permutations", "seed") if key in made_with}
+    # A file can be made by hand: True is an int, and `evidence` stands for several.
+    whole = {key: value for key, value in counts.items() if isinstance(value, int) and not isinstance(value, bool)}
+    made = make_estimators([name], **whole) if name in (*NAMES, *EVIDENCE) and whole == counts else []
+    if [estimator.name for estimator in made] != [name]:
+        known = "with parameters that it does not have" if name in NAMES else "which this program does not know"
+        raise DataError(f"{path} decides by the estimator {name}, {known}", "calibrate it anew with this version")
+    return made[0]
 
 
 def _refuse(changes: Sequence[str], path: str) -> None:

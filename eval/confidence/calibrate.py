@@ -19,8 +19,8 @@ import numpy as np
 
 from lalm_agent.artefacts import MismatchError, Record, now, versions
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.confidence.crossfit import COMBINED, clip_parts, fit_crossed
-from lalm_agent.eval.confidence.records import OPTION, EstimateRow, Estimates, read_estimates
+from lalm_agent.eval.confidence.crossfit import clip_parts, fit_crossed
+from lalm_agent.eval.confidence.records import EstimateRow, Estimates, read_estimates
 from lalm_agent.eval.confidence.risk import (
     fixed_sequence,
     one_a_clip,
@@ -30,7 +30,7 @@ from lalm_agent.eval.confidence.risk import (
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics.counts import Bools, Floats
 from lalm_agent.eval.metrics.estimate import clopper_pearson
-from lalm_agent.policy import SHORT_HASH, Policy, PolicyEstimator, Threshold
+from lalm_agent.policy import COMBINED, OPTION, SHORT_HASH, Policy, PolicyEstimator, Threshold
 
 ANSWERS = (Outcome.CORRECT, Outcome.WRONG)
 Tell = Callable[[str], None]
@@ -313,7 +313,7 @@ def check(folder: Path, policy: Policy, tell: Tell = lambda line: None) -> Polic
         UsageError: nothing new is there. DataError: the folder cannot be read, or lacks the estimates.
     """
     estimates = read_estimates(folder)
-    needed = policy.estimator.inputs or {policy.estimator.name: policy.estimator.parameters}
+    needed = policy.estimator.made_with
     if lacking := [name for name in needed if name not in estimates.estimators]:
         hint = f"lalm-agent confidence RUN --with {','.join(needed)} --out FOLDER, then check that FOLDER"
         raise DataError(f"{folder} has no estimates of {lacking[0]}, which the policy decides by", hint)

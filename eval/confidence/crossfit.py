@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from lalm_agent.errors import DataError
 from lalm_agent.eval.confidence.risk import hashed
 from lalm_agent.eval.metrics.counts import Bools, Floats
-from lalm_agent.policy import Combination, Feature
+from lalm_agent.policy import COMBINED, Combination, Feature
 
-COMBINED = "combined"
 FOLDS = 5
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """L2 penalties that are tried, on standardised values, against the sum of the log-losses."""

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from lalm_agent.artefacts import Record
 from lalm_agent.errors import DataError, UsageError
-from lalm_agent.eval.confidence.crossfit import COMBINED, out_of_fold
-from lalm_agent.eval.confidence.records import OPTION, EstimateRow, Estimates
+from lalm_agent.eval.confidence.crossfit import out_of_fold
+from lalm_agent.eval.confidence.records import EstimateRow, Estimates
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG, Bools, Floats
 from lalm_agent.eval.metrics.estimate import ClipResamples, Figure, estimate, percentile_interval
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.scoring.compare import Resampling
+from lalm_agent.policy import COMBINED, OPTION
 
 COVERAGES = (0.5, 0.8)
 MEASURES: dict[str, Callable[[selective.Ranked], float]] = {

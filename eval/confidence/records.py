@@ -10,22 +10,18 @@ A run alone has the estimates of `option`: every answer carries its length-norma
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, FiniteFloat, ValidationError
+from pydantic import Field, ValidationError
 
 from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_lines, read_record
 from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import Key, RunIdentity, read_spec
+from lalm_agent.policy import OPTION, Parameter, Share
 
 SCHEMA = 1
 ESTIMATES = "estimates.jsonl"
-OPTION = "option"
-"""The estimator whose value every answer carries."""
-Confidence = Annotated[float, Field(ge=0, le=1)]
-Parameter = bool | int | FiniteFloat | str
 
 
 class EstimateRow(Record):
@@ -43,7 +39,7 @@ class EstimateRow(Record):
     modality: str | None
     outcome: Outcome
     seen: bool
-    values: dict[str, Confidence | None]
+    values: dict[str, Share | None]
 
     @property
     def key(self) -> Key:
