@@ -155,7 +155,7 @@ def record_text(record: BaseModel) -> str:
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in fields.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat |= _flat(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
@@ -166,6 +166,8 @@ def _shown(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name, _NOT_THERE)
     if value is _NOT_THERE or value is None:
         return "none"
+    if value == {}:
+        return "there"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -141,19 +141,21 @@ class Sound:
 class ClipStore:
     """Loads clips and keeps the last few, so that the nodes of a graph share one decoded copy. For several threads.
 
+    A clip is known by its samples: one that was opened under another name is not read again.
+
     max_s: longest clip that is accepted, in seconds.
     """
 
     def __init__(self, max_s: float = DEFAULT_MAX_AUDIO_S) -> None:
         """Start empty."""
         self._max_s = max_s
-        self._sounds: OrderedDict[tuple[str, str, tuple[float, float] | None], Sound] = OrderedDict()
+        self._sounds: OrderedDict[tuple[str, tuple[float, float] | None], Sound] = OrderedDict()
         self._lock = Lock()
 
     def open(self, path: str) -> Sound:
         """Decode a file afresh and keep it. Raises what `audio.load` raises."""
         sound = load(path, self._max_s)
-        self._keep((path, sound.ref.sha256, None), sound)
+        self._keep((sound.ref.sha256, None), sound)
         return sound
 
     def get(self, ref: AudioRef, window_s: tuple[float, float] | None = None) -> Sound:
@@ -162,19 +164,19 @@ class ClipStore:
         Raises:
             DataError: the file is gone, or is no longer the clip that the reference was made of.
         """
-        kept = self._sounds.get((ref.path, ref.sha256, window_s))
+        kept = self._sounds.get((ref.sha256, window_s))
         if kept is not None:
             return kept
         if window_s is not None:
             sound = part_of(self.get(ref), window_s)
-            self._keep((ref.path, ref.sha256, window_s), sound)
+            self._keep((ref.sha256, window_s), sound)
             return sound
         sound = self.open(ref.path)
         if sound.ref.sha256 != ref.sha256:
             raise DataError(f"{ref.path} has changed since it was first opened", "ask again about the new clip")
         return sound
 
-    def _keep(self, key: tuple[str, str, tuple[float, float] | None], sound: Sound) -> None:
+    def _keep(self, key: tuple[str, tuple[float, float] | None], sound: Sound) -> None:
         with self._lock:
             self._sounds[key] = sound
             self._sounds.move_to_end(key)
@@ -251,15 +253,18 @@ _SPAN = re.compile(rf"(?:from )?{_SECONDS} ?(?:-|–|to|until) ?{_SECONDS}|(?:th
 def read_span(text: str, seconds: float) -> tuple[float, float] | None:
     """`10-20`, `10 to 20 s`, `the first 10 s` or `last 5 s` as (start, end) in seconds; None where it is no such text.
 
-    seconds: the length of the clip, from whose end `last` counts.
+    seconds: the length of the clip, from whose end `last` counts; infinite where it is not known, so that `last` is
+    no such text.
     """
     match = _SPAN.fullmatch(text.strip().lower().rstrip("."))
     if match is None:
         return None
     start, end, edge, length = match.groups()
     if edge is None:
-        return float(start), float(end)
-    return (0.0, float(length)) if edge == "first" else (max(0.0, seconds - float(length)), seconds)
+        span = float(start), float(end)
+    else:
+        span = (0.0, float(length)) if edge == "first" else (max(0.0, seconds - float(length)), seconds)
+    return span if all(map(math.isfinite, span)) else None
 
 
 def _blocks(path: str | os.PathLike[str], max_s: float, notes: list[str]) -> Blocks:

@@ -229,8 +229,11 @@ def check_question(question: str, choices: tuple[str, ...], empty_choices: bool 
     empty_choices: let empty choices pass, which benchmarks have; no prompt shows one.
 
     Raises:
-        UsageError: an empty question, a single choice or an empty one.
+        UsageError: an empty question, a single choice or an empty one, a text that no tokenizer takes.
     """
+    # What is no UTF-8 in an argument or on stdin comes as lone surrogates. A benchmark's question fails in the model.
+    if not empty_choices and any("\ud800" <= character <= "\udfff" for character in "".join((question, *choices))):
+        raise UsageError("the question is no text in UTF-8", "write it in UTF-8")
     if not question.strip():
         raise UsageError("the question is empty", "ask something about the clip")
     if len(choices) == 1:

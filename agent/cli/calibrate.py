@@ -60,5 +60,6 @@ def calibrate(
     request = calibration.CalibrateRequest(folder, estimator, max_risk, delta, by is not None)
     made = calibration.calibrate(request, say)
     write_policy(out, made)
+    say(f"policy: {out}")
     lines = policy_lines(made, terminal_width())
     typer.echo(json_text(made.model_dump(mode="json", by_alias=True), 2) if as_json else "\n".join(lines))

@@ -1,5 +1,6 @@
 """`lalm-agent chat clip.wav`: a conversation about a clip, in which the agent asks back where it is unsure."""
 
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -98,7 +99,9 @@ def _print_pending(talk: "Chat", as_json: bool) -> None:
 
 
 def _typed_lines() -> Iterator[str]:
-    """Lines of stdin; on a terminal with a prompt."""
+    """Lines of stdin; on a terminal with a prompt. Bytes that are no UTF-8 come as lone surrogates, as in arguments."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     while True:
         if sys.stdin.isatty():
             typer.echo("> ", nl=False, err=True)

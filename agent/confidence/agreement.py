@@ -10,9 +10,10 @@ from math import log
 
 from lalm_agent.answers import parse
 from lalm_agent.choices import bare_text
-from lalm_agent.confidence.base import Case, Need, Parameter
+from lalm_agent.confidence.base import Case, Need
 from lalm_agent.confidence.entropy import entropy
 from lalm_agent.models.base import Decoding, Request, Response, Turn
+from lalm_agent.policy import Parameter
 from lalm_agent.records import Status, Verdict
 
 TEMPERATURE = 1.0

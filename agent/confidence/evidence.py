@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from math import exp
 
-from lalm_agent.confidence.base import Case, Need, Parameter, probs_of
+from lalm_agent.confidence.base import Case, Need, probs_of
 from lalm_agent.confidence.permutation import winner
 from lalm_agent.models.base import Request, Response
+from lalm_agent.policy import Parameter
 from lalm_agent.prompts import TYPE_CHOICES, answer_prompt, type_prompt
 from lalm_agent.records import Method
 

@@ -1,5 +1,6 @@
 """A policy at work: the confidence of one answer, and the one from which on answers are given."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
@@ -62,7 +63,7 @@ class Gate:
 
 def refuse_other_system(policy: Policy, system: SystemIdentity, path: str) -> None:
     """Raises UsageError, with all differences, where a policy was calibrated for another system."""
-    _refuse(policy.differences(system), path)
+    _refuse(policy, policy.differences(system), path)
 
 
 def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, unchecked: bool) -> Gate:
@@ -92,7 +93,7 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
         if before != now:
             changes.append(f"estimator {estimator.name}: {before} in the policy, {now} now")
     if not unchecked:
-        _refuse(changes, path)
+        _refuse(policy, changes, path)
     warning = f"the policy's guarantee does not hold here: it was calibrated with another {_names(changes)}"
     return Gate(policy, model, estimators, (warning,) if changes else ())
 
@@ -101,21 +102,29 @@ def _estimator(name: str, made_with: Mapping[str, Parameter], path: str) -> Esti
     counts = {key: made_with[key] for key in ("draws", "permutations", "seed") if key in made_with}
     # A file can be made by hand: True is an int, and `evidence` stands for several.
     whole = {key: value for key, value in counts.items() if isinstance(value, int) and not isinstance(value, bool)}
-    made = make_estimators([name], **whole) if name in (*NAMES, *EVIDENCE) and whole == counts else []
+    is_known = name in (*NAMES, *EVIDENCE) and whole == counts
+    made = make_estimators([name], **whole) if is_known else []  # type: ignore[arg-type]
     if [estimator.name for estimator in made] != [name]:
         known = "with parameters that it does not have" if name in NAMES else "which this program does not know"
         raise DataError(f"{path} decides by the estimator {name}, {known}", "calibrate it anew with this version")
     return made[0]
 
 
-def _refuse(changes: Sequence[str], path: str) -> None:
+def _refuse(policy: Policy, changes: Sequence[str], path: str) -> None:
     if changes:
+        system = policy.system.model_dump(mode="json", include=set(_names(changes).split(", ")) & _FLAGS)
+        fits = " ".join(f"--{name.replace('_', '-')} {shlex.quote(f'{value}')}" for name, value in system.items())
         error = UsageError(
             f"{path} is the policy of another system; what differs: {_names(changes)}",
-            "calibrate one for this system; --policy-unchecked uses it without its guarantee",
+            f"{f'ask with {fits}, as it was calibrated; or ' if fits else ''}calibrate one for this system; "
+            "--policy-unchecked uses it without its guarantee",
         )
         error.fields = tuple(changes)
         raise error
+
+
+_FLAGS = {"model", "method", "answer_mode", "dtype", "max_new_tokens", "temperature", "max_audio_s"}
+"""Fields of a system that a flag of that name sets, whatever else the system has."""
 
 
 def _names(changes: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 
 from lalm_agent.answers import parse
 from lalm_agent.confidence.agreement import said
-from lalm_agent.confidence.base import Case, Need, Parameter, probs_of
+from lalm_agent.confidence.base import Case, Need, probs_of
 from lalm_agent.models.base import Request, Response
+from lalm_agent.policy import Parameter
 from lalm_agent.prompts.confidence import reordered
 
 

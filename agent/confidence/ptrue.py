@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from lalm_agent.confidence.base import Case, Need, Parameter, probs_of
+from lalm_agent.confidence.base import Case, Need, probs_of
 from lalm_agent.models.base import Request, Response
+from lalm_agent.policy import Parameter
 from lalm_agent.prompts.confidence import FALSE, TRUE, confidence_hashes, is_right_prompt
 
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from lalm_agent.confidence.base import Case, Need, Parameter
+from lalm_agent.confidence.base import Case, Need
 from lalm_agent.models.base import Decoding, Request, Response, Turn
+from lalm_agent.policy import Parameter
 from lalm_agent.prompts.confidence import confidence_hashes, how_sure_prompt
 from lalm_agent.reasoning import strip_reasoning
 

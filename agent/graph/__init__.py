@@ -379,7 +379,9 @@ def clarify(state: AgentState, context: Context, method: Method) -> Command[str]
     if clarified is None:
         return Command(update={"ask_back": None}, goto=END)
     step = Step("clarify", "user", back.text, clarified.reply, 0.0)
-    update: dict[str, Any] = {"question": asdict(clarified.question), "steps": [asdict(step)]}
+    # Nothing of the refusal: what comes next may fail.
+    nothing = {**_abstention(None, state, "", context), "withheld": None}
+    update: dict[str, Any] = {**nothing, "question": asdict(clarified.question), "steps": [asdict(step)]}
     if clarified.question.window_s != question.window_s:
         return Command(
             update={**update, "audio_type": None, "content": None}, goto=first_node(method, context.adaptive)

@@ -82,9 +82,10 @@ class Chat:
         snapshot = self._snapshot()
         if not snapshot.next:
             return
-        if "question" not in snapshot.values:
-            raise UsageError(f"the thread {self.thread_id} is no chat", "name another --thread")
-        other = question_of(snapshot.values).audio
+        try:
+            other = question_of(snapshot.values).audio
+        except (LookupError, TypeError, ValueError):
+            raise UsageError(f"the thread {self.thread_id} is no chat", "name another --thread") from None
         if other.sha256 != self.audio.sha256:
             raise UsageError(
                 f"the thread {self.thread_id} waits for a reply about another clip, {other.path}",

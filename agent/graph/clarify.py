@@ -31,11 +31,12 @@ def read_reply(reply: str, back: BackQuestion, question: Question) -> Clarified 
     None for an empty reply: the refusal stands.
 
     Raises:
-        UsageError: choices that cannot be asked.
+        UsageError: choices that cannot be asked, or what is no text.
     """
     text = " ".join(reply.split())
     if not text:
         return None
+    check_question(text, ())
     if (span := read_span(text, question.audio.seconds)) is not None:
         return Clarified(replace(question, window_s=span), text)
     words, choices = split_choices(text)

@@ -10,7 +10,7 @@ drawn by a hash (see `risk`), so that the promise is about a recording drawn lik
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from lalm_agent.artefacts import MismatchError, Record, now, versions
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.confidence.crossfit import clip_parts, fit_crossed
-from lalm_agent.eval.confidence.records import EstimateRow, Estimates, read_estimates
+from lalm_agent.eval.confidence.records import EstimateRow, Estimates, read_estimates, values_of
 from lalm_agent.eval.confidence.risk import (
     fixed_sequence,
     one_a_clip,
@@ -31,6 +31,7 @@ from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics.counts import Bools, Floats
 from lalm_agent.eval.metrics.estimate import clopper_pearson
 from lalm_agent.policy import COMBINED, OPTION, SHORT_HASH, Policy, PolicyEstimator, Threshold
+from lalm_agent.records import Method
 
 ANSWERS = (Outcome.CORRECT, Outcome.WRONG)
 Tell = Callable[[str], None]
@@ -82,6 +83,10 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
     estimator, calibrating = estimator_of(request.estimator, estimates, rows)
     groups = units(calibrating, estimator, request.by_modality, tell)
     delta = request.delta / len(groups)
+    if request.by_modality and estimates.run.method != Method.AGENT:
+        tell(
+            f"the method {estimates.run.method} has no type step to choose by: `ask` and `eval` cannot use this policy"
+        )
     for group in groups:
         tell_limits(group, request.max_risk, delta, tell)
     thresholds = tuple(certified(group, request.max_risk, delta) for group in groups)
@@ -111,9 +116,16 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
 # --- what counts -----------------------------------------------------------------------------------------------------
 
 
-def usable(estimates: Estimates, tell: Tell) -> list[EstimateRow]:
-    """The rows that count. Raises UsageError: the run is a control, or none of its answers counts."""
+def usable(estimates: Estimates, tell: Tell, policy: str | None = None) -> list[EstimateRow]:
+    """The rows that count. policy: sha256 of the one that may have withheld answers; None for none.
+
+    Raises UsageError: the run is a control, another policy withheld its answers, or none of them counts.
+    """
     run = estimates.run
+    if run.policy not in (None, policy):
+        # What it withheld looks like a refusal, and a lower threshold would give it.
+        hint = "give a run that was made without --policy"
+        raise UsageError(f"{estimates.name} lacks the answers that a policy withheld", hint)
     if (run.audio, run.type_source, run.content_source) != ("real", "model", "model"):
         raise UsageError(
             f"{estimates.name} is a control run: audio {run.audio}, type by {run.type_source}, content by "
@@ -186,12 +198,6 @@ def estimator_of(
     return estimator, [row for row, half in zip(rows, halves, strict=True) if half == 1]
 
 
-def values_of(rows: Iterable[EstimateRow], names: Sequence[str]) -> Floats:
-    """The values (n, k) of the named estimators, NaN where unknown."""
-    table = [[math.nan if (value := row.values.get(name)) is None else value for name in names] for row in rows]
-    return np.array(table, np.float64).reshape(-1, len(names))
-
-
 # --- the test --------------------------------------------------------------------------------------------------------
 
 
@@ -224,12 +230,23 @@ def tell_limits(group: Units, max_risk: float, delta: float, tell: Tell) -> None
         f"{error:.1%} of these wrong"
     )
     least = smallest_rejection(error, max_risk)
-    clean, half = (questions_needed(rate, max_risk, delta) for rate in (0.0, max_risk / 2))
+    clean, half = (_kept(questions_needed(rate, max_risk, delta)) for rate in (0.0, max_risk / 2))
     tell(
-        f"{group.name}: at most {max_risk:.1%} wrong: whatever the confidence, {least:.1%} of these answers must be "
+        f"{group.name}: at most {_rate(max_risk)} wrong: whatever the confidence, {least:.1%} of these answers must be "
         f"withheld; a certificate takes {clean} kept answers without an error, or {half} with half as many errors as "
         "allowed"
     )
+
+
+def _kept(enough: int | None) -> str:
+    """How many answers are enough, in words."""
+    return "over a million" if enough is None else str(enough)
+
+
+def _rate(share: float) -> str:
+    """A share that a user chose, as a percentage that is never rounded to another one."""
+    text = f"{100 * share:.1f}"
+    return f"{text if math.isclose(float(text), 100 * share) else f'{100 * share:.6g}'}%"
 
 
 def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageError:
@@ -239,15 +256,14 @@ def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageErr
         known = ~np.isnan(group.confidence)
         first = fixed_sequence(group.confidence[known], group.wrong[known], max_risk, delta).first
         if first is None:
-            least = questions_needed(0.0, max_risk, delta)
+            least = _kept(questions_needed(0.0, max_risk, delta))
             reasons.append(f"{group.name}: {int(known.sum())} answers, and {least} are the fewest that can pass")
             continue
         rate = first.errors / first.kept
-        enough = questions_needed(rate, max_risk, delta)
-        takes = f"{enough} kept answers" if enough else "no number of answers"
+        takes = "no number of" if rate >= max_risk else f"{_kept(questions_needed(rate, max_risk, delta))} kept"
         reasons.append(
             f"{group.name}: {first.errors} of the {first.kept} most confident answers are wrong "
-            f"({rate:.1%}; p = {first.p:.2g} > {delta:.2g}); at that rate {takes} would pass"
+            f"({rate:.1%}; p = {first.p:.2g} > {delta:.2g}); at that rate {takes} answers would pass"
         )
     hint = "give more recordings, a larger --max-risk or --delta, or a better --estimator"
     return UsageError(f"no threshold can be certified: {'; '.join(reasons)}", hint)
@@ -256,9 +272,9 @@ def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageErr
 def _guarantee(request: CalibrateRequest, thresholds: Sequence[Threshold], fitted: int) -> str:
     n = sum(threshold.n for threshold in thresholds)
     text = (
-        f"With confidence {1 - request.delta:.1%} over the draw of these {n} recordings, at most "
-        f"{request.max_risk:.1%} of the answers that are given are wrong, for a recording drawn like these and one of "
-        "its questions."
+        f"With confidence {_rate(1 - request.delta)} over the draw of these {n} recordings, at most "
+        f"{_rate(request.max_risk)} of the answers that are given are wrong, for a recording drawn like these and one "
+        "of its questions."
     )
     if request.by_modality:
         each = thresholds[0].delta
@@ -320,13 +336,17 @@ def check(folder: Path, policy: Policy, tell: Tell = lambda line: None) -> Polic
     lines = [*policy.differences(estimates.run.system), *_other_parameters(needed, estimates.estimators)]
     if lines:
         raise MismatchError(folder, lines, "system")
-    rows, used = usable(estimates, tell), set(policy.clips)
+    rows, used = usable(estimates, tell, policy.sha256), set(policy.clips)
     new = [row for row in rows if (row.clip or "")[:SHORT_HASH] not in used]
     overlapping = len({row.clip for row in rows} - {row.clip for row in new})
     if not new:
         raise UsageError(f"the policy was calibrated on every recording of {folder}", "give a run on other recordings")
     groups = {group.modality: group for group in units(new, policy.estimator, policy.by_modality, tell)}
     checked = [_checked(groups[row.modality], policy) for row in policy.thresholds if row.modality in groups]
+    if other := [group.name for group in groups.values() if group.modality not in {row.modality for row in checked}]:
+        tell(f"left out: all of {', '.join(other)}; the policy has no threshold for these and gives no answer")
+    if not checked:
+        raise UsageError(f"the policy has no threshold for a question of {folder}", "give a run on like questions")
     return PolicyCheck(
         policy_sha256=policy.sha256,
         data=estimates.data_version or estimates.run.data.name,

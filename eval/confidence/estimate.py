@@ -200,7 +200,9 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         identity = ConfidenceIdentity(run=spec.identity, estimators=parameters)
         folder.begin(identity, spec)
         rows = [row for row in graded_rows(request.run) if answers.is_complete(row)]
-        left = [row for row in rows if row.key not in folder.rows]
+        # An answer that failed may have been asked again since.
+        there = {row.key: row.outcome for row in folder.rows.values()}
+        left = [row for row in rows if there.get(row.key) is not row.outcome]
         observer.started(ConfidenceStart(identity, model.spec.device, len(rows), len(rows) - len(left)))
         failures = _estimate_all(left, answers, model, estimators, folder, observer)
         observer.finished(folder)

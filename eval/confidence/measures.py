@@ -5,7 +5,7 @@ left out of its estimator's figures and counted. Two estimators are compared on 
 in the same resamples of the recordings; Holm adjusts all comparisons of a report together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lalm_agent.artefacts import Record
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.confidence.crossfit import out_of_fold
-from lalm_agent.eval.confidence.records import EstimateRow, Estimates
+from lalm_agent.eval.confidence.records import Estimates, values_of
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG, Bools, Floats
@@ -114,7 +114,8 @@ def measure(
     right = np.array([row.outcome is Outcome.CORRECT for row in rows], np.bool_)
     # An unknown recording is taken as one of its own.
     clips = [row.clip or f"unknown {place}" for place, row in enumerate(rows)]
-    columns = {name: _column(rows, name) for name in estimates.estimators if name != COMBINED}
+    names = [name for name in estimates.estimators if name != COMBINED]
+    columns = dict(zip(names, values_of(rows, names).T, strict=True))
     values = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     notes = [f"{name} is known for no answer" for name in columns if name not in values]
     if not values:
@@ -141,10 +142,6 @@ def measure(
         best=best,
         notes=tuple(notes),
     )
-
-
-def _column(rows: Sequence[EstimateRow], name: str) -> Floats:
-    return np.array([np.nan if (value := row.values.get(name)) is None else value for row in rows], np.float64)
 
 
 def _figures(answers: Answers, name: str, level: float) -> EstimatorFigures:

@@ -7,15 +7,18 @@
 A run alone has the estimates of `option`: every answer carries its length-normalised option probability.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_lines, read_record
 from lalm_agent.errors import DataError, first_complaint
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
+from lalm_agent.eval.metrics.counts import Floats
 from lalm_agent.eval.runs.folder import is_run, run_outputs
 from lalm_agent.eval.runs.records import Key, RunIdentity, read_spec
 from lalm_agent.policy import OPTION, Parameter, Share
@@ -110,6 +113,12 @@ def graded_rows(folder: Path, draw: int = 0) -> Iterator[EstimateRow]:
             seen=item.id in outputs.excluded,
             values={OPTION: reply.confidence},
         )
+
+
+def values_of(rows: Sequence[EstimateRow], names: Sequence[str]) -> Floats:
+    """The values (n, k) of the named estimators, NaN where unknown."""
+    table = [[math.nan if (value := row.values.get(name)) is None else value for name in names] for row in rows]
+    return np.array(table, np.float64).reshape(-1, len(names))
 
 
 def _stored_rows(path: Path) -> Iterator[EstimateRow]:

@@ -55,7 +55,9 @@ def check_lines(check: PolicyCheck, policy: Policy, width: int | None = None) ->
     if check.n_overlapping:
         yield wrapped(f"{check.n_overlapping} recordings were left out: the policy was calibrated on them", width)
     if not check.same_data:
-        yield wrapped(f"calibrated on {policy.data_version or policy.data}, checked on {check.data}", width)
+        before = policy.data_version or policy.data
+        other = f"other files of {check.data}" if before == check.data else check.data
+        yield wrapped(f"calibrated on {before}, checked on {other}", width)
 
 
 def _figure(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def test_the_oldest_is_dropped_and_decoded_again(
 ) -> None:
     monkeypatch.setattr(audio, limit, value)
     store = ClipStore()
-    paths = [write_clip(0.05, name=f"{number}.wav") for number in range(3)]
+    paths = [write_clip(0.05 + number / 1000, name=f"{number}.wav") for number in range(3)]
     first, second, third = (store.open(str(path)) for path in paths)
     assert store.get(second.ref) is second
     assert store.get(third.ref) is third
@@ -250,3 +251,16 @@ def test_a_part_that_the_clip_does_not_have(tmp_path: Path, window: tuple[float,
 )
 def test_a_part_is_read_from_words(text: str, expected: tuple[float, float] | None) -> None:
     assert audio.read_span(text, 30.0) == expected
+
+
+@pytest.mark.parametrize("text", ["last 5 s", "9" * 400 + "-2", "the first " + "9" * 400 + " s"])
+def test_a_part_without_finite_ends_is_none(text: str) -> None:
+    assert audio.read_span(text, math.inf) is None
+
+
+def test_a_clip_under_another_name_is_the_same_clip(write_clip: WriteClip) -> None:
+    store, path = ClipStore(), write_clip(name="before.wav")
+    ref = store.open(str(path)).ref
+    moved = store.open(str(path.rename(path.with_name("after.wav"))))
+    assert ClipStore().open(moved.ref.path).ref.sha256 == ref.sha256
+    assert store.get(ref) is moved

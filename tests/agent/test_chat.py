@@ -22,7 +22,7 @@ from lalm_agent.graph.clarify import Clarified, read_reply
 from lalm_agent.graph.reasons import BackQuestion
 from lalm_agent.models.base import SPENT_S, Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
-from lalm_agent.records import Answer, AudioRef, AudioType, Question, ReasonKind, Status
+from lalm_agent.records import Answer, AudioRef, AudioType, Failure, Question, ReasonKind, Status
 
 ANIMALS = ("dog", "cat")
 REF = AudioRef("a.wav", "0" * 64, 30.0, 16_000, 1)
@@ -222,3 +222,42 @@ def test_a_conversation_in_a_pipe(
     assert "waits for a reply about another clip" in capsys.readouterr().err
     assert run([*command[:-4], "--thread", "t"]) == 2
     assert "--checkpoint FILE.sqlite" in capsys.readouterr().err
+
+
+def test_a_failure_after_a_reply_has_nothing_of_the_refusal(clip: Path) -> None:
+    chat, _ = chat_of(clip, ["IDK"], method="idk")
+    assert said(chat, "Which? | dog | cat").abstention is not None
+    answer = said(chat, "it barks")
+    assert answer.status is Status.FAILED, "the script has no further reply"
+    assert (answer.abstention, answer.reason, answer.suggestion, answer.withheld) == (None,) * 4
+    assert chat.pending is None
+
+
+def test_a_clip_that_was_renamed_meanwhile_is_the_clip(clip: Path) -> None:
+    saver = InMemorySaver()
+    settings: Any = {"method": "idk", "checkpointer": saver}
+    before = Agent(model=ScriptedLALM(["IDK"]), **settings).chat(clip, "t")
+    said(before, "Which? | dog | cat")
+    after = Agent(model=ScriptedLALM(["dog"]), **settings).chat(clip.rename(clip.with_name("other.wav")), "t")
+    assert said(after, "it barks").answer == "dog"
+
+
+def test_what_is_no_text_is_refused_as_a_question_and_as_a_reply(clip: Path) -> None:
+    chat, _ = chat_of(clip, ["IDK", "dog"], method="idk")
+    (failure,) = chat.converse(["Wh\udcff? | dog | cat"])
+    assert isinstance(failure, Failure)
+    assert "UTF-8" in failure.message
+    said(chat, "Which? | dog | cat")
+    said(chat, "\udcff")
+    assert "UTF-8" in str(chat.pending)
+    assert said(chat, "it barks").answer == "dog"
+
+
+def test_a_thread_of_another_graph_is_no_chat(clip: Path) -> None:
+    saver, config = InMemorySaver(), {"configurable": {"thread_id": "t"}}
+    graph = build_graph(Agent(model=ScriptedLALM(["IDK"]), method="idk"), checkpointer=saver, asks_back=True)
+    graph.invoke({"audio": str(clip), "question": "Which?"}, config)
+    question = graph.get_state(config).values["question"]
+    graph.update_state(config, {"question": {**question, "audio": {"path": "a.wav"}}}, as_node="answer")
+    with pytest.raises(UsageError, match="no chat"):
+        Agent(model=ScriptedLALM([]), method="idk", checkpointer=saver).chat(clip, "t")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,24 @@ def test_a_combination_is_a_logistic_regression_on_standardised_values() -> None
     assert combination.value({"option": None, "verbal": 0.9}) is None
     steep = combination.model_copy(update={"intercept": -1e6})
     assert steep.value({"option": 0.75, "verbal": 0.9}) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_regular_file_is_not_read(path: Path) -> None:
+    os.mkfifo(path)
+    for odd in (path, Path("/dev/zero"), path.parent):
+        with pytest.raises(DataError, match="no regular file"):
+            read_policy(odd)
+
+
+def test_a_combination_is_of_combined_alone_and_of_each_estimator_once() -> None:
+    feature = Feature(estimator="option", mean=0, scale=1, weight=1, unknown_weight=None)
+    twice = Combination(intercept=0, strength=1, features=(feature, feature))
+    single = twice.model_copy(update={"features": (feature,)})
+    for name, combination, inputs in (
+        ("combined", None, {}),
+        ("option", single, {"option": {}}),
+        ("combined", twice, {"option": {}}),
+    ):
+        with pytest.raises(ValueError, match="combination"):
+            PolicyEstimator(name=name, parameters={}, inputs=inputs, combination=combination)

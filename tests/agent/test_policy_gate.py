@@ -12,7 +12,7 @@ import pytest
 from lalm_agent.agent import Agent
 from lalm_agent.cli.main import run
 from lalm_agent.confidence import make_estimators
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.models.base import Completion, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
@@ -358,3 +358,30 @@ def test_a_chat_asks_back_where_a_policy_withholds(policy_file: Callable[..., st
     *_, answer = chat.say("dog | cat")
     assert isinstance(answer, Answer)
     assert (answer.answer, answer.withheld) == ("dog", None), "of two choices it is surer"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("sureness", {}),
+        ("evidence", {}),
+        ("agreement", {"draws": "5"}),
+        ("agreement", {"draws": True}),
+        ("agreement", {"draws": 10**12}),
+        ("permutation", {"permutations": 10**12}),
+        ("permutation", {"seed": 0.5}),
+    ],
+)
+def test_an_estimator_that_no_program_made_is_refused(
+    ask: Ask, policy_file: Callable[..., str], name: str, parameters: Any
+) -> None:
+    made = PolicyEstimator(name=name, parameters=parameters, inputs={}, combination=None)
+    system = system_of(Method.AGENT)
+    with pytest.raises(LalmError, match=r"decides by the estimator|too many"):
+        ask(policy_file(0.5, made, system), "dog", method="agent", policy_unchecked=True)
+
+
+def test_a_refused_policy_says_how_to_ask(policy_file: Callable[..., str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        Agent(model=Scoring([]), method="agent", policy=policy_file(0.5, system=system_of(answer_mode="score")))
+    assert "--method idk --answer-mode score" in (caught.value.hint or "")

@@ -227,3 +227,49 @@ def test_a_check_of_each_modality(make_rows: Rows, write_folder: Write) -> None:
     new = [row for row in make_rows(300, seed=1, prefix="new") if row.modality != "speech"]
     checked = c.check(write_folder(new, "new"), policy)
     assert [(row.modality, row.n) for row in checked.rows] == [("music", 100), ("sound", 100)]
+
+
+def test_a_run_that_a_policy_held_back_is_not_calibrated_and_checks_that_policy_alone(
+    policy: Policy, make_rows: Rows, write_folder: Write
+) -> None:
+    rows = make_rows(200, seed=9, prefix="new")
+    folder = write_folder(rows, "withheld", policy=policy.sha256)
+    with pytest.raises(UsageError, match="policy withheld"):
+        calibrated(folder)
+    assert c.check(folder, policy).rows
+    with pytest.raises(UsageError, match="policy withheld"):
+        c.check(write_folder(rows, "other", policy="f" * 64), policy)
+
+
+@pytest.mark.parametrize("max_risk", [1e-6, 1e-4, 0.9999])
+def test_limits_beyond_reach_are_words_and_no_share_is_rounded_away(
+    make_rows: Rows, write_folder: Write, max_risk: float
+) -> None:
+    told: list[str] = []
+    try:
+        told.append(calibrated(write_folder(make_rows(50)), told.append, max_risk=max_risk).guarantee)
+    except UsageError as error:
+        told.append(error.message)
+    assert "None" not in " ".join(told)
+    assert f"at most {max_risk:.{4 if max_risk < 1e-5 else 2}%} " in " ".join(told)
+
+
+def test_modalities_that_the_policy_does_not_know_are_said(make_rows: Rows, write_folder: Write) -> None:
+    policy = calibrated(write_folder(make_rows(400)), by_modality=True, max_risk=0.3)
+    told: list[str] = []
+    new = make_rows(90, seed=1, prefix="new")
+    rows = [row.model_copy(update={"modality": "noise"}) if row.modality == "music" else row for row in new]
+    assert {row.modality for row in c.check(write_folder(rows, "some"), policy, told.append).rows} == {
+        "sound",
+        "speech",
+    }
+    assert any("noise" in line and "no threshold" in line for line in told)
+    none = [row.model_copy(update={"modality": "noise"}) for row in new]
+    with pytest.raises(UsageError, match="no threshold"):
+        c.check(write_folder(none, "none"), policy)
+
+
+def test_thresholds_by_modality_of_a_method_without_a_type_step_are_said(make_rows: Rows, write_folder: Write) -> None:
+    told: list[str] = []
+    calibrated(write_folder(make_rows(400)), told.append, by_modality=True, max_risk=0.3)
+    assert any("no type step" in line for line in told)

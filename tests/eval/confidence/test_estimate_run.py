@@ -323,3 +323,25 @@ def test_clips_that_are_gone_and_folders_that_are_no_run_are_said(run_of: Callab
         estimated(run, estimators=("option",))
     folder = estimated(run, estimators=("option",), audio_root=tmp_path / "moved")
     assert len(folder.rows) == 3
+
+
+def test_an_answer_that_was_asked_again_after_a_failure_is_estimated_again(
+    run_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(Hears):
+        def generate(self, requests: Sequence[Request]) -> list[Response]:
+            raise PermanentBackendError("out of order")
+
+    run = run_of(2, Fails())
+    assert {row.outcome for row in estimated(run, estimators=("option",)).rows.values()} == {"failed"}
+    run_of(2, retry_failed=True)
+    folder = estimated(run, estimators=("option",))
+    assert {row.outcome for row in folder.rows.values()} == {"correct", "wrong"}
+    assert all(row.values["option"] is not None for row in read_estimates(folder.path).rows)
+
+
+def test_an_estimator_without_parameters_is_told_from_none(run_of: Callable[..., Path]) -> None:
+    run = run_of(2)
+    estimated(run, estimators=("option",))
+    with pytest.raises(MismatchError, match="margin"):
+        estimated(run, estimators=("option", "margin"))
