@@ -220,11 +220,12 @@ def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
 
 
 def _positions(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {"position_ids": positions} if _takes_positions(type(model)) else {}
+    kind: Any = type(model)
+    return {"position_ids": positions} if _takes_positions(kind) else {}
 
 
 @cache
-def _takes_positions(kind: type) -> bool:
+def _takes_positions(kind: Any) -> bool:
     return "position_ids" in inspect.signature(kind.forward).parameters
 
 
