@@ -395,15 +395,7 @@ class Agent:
             return self.runner
 
     def _model(self) -> LALM:
-        if self._own_model is not None:
-            return _hearing(self._own_model, self.config)
-        model = load_model(self.config, max(DEFAULT_ROWS, self._batch_rows))
-        if self.config.hears_audio and not model.spec.hears_audio:
-            raise UsageError(
-                f"the model {model.spec.info.ref} takes text only and cannot hear the clip",
-                "name a model that hears; --text-only asks this one without the clip",
-            )
-        return model
+        return load_hearing_model(self.config, max(DEFAULT_ROWS, self._batch_rows), self._own_model)
 
     def _shared(self, model: LALM, lock: threading.Lock) -> LALM:
         """The model for several threads; models that share their weights share the lock."""
@@ -481,6 +473,19 @@ def load_model(config: AgentConfig, rows: int = DEFAULT_ROWS) -> LALM:
         DataError: what it names cannot be loaded.
     """
     return _hearing(_loaded(config, rows), config)
+
+
+def load_hearing_model(config: AgentConfig, rows: int = DEFAULT_ROWS, loaded: LALM | None = None) -> LALM:
+    """`load_model`, and UsageError for one that takes text only and is to hear. loaded: a model in place of it."""
+    if loaded is not None:
+        return _hearing(_as_ours(loaded), config)
+    model = load_model(config, rows)
+    if config.hears_audio and not model.spec.hears_audio:
+        raise UsageError(
+            f"the model {model.spec.info.ref} takes text only and cannot hear the clip",
+            "name a model that hears; --text-only asks this one without the clip",
+        )
+    return model
 
 
 def with_adapter(model: LALM, folder: str | None) -> LALM:

@@ -1,13 +1,14 @@
 """What the text interventions on one question's chain of thought cost, beside a naive loop over them.
 
-    .venv/bin/python benchmarks/faithfulness.py [PAIRS]
+    .venv/bin/python benchmarks/faithfulness.py [REPETITIONS]
 
-The loop asks each partial chain by a call of its own on a cold engine: the clip is encoded, the prompt computed and the
-reply decoded each time. Ours is one call with all of them on an engine that is as cold when it begins. Both give the
-same replies. The interventions are those of one question in a study: early answering from no sentence to all, filler
+Ours is one call with all of them. The plain loop computes each partial chain by itself: the clip is encoded, the whole
+prompt computed and the reply decoded each time, and once more where options are scored. The other loop makes the same
+calls of our engine one by one, each on a cold one: what is saved beside it is saved by sharing alone. All give the same
+replies. The interventions are those of one question in a study: early answering from no sentence to all, filler
 (whole, head and tail), a mistake in each sentence with the rest kept and with the rest written anew, another chain, and
 the sentences in another order. Two models (see draws.py), chains of 2 and of 6 sentences, with and without the choices'
-probabilities. Every ratio is of one pair, run one after the other in this process; printed are the median, the
+probabilities. Every ratio is of one repetition, run one after the other in this process; printed are the median, the
 smallest and the largest. Run it with OMP_NUM_THREADS=1 beside other work: the processor's time is the one to trust.
 """
 
@@ -16,7 +17,7 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,7 +27,7 @@ from harness import CLIP, script
 from lalm_agent.audio import Sound, load
 from lalm_agent.eval.faithfulness import chains
 from lalm_agent.models.base import Decoding, Request, Turn
-from lalm_agent.models.hf_engine import Engine, PreparedRequest, prepare
+from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
 from lalm_agent.models.hf_loading import Checkpoint
 from lalm_agent.models.hf_prompt import hearing_of, text_tokens
 from lalm_agent.prompts import IDK, answer_prompt
@@ -44,6 +45,8 @@ CHAIN = (
 OTHER = ("The audio is music.", "A flute plays.", "It is slow.", "It is soft.", "No voice sings.", "It ends.")
 ANSWER_TOKENS, ANEW_TOKENS, ROWS = 8, 32, 8
 PARTS = [(place, share) for place in (chains.FillerPlace.HEAD, chains.FillerPlace.TAIL) for share in (0.25, 0.5, 0.75)]
+
+Times = tuple[float, float]
 
 
 def prefixes(checkpoint: Checkpoint, n: int) -> list[tuple[str, int]]:
@@ -76,55 +79,60 @@ def requests(checkpoint: Checkpoint, clip: Sound, n: int, scored: bool) -> list[
     return prepare(made, hearing)
 
 
-def pairs(checkpoint: Checkpoint, rows: Sequence[PreparedRequest], repetitions: int) -> list[tuple[float, ...]]:
-    """(seconds of the loop, of ours, processor's seconds of the loop, of ours) of each pair, after one for nothing."""
+def measured(checkpoint: Checkpoint, rows: Sequence[PreparedRequest], repetitions: int) -> list[list[Times]]:
+    """Times of ours, of the loop on a cold engine and of the plain one, in each repetition after one for nothing."""
     engine = Engine(checkpoint, ROWS)
     assert engine.shares
     # A clip of another name is unknown to the engine, whatever it has kept.
     names = (f"clip {number}" for number in itertools.count())
-    measured = []
+
+    def cold(call: Sequence[PreparedRequest]) -> None:
+        name = next(names)
+        engine.answers([replace(row, clip=name) for row in call])
+
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: cold(rows),
+        lambda: [cold([row]) for row in rows],
+        lambda: [answer_rows(checkpoint, [row], 1) for row in rows],
+    )
+    times: list[list[Times]] = []
     for _ in range(repetitions + 1):
-        taken = []
-        for calls in ([[row] for row in rows], [rows]):
+        times.append([])
+        for way in ways:
             start, busy = time.perf_counter(), time.process_time()
-            for call in calls:
-                name = next(names)
-                engine.answers([replace(row, clip=name) for row in call])
-            taken.append((time.perf_counter() - start, time.process_time() - busy))
-        (loop, loop_busy), (ours, ours_busy) = taken
-        measured.append((loop, ours, loop_busy, ours_busy))
-    return measured[1:]
+            way()
+            times[-1].append((time.perf_counter() - start, time.process_time() - busy))
+    return times[1:]
 
 
-def report(title: str, measured: Sequence[tuple[float, ...]]) -> None:
-    """Print medians of the seconds, and of the ratios with their spread."""
+def report(title: str, times: Sequence[Sequence[Times]]) -> None:
+    """Print our seconds, and how many times as long the loops take: by the clock and by the processor's time."""
 
-    def spread(ratios: list[float]) -> str:
-        return f"{statistics.median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    def spread(way: int, clock: int) -> str:
+        ratios = [taken[way][clock] / taken[0][clock] for taken in times]
+        return f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
-    loop, ours, _, _ = (statistics.median(column) for column in zip(*measured, strict=True))
-    clock, busy = [a / b for a, b, _, _ in measured], [c / d for _, _, c, d in measured]
-    print(f"{title:58} {loop:7.2f} s {ours:7.2f} s {spread(clock):>24} {spread(busy):>24}", flush=True)
+    columns = " ".join(f"{spread(way, clock):>24}" for way in (2, 1) for clock in (0, 1))
+    print(f"{title:56} {statistics.median(taken[0][1] for taken in times):7.2f} s {columns}", flush=True)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", type=int, nargs="?", default=5)
-    repetitions = parser.parse_args().pairs
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {repetitions} pairs")
-    print(f"{'':58} {'the loop':>9} {'ours':>9} {'ratio by the clock':>24} {'of the CPUs':>24}")
+    parser.add_argument("repetitions", type=int, nargs="?", default=5)
+    repetitions = parser.parse_args().repetitions
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {repetitions} repetitions")
+    heads = "plain loop: by the clock", "of the CPUs", "cold: by the clock", "of the CPUs"
+    print(f"{'':56} {'ours':>9} " + " ".join(f"{head:>24}" for head in heads))
     small = mini()
     clip = load(CLIP)
-    models = (
-        ("mini, its window of 10 s", small, clip),
-        ("40 M, 30 s: a full window", random_40m(small), lasting(30, clip)),
-    )
+    full = "40 M, 30 s: a full window"
+    models = (("mini, its window of 10 s", small, clip), (full, random_40m(small), lasting(30, clip)))
     with torch.inference_mode():
         for (name, checkpoint, sound), n, scored in itertools.product(models, (2, 6), (False, True)):
             rows = requests(checkpoint, sound, n, scored)
             title = f"{name}; {n} sentences, {len(rows)} trials{', scored' if scored else ''}"
-            report(title, pairs(checkpoint, rows, repetitions))
+            report(title, measured(checkpoint, rows, repetitions))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ COMMANDS = {
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
+    "faithfulness": "faithfulness:app",
     "train": "train:train",
     "transfer": "transfer:transfer",
     "reproduce": "reproduce:reproduce",

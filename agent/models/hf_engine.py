@@ -35,7 +35,15 @@ from lalm_agent.models.hf_loading import (
     refuse_other_weights,
     weights_sha256,
 )
-from lalm_agent.models.hf_prefix import Prefilled, PrefixCache, extend, keeps_plain_cache, prefill, row_inputs
+from lalm_agent.models.hf_prefix import (
+    KEPT_CLIPS,
+    Prefilled,
+    PrefixCache,
+    extend,
+    keeps_plain_cache,
+    prefill,
+    row_inputs,
+)
 from lalm_agent.models.hf_prompt import (
     Hearing,
     audio_end,
@@ -304,14 +312,15 @@ class Engine:
             # What is only scored is computed with the options, in one run.
             groups.setdefault((row.prompt, row.request.n > 0), []).append(index)
         responses: dict[int, Response] = {}
-        clips = list(dict.fromkeys(row.clip for row in prepared))
+        clips = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in prepared))}
 
-        def kind(sharing: list[int]) -> tuple[bool, int]:
-            """What is replied to goes through `generate` side by side, clip by clip."""
+        def order(sharing: list[int]) -> tuple[int, bool, int]:
+            """What is replied to goes through `generate` side by side, for as many clips as keep their beginnings."""
             first = prepared[sharing[0]]
-            return first.request.n > 0, clips.index(first.clip)
+            clip = clips[first.clip]
+            return clip // KEPT_CLIPS, first.request.n > 0, clip
 
-        for _, alike in groupby(sorted(groups.values(), key=kind), lambda sharing: kind(sharing)[0]):
+        for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[:2]):
             prompts = list(alike)
             for start in range(0, len(prompts), self._rows):
                 responses |= self._of_prompts(prepared, prompts[start : start + self._rows])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import DynamicCache
@@ -220,13 +220,12 @@ def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
 
 
 def _positions(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-    kind: Any = type(model)
-    return {"position_ids": positions} if _takes_positions(kind) else {}
+    return {"position_ids": positions} if _takes_positions(type(model).forward) else {}
 
 
 @cache
-def _takes_positions(kind: Any) -> bool:
-    return "position_ids" in inspect.signature(kind.forward).parameters
+def _takes_positions(forward: Hashable) -> bool:
+    return "position_ids" in inspect.signature(cast(Callable[..., Any], forward)).parameters
 
 
 def _layers(output: Any) -> Layers:

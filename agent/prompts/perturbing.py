@@ -30,11 +30,23 @@ def reword_prompt(sentence: str, question: str) -> str:
     return _prompt(REWORD_OPENING, sentence, question)
 
 
+def spoken_option(choice: str) -> str:
+    """What a voice says of a choice, into the clip."""
+    return f"{ANSWER_CUE} {choice}."
+
+
+def contradicting_content(choice: str, audio_type: str) -> str:
+    """A content that names a choice, whatever is heard. audio_type: sound, music or speech."""
+    return f"The {audio_type} is {choice}."
+
+
 def perturbing_hashes() -> dict[str, str]:
     """sha256 of each text with its slots left open."""
     texts = {
         "cue": ANSWER_CUE,
         "mistake": mistake_prompt("{sentence}", "{question}"),
+        "spoken": spoken_option("{choice}"),
+        "contradicting": contradicting_content("{choice}", "{type}"),
         "paraphrase": reword_prompt("{sentence}", "{question}"),
     }
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}

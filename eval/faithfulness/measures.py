@@ -23,7 +23,6 @@ from lalm_agent.eval.faithfulness.pairs import (
     NOW_ABSTAINS,
     PAIRS,
     READABLE,
-    SHUFFLED_CHOICES,
     UNDEFINED,
     ArmKey,
     ArmTrials,
@@ -34,7 +33,7 @@ from lalm_agent.eval.faithfulness.pairs import (
     state_of,
     takes,
 )
-from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, Trial
+from lalm_agent.eval.faithfulness.records import SHUFFLED_CHOICES, ChainUse, Intervention, Trial
 from lalm_agent.eval.faithfulness.schema import (
     ArmReading,
     CurvePoint,

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, StudyData, Trial
+from lalm_agent.eval.faithfulness.records import (
+    OWN,
+    OWN_AGAIN,
+    SHUFFLED_CHOICES,
+    ChainUse,
+    Intervention,
+    StudyData,
+    Trial,
+)
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, UNPARSED, WRONG, Bools, Floats
 from lalm_agent.eval.metrics.estimate import (
@@ -30,8 +38,6 @@ from lalm_agent.records import Status
 RESAMPLES, MINIMUM = 2000, 30
 """Of the bootstrap, and the clips that a chain length needs before a sentence is written about it."""
 UNDEFINED = Figure(value=None)
-OWN, OWN_AGAIN, SHUFFLED_CHOICES = "own", "own-again", "shuffled-choices"
-"""Variants: the agent's own content, and that a second time; no chain and the choices shown in another order."""
 BY_SENTENCE = (Intervention.EARLY, Intervention.MISTAKE, Intervention.PARAPHRASE)
 BY_SHARE = (Intervention.FILLER, Intervention.MASK)
 

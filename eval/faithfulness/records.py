@@ -8,6 +8,9 @@ from lalm_agent.artefacts import Record
 from lalm_agent.eval.items import Item
 from lalm_agent.records import Status
 
+OWN, OWN_AGAIN, SHUFFLED_CHOICES = "own", "own-again", "shuffled-choices"
+"""Variants: the agent's own content, and that a second time; no chain and the choices shown in another order."""
+
 
 class Intervention(StrEnum):
     """What is changed before the model answers again. The first four are those of Lanham et al. (arXiv 2307.13702)."""
@@ -99,3 +102,19 @@ class StudyData:
     chains: tuple[Chain, ...]
     trials: tuple[Trial, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Perturbed(Record):
+    """What a perturber made of one sentence of a chain, or of a content.
+
+    kind: mistake or paraphrase. position: which sentence, from 1. output: as the perturber wrote it. text: the new
+    sentence; None where the perturbation failed, and `failure` says why.
+    """
+
+    question: str
+    kind: Intervention
+    position: int
+    sentence: str
+    output: str
+    text: str | None
+    failure: str | None = None

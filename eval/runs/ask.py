@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from lalm_agent.artefacts import StorageError
 from lalm_agent.audio import load
@@ -39,8 +39,20 @@ Ask = Callable[[str, str, Sequence[str], str, int], Answer]
 
 Raises BudgetSpent where no further request may be sent, LalmError where the question or its clip cannot be used.
 """
-Results = SimpleQueue["Future[StoredAnswer] | None"]
+Results = SimpleQueue["Future[Any] | None"]
 """Answers and errors as they come; None for a Ctrl-C."""
+
+
+class MayFail(Protocol):
+    """What comes of a question: an answer, or the trials of a study. failure: why there is none."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """None where the question was answered."""
+        ...
+
+
+ResultT = TypeVar("ResultT", bound=MayFail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +119,8 @@ def refuse_other_recording(name: str, before: str, now: str) -> None:
 
 def ask_all(
     questions: Sequence[QuestionDraw],
-    answer: Callable[[QuestionDraw], StoredAnswer],
-    keep: Callable[[StoredAnswer], None],
+    answer: Callable[[QuestionDraw], ResultT],
+    keep: Callable[[ResultT], None],
     concurrency: int,
     on_stop: Callable[[int], None] = lambda left: None,
 ) -> None:
@@ -150,8 +162,8 @@ def ask_all(
 
 
 def _handled(
-    result: "Future[StoredAnswer]",
-    keep: Callable[[StoredAnswer], None],
+    result: "Future[ResultT]",
+    keep: Callable[[ResultT], None],
     streak: "_Streak",
     stop: BaseException | None,
 ) -> BaseException | None:
@@ -173,7 +185,7 @@ class _Streak:
     _words: str | None = None
     _length, _limit = 0, STOP_AT_START
 
-    def judged(self, answer: StoredAnswer) -> PermanentBackendError | None:
+    def judged(self, answer: MayFail) -> PermanentBackendError | None:
         failure = answer.failure
         if failure is None:
             self._words, self._length, self._limit = None, 0, STOP_LATER

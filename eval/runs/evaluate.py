@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
+from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
 from lalm_agent.eval.grade import kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Benchmark, audio_file
@@ -35,7 +36,6 @@ from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
     from lalm_agent.agent import Agent
-    from lalm_agent.config import AgentConfig
     from lalm_agent.models.base import LALM
 
 BANK_TEMPERATURE = 1.0
@@ -132,6 +132,18 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
     return run
 
 
+def load_models(config: AgentConfig, rows: int, loaded: "LALM | None" = None) -> tuple["LALM", "LALM"]:
+    """The model of a config, for the `loaded_model` of several requests, and the same with the config's adapter on.
+
+    rows: how many prompts a checkpoint computes at once at most. loaded: a model in place of that of the config.
+    Raises as `evaluate` does for a model.
+    """
+    from lalm_agent.agent import load_hearing_model, with_adapter
+
+    model = load_hearing_model(config, rows, loaded)
+    return model, with_adapter(model, config.adapter)
+
+
 class RunSummary(Record):
     """What came of a run, as `eval --json` prints it.
 
@@ -193,7 +205,8 @@ def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
         raise UsageError(f"{request.draws} draws without a temperature would all be the same", "give --temperature 0.7")
     if request.bank and config.answer_mode != "generate":
         raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
-    if config.method is not Method.AGENT and (request.type_source != "model" or request.content_source != "model"):
+    replaced = request.fixed or request.type_source != "model" or request.content_source != "model"
+    if config.method is not Method.AGENT and replaced:
         raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
     benchmark = request.data
     if not isinstance(benchmark, Benchmark):
@@ -223,7 +236,7 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
     from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
 
     config, budget, root = request.config, Budget(request.max_requests), plan.audio_root
-    fixed = controls.fixed_tools(plan.pool, request.type_source, request.content_source, config.seed)
+    fixed = controls.fixed_tools(plan.pool, request.type_source, request.content_source, config.seed) | request.fixed
 
     def wrap(model: Any) -> Any:
         counted = WithBudget(model, budget)

@@ -18,6 +18,7 @@ from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.runs.controls import FixedText
 from lalm_agent.eval.runs.records import (
     AudioControl,
     ContentSource,
@@ -31,7 +32,7 @@ from lalm_agent.eval.runs.records import (
 from lalm_agent.records import Status
 
 ENDPOINT = "openai:"
-_ENDPOINT_THREADS, _SHOWN = 8, 3
+ENDPOINT_THREADS, _SHOWN = 8, 3
 
 
 class EvaluateRequest(Record):
@@ -51,6 +52,7 @@ class EvaluateRequest(Record):
         each draw in its own. bank: the draws are a bank of samples: all those of a question before the next one, at
         temperature 1 where none is set.
     audio, type_source, content_source: blind controls and oracles.
+    fixed: node -> what it says in place of its own work (`controls.named_texts`), for method agent.
 
     How fast, which changes no answer:
     concurrency: questions out at a time; None for the batch size, or 8 for an endpoint. batch_size: prompts that a
@@ -71,6 +73,7 @@ class EvaluateRequest(Record):
     audio: AudioControl = AudioControl.REAL
     type_source: TypeSource = TypeSource.MODEL
     content_source: ContentSource = ContentSource.MODEL
+    fixed: dict[str, InstanceOf[FixedText]] = Field(default_factory=dict)
     concurrency: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=1, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
@@ -91,7 +94,7 @@ class EvaluateRequest(Record):
     @property
     def threads(self) -> int:
         """How many questions are out at a time."""
-        return self.concurrency or (_ENDPOINT_THREADS if self.is_remote else self.batch_size)
+        return self.concurrency or (ENDPOINT_THREADS if self.is_remote else self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)

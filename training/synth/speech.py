@@ -206,3 +206,8 @@ def speak(utterance: Utterance) -> Wave:
     wave: Wave = soxr.resample(said, rate * utterance.stretch, SAMPLE_RATE, quality="MQ")
     loud = np.flatnonzero(np.abs(wave) > 0.005)
     return wave[loud[0] : loud[-1] + 1] if len(loud) else wave
+
+
+def spoken(text: str) -> tuple[NDArray[np.float32], int]:
+    """A text in one plain voice: (n,) float32 mono with peak 1, and its rate in Hz. Raises as `speak`."""
+    return level(speak(Utterance(text, "en-us")), 1.0).astype(np.float32), SAMPLE_RATE

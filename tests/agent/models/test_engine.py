@@ -116,6 +116,26 @@ def test_sharing_changes_nothing(checkpoint: Checkpoint, sound: Sound, write_cli
     same([shared.answers([one])[0] for one in everything], unshared)
 
 
+def test_requests_of_two_decodings_about_many_clips_are_decoded_side_by_side(
+    qwen: Checkpoint, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [load(write_clip(0.6 + n / 10, name=f"{n}.wav")) for n in range(2 * KEPT_CLIPS)]
+    everything = [
+        asked(qwen, clip, "What is heard?", decoding=decoding) for clip in clips for decoding in (GREEDY, DRAWN)
+    ]
+    rows, complete = list[int](), hf_engine.complete
+
+    def counted(model: Any, tokenizer: Any, inputs: Any, *rest: Any) -> Any:
+        rows.append(len(inputs["input_ids"]))
+        return complete(model, tokenizer, inputs, *rest)
+
+    monkeypatch.setattr(hf_engine, "complete", counted)
+    with runs_of(qwen.model.model.audio_tower) as encodings:
+        Engine(qwen, KEPT_CLIPS).answers(everything)
+    assert rows == [KEPT_CLIPS] * 4
+    assert len(encodings) == len(clips)
+
+
 def test_sharing_changes_nothing_where_the_window_is_full(qwen: Checkpoint, write_clip: Callable[..., Path]) -> None:
     half_minute = load(write_clip(30.0, name="half-minute.wav"))
     everything = [
