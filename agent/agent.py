@@ -334,9 +334,14 @@ class Agent:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-        connection = getattr(self._checkpointer, "conn", None)
-        if self.config.checkpoint is not None and connection is not None:
-            connection.close()
+        if (
+            self.config.checkpoint is not None
+            and self._checkpointer is not None
+            and hasattr(self._checkpointer, "conn")
+        ):
+            # After Ctrl-C a thread of LangGraph may still write, and SQLite crashes where it is closed in between.
+            with self._checkpointer.lock:
+                self._checkpointer.conn.close()
 
     def __enter__(self) -> Self:
         return self

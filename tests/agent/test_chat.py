@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -261,3 +263,16 @@ def test_a_thread_of_another_graph_is_no_chat(clip: Path) -> None:
     graph.update_state(config, {"question": {**question, "audio": {"path": "a.wav"}}}, as_node="answer")
     with pytest.raises(UsageError, match="no chat"):
         Agent(model=ScriptedLALM([]), method="idk", checkpointer=saver).chat(clip, "t")
+
+
+def test_checkpoints_are_closed_when_a_write_of_another_thread_has_ended(clip: Path) -> None:
+    agent = Agent(model=ScriptedLALM([]), method="idk", checkpoint=str(clip.with_name("c.sqlite")))
+    saver = agent.chat(clip).runner.graph.checkpointer
+    closing = Thread(target=agent.close)
+    with saver.lock:
+        closing.start()
+        closing.join(0.3)
+        assert saver.conn.execute("select 1").fetchone() == (1,)
+    closing.join(10)
+    with pytest.raises(sqlite3.ProgrammingError):
+        saver.conn.execute("select 1")
