@@ -444,7 +444,13 @@ def write_probes(
 def _row(probe: Probe, item: Item, audio: str) -> bytes:
     """A line of the file, with the ids of the questions that a probe was made of."""
     made_of = {"source": probe.source.id, "donor": probe.donor}
-    own = {"id": item.id, "audio": audio, "question": item.question, "choices": item.choices, "answer": item.gold}
+    own: dict[str, object] = {
+        "id": item.id,
+        "audio": audio,
+        "question": item.question,
+        "choices": item.choices,
+        "answer": item.gold,
+    }
     own |= {**dict(item.groups), ANSWERABLE: item.answerable, FAMILY: probe.family, "content": item.content}
     return json_line(own | made_of)
 
