@@ -205,7 +205,7 @@ def test_the_bytes_decide_where_the_suffix_is_at_odds_with_them(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (gzip.compress(json.dumps([ROW]).encode()), "packed by gzip"),
+        (gzip.compress(json.dumps([ROW]).encode(), mtime=0), "packed by gzip"),
         (b"PAR1" + bytes(60), "a Parquet file"),
         (b"PK\3\4" + bytes(60), "a zip archive"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4\nsize 9\n", "a pointer to a large file"),

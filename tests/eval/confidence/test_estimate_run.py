@@ -323,3 +323,27 @@ def test_clips_that_are_gone_and_folders_that_are_no_run_are_said(run_of: Callab
         estimated(run, estimators=("option",))
     folder = estimated(run, estimators=("option",), audio_root=tmp_path / "moved")
     assert len(folder.rows) == 3
+
+
+def changed_answers(run: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Write a run's answers anew; None leaves one out."""
+    rows = [change(json.loads(line)) for line in (run / "answers.jsonl").read_text("utf-8").splitlines()]
+    text = "".join(json.dumps(row) + "\n" for row in rows if row is not None)
+    (run / "answers.jsonl").write_text(text, "utf-8")
+
+
+def test_clips_that_the_adapter_was_trained_on_are_not_asked_about(run_of: Callable[..., Path]) -> None:
+    run, model = run_of(3), Hears()
+    changed_answers(run, lambda row: {**row, "seen": row["id"] == "q1"})
+    folder = estimated(run, model, estimators=("option",))
+    assert len(model.calls) == 2
+    assert (folder.rows["q1", 0].seen, folder.rows["q1", 0].values) == (True, {"option": None})
+
+
+def test_a_question_waits_until_all_its_draws_are_there(run_of: Callable[..., Path]) -> None:
+    run = run_of(3, draws=4, temperature=1.0)
+    whole = (run / "answers.jsonl").read_bytes()
+    changed_answers(run, lambda row: None if (row["id"], row["draw"]) == ("q1", 3) else row)
+    assert estimated(run, estimators=("agreement",)).rows.keys() == {("q0", 0), ("q2", 0)}
+    (run / "answers.jsonl").write_bytes(whole)
+    assert estimated(run, estimators=("agreement",)).rows["q1", 0].values["agreement"] == 1 / 3
