@@ -1,4 +1,4 @@
-"""`lalm-agent data synth`, the project's own benchmark of synthetic clips, and `data check`, what is odd in any."""
+"""`lalm-agent data`: `synth`, the project's own benchmark; `check`, what is odd in any; `probe`, what to refuse."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +72,39 @@ def check(
         typer.echo("\n".join(checking.check_lines(benchmark, questions, clips)))
     checking.require_usable(benchmark, clips)
     return 0
+
+
+@app.command("probe")
+def probe(
+    ref: Annotated[
+        str,
+        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write: questions.jsonl and its clips.", show_default=False)],
+    family: Annotated[
+        str, typer.Option(help="With commas.")
+    ] = "gold_removed,choices_swapped,clip_swapped,silenced,wrong_modality",
+    data: Annotated[Path | None, typer.Option(help="File or folder of a benchmark that is called by name.")] = None,
+    audio_root: Annotated[
+        Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's own folder")
+    ] = None,
+    n: Annotated[int | None, typer.Option(help="Probes of each family.", min=1, show_default="all")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same probes.", min=0)] = 0,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """Make questions that should be refused of a multiple-choice benchmark, as many answerable ones beside them.
+
+    `eval OUT/questions.jsonl` reads them, and `score --by family` says how often they were refused, and how often a
+    refusal was right.
+    """
+    from lalm_agent.eval.benchmarks import load_benchmark
+    from lalm_agent.eval.benchmarks.probe import probe_lines, read_families, write_probes
+    from lalm_agent.eval.report.table import terminal_width
+
+    families, benchmark = read_families(family), load_benchmark(ref, data, audio_root)
+    with _bar("questions") as progress:
+        made = write_probes(benchmark, out, families, n, seed, progress)
+    typer.echo("\n".join(probe_lines(made, out, families, terminal_width())))
 
 
 @contextmanager

@@ -22,7 +22,19 @@ OWN = Layout(
     open_questions=True,
     has_answerable=True,
     ignored=(
-        *("context", "other_attributes", "split", "seed", "source", "url", "timestamp", "thinking", "cue", "rubric"),
+        *(
+            "context",
+            "other_attributes",
+            "split",
+            "seed",
+            "source",
+            "donor",
+            "url",
+            "timestamp",
+            "thinking",
+            "cue",
+            "rubric",
+        ),
         *("model_output", "model_prediction", "answer_prediction", "thinking_prediction"),
     ),
 )
