@@ -156,7 +156,8 @@ def report(
     told = report_of(data, minimum, resamples, seed, released)
     if out is not None:
         curves = write_curves(told, out)
-        say(f"curves: {len(curves)} files in {out}")
+        why = "" if curves else f": no chain length has {minimum} clips (--minimum)"
+        say(f"curves: {len(curves)} files in {out}{why}")
     typer.echo(written(told, "".join(forms), terminal_width()))
     return 0
 

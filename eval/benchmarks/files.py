@@ -56,7 +56,10 @@ def read_data_file(path: Path) -> DataFile:
     readers = {".jsonl": _jsonl, ".json": _json_array, ".csv": csv_rows, ".tsv": csv_rows, ".xlsx": _xlsx}
     suffix = path.suffix.lower()
     if suffix not in readers and path.exists():
-        raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", "give a file whose name ends in one of these")
+        hint = "give a file whose name ends in one of these"
+        if path.is_dir():
+            hint = f"give the file in the folder, or the benchmark's name and --data {path}"
+        raise UsageError(f"{path} is no {', '.join(SUFFIXES)} file", hint)
     data = read_bytes(path)
     _refuse_other_kinds(data, path)
     reader, begin = readers[suffix], data.removeprefix(_BOM).lstrip()[:2]

@@ -9,7 +9,7 @@ labels: "1. Construction work" is how MMAU spells a choice.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
 _LABELLED = re.compile(
@@ -50,6 +50,12 @@ def right_choice(answer: str, choices: Sequence[str], by_label: bool) -> str | N
     if not 0 <= at < len(choices) or (not alone and parted and _plain(parted[2]) != _plain(choices[at])):
         return None
     return choices[at]
+
+
+def is_lettered(labels: Iterable[object]) -> bool:
+    """Whether these are letters in order from A or a, as the keys of an object that holds choices."""
+    text = "".join(map(str, labels))
+    return bool(text) and text in (ascii_uppercase[: len(text)], ascii_lowercase[: len(text)])
 
 
 def is_label(answer: str) -> bool:

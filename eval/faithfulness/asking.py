@@ -6,14 +6,14 @@ its own, the cue is put behind what it wrote and it is asked once more. All tria
 together, so that what they share, the clip and the prompt, is computed once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lalm_agent.answers import parse
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import BudgetSpent, DataError, LalmError, PermanentBackendError, TransientBackendError
 from lalm_agent.eval.faithfulness.chains import NoIntervention, TokensOf, chain_of, joined, perturbation, with_cue
-from lalm_agent.eval.faithfulness.folder import PerturbedKey
+from lalm_agent.eval.faithfulness.folder import PerturbedKey, TrialKey
 from lalm_agent.eval.faithfulness.plan import PERTURBED, Change, Levels, Material, changes_of
 from lalm_agent.eval.faithfulness.records import Chain, ChainUse, Intervention, Perturbed, Trial
 from lalm_agent.eval.faithfulness.sound import Speak
@@ -27,7 +27,7 @@ from lalm_agent.prompts.perturbing import ANSWER_CUE, mistake_prompt, reword_pro
 from lalm_agent.records import Failure, Method
 
 ANSWER_TOKENS = 32
-"""Longest continuation of a chain with the cue."""
+"""Longest continuation of a chain with the cue; twice the longest choice where that is more."""
 BACKEND = "backend: "
 """How the reason of a trial begins that failed because a model could not be asked; such can be asked again."""
 _PROMPTS = {Intervention.MISTAKE: mistake_prompt, Intervention.PARAPHRASE: reword_prompt}
@@ -61,6 +61,7 @@ class TrialAsker:
     """From a question to its trials.
 
     chains: by question. others: the question whose chain each gets. known: what the perturber wrote before.
+    kept: keys of trials that are not asked again.
     own_clip: loads the question's clip; swap: names another one, None where no intervention needs it.
     perturber: None where no intervention needs one. scores: whether the model gives the probabilities of options.
     """
@@ -78,6 +79,7 @@ class TrialAsker:
     swap: ClipOf | None = None
     speak: Speak | None = None
     known: Mapping[PerturbedKey, Perturbed] = field(default_factory=dict)
+    kept: Container[TrialKey] = ()
     max_audio_s: float = 3600.0
 
     def __call__(self, question: QuestionDraw) -> QuestionTrials:
@@ -88,6 +90,7 @@ class TrialAsker:
         item = question.run_item.item
         chain = self.chains[item.id]
         changes = changes_of(item, chain.sentences, self.interventions, self.levels)
+        changes = [change for change in changes if change.key(item.id) not in self.kept]
         try:
             sound = self.own_clip(item)
         except DataError as error:
@@ -132,7 +135,7 @@ class TrialAsker:
         kinds = [kind for kind in PERTURBED if kind in self.interventions]
         sentences = {(kind, k): text for kind in kinds for k, text in enumerate(chain.sentences, 1)}
         there = {key: self.known.get((item.id, *key)) for key in sentences}
-        kept = {key: line for key, line in there.items() if line is not None and _is_settled(line.failure)}
+        kept = {key: line for key, line in there.items() if line is not None and is_settled(line.failure)}
         left = {key: text for key, text in sentences.items() if key not in kept}
         if self.perturber is not None and left:
             texts = {key: _PROMPTS[key[0]](text, item.question) for key, text in left.items()}
@@ -192,7 +195,9 @@ class TrialAsker:
         turns = (Turn("user", prompt), *([Turn("assistant", begun)] if begun else ()))
         decoding = self.decoding
         if asks_answer:
-            decoding = Decoding(ANSWER_TOKENS, decoding.temperature, seed=decoding.seed)
+            # Twice, because words stand for tokens where the model counts none.
+            most = max((2 * self.tokens_of(choice) for choice in choices), default=0)
+            decoding = Decoding(max(ANSWER_TOKENS, most), decoding.temperature, seed=decoding.seed)
         # Its own noise for each trial: with that of the original, equal answers would be less of a coincidence.
         key = "\0".join((item.id, draft.change.name, *(["cue"] if anew is not None else ())))
         options = options_of(choices) if asks_answer and self.scores else ()
@@ -218,7 +223,8 @@ class TrialAsker:
             n,
             prefix=draft.prefix,
             status=verdict.status,
-            choice=None if verdict.choice is None else draft.order[verdict.choice],
+            # By its text: of two equal choices the first counts, in whatever order they were shown.
+            choice=None if verdict.choice is None else item.choices.index(choices[verdict.choice]),
             text=written.strip(),
             probabilities=probabilities,
             target=draft.target,
@@ -280,14 +286,14 @@ def _reason(error: LalmError) -> str:
     return f"{BACKEND}{error.message}"
 
 
-def _is_settled(failure: str | None) -> bool:
+def is_settled(failure: str | None) -> bool:
     """Whether asking again would change nothing."""
     return failure is None or not failure.startswith(BACKEND)
 
 
 def may_be_asked_again(trial: Trial) -> bool:
     """Whether a trial failed because a model could not be asked, or a clip could not be read."""
-    return not _is_settled(trial.failure) or (trial.failure or "").startswith("the clip: ")
+    return not is_settled(trial.failure) or (trial.failure or "").startswith("the clip: ")
 
 
 def _all_failed(changes: Sequence[Change], chain: Chain, reason: str) -> tuple[Trial, ...]:

@@ -51,11 +51,13 @@ PerturbedKey = tuple[str, Intervention, int]
 class FaithfulnessIdentity(Identity):
     """What decides the trials of a study.
 
-    method: mcot for chains of thought, agent for its middle step. limit: the first so many questions; the chain of
-    another question that a question gets depends on it. interventions: those beside the controls.
+    method: mcot for chains of thought, agent for its middle step. limit: the first so many questions; a larger one
+    makes the study grow, and asks again where the chain of another question is another.
+    interventions: those beside the controls.
     perturber: `self`, or a model's reference; None where no intervention needs one. prompts: sha256 of each prompt.
     """
 
+    free: ClassVar[frozenset[str]] = frozenset({"limit"})
     when_loaded: ClassVar[frozenset[str]] = frozenset(
         {"revision", "weights_sha256", "adapter_sha256", "dtype", "perturber_sha256"}
     )

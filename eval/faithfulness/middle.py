@@ -12,7 +12,7 @@ Each condition is an evaluation with method agent in which a node says a text th
 from collections.abc import Iterator
 from typing import Any
 
-from lalm_agent.eval.faithfulness.asking import QuestionTrials, perturbed_by
+from lalm_agent.eval.faithfulness.asking import QuestionTrials, is_settled, perturbed_by
 from lalm_agent.eval.faithfulness.chains import sentences
 from lalm_agent.eval.faithfulness.folder import RUNS, FaithfulnessFolder, trial_from
 from lalm_agent.eval.faithfulness.plan import SOURCES, WRONG, Condition, option_to_speak, seed_of
@@ -20,7 +20,7 @@ from lalm_agent.eval.faithfulness.records import OWN, OWN_AGAIN, Intervention, T
 from lalm_agent.eval.faithfulness.setup import FaithfulnessObserver, Ready, begin, load_study_models
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs.ask import ask_all
-from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText, named_texts
+from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText
 from lalm_agent.eval.runs.evaluate import evaluate
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
@@ -77,11 +77,14 @@ def _corrupt(
 ) -> None:
     """Let the perturber rewrite the contents that it has not rewritten yet."""
     config, request = ready.request.config, ready.request
-    left = [
-        QuestionDraw(run_item, 0)
-        for run_item in own.items
-        if own.answers[run_item.item.id, 0].content and (run_item.item.id, *_KEY) not in study.perturbed
-    ]
+
+    def is_left(item: Item) -> bool:
+        line = study.perturbed.get((item.id, *_KEY))
+        if line is None:
+            return bool(own.answers[item.id, 0].content)
+        return request.retry_failed and not is_settled(line.failure)
+
+    left = [QuestionDraw(run_item, 0) for run_item in own.items if is_left(run_item.item)]
 
     def rewrite(question: QuestionDraw) -> QuestionTrials:
         item = question.run_item.item
@@ -97,14 +100,15 @@ def _corrupt(
 
 
 def _texts(condition: Condition, study: FaithfulnessFolder, own: RunFolder, seed: int) -> dict[str, FixedText]:
-    """Node -> what it says to each question."""
-    texts = dict[str, str]()
-    for run_item in own.items:
-        item = run_item.item
-        text = _text(condition, item, own.answers[item.id, 0], study, seed)
-        if text is not None:
-            texts[item.id] = text
-    tool = named_texts(str(condition), texts)
+    """Node -> what it says to each question; nothing where the agent's own answer failed, which may be asked again."""
+    answers = [(run_item.item, own.answers[run_item.item.id, 0]) for run_item in own.items]
+    said = {
+        item.id: _text(condition, item, answer, study, seed)
+        for item, answer in answers
+        if answer.status is not Status.FAILED
+    }
+    # The study's identity decides the texts; those of questions that are asked again, or later, are not another run.
+    tool = FixedText(str(condition), {id_: text for id_, text in said.items() if text is not None})
     return {"type": tool} if condition in _OF_TYPE else dict.fromkeys(CONTENT_NODES, tool)
 
 

@@ -164,7 +164,7 @@ def option_to_speak(item: Item, right: str, own: int | None, seed: int) -> int |
     own: what the model answers by itself; of several wrong choices another is drawn, so that following shows.
     None where the question has no such choice.
     """
-    told = [place for place, choice in enumerate(item.choices) if choice.strip()]
+    told = [place for place, text in enumerate(item.choices) if text.strip() and text not in item.choices[:place]]
     is_right = {place: item.gold is not None and same_text(item.choices[place], item.gold) for place in told}
     if right == RIGHT:
         return next((place for place in told if is_right[place]), None)

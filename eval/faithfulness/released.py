@@ -11,17 +11,18 @@ set that point to 100 % instead of using them. Where nobody asked again, the flo
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from lalm_agent.answers import parse
 from lalm_agent.artefacts import Folder, FolderKind, Record, read_record, write_record
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import Row, read_data_file
-from lalm_agent.eval.benchmarks.labels import is_label, right_choice, split_prompt, unlabelled
+from lalm_agent.eval.benchmarks.labels import is_label, is_lettered, right_choice, split_prompt, unlabelled
 from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, StudyData, Trial
 from lalm_agent.eval.faithfulness.schema import ReleasedFile, ReleasedReading
 from lalm_agent.eval.items import Item
+from lalm_agent.eval.reading.logs import ABSENT, value_at
 from lalm_agent.records import Status
 
 MAX_SENTENCES, MAX_CHOICES, MAX_TEXT = 1000, 26, 10_000_000
@@ -31,7 +32,7 @@ _CONTROLS = (Intervention.ORIGINAL, Intervention.SAME, Intervention.NONE)
 
 @dataclass(frozen=True, slots=True)
 class ReleasedKeys:
-    """The keys of a row. Only id, reply and choices have to be there.
+    """The keys of a row, `a.b` for nested ones. Only id, reply and choices have to be there.
 
     chain: which of several chains of a question. released: the choice as released. reference: the same of the first
     reply. reasoning: the chain's text. total: its sentences. kept, reworded, mistake: positions. replaced: percent.
@@ -140,6 +141,8 @@ def _rows(source: ReleasedSource, keys: ReleasedKeys) -> Iterator[ReleasedRow]:
         place = f"{source.path}:{line}"
         if isinstance(row, DataError):
             raise DataError(f"{place}: {row.message}", row.hint)
+        # A path such as `doc.answer` is as good as a key.
+        row = {**row, **{key: value for key in astuple(keys) if (value := value_at(row, key)) is not ABSENT}}
         if kind is None:
             kind = _kind(row, place, keys)
         try:
@@ -225,7 +228,10 @@ def _text(row: Row, key: str) -> str | None:
 
 
 def _choices(value: object, key: str) -> tuple[str, ...]:
-    """Choices from a list, or from text such as `(A) dog` in lines, without their labels."""
+    """Choices from a list, from an object of letters, or from text such as `(A) dog` in lines, without their labels."""
+    if isinstance(value, Mapping) and is_lettered(value):
+        value = list(value.values())
+    choices: tuple[str, ...]
     if isinstance(value, str) and len(value) <= MAX_TEXT:
         choices = split_prompt(value)[1]
     elif isinstance(value, list) and all(isinstance(choice, str) for choice in value):
@@ -303,7 +309,7 @@ def _trials(rows: Sequence[ReleasedRow]) -> tuple[dict[_TrialKey, Trial], tuple[
         if first != row.place:
             raise DataError(
                 f"{row.place}: the same answer of question {row.trial.question!r} is in {first}",
-                "keep one; files of several kinds of one intervention need names: INTERVENTION:VARIANT=FILE",
+                "import one model at a time; files of one intervention need names: INTERVENTION:VARIANT=FILE",
             )
         if row.trial.sentences:
             n_other_lengths += lengths.setdefault(row.trial.question, row.trial.sentences) != row.trial.sentences

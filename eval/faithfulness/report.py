@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lalm_agent.artefacts import write_whole
+from lalm_agent.artefacts import StorageError, write_whole
 from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.faithfulness.measures import read_arms, read_floor, read_with_without
 from lalm_agent.eval.faithfulness.pairs import MINIMUM, PAIRS, RESAMPLES, StudyArrays
@@ -103,7 +103,8 @@ def lines(report: FaithfulnessReport) -> Iterator[str]:
         what = "AOC" if arm.area else "changed"
         above = effect.above_floor
         figure = f"{what} above floor {above.text}" if above.value is not None else f"{what} {effect.changed.text}"
-        yield f"{arm.name}: {figure}, {effect.n_chains:,} chains, {effect.n_clips:,} clips: {arm.claim}"
+        out = f" ({arm.n_no_curve:,} without a readable end are left out)" if arm.n_no_curve else ""
+        yield f"{arm.name}: {figure}, {effect.n_chains:,} chains{out}, {effect.n_clips:,} clips: {arm.claim}"
         if arm.following is not None:
             of_right = arm.following.of_right
             right = f"; where the own answer is right {of_right.text} (n = {of_right.n})" if of_right.n else ""
@@ -171,7 +172,7 @@ def main_tables(report: FaithfulnessReport) -> Iterator[Table]:
         for arm in report.arms
         for of_length in arm.lengths
     )
-    yield Table("By chain length (%)", ("intervention", "length", *_EFFECT_HEADER), by_length, "lr" + "r" * 8, True)
+    yield Table("By chain length (%)", ("intervention", "length", *_EFFECT_HEADER), by_length, "ll" + "r" * 8, True)
 
 
 def with_without_table(report: FaithfulnessReport) -> Table | None:
@@ -208,7 +209,7 @@ def every_table(report: FaithfulnessReport) -> Iterator[Table]:
         for point in curve.points
     )
     header = ("intervention", "length", "level", "n", "same answer", "abstained", "accuracy", "variation")
-    yield Table("Curves: same answers (%)", header, points, "lrr" + "r" * 5, True)
+    yield Table("Curves: same answers (%)", header, points, "lll" + "r" * 5, True)
     groups = tuple(
         (arm.name, f"{group.dimension}: {group.group}", *_effect_cells(group.effect))
         for arm in report.arms
@@ -284,6 +285,10 @@ def write_curves(report: FaithfulnessReport, folder: Path) -> tuple[Path, ...]:
     same bytes. Raises UsageError: matplotlib is missing; StorageError: a file cannot be written.
     """
     require_extra("draw")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}", "give another folder to --out") from error
     files = []
     for arm in report.arms:
         curves = [curve for curve in arm.curves if curve.n_clips >= report.minimum and len(curve.points) > 1]

@@ -1,6 +1,6 @@
 """What a study needs before its first question: the request, checked; the models, loaded; the spec, written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.eval.benchmarks.loading import load_benchmark
 from lalm_agent.eval.faithfulness.asking import may_be_asked_again
+from lalm_agent.eval.faithfulness.chains import joined, other_chains
 from lalm_agent.eval.faithfulness.folder import (
     CHAINS,
     SCHEMA,
@@ -150,23 +151,40 @@ class Ready:
         """Those of a study of chains, beside the controls."""
         return interventions_of(self.identity.interventions)
 
-    def keys(self, item: Item, chain: Chain) -> set[TrialKey]:
-        """The keys of a question's trials."""
-        changes = changes_of(item, chain.sentences, self.interventions, self.request.levels)
-        return {change.key(item.id) for change in changes}
-
-    def left(self, run: RunFolder, study: FaithfulnessFolder) -> list[QuestionDraw]:
-        """The questions with a chain whose trials are not all there, or are to be asked again."""
+    def left(self, run: RunFolder, study: FaithfulnessFolder) -> "Left":
+        """What is left of a study whose chains are there."""
         chains = {chain.question: chain for chain in chains_of(run)}
-        again = set[str]()
-        if self.request.retry_failed:
-            again = {trial.question for trial in study.trials.values() if may_be_asked_again(trial)}
-        return [
-            QuestionDraw(run_item, 0)
-            for run_item in run.items
-            if (chain := chains.get(run_item.item.id)) is not None
-            and (run_item.item.id in again or not self.keys(run_item.item, chain) <= study.trials.keys())
-        ]
+        others = other_chains(
+            list(chains.values()), {it.item.id: len(it.item.choices) for it in run.items}, self.request.config.seed
+        )
+
+        def stands(trial: Trial) -> bool:
+            if may_be_asked_again(trial):
+                return not self.request.retry_failed
+            # With more questions than before, the chains of others go round in another way.
+            other = others.get(trial.question)
+            return trial.intervention is not Intervention.OTHER or trial.prefix == (
+                joined(chains[other].sentences) if other is not None else ""
+            )
+
+        kept = {key for key, trial in study.trials.items() if stands(trial)}
+
+        def has_all(item: Item) -> bool:
+            changes = changes_of(item, chains[item.id].sentences, self.interventions, self.request.levels)
+            return all(change.key(item.id) in kept for change in changes)
+
+        asked = (it for it in run.items if it.item.id in chains and not has_all(it.item))
+        return Left(chains, others, kept, [QuestionDraw(it, 0) for it in asked])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """What is left to ask. chains: by question. others: see `other_chains`. kept: keys of the trials that stand."""
+
+    chains: Mapping[str, Chain]
+    others: Mapping[str, str | None]
+    kept: Set[TrialKey]
+    questions: Sequence[QuestionDraw]
 
 
 # --- what is settled before the first question -----------------------------------------------------------------------

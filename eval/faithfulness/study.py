@@ -20,8 +20,7 @@ from pathlib import Path
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, TrialAsker
-from lalm_agent.eval.faithfulness.chains import other_chains
-from lalm_agent.eval.faithfulness.folder import CHAINS, FaithfulnessFolder, chains_of, open_study
+from lalm_agent.eval.faithfulness.folder import CHAINS, FaithfulnessFolder, open_study
 from lalm_agent.eval.faithfulness.middle import ask_agent
 from lalm_agent.eval.faithfulness.records import StudyData
 from lalm_agent.eval.faithfulness.released import is_released, open_released
@@ -70,7 +69,7 @@ def _ask(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver
     with RunFolder(study.path / CHAINS, writes=False) as run:
         plan = make_plan(ready.benchmark, chains_request, run.items, run.answers)
     check_clips(plan)
-    if study.spec is not None and not plan.left and not ready.left(run, study):
+    if study.spec is not None and not plan.left and not ready.left(run, study).questions:
         observer.study_finished(study, 0)
         return
     models = load_study_models(ready, observer)
@@ -83,8 +82,6 @@ def _ask_trials(
     ready: Ready, study: FaithfulnessFolder, models: Models, run: RunFolder, observer: FaithfulnessObserver
 ) -> None:
     request, left = ready.request, ready.left(run, study)
-    items = [run_item.item for run_item in run.items]
-    chains = chains_of(run)
     root, max_s = ready.plan.audio_root, request.config.max_audio_s
     asker = TrialAsker(
         model=models.model,
@@ -94,26 +91,27 @@ def _ask_trials(
         levels=request.levels,
         tokens_of=token_counter(models.model) or _words,
         scores=models.scores,
-        chains={chain.question: chain for chain in chains},
-        others=other_chains(chains, {item.id: len(item.choices) for item in items}, request.config.seed),
+        chains=left.chains,
+        others=left.others,
+        kept=left.kept,
         own_clip=lambda item: load(audio_file(root, item.audio), max_s),
         swap=ready.swap,
         speak=request.speak,
         known=dict(study.perturbed),
         max_audio_s=max_s,
     )
-    observer.trials_started(len(chains) - len(left), len(chains))
+    observer.trials_started(len(left.chains) - len(left.questions), len(left.chains))
 
     def keep(result: QuestionTrials) -> None:
         study.keep(result.perturbed, result.trials)
         observer.trials_kept(result.trials)
 
     try:
-        ask_all(left, asker, keep, request.threads, observer.stopping)
+        ask_all(left.questions, asker, keep, request.threads, observer.stopping)
     except BaseException:
         observer.study_interrupted(study)
         raise
-    observer.study_finished(study, len(left))
+    observer.study_finished(study, len(left.questions))
 
 
 def _words(text: str) -> int:
@@ -169,6 +167,7 @@ def estimate_faithfulness(
         loaded = load_study_models(ready, observer)
         trial = {"out": Path(place) / "study", "limit": min(TRIED, total), "loaded_model": loaded.base}
         start = time.monotonic()
+        observer.note(f"asking {trial['limit']} questions to see how long they take")
         tried = faithfulness(request.model_copy(update=trial))
         seconds, n = time.monotonic() - start, len(tried.items)
     return FaithfulnessEstimate(

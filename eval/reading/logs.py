@@ -48,7 +48,7 @@ LAYOUT = replace(OWN, numbered=True, groups=tuple((name, (name,)) for name, _ in
 """Of the rows made here: each with an id, a clip, a question, and groups under their own names."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ABSENT = object()  # a null is a value
+ABSENT = object()  # a null is a value
 _GIVE_CHOICES = "name their key: --choices-key NAME; or give the questions: --benchmark NAME --data FILE"
 
 
@@ -100,16 +100,16 @@ def has_key(row: Mapping[str, Any], key: str | None = None) -> bool:
 
 def _replies(row: Mapping[str, Any], key: str | None) -> dict[str, Any]:
     names = (key,) if key is not None else KEYS if any(name in row for name in KEYS) else USUAL_KEYS
-    return {name: value for name in names if (value := _value_at(row, name)) is not _ABSENT}
+    return {name: value for name in names if (value := value_at(row, name)) is not ABSENT}
 
 
-def _value_at(row: Mapping[str, Any], key: str) -> Any:
-    """The value of a key, or of a path into nested objects such as `doc.answer`; `_ABSENT` where there is none."""
+def value_at(row: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, or of a path into nested objects such as `doc.answer`; `ABSENT` where there is none."""
     if key in row:
         return row[key]
     first, _, rest = key.partition(".")
     inner = row.get(first)
-    return _value_at(inner, rest) if rest and isinstance(inner, Mapping) else _ABSENT
+    return value_at(inner, rest) if rest and isinstance(inner, Mapping) else ABSENT
 
 
 def _reply(value: object, key: str) -> str | None:
@@ -145,8 +145,8 @@ def completed(own: Row, row: Row, keys: Keys, layout: Layout = LAYOUT) -> Row:
     choices_key, gold_key = layout.choices[0], layout.answer[0]
     for own_key, key in ((choices_key, keys.choices), (gold_key, keys.gold)):
         if key is not None:
-            value = _value_at(row, key)
-            if value is _ABSENT:
+            value = value_at(row, key)
+            if value is ABSENT:
                 raise DataError(f"no key {key!r}", f"the keys here are {', '.join(row)}")
             own = own | {own_key: value}
     answer = next((own[key] for key in layout.answer if own.get(key) is not None), None)

@@ -142,12 +142,6 @@ class FixedText:
         return ToolResult(text)
 
 
-def named_texts(name: str, texts: Mapping[str, str]) -> FixedText:
-    """Texts by the question's id, under a name that tells them from others: a run with other texts is another run."""
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode("ascii")).hexdigest()
-    return FixedText(f"{name} {digest[:12]}", texts)
-
-
 def fixed_tools(items: Sequence[Item], type_mode: str, content_mode: str, seed: int) -> dict[str, Tool]:
     """The tools that replace a model's, by node; no entry for a node that is left to its model.
 

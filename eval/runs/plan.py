@@ -52,7 +52,7 @@ class EvaluateRequest(Record):
         each draw in its own. bank: the draws are a bank of samples: all those of a question before the next one, at
         temperature 1 where none is set.
     audio, type_source, content_source: blind controls and oracles.
-    fixed: node -> what it says in place of its own work (`controls.named_texts`), for method agent.
+    fixed: node -> what it says in place of its own work (`controls.FixedText`), for method agent.
 
     How fast, which changes no answer:
     concurrency: questions out at a time; None for the batch size, or 8 for an endpoint. batch_size: prompts that a

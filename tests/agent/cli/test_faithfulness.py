@@ -47,11 +47,14 @@ def test_a_study_of_mini_and_its_report(data: str, capsys: pytest.CaptureFixture
 
     assert run(command) == 0
     assert "nothing to do: all trials of study are there" in capsys.readouterr().err
-    assert run([*command[:-1], "3"]) == 2
-    assert "error: study is another study; what differs: limit" in capsys.readouterr().err
+    assert run([*command[:-1], "1"]) == 2
+    assert "error: the run has 2 questions, and --limit 1 asks for fewer" in capsys.readouterr().err
 
-    assert run(["faithfulness", "report", "study", "--json", "--resamples", "100", "--out", "curves"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report_to = ["faithfulness", "report", "study", "--json", "--resamples", "100", "--out", "new/curves"]
+    assert run(report_to) == 0
+    told = capsys.readouterr()
+    assert "curves: 0 files in new/curves: no chain length has 30 clips (--minimum)" in told.err
+    report = json.loads(told.out)
     assert report["n_questions"] == 2
     assert {arm["intervention"] for arm in report["arms"]} >= {"early", "silence", "adversarial", "none"}
     for form, begin in (("--markdown", "- "), ("--latex", r"\begin{table")):
@@ -100,6 +103,7 @@ def test_the_voice_that_is_not_there_names_its_extra(
         (["bench.jsonl", "--model", "openai:gpt-audio", "--out", "study"], "the OpenAI API does not continue a reply"),
         (["bench.jsonl"], "Missing option '--out'"),
         (["no.jsonl", "--out", "study"], "no.jsonl does not exist"),
+        ([".", "--out", "study"], ". is no .jsonl"),
         (["report", "nothing"], "nothing holds no study"),
         (["report", "nothing", "--json", "--latex"], "--json and --latex are two forms of one report"),
         (["import", "no.jsonl", "--out", "others"], "no.jsonl"),

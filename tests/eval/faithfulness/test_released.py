@@ -126,6 +126,31 @@ def test_keys_and_forms_of_others(write: Write) -> None:
     assert (data.trials[0].intervention, data.trials[0].position, data.trials[0].choice) == (Intervention.EARLY, 1, 1)
 
 
+def test_nested_keys_and_choices_as_an_object(write: Write) -> None:
+    line = {"doc": {"id": "q", "choices": {"A": "dog", "B": "cat"}, "gold": "B"}, "out": {"text": "B"}}
+    keys = ReleasedKeys(id="doc.id", choices="doc.choices", gold="doc.gold", reply="out.text")
+    data, _ = read(write(line), keys=keys)
+    assert (data.items[0].id, data.items[0].choices, data.items[0].gold) == ("q", ("dog", "cat"), "cat")
+    assert data.trials[0].choice == 1
+    line["doc"]["choices"] = {"B": "dog", "A": "cat"}
+    with pytest.raises(DataError, match="holds no choices"):
+        read(write(line), keys=keys)
+
+
+def test_the_files_of_two_models_are_refused_with_what_to_do(write: Write) -> None:
+    with pytest.raises(DataError) as error:
+        read(write(first(), name="one.jsonl"), write(first(), name="two.jsonl"))
+    assert "one model at a time" in error.value.hint
+
+
+def test_a_mark_of_the_byte_order_line_ends_and_long_rows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [first(0, "x " * 200_000 + "The answer is A."), first(1, "B")]
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(line).encode() for line in rows) + b"\r\n\r\n")
+    data, _ = read(ReleasedSource(path))
+    assert [trial.question for trial in data.trials] == ["q0", "q1"]
+
+
 def test_several_chains_of_a_question_are_apart_and_share_their_clip(write: Write) -> None:
     data, reading = read(write(first(0), first(0, chain_id=1), first(0, "B", chain_id=2)))
     assert [item.id for item in data.items] == ["q0", "q0#1", "q0#2"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lalm_agent.artefacts import StorageError
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, StudyData, Trial
 from lalm_agent.eval.faithfulness.report import report_of, write_curves, written
@@ -82,7 +83,7 @@ def test_another_form_is_refused(report: FaithfulnessReport) -> None:
 
 
 def test_curves_are_drawn_for_lengths_with_enough_chains(report: FaithfulnessReport, tmp_path: Path) -> None:
-    files = write_curves(report, tmp_path)
+    files = write_curves(report, tmp_path / "new" / "curves")
     assert [file.name for file in files] == ["early.svg", "mask-start.svg"]
     svg = files[0].read_text("utf-8")
     assert "2 sentences (n = 35)" in svg
@@ -90,7 +91,10 @@ def test_curves_are_drawn_for_lengths_with_enough_chains(report: FaithfulnessRep
     assert "stroke-dasharray" in svg
     assert "a $study$: early" in svg
     before = [file.read_bytes() for file in files]
-    assert [file.read_bytes() for file in write_curves(report, tmp_path)] == before
+    assert [file.read_bytes() for file in write_curves(report, files[0].parent)] == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be made"):
+        write_curves(report, tmp_path / "file")
 
 
 def test_no_curve_without_enough_chains(report: FaithfulnessReport, tmp_path: Path) -> None:
@@ -113,3 +117,16 @@ def test_a_study_without_an_answer_to_a_chain_has_an_empty_report() -> None:
     report = report_of(StudyData("x", (Item("0", "0.wav", "?", ("dog", "cat"), "dog"),), (), ()), resamples=10)
     assert (report.n_items, report.n_questions, report.arms, report.with_without) == (1, 0, (), None)
     assert all("floor unknown" in written(report, form) for form in ("", "markdown", "latex"))
+
+
+def test_every_part_of_a_wide_table_names_the_length_of_its_rows(report: FaithfulnessReport) -> None:
+    text = written(report, "", 80).partition("By chain length")[2]
+    headers = [line for line in text.splitlines() if line.startswith("intervention")]
+    assert len(headers) > 1
+    assert all(header.split()[1] == "length" for header in headers)
+
+
+def test_chains_without_a_readable_end_are_counted_beside_the_figure(report: FaithfulnessReport) -> None:
+    arm = report.arms[0].model_copy(update={"n_no_curve": 7})
+    text = written(report.model_copy(update={"arms": (arm,)}), "", 200)
+    assert "40 chains (7 without a readable end are left out), 40 clips" in text.splitlines()[0]

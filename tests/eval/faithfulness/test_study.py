@@ -377,8 +377,24 @@ def test_a_study_goes_on_where_it_stopped_and_asks_nothing_again(benchmark: Benc
 def test_a_folder_of_another_study_is_refused_with_what_differs(benchmark: Benchmark, tmp_path: Path) -> None:
     study_of(benchmark, tmp_path / "study", model_of(ignores), limit=4, interventions=["early"])
     with pytest.raises(MismatchError) as error:
-        study_of(benchmark, tmp_path / "study", model_of(ignores), limit=5, interventions=["early", "noise"])
-    assert [line.partition(":")[0] for line in error.value.fields] == ["limit", "interventions"]
+        study_of(
+            benchmark, tmp_path / "study", model_of(ignores), perturber="other", interventions=["early", "mistake"]
+        )
+    assert [line.partition(":")[0] for line in error.value.fields] == ["interventions", "perturber"]
+
+
+def test_a_larger_limit_makes_a_study_grow_into_what_it_is_from_the_start(tmp_path: Path) -> None:
+    data = benchmark_in(tmp_path / "audio", 16)
+    whole = study_of(data, tmp_path / "whole", model_of(flips), limit=12, interventions=["early"])
+    study_of(data, tmp_path / "grown", model_of(flips), limit=5, interventions=["early"])
+    model = model_of(flips)
+    grown = study_of(data, tmp_path / "grown", model, limit=12, interventions=["early"])
+    assert (grown.trials, grown.chains) == (whole.trials, whole.chains)
+    first = {chain.question for chain in grown.chains[:5]}
+    again = {request.key.split("\0")[1] for request in model.asked[1:] if question_of(request) in first}
+    assert again == {"other fixed"}, "of the questions that were there only the other chain may be another"
+    with pytest.raises(UsageError, match="asks for fewer"):
+        study_of(data, tmp_path / "grown", model_of(flips), limit=6, interventions=["early"])
 
 
 def test_a_clip_that_was_replaced_since_the_chain_is_refused(benchmark: Benchmark, tmp_path: Path) -> None:
@@ -479,6 +495,27 @@ def test_an_estimate_asks_three_questions_and_keeps_nothing(benchmark: Benchmark
     assert estimate_faithfulness(FaithfulnessRequest(loaded_model=model, **fields)).questions == 0
 
 
+def test_of_two_equal_choices_the_first_is_the_answer_and_the_target(tmp_path: Path) -> None:
+    data = benchmark_in(tmp_path / "audio", 8, ("dog", "cat", "cat", "dog"))
+
+    def says_cat(request: Request) -> str:
+        return "cat"
+
+    study = study_of(data, tmp_path / "study", model_of(says_cat), interventions=["adversarial"])
+    fixed = [trial for trial in study.trials.values() if trial.use is FIXED and trial.failure is None]
+    assert {trial.choice for trial in fixed} == {1}
+    assert {trial.variant for trial in fixed} >= {"shuffled-choices", "wrong-over"}
+    assert {trial.target for trial in trials_of(study, Intervention.ADVERSARIAL)} == {0, 1}
+
+
+def test_the_answer_to_a_chain_is_as_long_as_the_longest_choice_needs(tmp_path: Path) -> None:
+    long = "A dog that " + "barks and " * 30 + "sleeps"
+    model = model_of(ignores)
+    study_of(benchmark_in(tmp_path / "audio", 2, (long, "cat")), tmp_path / "study", model, interventions=["early"])
+    limits = {request.decoding.max_new_tokens for request in model.asked[1:] if request.turns[-1].role == "assistant"}
+    assert min(limits) >= len(long.split())
+
+
 # --- the agent's middle step -----------------------------------------------------------------------------------------
 
 
@@ -519,3 +556,21 @@ def test_an_agent_that_reads_follows_a_contradicting_content_and_one_that_listen
 
 def replace_variant(trial: Trial) -> Trial:
     return trial.model_copy(update={"variant": "own"})
+
+
+@pytest.mark.parametrize("broken_step", [MISTAKE_OPENING, "Identify the type"])
+def test_what_failed_of_an_agent_is_asked_again(benchmark: Benchmark, tmp_path: Path, broken_step: str) -> None:
+    """By the perturber, or in the agent's own run, on whose answers the fixed texts of other runs depend."""
+    base, broken = agent_of(ignores), [True]
+
+    def script(request: Request) -> Any:
+        if broken and request.turns[0].text.startswith(broken_step) and broken.pop():
+            return PermanentBackendError("down")
+        return base.generate([request])[0]
+
+    fields: Any = {"method": "agent", "interventions": ["corrupted", "contradicting", "type-wrong"]}
+    study = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), **fields)
+    assert any(trial.status is Status.FAILED for trial in study.trials.values())
+    again = study_of(benchmark, tmp_path / "study", ScriptedLALM(script), retry_failed=True, **fields)
+    calm = study_of(benchmark, tmp_path / "calm", agent_of(ignores), **fields)
+    assert again.trials == calm.trials
