@@ -45,6 +45,20 @@ def test_the_demo_answers(agent: Agent) -> None:
     assert answer.model.weights_sha256 is not None
 
 
+def test_the_tutorials_table_of_real_clips_is_what_comes_out() -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    commands = re.findall(r'ask examples/real/(\S+) "(.+?)" (-c .+)', page)
+    assert len(commands) == 3
+    for name, question, choices in commands:
+        row = [name]
+        for method in ("agent", "baseline"):
+            clip = ROOT / "examples" / "real" / name
+            answer = Agent(model="mini", method=method).ask(clip, question, choices.split()[1::2])
+            row += [str(answer.audio_type)] if method == "agent" else []
+            row.append("IDK" if answer.status is Status.ABSTAINED else str(answer.answer or answer.status))
+        assert f"| {' | '.join(row)} |" in page
+
+
 @pytest.mark.parametrize("method", ["baseline", "idk", "mcot"])
 def test_every_method_ends_in_a_verdict(method: str) -> None:
     answer = Agent(model="mini", method=method).ask(CLIP, "Which animal is heard?", ANIMALS)
