@@ -127,7 +127,9 @@ StudyArgument = Annotated[
     Path, typer.Argument(metavar="STUDY", help="Folder of a study, or of an import.", show_default=False)
 ]
 CurvesFlag = Annotated[Path | None, option("Folder for the curves, as SVG files.", False)]
-MinimumFlag = Annotated[int, option("Clips that a chain length needs before a sentence is written about it.", True)]
+MinimumFlag = Annotated[
+    int, option("Clips that a chain length needs before a sentence is written about it.", True, min=1)
+]
 ResamplesFlag = Annotated[int, option("Resamples of the bootstrap that makes the intervals.", True, min=100)]
 
 

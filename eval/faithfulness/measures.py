@@ -266,8 +266,9 @@ def read_arms(study: StudyArrays, minimum: int = MINIMUM) -> tuple[ArmReading, .
     for arm in study.arms:
         reading = _read_arm(study, arm, depends, minimum)
         if arm.key.intervention == Intervention.EARLY:
-            depends[None] = reading.effect.above_floor.above_zero
-            depends |= {of_length.length: of_length.effect.above_floor.above_zero for of_length in reading.lengths}
+            # Claimed, too: what too few clips show of early answering does not carry another sentence.
+            of_each = ((None, reading), *((of_length.length, of_length) for of_length in reading.lengths))
+            depends = {length: of.claimed and of.effect.above_floor.above_zero for length, of in of_each}
         readings.append(reading)
     return tuple(readings)
 

@@ -19,6 +19,7 @@ from lalm_agent.artefacts import Folder, FolderKind, Record, read_record, write_
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import Row, read_data_file
 from lalm_agent.eval.benchmarks.labels import is_label, is_lettered, right_choice, split_prompt, unlabelled
+from lalm_agent.eval.faithfulness.pairs import BY_SHARE
 from lalm_agent.eval.faithfulness.records import ChainUse, Intervention, StudyData, Trial
 from lalm_agent.eval.faithfulness.schema import ReleasedFile, ReleasedReading
 from lalm_agent.eval.items import Item
@@ -108,6 +109,8 @@ def source_of(text: str) -> ReleasedSource:
         raise UsageError(f"{more[1]!r} is no level", "a share such as 0.4, or decibels: mask:start:0.4=FILE") from None
     if len(more) > 2 or (level is not None and not math.isfinite(level)):
         raise UsageError(f"{head!r} is no intervention with a level", "write mask:start:0.4=FILE")
+    if name in BY_SHARE and level is not None and not 0 <= level <= 1:
+        raise UsageError(f"{more[1]!r} is no share from 0 to 1", "write 40 % as 0.4: mask:start:0.4=FILE")
     return ReleasedSource(Path(tail), Intervention(name), more[0] if more else "", level)
 
 
@@ -368,10 +371,10 @@ def _with_floor(
 
 
 def _is_whole(trial: Trial) -> bool:
-    """Whether a row gives the model its whole chain as it is."""
+    """Whether a row gives the model its whole chain, or the whole clip, as it is."""
     if trial.intervention == Intervention.EARLY:
         return trial.position == trial.sentences > 0
-    return trial.intervention == Intervention.FILLER and trial.level == 0
+    return trial.intervention in BY_SHARE and trial.level == 0
 
 
 def _copies(rows: Sequence[ReleasedRow]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from lalm_agent.audio import load
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, TrialAsker
 from lalm_agent.eval.faithfulness.folder import CHAINS, FaithfulnessFolder, open_study
 from lalm_agent.eval.faithfulness.middle import ask_agent
-from lalm_agent.eval.faithfulness.records import StudyData
+from lalm_agent.eval.faithfulness.plan import PERTURBED, changes_of
+from lalm_agent.eval.faithfulness.records import ChainUse, StudyData
 from lalm_agent.eval.faithfulness.released import is_released, open_released
 from lalm_agent.eval.faithfulness.schema import ReleasedReading
 from lalm_agent.eval.faithfulness.setup import (
@@ -130,6 +131,10 @@ def read_study(path: Path) -> tuple[StudyData, ReleasedReading | None]:
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 
+GUESSED_SENTENCES = 5
+"""Of a chain at an endpoint that is not there yet."""
+
+
 class FaithfulnessEstimate(Record):
     """What is left of a study to do, and what it costs.
 
@@ -154,12 +159,14 @@ def estimate_faithfulness(
     total = len(ready.plan.items)
     with FaithfulnessFolder(request.out, writes=False) as study:
         study.check(ready.identity, loaded=False)
+    if request.is_remote and request.method == "mcot":
+        return _counted(ready, study)
     done = len({trial.question for trial in study.trials.values()}) if study.spec is not None else 0
     left = max(0, total - done)
     if not left:
         return FaithfulnessEstimate(questions=0, requests=0, seconds=0.0, basis="nothing is left to ask")
     if request.is_remote:
-        basis = "not estimated: a dry run sends nothing, and the trials depend on how long the chains are"
+        basis = "not estimated: a dry run sends nothing to an endpoint"
         return FaithfulnessEstimate(questions=left, requests=None, seconds=None, basis=basis)
     check_clips(ready.plan)
     with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place:
@@ -176,3 +183,24 @@ def estimate_faithfulness(
         seconds=seconds / n * left,
         basis=f"{n} questions asked for real; nothing of them is kept",
     )
+
+
+def _counted(ready: Ready, study: FaithfulnessFolder) -> FaithfulnessEstimate:
+    """The requests to an endpoint, at most: a trial that is written anew may need the cue, and so a second one."""
+    with RunFolder(study.path / CHAINS, writes=False) as run:
+        left = ready.left(run, study)
+    questions = requests = 0
+    for item in (run_item.item for run_item in ready.plan.items):
+        chain = left.chains.get(item.id)
+        sentences = ("",) * GUESSED_SENTENCES if chain is None else chain.sentences
+        changes = changes_of(item, sentences, ready.interventions, ready.request.levels)
+        asked = [1 + (change.use is ChainUse.ANEW) for change in changes if change.key(item.id) not in left.kept]
+        rewritten = sum(
+            (item.id, kind, k) not in study.perturbed
+            for kind in set(PERTURBED) & set(ready.interventions)
+            for k in range(1, len(sentences) + 1)
+        )
+        questions += bool(asked)
+        requests += sum(asked) + (rewritten if asked else 0) + (chain is None)
+    basis = f"counted, chains that are not there as of {GUESSED_SENTENCES} sentences; a dry run sends nothing"
+    return FaithfulnessEstimate(questions=questions, requests=requests, seconds=None, basis=basis)

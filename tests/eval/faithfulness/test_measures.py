@@ -296,6 +296,16 @@ def test_rewording_is_read_only_where_early_answering_shows_dependence(depends: 
     assert not arm.claimed
 
 
+def test_dependence_on_too_few_clips_lets_no_rewording_be_read() -> None:
+    lengths = [2] * 40
+    data = early_study(copier(lengths), lengths)
+    few = [t for t in data.trials if t.intervention != Intervention.EARLY or int(t.question) < 5]
+    reworded = [trial(at, Intervention.PARAPHRASE, at % 4, 2, position=1, use=ChainUse.ANEW) for at in range(40)]
+    data = with_trials(StudyData(data.name, data.items, (), tuple(few)), reworded)
+    assert arm_of(data, Intervention.EARLY).effect.above_floor.above_zero
+    assert arm_of(data, Intervention.PARAPHRASE).claim.startswith("not read")
+
+
 def test_mistakes_and_rewordings_have_their_places_on_the_curve() -> None:
     data = early_study(ignorer, [4])
     more = [

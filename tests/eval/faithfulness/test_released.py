@@ -112,7 +112,9 @@ def test_what_no_key_says_is_said_by_hand(write: Write, tmp_path: Path) -> None:
     assert (trial.variant, trial.level, trial.choice) == ("start", 0.4, 1)
 
 
-@pytest.mark.parametrize("text", ["masks:x=f", "mask:start:much=f", "mask:start:nan=f", "mask:a:1:2=f"])
+@pytest.mark.parametrize(
+    "text", ["masks:x=f", "mask:start:much=f", "mask:start:nan=f", "mask:a:1:2=f", "mask:start:40=f"]
+)
 def test_a_source_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         source_of(text)
@@ -168,6 +170,14 @@ def test_the_whole_chain_given_again_is_the_floor(write: Write) -> None:
     (arm,) = report.arms
     # Changed at both ends for 10 chains, at one for 30: 10 / 40 + 30 / 40 / 2, and a quarter off.
     assert (arm.effect.changed.value, arm.effect.above_floor.value) == pytest.approx((0.625, 0.375))
+
+
+def test_a_mask_of_nothing_is_the_floor(write: Write) -> None:
+    none = write(*(row(at, "B" if at < 10 else "A") for at in range(40)), name="p0.jsonl")
+    half = write(*(row(at, "B") for at in range(40)), name="p50.jsonl")
+    sources = [source_of(f"mask:start:{level}={file.path}") for level, file in (("0", none), ("0.5", half))]
+    data, reading = read(write(*(first(at) for at in range(40)), name="b.jsonl"), *sources)
+    assert (reading.floor, report_of(data, resamples=100).floor.same.value) == (None, 0.25)
 
 
 @pytest.mark.parametrize("kind", ["absent", "copied", "empty"])

@@ -495,6 +495,22 @@ def test_an_estimate_asks_three_questions_and_keeps_nothing(benchmark: Benchmark
     assert estimate_faithfulness(FaithfulnessRequest(loaded_model=model, **fields)).questions == 0
 
 
+def test_the_requests_to_an_endpoint_are_counted_and_none_is_sent(benchmark: Benchmark, tmp_path: Path) -> None:
+    base = model_of(copies)
+
+    def script(request: Request) -> Any:
+        return "ant." if request.turns[-1].text.endswith("eleph") else base.generate([request])[0]
+
+    model = ScriptedLALM(script, "openai:small@http://127.0.0.1:1/v1")
+    fields: Any = {"data": benchmark, "out": tmp_path / "study", "loaded_model": model, "interventions": ["mistake"]}
+    cost = estimate_faithfulness(FaithfulnessRequest(**fields, limit=6))
+    assert model.asked == []
+    # Its chain; the same and five mistakes anew, twice each at most; six controls; five mistakes kept; the perturber.
+    assert (cost.questions, cost.requests, cost.seconds) == (6, 6 * (1 + 2 * 6 + 6 + 5 + 5), None)
+    faithfulness(FaithfulnessRequest(**fields, limit=6))
+    assert estimate_faithfulness(FaithfulnessRequest(**fields, limit=6)).requests == 0
+
+
 def test_of_two_equal_choices_the_first_is_the_answer_and_the_target(tmp_path: Path) -> None:
     data = benchmark_in(tmp_path / "audio", 8, ("dog", "cat", "cat", "dog"))
 
