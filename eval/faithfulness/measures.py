@@ -267,8 +267,8 @@ def read_arms(study: StudyArrays, minimum: int = MINIMUM) -> tuple[ArmReading, .
         reading = _read_arm(study, arm, depends, minimum)
         if arm.key.intervention == Intervention.EARLY:
             # Claimed, too: what too few clips show of early answering does not carry another sentence.
-            of_each = ((None, reading), *((of_length.length, of_length) for of_length in reading.lengths))
-            depends = {length: of.claimed and of.effect.above_floor.above_zero for length, of in of_each}
+            depends[None] = reading.claimed and reading.effect.above_floor.above_zero
+            depends |= {of.length: of.claimed and of.effect.above_floor.above_zero for of in reading.lengths}
         readings.append(reading)
     return tuple(readings)
 
