@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resplits", type=int, default=1000)
     options = parser.parse_args(arguments)
     estimates = read_estimates(options.folder)
-    estimator, rows = estimator_of(options.estimator, estimates, usable(estimates, print))
+    estimator, rows = estimator_of(options.estimator, estimates, usable(estimates, print), print)
     (group,) = units(rows, estimator, False, print)
     known = ~np.isnan(group.confidence)
     answers = group.confidence[known], group.wrong[known]

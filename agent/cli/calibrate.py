@@ -22,7 +22,10 @@ def calibrate(
         Path | None,
         typer.Argument(metavar="FOLDER", help="Of `confidence`, or of a run.", show_default=False),
     ] = None,
-    estimator: Annotated[str, typer.Option(help="Whose confidence decides; combined is fitted here.")] = "option",
+    estimator: Annotated[
+        str,
+        typer.Option(help="Whose confidence decides: a name, combined, or best: chosen on half of the recordings."),
+    ] = "best",
     max_risk: Annotated[float, typer.Option(help="Largest share of wrong answers among those given.")] = 0.10,
     delta: Annotated[float, typer.Option(help="Largest chance that the promise does not hold.")] = 0.10,
     by: Annotated[

@@ -19,7 +19,7 @@ import numpy as np
 
 from lalm_agent.artefacts import MismatchError, Record, now, versions
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.confidence.crossfit import clip_parts, fit_crossed
+from lalm_agent.eval.confidence.crossfit import clip_parts, fit_crossed, out_of_fold
 from lalm_agent.eval.confidence.records import EstimateRow, Estimates, read_estimates, values_of
 from lalm_agent.eval.confidence.risk import (
     fixed_sequence,
@@ -28,12 +28,15 @@ from lalm_agent.eval.confidence.risk import (
     smallest_rejection,
 )
 from lalm_agent.eval.grade import Outcome
-from lalm_agent.eval.metrics.counts import Bools, Floats
+from lalm_agent.eval.metrics import selective
+from lalm_agent.eval.metrics.counts import CORRECT, WRONG, Bools, Floats
 from lalm_agent.eval.metrics.estimate import clopper_pearson
-from lalm_agent.policy import COMBINED, OPTION, SHORT_HASH, Policy, PolicyEstimator, Threshold
+from lalm_agent.policy import COMBINED, SHORT_HASH, Policy, PolicyEstimator, Threshold
 from lalm_agent.records import Method
 
 ANSWERS = (Outcome.CORRECT, Outcome.WRONG)
+BEST = "best"
+"""In place of an estimator: the one of least excess AURC on half of the recordings, where there are several."""
 Tell = Callable[[str], None]
 
 
@@ -45,7 +48,7 @@ class CalibrateRequest:
     """
 
     folder: Path
-    estimator: str = OPTION
+    estimator: str = BEST
     max_risk: float = 0.10
     delta: float = 0.10
     by_modality: bool = False
@@ -80,7 +83,7 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
             raise UsageError(f"{flag} is a share between 0 and 1, not {value:g}", f"{flag} 0.10 is a usual one")
     estimates = read_estimates(request.folder)
     rows = usable(estimates, tell)
-    estimator, calibrating = estimator_of(request.estimator, estimates, rows)
+    estimator, calibrating = estimator_of(request.estimator, estimates, rows, tell)
     groups = units(calibrating, estimator, request.by_modality, tell)
     delta = request.delta / len(groups)
     if request.by_modality and estimates.run.method != Method.AGENT:
@@ -106,7 +109,9 @@ def calibrate(request: CalibrateRequest, tell: Tell = lambda line: None) -> Poli
         max_risk=request.max_risk,
         delta=request.delta,
         thresholds=thresholds,
-        guarantee=_guarantee(request, thresholds, len({row.clip for row in rows} - {row.clip for row in calibrating})),
+        guarantee=_guarantee(
+            request, thresholds, estimator, len({row.clip for row in rows} - {row.clip for row in calibrating})
+        ),
         clips=tuple(sorted({clip[:SHORT_HASH] for clip in clips})),
         versions=versions(),
     )
@@ -174,28 +179,55 @@ def units(rows: Sequence[EstimateRow], estimator: PolicyEstimator, by_modality: 
 
 
 def estimator_of(
-    name: str, estimates: Estimates, rows: Sequence[EstimateRow]
+    name: str, estimates: Estimates, rows: Sequence[EstimateRow], tell: Tell
 ) -> tuple[PolicyEstimator, Sequence[EstimateRow]]:
-    """The estimator, and the rows to calibrate its threshold on: for `combined`, the half that did not fit it."""
+    """The estimator, and the rows to calibrate its threshold on.
+
+    For `combined`, or where `best` had to choose, these are the half of the recordings that did not fit or choose it.
+    """
     known = estimates.estimators
+    names = [other for other in known if other != COMBINED and any(row.values.get(other) is not None for row in rows)]
+    halves = clip_parts([row.clip or "" for row in rows], 2, "half")
+    fitting = [row for row, half in zip(rows, halves, strict=True) if half == 0 and row.outcome in ANSWERS]
+    other_half = [row for row, half in zip(rows, halves, strict=True) if half == 1]
+    if name == BEST:
+        if len(names) < 2:
+            return estimator_of((names or list(known))[0], estimates, rows, tell)
+        name = _best(names, fitting, tell)
+        return estimator_of(name, estimates, rows, tell)[0], other_half
     if name != COMBINED:
         if name not in known:
-            hint = did_you_mean(name, [*known, *([COMBINED] if len(known) > 1 else [])])
+            hint = did_you_mean(name, [BEST, *known, *([COMBINED] if len(known) > 1 else [])])
             raise UsageError(f"{estimates.name} has no estimates of {name}", hint)
         return PolicyEstimator(name=name, parameters=known[name], inputs={}, combination=None), rows
-    names = [other for other in known if other != COMBINED and any(row.values.get(other) is not None for row in rows)]
     if len(names) < 2:
         hint = "lalm-agent confidence RUN --with option,margin,… --out FOLDER"
         raise UsageError(
             f"`{COMBINED}` needs estimates of two others at least; {estimates.name} has {len(names)}", hint
         )
-    halves = clip_parts([row.clip or "" for row in rows], 2, "half")
-    fitting = [row for row, half in zip(rows, halves, strict=True) if half == 0 and row.outcome in ANSWERS]
     right = np.array([row.outcome is Outcome.CORRECT for row in fitting], np.bool_)
     combination = fit_crossed(names, values_of(fitting, names), right, [row.clip or "" for row in fitting])
     inputs = {other: known[other] for other in names}
     estimator = PolicyEstimator(name=COMBINED, parameters={}, inputs=inputs, combination=combination)
-    return estimator, [row for row, half in zip(rows, halves, strict=True) if half == 1]
+    return estimator, other_half
+
+
+def _best(names: Sequence[str], rows: Sequence[EstimateRow], tell: Tell) -> str:
+    """The estimator of least excess AURC, `combined` (out of fold) among them; the first of equals.
+
+    An unknown value counts as the least confidence, since such an answer is never given.
+    """
+    values, right = values_of(rows, names), np.array([row.outcome is Outcome.CORRECT for row in rows], np.bool_)
+    columns = dict(zip(names, values.T, strict=True))
+    try:
+        columns[COMBINED] = out_of_fold(names, values, right, [row.clip or "" for row in rows])
+    except DataError as error:
+        tell(f"`{COMBINED}` cannot be chosen: {error.message}")
+    codes = np.where(right, CORRECT, WRONG)
+    excess = {n: selective.excess_aurc(selective.ranked(codes, np.nan_to_num(v))) for n, v in columns.items()}
+    best = min(excess, key=lambda n: excess[n])
+    tell(f"estimator: {best}, whose excess AURC is the least on half of the recordings: {excess[best]:.4f}")
+    return best
 
 
 # --- the test --------------------------------------------------------------------------------------------------------
@@ -269,7 +301,9 @@ def _nothing(groups: Sequence[Units], max_risk: float, delta: float) -> UsageErr
     return UsageError(f"no threshold can be certified: {'; '.join(reasons)}", hint)
 
 
-def _guarantee(request: CalibrateRequest, thresholds: Sequence[Threshold], fitted: int) -> str:
+def _guarantee(
+    request: CalibrateRequest, thresholds: Sequence[Threshold], estimator: PolicyEstimator, others: int
+) -> str:
     n = sum(threshold.n for threshold in thresholds)
     text = (
         f"With confidence {_rate(1 - request.delta)} over the draw of these {n} recordings, at most "
@@ -279,8 +313,10 @@ def _guarantee(request: CalibrateRequest, thresholds: Sequence[Threshold], fitte
     if request.by_modality:
         each = thresholds[0].delta
         text += f" This holds in each of {len(thresholds)} modalities at once, each tested at {each:.3g}."
-    if fitted:
-        text += f" The coefficients of `{COMBINED}` were fitted on {fitted} other recordings."
+    if request.estimator == BEST and others:
+        text += f" The estimator `{estimator.name}` was chosen on {others} other recordings."
+    if estimator.combination:
+        text += f" The coefficients of `{COMBINED}` were fitted on {others} other recordings."
     return text
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lalm_agent.errors import DataError
 from lalm_agent.eval.confidence.risk import hashed
 from lalm_agent.eval.metrics.counts import Bools, Floats
-from lalm_agent.policy import COMBINED, Combination, Feature
+from lalm_agent.policy import COMBINED, OPTION, Combination, Feature
 
 FOLDS = 5
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -33,7 +33,9 @@ def fit(names: Sequence[str], values: Floats, right: Bools, strength: float) -> 
     """Coefficients from values (n, k), NaN where unknown, of k estimators and from which answers (n,) are right.
 
     Minimises the sum of the log-losses plus strength / 2 times the squared weights of the standardised values; the
-    intercept is free. An unknown value counts as the mean, and a weight of its own says what not knowing it means.
+    intercept is free, and `option` has the least of `STRENGTHS` at most. So few answers or useless estimators lead to
+    the ranking of `option`, and not to a constant that only differs between folds, where it falls as their share of
+    right answers rises. An unknown value counts as the mean, and a weight of its own says what not knowing it means.
 
     Raises DataError: the answers are all right, or all wrong.
     """
@@ -49,6 +51,8 @@ def fit(names: Sequence[str], values: Floats, right: Bools, strength: float) -> 
     design = np.hstack([centred / scales, unknown, np.ones((len(right), 1))])
     penalty = np.full(design.shape[1], strength)
     penalty[-1] = 0.0
+    if OPTION in names:
+        penalty[names.index(OPTION)] = min(strength, STRENGTHS[0])
     weights = _minimum(design, np.where(right, 1.0, -1.0), penalty)
     k = len(names)
     features = (

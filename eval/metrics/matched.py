@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lalm_agent.eval.metrics.counts import ABSTAINED, FAILED, UNPARSED, Codes
+from lalm_agent.eval.metrics.counts import ABSTAINED, FAILED, N_OUTCOMES, UNPARSED, Bools, Codes, Counts, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,15 +18,34 @@ class Matched:
     n_rejected: refusals asked for, beyond the baseline's own.
     n_unparsed: those of them that were unparsed replies.
     n_unknown: answers whose confidence is not known; they are never rejected.
-    n_tied: answers of the one confidence at which only some were rejected, chosen by a hash of their ids; else 0.
+    tied: (n,) whether the reply has the one confidence at which only some were rejected, chosen by a hash of their ids.
     """
 
     codes: NDArray[np.int8] | None
     n_rejected: int
     n_unparsed: int
     n_unknown: int
-    n_tied: int
+    tied: Bools
     reason: str | None = None
+
+    @property
+    def n_tied(self) -> int:
+        """How many replies have the confidence at which only some were rejected."""
+        return int(self.tied.sum())
+
+    def by_tie(self, before: Codes) -> Codes:
+        """Outcomes (n,) in [0, 10): `codes`, and for a reply in the tie 5 plus its outcome `before`."""
+        assert self.codes is not None
+        return np.where(self.tied, N_OUTCOMES + before, self.codes)
+
+    def expected(self, by_tie: Counts) -> Floats:
+        """Outcomes (..., 5) from counts (..., 10) of `by_tie`: the mean over every choice within the tie."""
+        assert self.codes is not None
+        kept = float((self.codes[self.tied] != ABSTAINED).mean()) if self.n_tied else 0.0
+        in_tie = by_tie[..., N_OUTCOMES:]
+        result = by_tie[..., :N_OUTCOMES] + kept * in_tie
+        result[..., ABSTAINED] += (1 - kept) * in_tie.sum(axis=-1)
+        return result
 
 
 def matched_coverage(before: Codes, after: Codes, confidence: NDArray[np.floating], ids: Sequence[str]) -> Matched:
@@ -58,7 +77,7 @@ def matched_coverage(before: Codes, after: Codes, confidence: NDArray[np.floatin
         reason = f"{n_rejected} to reject, but only {len(candidates)} can be"
         reason += f"; answers of unknown confidence: {n_unknown}"
     if reason is not None:
-        return Matched(None, n_rejected, 0, n_unknown, 0, reason)
+        return Matched(None, n_rejected, 0, n_unknown, np.zeros_like(unparsed), reason)
     ties = np.array(
         [hashlib.blake2b(ids[at].encode(), digest_size=16).hexdigest() for at in candidates.tolist()], np.str_
     )
@@ -67,5 +86,5 @@ def matched_coverage(before: Codes, after: Codes, confidence: NDArray[np.floatin
     cut_through = n_rejected and len(kept) and level[rejected[-1]] == level[kept[0]]
     codes = before.astype(np.int8)
     codes[rejected] = ABSTAINED
-    n_tied = int((level == level[kept[0]]).sum()) if cut_through else 0
-    return Matched(codes, n_rejected, int(unparsed[rejected].sum()), n_unknown, n_tied)
+    tied = level == level[kept[0]] if cut_through else np.zeros_like(unparsed)
+    return Matched(codes, n_rejected, int(unparsed[rejected].sum()), n_unknown, tied)

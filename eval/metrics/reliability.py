@@ -35,6 +35,11 @@ def rej(counts: Counts) -> Floats:
     return ratio(counts[..., ABSTAINED], counts.sum(axis=-1))
 
 
+def acc_answered(counts: Counts | Floats) -> Floats:
+    """Selective accuracy, Nc / (N - Nr): the share right of what was not refused; NaN where all was."""
+    return ratio(counts[..., CORRECT], counts.sum(axis=-1) - counts[..., ABSTAINED])
+
+
 def rel(counts: Counts) -> Floats:
     """Reliability, Rej * Acc + (1 - Rej) * Tru.
 

@@ -145,7 +145,7 @@ def tables_of(report: Report, by: str = "modality") -> tuple[Table, ...]:
     by: the dimension whose groups stand beside the total; `modality` for the data's own words.
     """
     groups = shown_groups(report, by)
-    made = [make(report, groups) for make in (_reliability, _gain, _kinds, _refusing)]
+    made = [make(report, groups) for make in (_reliability, _gain, _matched, _kinds, _refusing)]
     made += [_confidence(report), _tests(report), *_types(report)]
     return tuple(table for table in made if table.rows)
 
@@ -232,6 +232,21 @@ def _gain(report: Report, groups: Sequence[str]) -> Table:
                 yield (_control_of(method), *_rgi(group.matched.rgi[report.rgi]))
 
     return _by_group(f"Reliability Gain Index, `{report.rgi}` (dCon and dHum in %)", header, groups, rows_of)
+
+
+def _matched(report: Report, groups: Sequence[str]) -> Table:
+    header = ("Method", "answered", "right of these", "baseline's most confident", "difference", "verdict")
+
+    def rows_of(key: str) -> Iterator[Row]:
+        for method, group in _members(report, key):
+            if (control := group.matched) is None:
+                continue
+            shares = (control.own_acc_answered, control.acc_answered, control.acc_answered_difference)
+            answered = str(group.n_paired - sum(row[Outcome.ABSTAINED] for row in group.transitions.values()))
+            shown = (NOTHING if figure is None else _cell(figure, 1) for figure in shares)
+            yield (method.name, answered, *shown, control.verdict or f"no claim: {control.reason}")
+
+    return _by_group("At equal coverage: right of the answered (%)", header, groups, rows_of)
 
 
 def _kinds(report: Report, groups: Sequence[str]) -> Table:

@@ -35,7 +35,7 @@ from lalm_agent.eval.metrics.estimate import (
     kind_of,
     percentile_interval,
 )
-from lalm_agent.eval.metrics.matched import matched_coverage
+from lalm_agent.eval.metrics.matched import Matched, matched_coverage
 from lalm_agent.eval.metrics.mcnemar import mcnemar
 from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, rgi, rgi_null, smoothed
 from lalm_agent.eval.scoring.compare import Resampling
@@ -50,6 +50,9 @@ from lalm_agent.eval.scoring.schema import (
 )
 
 CURVE_POINTS = 101
+FEW_CLIPS = 10
+"""Ours, as `diagnosis.FEW_REFUSALS`: with four clips that all differ in one direction, whose exact sign test has
+p = 0.125, a percentile interval already excludes 0."""
 UNPARSED_SHARE = 0.10
 """Of the baseline's replies; above it, what they are decides the RGI, which is given without them as well."""
 
@@ -178,8 +181,43 @@ def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | No
         "rel_difference": difference(lambda cells: reliability.rel(after_counts(cells))),
         "rgi_difference": gain,
         "beaten": None if gain.low_kind == Kind.UNDEFINED else gain.above_zero,
+        **_answered(pairs, control, resampling),
     }
     return head.model_copy(update=figures)
+
+
+def _answered(pairs: Pairs, control: Matched, resampling: Resampling) -> dict[str, Any]:
+    """Accuracy among the answered of the method and of its control, in the same resamples.
+
+    The threshold stays where all questions put it.
+    """
+    assert control.codes is not None
+    by_tie = control.by_tie(pairs.before)
+    shape = (N_OUTCOMES, 2 * N_OUTCOMES)
+    cells = np.ravel_multi_index((pairs.after.astype(np.int64), by_tie), shape)
+    width = shape[0] * shape[1]
+    tables = (histogram(cells, width)[None], _drawn(cells, width, pairs.clips, resampling))
+    shares = [
+        (reliability.acc_answered(t.sum(axis=-1)), reliability.acc_answered(control.expected(t.sum(axis=-2))))
+        for t in (table.reshape(-1, *shape) for table in tables)
+    ]
+    ((own, other), (drawn_own, drawn_other)) = shares
+    n = int((pairs.after != ABSTAINED).sum())
+    difference = figure((own - other)[0], drawn_own - drawn_other, resampling, n)
+    different = len(np.unique(pairs.clips[pairs.after != by_tie]))
+    answered = len(np.unique(pairs.clips[pairs.after != ABSTAINED]))
+    low, high = difference.low, difference.high
+    verdict = "no claim"
+    if min(different, answered) < FEW_CLIPS:
+        verdict = "no claim: few clips"
+    elif low is not None and high is not None and (low > 0 or high < 0):
+        verdict = "better" if low > 0 else "worse"
+    return {
+        "acc_answered": figure(other[0], drawn_other, resampling, n),
+        "own_acc_answered": figure(own[0], drawn_own, resampling, n),
+        "acc_answered_difference": difference,
+        "verdict": verdict,
+    }
 
 
 def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> SelectiveFigures | None:

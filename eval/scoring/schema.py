@@ -84,7 +84,10 @@ class MatchedFigures(Record):
 
     reason: why there are no figures. confidence_known: share of the baseline's answers with a confidence.
     rel_difference, rgi_difference: the method minus this control, Rel and strict RGI. beaten: whether the whole
-    interval of rgi_difference is above 0; null where it is undefined.
+    interval of rgi_difference is above 0; null where it is undefined. acc_answered, own_acc_answered: the share right
+    of what the control and the method answer, n of them each; of equal confidences at the threshold, the mean over all
+    choices. acc_answered_difference: own_acc_answered - acc_answered. verdict: `better` or `worse` where its interval
+    excludes 0, else `no claim`, as also where fewer than ten clips are answered or end differently (`few clips`).
     """
 
     n_rejected: int
@@ -98,6 +101,10 @@ class MatchedFigures(Record):
     rej: Figure | None = None
     rel: Figure | None = None
     rgi: dict[str, RgiFigure] | None = None
+    acc_answered: Figure | None = None
+    own_acc_answered: Figure | None = None
+    acc_answered_difference: Figure | None = None
+    verdict: str | None = None
     rel_difference: Figure | None = None
     rgi_difference: Figure | None = None
     beaten: bool | None = None

@@ -26,7 +26,6 @@ from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics import reliability
 from lalm_agent.eval.metrics.counts import (
     ABSTAINED,
-    CORRECT,
     FAILED,
     N_OUTCOMES,
     UNPARSED,
@@ -37,7 +36,6 @@ from lalm_agent.eval.metrics.counts import (
     after_counts,
     counts,
     joint_cells,
-    ratio,
     transitions,
 )
 from lalm_agent.eval.metrics.estimate import estimate, finite, kind_of, percentile_interval
@@ -312,11 +310,6 @@ class CellDraws:
         return mean_figure(metric(self.t), self.resampled(metric), how)
 
 
-def acc_answered(counts: Counts) -> Floats:
-    """Accuracy among the questions that were not refused, Nc / (N - Nr); NaN where all were."""
-    return ratio(counts[..., CORRECT], counts.sum(axis=-1) - counts[..., ABSTAINED])
-
-
 def of_after(metric: Metric) -> Metric:
     """A metric of counts as one of transitions, of the method's outcomes."""
     return lambda t: metric(after_counts(t))
@@ -351,7 +344,7 @@ def cell_figures(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Re
         **{name: draws.mean(of_after(getattr(reliability, name)), how) for name in ("acc", "tru", "rej", "rel")},
         rel_minus_null=draws.mean(reliability.rel_minus_null, how),
         coverage=draws.mean(lambda t: 1 - reliability.rej(after_counts(t)), how),
-        acc_answered=draws.mean(of_after(acc_answered), how),
+        acc_answered=draws.mean(of_after(reliability.acc_answered), how),
         rgi={str(convention): _rgi_mean(draws, convention, how) for convention in Convention},
         rgi_without_unparsed=_without_unparsed(draws, how) if n_unparsed > UNPARSED_SHARE * len(names) else None,
         refused_clips=tuple(len(set(of_seed)) for of_seed in refused),
@@ -392,9 +385,12 @@ def _matched(arrays: CellArrays, draws: CellDraws, clips: ClipDraws, how: Resamp
     # A seed without a control is undefined, and so in no mean.
     value, drawn = np.full(len(controls), np.nan), np.full((how.resamples, len(controls)), np.nan)
     for seed, codes in used:
-        value[seed] = acc_answered(counts(codes))
-        drawn[:, seed] = acc_answered(clips.counts(codes, arrays.clips))
-    own, own_drawn = acc_answered(after_counts(draws.t)), acc_answered(after_counts(draws.drawn))
+        value[seed] = reliability.acc_answered(counts(codes))
+        drawn[:, seed] = reliability.acc_answered(clips.counts(codes, arrays.clips))
+    own, own_drawn = (
+        reliability.acc_answered(after_counts(draws.t)),
+        reliability.acc_answered(after_counts(draws.drawn)),
+    )
     difference = mean_figure(own - value, drawn_mean(own_drawn - drawn, draws.picks), how)
     return MatchedMean(
         n_seeds=len(used),

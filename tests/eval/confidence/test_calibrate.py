@@ -22,7 +22,7 @@ def changed(rows: list[EstimateRow], places: range, **fields: Any) -> list[Estim
 
 
 def calibrated(folder: Path, tell: c.Tell = lambda line: None, **fields: Any) -> Policy:
-    return c.calibrate(c.CalibrateRequest(folder, **{"max_risk": 0.15, **fields}), tell)
+    return c.calibrate(c.CalibrateRequest(folder, **{"estimator": "option", "max_risk": 0.15, **fields}), tell)
 
 
 def test_a_threshold_is_that_of_one_question_a_recording(make_rows: Rows, write_folder: Write) -> None:
@@ -116,6 +116,39 @@ def test_each_modality_has_a_threshold_and_a_share_of_delta(make_rows: Rows, wri
     nameless = [row.model_copy(update={"modality": None}) for row in rows]
     with pytest.raises(UsageError, match="name no modality"):
         calibrated(write_folder(nameless, "nameless"), by_modality=True)
+
+
+def test_the_best_estimator_is_that_of_one_half_and_calibrated_on_the_other(
+    make_rows: Rows, write_folder: Write
+) -> None:
+    assert c.CalibrateRequest(Path()).estimator == c.BEST
+    rows, told = make_rows(600), list[str]()
+
+    def sure(row: EstimateRow, right: float, wrong: float) -> EstimateRow:
+        margin = right if row.outcome is Outcome.CORRECT else wrong
+        return row.model_copy(update={"values": {**row.values, "margin": margin, "agreement": 0.5}})
+
+    halves = c.clip_parts([row.clip or "" for row in rows], 2, "half")
+    # In the half that chooses, the margin tells right from wrong; in the half that calibrates, the wrong way round.
+    rows = [sure(row, 0.9, 0.1) if half == 0 else sure(row, 0.1, 0.9) for row, half in zip(rows, halves, strict=True)]
+    estimates = c.read_estimates(write_folder(rows))
+    estimator, calibrating = c.estimator_of(c.BEST, estimates, estimates.rows, told.append)
+    assert estimator.name == "margin"
+    assert list(calibrating) == [row for row, half in zip(rows, halves, strict=True) if half]
+    assert told == ["estimator: margin, whose excess AURC is the least on half of the recordings: 0.0000"]
+    right = [sure(row, 0.9, 0.1) for row in rows]
+    policy = calibrated(write_folder(right, "right"), estimator=c.BEST)
+    assert policy.thresholds[0].n == 300
+    assert "The estimator `margin` was chosen on 300 other recordings." in policy.guarantee
+    # Known for few answers: it is no good, however well it ranks these.
+    few = [
+        row.model_copy(update={"values": {**row.values, "margin": None}}) if at % 50 else row
+        for at, row in enumerate(right)
+    ]
+    assert calibrated(write_folder(few, "few"), estimator=c.BEST).estimator.name != "margin"
+    # A run has one estimator: nothing is chosen, and every recording calibrates.
+    alone = calibrated(write_folder(rows, "alone", estimators={"option": {}}), estimator=c.BEST)
+    assert (alone.estimator.name, alone.thresholds[0].n) == ("option", 600)
 
 
 def test_combined_is_fitted_on_one_half_and_calibrated_on_the_other(make_rows: Rows, write_folder: Write) -> None:

@@ -99,3 +99,18 @@ def test_noise_is_fitted_with_a_stronger_penalty_than_a_signal() -> None:
     noise = np.random.default_rng(1).random(600) < 0.7
     strong = crossfit.fit_crossed(NAMES, values, noise, clips).strength
     assert strong > crossfit.fit_crossed(NAMES, values, right, clips).strength
+
+
+def test_useless_estimators_leave_the_ranking_of_the_option_probability() -> None:
+    # Few answers, noise beside it: without its own weak penalty the ranking would be lost between the folds.
+    rng = np.random.default_rng(3)
+    option = rng.random(60)
+    right = rng.random(60) < option
+    values = np.column_stack([option, rng.random((60, 6))])
+    names = ("option", *"bcdefg")
+    strong = crossfit.fit(names, values, right, 1000.0)
+    assert strong.features[0].weight > 0.5
+    assert all(abs(feature.weight) < 0.05 for feature in strong.features[1:])
+    weak = crossfit.fit(names, values, right, 0.1)
+    again = crossfit.fit(("a", *"bcdefg"), values, right, 0.1)
+    assert [f.weight for f in weak.features] == [f.weight for f in again.features]

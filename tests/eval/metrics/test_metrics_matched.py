@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -111,3 +112,19 @@ def test_what_does_not_fit_together_is_refused() -> None:
         matched_coverage(np.array([0, 0]), np.array([0, 2]), np.array([0.1, 0.2]), ["a"])
     with pytest.raises(ValueError, match="same questions"):
         matched_coverage(np.array([0, 0]), np.array([0]), np.array([0.1, 0.2]), ["a", "b"])
+
+
+def test_the_expectation_over_a_tie_is_the_mean_of_every_choice_within_it() -> None:
+    # Two of the four at 0.5 are rejected: right, right, right, wrong; below them a wrong one goes in any case.
+    before = np.array([0, 0, 0, 0, 1, 1], np.int8)
+    confidence = np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.1])
+    control = refusing(3, before, confidence, IDS[:6])
+    assert control.n_tied == 4
+    by_tie = np.bincount(control.by_tie(before), minlength=10)
+    assert control.expected(by_tie).tolist() == [1 + 1.5, 0.5, 3.0, 0, 0]
+    # Every choice of the two: the same means.
+    kept = [np.delete(before, [5, *pair]) for pair in itertools.combinations(range(1, 5), 2)]
+    assert np.mean([(rest == 0).sum() for rest in kept]) == 2.5
+    # Without a cut through a tie nothing is a mean.
+    whole = refusing(1, before, confidence, IDS[:6])
+    assert whole.expected(np.bincount(whole.by_tie(before), minlength=10)).tolist() == [4, 1, 1, 0, 0]

@@ -10,7 +10,7 @@ from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.scorers import make_scorer
 from lalm_agent.eval.scoring.compare import Grading, Resampling, study
-from lalm_agent.eval.scoring.schema import Report
+from lalm_agent.eval.scoring.schema import MatchedFigures, Report
 from lalm_agent.eval.scoring.summary import Config, summarise
 
 UNHEARD = "I cannot hear the audio."
@@ -237,6 +237,48 @@ def test_matched_coverage_is_the_control() -> None:
         assert matched.beaten is beats
         assert found.claim is not None
         assert found.claim.beats_matched_coverage is beats
+
+
+def at_equal_coverage(base: str, confidence: list[float | None], method: str) -> MatchedFigures:
+    matched = report(outputs("base", base, confidence), outputs("m", method)).methods[1].groups["total"].matched
+    assert matched is not None
+    assert matched.acc_answered_difference is not None
+    return matched
+
+
+def test_at_equal_coverage_what_is_answered_is_compared() -> None:
+    # The method gives 60 answers, 54 right. Of the baseline's 60 most confident 30, 48 or 60 are right.
+    method = "c" * 54 + "a" * 30 + "w" * 6 + "a" * 10
+    for right, verdict in ((30, "better"), (48, "no claim"), (60, "worse")):
+        base = "c" * right + "w" * (60 - right) + "w" * 40
+        matched = at_equal_coverage(base, [0.9] * 60 + [0.1] * 40, method)
+        assert matched.own_acc_answered is not None
+        assert matched.acc_answered is not None
+        assert matched.own_acc_answered.value == pytest.approx(54 / 60)
+        assert matched.acc_answered.value == pytest.approx(right / 60)
+        assert matched.acc_answered_difference is not None
+        assert matched.acc_answered_difference.value == pytest.approx((54 - right) / 60)
+        assert matched.acc_answered_difference.n == 60
+        assert matched.verdict == verdict
+
+
+def test_equal_confidences_at_the_threshold_count_as_their_mean() -> None:
+    # All are equally confident, so every choice of 30 of the 100 is as good: 70 % right whichever are kept.
+    matched = at_equal_coverage("c" * 70 + "w" * 30, [0.5] * 100, "c" * 30 + "a" * 70)
+    assert matched.n_tied == 100
+    assert matched.acc_answered is not None
+    assert matched.acc_answered.value == pytest.approx(0.7)
+
+
+def test_few_clips_make_no_claim_at_equal_coverage() -> None:
+    base, confidence = "c" * 60 + "w" * 40, [0.9] * 60 + [0.1] * 40
+    # Nine answers, all wrong, against nine right ones; then ten.
+    for answers, verdict in ((9, "no claim: few clips"), (10, "worse")):
+        assert at_equal_coverage(base, confidence, "a" * (100 - answers) + "w" * answers).verdict == verdict
+    # Many answers, of which few end differently.
+    for flipped, verdict in ((9, "no claim: few clips"), (10, "worse")):
+        method = "w" * flipped + "c" * (60 - flipped) + "a" * 40
+        assert at_equal_coverage(base, confidence, method).verdict == verdict
 
 
 def test_confidence_of_too_few_answers_gives_a_reason_and_no_figure() -> None:
