@@ -37,7 +37,11 @@ ToolFlag = Annotated[
     typer.Option(help="One node changed: NODE=NAME[:ARGUMENT] or NODE=module:attribute; see `lalm-agent tools`."),
 ]
 AnswerModeFlag = Annotated[
-    str | None, typer.Option(help="generate an answer, or score the choices.", show_default="generate")
+    str | None,
+    typer.Option(
+        help="generate an answer, score the choices and IDK, or choose without IDK.",
+        show_default="generate",
+    ),
 ]
 AdapterFlag = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for the answering node.")]
 DeviceFlag = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
@@ -74,6 +78,9 @@ AdaptiveFlag = Annotated[
 ]
 PolicyFlag = Annotated[
     str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
+]
+NoPolicyFlag = Annotated[
+    bool, typer.Option("--no-policy", help="No policy, not even the one that ships with mini for its default settings.")
 ]
 PolicyUncheckedFlag = Annotated[
     bool | None,
