@@ -369,7 +369,7 @@ class Agent:
         if isinstance(choices, str):
             raise UsageError(f"the choices are one text: {choices!r}", "give a list of texts")
         check_question(text, tuple(choices), empty_choices)
-        if self.config.answer_mode != "generate" and not choices:
+        if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
         path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
         ref = self._clips.open(path).ref

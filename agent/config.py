@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lalm_agent.errors import UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import Method
 
-AnswerMode = Literal["generate", "score", "choose"]
+AnswerMode = Literal["generate", "score"]
 Preset = Literal["paper", "assist"]
 
 DEFAULT_MAX_AUDIO_S = 3600.0
@@ -31,8 +31,7 @@ class AgentConfig(BaseModel):
 
     preset: fills every node: `paper` with the LALM, `assist` with the best tool installed.
     tools: single nodes changed against the preset, such as {"asr": "pocketsphinx"}.
-    answer_mode: write an answer; or take the most probable of the choices, with IDK among them where the prompt invites
-        it (`score`) or never (`choose`, which leaves refusing to a policy).
+    answer_mode: write an answer, or take the most probable of the choices.
     adapter: folder of a PEFT adapter, put on for the answering node only.
     temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they say
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.

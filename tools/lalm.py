@@ -94,8 +94,7 @@ class LalmAnswerer(LalmTool):
     """Asks the LALM the question (P1 section 3; appendix C, step 3 where content was found).
 
     In mode `generate` the model writes the answer; in mode `score` the most probable choice is taken, IDK among them
-    where the method's prompt invites it, in mode `choose` without IDK. In any mode the choices are scored where the
-    model can, for the confidence.
+    where the method's prompt invites it. Either way the choices are scored where the model can, for the confidence.
     """
 
     mode: AnswerMode = "generate"
@@ -104,13 +103,13 @@ class LalmAnswerer(LalmTool):
         """The reply, and the probabilities of the distinct choices.
 
         Raises:
-            UsageError: another mode than `generate` for an open question.
-            PermanentBackendError: such a mode with a model that gives no log-probabilities.
+            UsageError: mode `score` for an open question.
+            PermanentBackendError: mode `score` with a model that gives no log-probabilities.
         """
         question = task.question
         prompt = prompts.answer_prompt(task.method, question.text, question.choices, task.audio_type, task.content)
         choices = tuple(dict.fromkeys(choice for choice in question.choices if choice.strip()))
-        if self.mode != "generate":
+        if self.mode == "score":
             return self._by_score(task, prompt, choices)
         response = self.ask(task, prompt, options=choices)
         return _with_probs(result_of(response, prompt), response.option_scores)
@@ -118,8 +117,7 @@ class LalmAnswerer(LalmTool):
     def _by_score(self, task: Task, prompt: str, choices: tuple[str, ...]) -> ToolResult:
         if not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
-        invited = self.mode == "score" and prompts.invites_idk(task.method)
-        idk_offered = invited and not any(same_text(choice, prompts.IDK) for choice in choices)
+        idk_offered = prompts.invites_idk(task.method) and not any(same_text(c, prompts.IDK) for c in choices)
         response = self.ask(task, prompt, n=0, options=(*choices, prompts.IDK) if idk_offered else choices)
         scores = response.option_scores
         if scores is None:

@@ -37,11 +37,7 @@ ToolFlag = Annotated[
     typer.Option(help="One node changed: NODE=NAME[:ARGUMENT] or NODE=module:attribute; see `lalm-agent tools`."),
 ]
 AnswerModeFlag = Annotated[
-    str | None,
-    typer.Option(
-        help="generate an answer, score the choices and IDK, or choose without IDK.",
-        show_default="generate",
-    ),
+    str | None, typer.Option(help="generate an answer, or score the choices.", show_default="generate")
 ]
 AdapterFlag = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for the answering node.")]
 DeviceFlag = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
