@@ -424,12 +424,12 @@ class Agent:
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
         if other := policy.differences(system):
-            names = ", ".join(dict.fromkeys(line.partition(":")[0] for line in other))
+            names = ", ".join(dict.fromkeys(re.split("[.:]", line)[0] for line in other))
             self._on_status(f"without the policy of {config.model}, which is for another system: {names}")
             return None
         self._on_status(
-            f"choosing under the policy of {config.model}: at most {policy.max_risk:.0%} wrong on data like "
-            f"{policy.data_version or policy.data}, no promise for others; --no-policy leaves it out"
+            f"scoring the choices under the policy of {config.model} (at most {policy.max_risk:.0%} wrong on data like "
+            f"{policy.data}, no promise for others; --no-policy leaves it out)"
         )
         return agent
 
