@@ -18,7 +18,6 @@ in the same way: `argument`, `device`, `dtype`.
 import asyncio
 import hashlib
 import inspect
-import json
 import re
 import shutil
 import threading
@@ -38,9 +37,9 @@ from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.policy import SystemIdentity, read_policy
+from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
-from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question
+from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
@@ -92,6 +91,9 @@ class Agent:
         tools: single nodes changed: a reference, a class or a function for each.
         batch_rows: how many prompts of several threads go through a model that computes here at once.
         on_status: called with a line such as `loading mini` before work that takes seconds.
+        shipped_policy: answer questions with choices under the policy that ships with the model, in its answer mode.
+            It is left out where none ships, where the settings name a policy or an answer mode, for a conversation, and
+            with a line to `on_status` where they make another system.
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
         **settings: fields of `AgentConfig`, in place of those of `config`.
@@ -112,6 +114,7 @@ class Agent:
         batch_rows: int = 1,
         wrap: Callable[[LALM], LALM] | None = None,
         on_status: Callable[[str], None] = lambda text: None,
+        shipped_policy: bool = False,
         **settings: Any,
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
@@ -121,7 +124,7 @@ class Agent:
         self._own_model = None if model is None or isinstance(model, str) else _as_ours(model)
         if model is not None:
             settings["model"] = model if isinstance(model, str) else model.spec.info.ref
-        self.config = make_config({**(config.model_dump() if config else {}), **settings})
+        self.config = make_config({**(config.model_dump(exclude_unset=True) if config else {}), **settings})
         if batch_rows < 1:
             raise UsageError(f"a batch of {batch_rows} rows holds no question", "give 1 or more")
         if self.config.method is Method.LORA and self.config.adapter is None:
@@ -131,6 +134,7 @@ class Agent:
         self._batch_rows = batch_rows
         self._wrap = wrap
         self._on_status = on_status
+        self._takes_shipped = shipped_policy and self._own_model is None
         references = find_tools(self.config, own_tools)
         nodes = NODES if self.config.method is Method.AGENT else ("answer",)
         self._tools = {node: references[node] for node in nodes}
@@ -295,7 +299,7 @@ class Agent:
             if not line.strip():
                 continue
             try:
-                row = _question_row(line)
+                row = question_row(line)
                 question = self._question(str(folder / row["audio"]), row["question"], row["choices"])
             except (DataError, UsageError) as error:
                 yield number, Failure("listen", f"line {number}: {error.message}", error.hint, error.exit_code)
@@ -334,6 +338,8 @@ class Agent:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        if (under_policy := vars(self).get("_under_policy")) is not None:
+            under_policy.close()
         if (
             self.config.checkpoint is not None
             and self._checkpointer is not None
@@ -393,7 +399,39 @@ class Agent:
         return str(path)
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
-        yield from self._ready().stream(question, thread_id)
+        agent = self._under_policy if question.choices else None
+        yield from (agent or self)._ready().stream(question, thread_id)
+
+    @cached_property
+    def _under_policy(self) -> "Agent | None":
+        """The agent that answers questions with choices under the model's own policy; None where this one does."""
+        config, path = self.config, packaged_policy(self.config.model) if self._takes_shipped else None
+        if path is None or config.policy is not None or "answer_mode" in config.model_fields_set:
+            return None
+        policy = read_policy(path)
+        # The policy's own dtype, since `auto` depends on the machine. Unchecked: with other weights it warns.
+        changes = {
+            "answer_mode": policy.system.answer_mode,
+            "dtype": policy.system.dtype if config.dtype == "auto" else config.dtype,
+            "policy": str(path),
+            "policy_unchecked": True,
+        }
+        config = config.model_copy(update=changes)
+        agent = Agent(
+            config, self._checkpointer, batch_rows=self._batch_rows, wrap=self._wrap, on_status=self._on_status
+        )
+        agent._clips = self._clips
+        weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
+        system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
+        if other := policy.differences(system):
+            names = ", ".join(dict.fromkeys(re.split("[.:]", line)[0] for line in other))
+            self._on_status(f"without the policy of {config.model}, which is for another system: {names}")
+            return None
+        self._on_status(
+            f"scoring the choices under the policy of {config.model} (at most {policy.max_risk:.0%} wrong on data like "
+            f"{policy.data}, no promise for others; --no-policy leaves it out)"
+        )
+        return agent
 
     def _ready(self) -> "Runner":
         with self._loading:
@@ -427,20 +465,6 @@ class Agent:
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
         return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
-
-
-def _question_row(line: bytes) -> dict[str, Any]:
-    hint = 'a line is {"audio": "clip.wav", "question": "Which animal?", "choices": ["dog", "cat"]}'
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError("not JSON", hint) from error
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("audio", "question")):
-        raise DataError("no audio and question, each a text", hint)
-    choices = row.get("choices") or []
-    if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
-        raise DataError("the choices are no list of texts", hint)
-    return {**row, "choices": tuple(dict.fromkeys(choices))}
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:

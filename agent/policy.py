@@ -9,6 +9,7 @@ import json
 import math
 import stat
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -222,6 +223,12 @@ def read_policy(path: Path) -> Policy:
     if policy.sha256 != policy.digest:
         raise DataError(f"{path} was changed after it was written: its sha256 is of other contents", _HINT)
     return policy
+
+
+def packaged_policy(model: str) -> Path | None:
+    """The policy that is packaged beside the weights of a model reference; None where there is none."""
+    path = Path(str(resources.files("lalm_agent.models") / "mini" / "policy.json"))
+    return path if model == "mini" and path.is_file() else None
 
 
 def write_policy(path: Path, policy: Policy) -> None:

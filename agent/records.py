@@ -1,10 +1,12 @@
 """The frozen records that pass between stages. None of them holds a gold answer or a waveform."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from lalm_agent.errors import UsageError
+from lalm_agent.errors import DataError, UsageError
 
 
 class AudioType(StrEnum):
@@ -240,3 +242,21 @@ def check_question(question: str, choices: tuple[str, ...], empty_choices: bool 
         raise UsageError("one choice leaves nothing to choose", "give at least two choices, or none")
     if not all(choice.strip() for choice in choices) and not empty_choices:
         raise UsageError("a choice is empty", "give each --choice a text")
+
+
+def question_row(line: bytes) -> dict[str, Any]:
+    """A line of a batch: JSON with `audio`, `question` and `choices`, which may be left out; equal ones once.
+
+    Raises DataError: it is none.
+    """
+    hint = 'a line is {"audio": "clip.wav", "question": "Which animal?", "choices": ["dog", "cat"]}'
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError("not JSON", hint) from error
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("audio", "question")):
+        raise DataError("no audio and question, each a text", hint)
+    choices = row.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
+        raise DataError("the choices are no list of texts", hint)
+    return {**row, "choices": tuple(dict.fromkeys(choices))}

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
         ("ask.py", "--windows", "nowhere.wav"),
         ("robustness.py", "nowhere", "work"),
         ("risk_control.py", "nowhere"),
+        ("coverage.py", "nowhere"),
     ],
 )
 def test_what_is_not_there_is_named_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def ask(
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
     policy: flags.PolicyFlag = None,
+    no_policy: flags.NoPolicyFlag = False,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,
     device: flags.DeviceFlag = None,
@@ -83,11 +84,15 @@ def ask(
     values = dict(locals(), preset=tools, tools=tool)
     choices = _checked(clip, question, choice or (), batch is not None, window)
     config = settings_from({name: values[name] for name in FIELDS})
+    if no_policy and policy is not None:
+        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
+    if no_policy:
+        config = config.model_copy(update={"policy": None})
 
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
-    with Agent(config, on_status=print_status) as agent:
+    with Agent(config, on_status=print_status, shipped_policy=not no_policy) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
         window_s = None if window is None else read_span(window, inf)

@@ -75,6 +75,9 @@ AdaptiveFlag = Annotated[
 PolicyFlag = Annotated[
     str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
 ]
+NoPolicyFlag = Annotated[
+    bool, typer.Option("--no-policy", help="No policy, not even the one that ships with mini for its default settings.")
+]
 PolicyUncheckedFlag = Annotated[
     bool | None,
     typer.Option("--policy-unchecked", help="Use another system's policy; each answer says that nothing is promised."),
