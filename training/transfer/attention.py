@@ -34,20 +34,22 @@ _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def token_classes(
-    ids: Sequence[int], audio_id: int, decode: Callable[[Sequence[int]], str], question: str, choices: Sequence[str]
+    ids: Sequence[int], audio_id: int, decode: Callable[[Sequence[int]], str], prompt: str, question: str
 ) -> tuple[Bools | None, ...]:
     """The tokens of each of `CLASSES`, (tokens,) bool; None for a class that cannot be located, or is not there.
 
-    decode: token ids -> their text. question, choices: as the prompt has them (`prompts.select_one`).
+    decode: token ids -> their text. prompt: the user's text (`prompts.select_one`), which begins with the question.
     """
     audio = np.asarray(ids) == audio_id
     start = int(np.flatnonzero(audio)[-1]) + 1 if audio.any() else 0
     text, spans = decoded_spans(ids[start:], decode)
-    at = text.find(prompts.select_one(question, tuple(choices)))
-    parts = [None if at < 0 else _range(at, question), None]
-    if at >= 0 and choices:
-        parts[1] = _range(at + len(question) + len(prompts.SELECT) + 2, " ".join(choices))
-    masks = [_overlapping(spans, text, part, len(ids) - len(spans)) for part in parts]
+    at, before = text.find(prompt), f"{question} {prompts.SELECT} "
+    parts = [range(at, at + len(question)), range(at + len(before), at + len(prompt))]
+    is_there = (at >= 0 and prompt.startswith(question), at >= 0 and prompt.startswith(before))
+    masks = [
+        _overlapping(spans, text, part, start) if located else None
+        for part, located in zip(parts, is_there, strict=True)
+    ]
     return (audio if audio.any() else None, *masks)
 
 
@@ -63,14 +65,8 @@ def decoded_spans(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) ->
     return decode(ids), spans
 
 
-def _range(start: int, text: str) -> range:
-    return range(start, start + len(text))
-
-
-def _overlapping(spans: Sequence[range], text: str, of: range | None, before: int) -> Bools | None:
+def _overlapping(spans: Sequence[range], text: str, of: range, before: int) -> Bools | None:
     """Tokens that have a visible character of a part of the text; `before` tokens stand before the first of them."""
-    if of is None:
-        return None
     visible = {at for at in of if not text[at].isspace()}
     own = np.array([not visible.isdisjoint(span) for span in spans], np.bool_)
     return np.concatenate([np.zeros(before, np.bool_), own]) if own.any() else None

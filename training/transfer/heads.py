@@ -66,7 +66,7 @@ def clip_permutations(clips: Sequence[str], permutations: int, seed: int) -> Pla
 
 
 def separating_p(values: Sequence[Floats], refused: Sequence[Bools], permuted: Places) -> Floats:
-    """p of each head, adjusted by the maximum over heads of |mean AUROC - 0.5| in the permutations: (heads,).
+    """P-values (heads,), adjusted by the maximum over heads of |mean AUROC - 0.5| in the permutations.
 
     values: of each seed (n, heads); refused: of each seed (n,). All seeds are permuted alike.
     """

@@ -311,38 +311,40 @@ class _Measuring:
         if job is not None:
             adapter = checkpoint.adapters.add(self._folder.adapter(job), checkpoint.info.ref)
         inputs_of: InputCache = model._inputs or InputCache(checkpoint)
-        n, starts, mass = len(self._prepared), list[attention.ReplyStart](), list[Any]()
-        unlocated = dict.fromkeys(attention.CLASSES, 0)
+        n, unlocated = len(self._prepared), dict.fromkeys(attention.CLASSES, 0)
+        mass, hidden, logits = (list[NDArray[np.float32]]() for _ in range(3))
         with attention.eager_attention(checkpoint.model):
             for place, (prepared, item) in enumerate(zip(self._prepared, self.asked.items, strict=True)):
                 inputs = inputs_of.of(prepared)
-                starts.append(attention.reply_start(checkpoint, adapter, inputs))
-                classes = self._classes(item, inputs["input_ids"][0].tolist())
+                start = attention.reply_start(checkpoint, adapter, inputs)
+                classes = self._classes(item, prepared, inputs["input_ids"][0].tolist())
                 for kind, own in zip(attention.CLASSES, classes, strict=True):
                     unlocated[kind] += own is None
-                mass.append(attention.masses(starts[-1].weights, classes))
+                mass.append(attention.masses(start.weights, classes))
+                hidden.append(start.hidden)
+                logits += [start.logits] if place < CHECKED else []
                 self._observer.passed(number * n + place + 1, of * n, name)
-        checks = zip(self._prepared[:CHECKED], starts, strict=False)
-        difference = max(
-            attention.eager_difference(checkpoint, adapter, inputs_of.of(prepared), start.logits)
-            for prepared, start in checks
-        )
+        checked = [inputs_of.of(prepared) for prepared in self._prepared[:CHECKED]]
+        differences = [
+            attention.eager_difference(checkpoint, adapter, *pair) for pair in zip(checked, logits, strict=True)
+        ]
         ablated = [] if job is None else self.asked.refused(job)
         layers = () if job is None else tuple(self._ablations(job, ablated))
         self._write(
             job,
-            {"mass": np.stack(mass), "hidden": np.stack([start.hidden for start in starts])},
+            {"mass": np.stack(mass), "hidden": np.stack(hidden)},
             unlocated=unlocated,
-            logit_difference=difference,
+            logit_difference=max(differences),
             ablated=tuple(self.asked.items[place].id for place in ablated),
             layers=layers,
         )
 
-    def _classes(self, item: Item, ids: Sequence[int]) -> tuple[Any, ...]:
+    def _classes(self, item: Item, prepared: "PreparedRequest", ids: Sequence[int]) -> tuple[Any, ...]:
         from lalm_agent.training.transfer.attention import token_classes
 
         decode = self._base.checkpoint.processor.tokenizer.decode
-        return token_classes(ids, self._base.hearing.audio_token_id, decode, item.question.strip(), item.choices)
+        prompt = prepared.request.turns[-1].text
+        return token_classes(ids, self._base.hearing.audio_token_id, decode, prompt, item.question.strip())
 
     def _ablations(self, job: Job, places: Sequence[int]) -> Iterator[LayerAblation]:
         """Ask the refused questions without the update of each layer."""
