@@ -151,20 +151,19 @@ def mechanism(
     The heads whose attention changes otherwise on refused questions than on answered ones, whether the same heads do it
     in the other modalities, and the refusals that are left without one layer's update. The same command resumes.
     """
-    from lalm_agent.eval.report.table import as_terminal, terminal_width, wrapped
+    from lalm_agent.eval.report.table import terminal_width
     from lalm_agent.training.transfer.mechanism import MechanismDisplay, MechanismRequest, measure
-    from lalm_agent.training.transfer.mechanism_report import mechanism_lines, mechanism_tables, report_mechanism
+    from lalm_agent.training.transfer.mechanism_report import mechanism_terminal, report_mechanism
 
     config = settings_from({"device": device, "trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle})
     request = MechanismRequest(out=study, limit=limit, config=config, audio_root=audio_root, batch_size=batch_size)
-    measure(request, MechanismDisplay())
+    with MechanismDisplay() as observer:
+        measure(request, observer)
     report = report_mechanism(study)
     if as_json:
         typer.echo(json_text(report.model_dump(mode="json", by_alias=True)))
-        return 0
-    width = terminal_width()
-    tables = [f"{table.title}\n{as_terminal(table, width)}" for table in mechanism_tables(report)]
-    typer.echo("\n\n".join([*(wrapped(line, width) for line in mechanism_lines(report)), *tables]))
+    else:
+        typer.echo(f"{mechanism_terminal(report, terminal_width())}\n\nreport: {study / 'mechanism' / 'report.json'}")
     return 0
 
 

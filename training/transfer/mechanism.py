@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from lalm_agent.training.transfer.cells import Grid, read_grid
 from lalm_agent.training.transfer.design import BASELINE, SOURCES, Job, StudyFolder, StudySpec, jobs_of
 
 if TYPE_CHECKING:
-    from lalm_agent.models.hf_engine import PreparedRequest, TransformersLALM
+    from lalm_agent.models.hf_engine import InputCache, PreparedRequest, TransformersLALM
     from lalm_agent.training.lora.model import Base
 
 SCHEMA = 1
@@ -112,10 +112,17 @@ class MechanismObserver:
 
 
 class MechanismDisplay(MechanismObserver):
-    """Says it on stderr."""
+    """Says it on stderr; a context manager, which takes the bar away."""
 
     def __init__(self) -> None:
         self._bar: ProgressDisplay | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
     def note(self, text: str) -> None:
         """Say a line."""
@@ -125,8 +132,6 @@ class MechanismDisplay(MechanismObserver):
         """Move the bar, or say a line about every ten seconds."""
         self._bar = self._bar or ProgressDisplay(done, total, text)
         self._bar.show(done, text)
-        if done == total:
-            self._bar.close()
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
@@ -272,12 +277,18 @@ class _Measuring:
         return load_for_adapters(asked.model_copy(update=changes), identity.recipe, self._stack)
 
     @cached_property
-    def _lalm(self) -> "TransformersLALM":
-        from lalm_agent.models.hf_engine import InputCache, TransformersLALM
+    def _inputs(self) -> "InputCache":
+        from lalm_agent.models.hf_engine import InputCache
         from lalm_agent.training.transfer.worker import INPUT_BYTES
 
-        checkpoint, name = self._base.checkpoint, self._spec.identity.model
-        return TransformersLALM(checkpoint, self._request.batch_size, name, InputCache(checkpoint, INPUT_BYTES))
+        return InputCache(self._base.checkpoint, INPUT_BYTES)
+
+    @cached_property
+    def _lalm(self) -> "TransformersLALM":
+        from lalm_agent.models.hf_engine import TransformersLALM
+
+        name = self._spec.identity.model
+        return TransformersLALM(self._base.checkpoint, self._request.batch_size, name, self._inputs)
 
     @cached_property
     def _prepared(self) -> list["PreparedRequest"]:
@@ -302,20 +313,19 @@ class _Measuring:
 
     def measure(self, job: Job | None, number: int, of: int) -> None:
         """Measure one adapter, number `number` of `of`, and write its record."""
-        from lalm_agent.models.hf_engine import InputCache
         from lalm_agent.training.transfer import attention
 
-        checkpoint, model, name = self._base.checkpoint, self._lalm, BASELINE if job is None else job.name
+        _ = self._lalm  # it protects the prompts from control tokens, and remembers clips
+        checkpoint, name = self._base.checkpoint, BASELINE if job is None else job.name
         checkpoint.adapters.drop()
         adapter: str | None = None
         if job is not None:
             adapter = checkpoint.adapters.add(self._folder.adapter(job), checkpoint.info.ref)
-        inputs_of: InputCache = model._inputs or InputCache(checkpoint)
         n, unlocated = len(self._prepared), dict.fromkeys(attention.CLASSES, 0)
         mass, hidden, logits = (list[NDArray[np.float32]]() for _ in range(3))
         with attention.eager_attention(checkpoint.model):
             for place, (prepared, item) in enumerate(zip(self._prepared, self.asked.items, strict=True)):
-                inputs = inputs_of.of(prepared)
+                inputs = self._inputs.of(prepared)
                 start = attention.reply_start(checkpoint, adapter, inputs)
                 classes = self._classes(item, prepared, inputs["input_ids"][0].tolist())
                 for kind, own in zip(attention.CLASSES, classes, strict=True):
@@ -324,7 +334,7 @@ class _Measuring:
                 hidden.append(start.hidden)
                 logits += [start.logits] if place < CHECKED else []
                 self._observer.passed(number * n + place + 1, of * n, name)
-        checked = [inputs_of.of(prepared) for prepared in self._prepared[:CHECKED]]
+        checked = [self._inputs.of(prepared) for prepared in self._prepared[:CHECKED]]
         differences = [
             attention.eager_difference(checkpoint, adapter, *pair) for pair in zip(checked, logits, strict=True)
         ]

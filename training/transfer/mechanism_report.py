@@ -9,7 +9,7 @@ said below ten refused and ten answered questions.
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from lalm_agent.artefacts import Record, read_record, write_record, write_whole
 from lalm_agent.errors import DataError
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, WRONG, Bools, Floats
 from lalm_agent.eval.metrics.estimate import ClipResamples, Figure, finite, percentile_interval
+from lalm_agent.eval.metrics.mcnemar import holm
+from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT
@@ -69,7 +71,8 @@ class HeadCell(Record):
 
     n_refused, n_answered: of each seed. seeds: those with enough of both; blank: why there is none.
     auroc: of the change of audio mass, refused against answered, by layer and head, the mean over seeds; low, high:
-    95 % over clips. p: adjusted by the maximum over heads. separating: (layer, head) below 5 %, most distinct first.
+    95 % over clips. p: adjusted by the maximum over heads; p_holm: the least of them, by Holm over all cells.
+    separating: (layer, head) with a p below 5 %, most distinct first; none where p_holm is not.
     """
 
     source: str
@@ -86,13 +89,15 @@ class HeadCell(Record):
     low: Grid2 = ()
     high: Grid2 = ()
     p: Grid2 = ()
+    p_holm: float | None = None
     separating: tuple[tuple[int, int], ...] = ()
 
 
 class HeadAgreement(Record):
     """Whether the heads that tell refusals in the source modality do so in another: Spearman's rho of the AUROCs.
 
-    p: one-sided, over permuted heads; p_within: over heads that are permuted within their layers.
+    p: one-sided, over permuted heads; p_within: over heads that are permuted within their layers. p_holm: the larger of
+    the two, by Holm over all pairs.
     """
 
     source: str
@@ -101,6 +106,7 @@ class HeadAgreement(Record):
     rho: float | None
     p: float | None
     p_within: float | None
+    p_holm: float | None = None
 
 
 class ShiftAgreement(Record):
@@ -171,6 +177,9 @@ def analyse_mechanism(folder: StudyFolder) -> MechanismReport:
     spec, data = study_spec(folder), _read(folder)
     keys = [(source, arm) for source in SOURCES for arm in Arm if any(_is_of(j, source, arm) for j in data.after)]
     cells = {(source, arm, target): _cell(data, source, arm, target) for source, arm in keys for target in SOURCES}
+    told = [cell for cell in cells.values() if cell.blank is None]
+    adjusted = zip(told, holm([min(p for row in cell.p for p in row if p is not None) for cell in told]), strict=True)
+    cells |= {(cell.source, Arm(cell.arm), cell.target): _held(cell, p) for cell, p in adjusted}
     modality, records = data.asked.modality, [data.before.record, *(own.record for own in data.after.values())]
     return MechanismReport(
         study=spec.study_id,
@@ -186,6 +195,11 @@ def analyse_mechanism(folder: StudyFolder) -> MechanismReport:
         shifts=tuple(_shifts(data, keys)),
         ablations=tuple(_ablations(data, keys)),
     )
+
+
+def _held(cell: HeadCell, p_holm: float | None) -> HeadCell:
+    holds = p_holm is not None and p_holm < SIGNIFICANT
+    return cell.model_copy(update={"p_holm": p_holm, "separating": cell.separating if holds else ()})
 
 
 def _is_of(job: Job, source: str, arm: str) -> bool:
@@ -287,13 +301,17 @@ def _mass(data: _Data, jobs: Sequence[Job], refused: Sequence[Bools], kept: Bool
 
 
 def _agreements(cells: dict[tuple[str, Arm, str], HeadCell]) -> Iterator[HeadAgreement]:
+    pairs = []
     for (source, arm, target), cell in cells.items():
         own = cells[source, arm, source]
         if source == target or cell.blank is not None or own.blank is not None:
             continue
         first, second = (np.array(of.auroc, np.float64) for of in (own, cell))
         rho, p, within = heads.rank_agreement(first, second, PERMUTATIONS, keyed(0, "heads", source, arm, target))
-        yield HeadAgreement(source=source, arm=arm, target=target, rho=finite(rho), p=p, p_within=within)
+        pairs.append(HeadAgreement(source=source, arm=arm, target=target, rho=finite(rho), p=p, p_within=within))
+    larger = [None if pair.p is None or pair.p_within is None else max(pair.p, pair.p_within) for pair in pairs]
+    for pair, p_holm in zip(pairs, holm(larger), strict=True):
+        yield pair.model_copy(update={"p_holm": p_holm})
 
 
 def _shifts(data: _Data, keys: Sequence[tuple[str, Arm]]) -> Iterator[ShiftAgreement]:
@@ -410,15 +428,18 @@ def mechanism_lines(report: MechanismReport) -> Iterator[str]:
     with_heads = [f"{_of(cell)} ({len(cell.separating)})" for cell in told if cell.separating]
     yield (
         f"heads whose change of attention on audio separates refused from answered questions, in {len(with_heads)} of "
-        f"{len(told)} cells: {', '.join(with_heads) or 'none'} (p below {SIGNIFICANT} by the maximum over heads)"
+        f"{len(told)} cells: {', '.join(with_heads) or 'none'} (p below {SIGNIFICANT} by the maximum over the heads, "
+        "and by Holm over the cells)"
     )
     same = [f"{_of(pair)} (rho {pair.rho:.2f})" for pair in report.agreement if _agrees(pair)]
     yield (
         f"the same heads in source and target, in {len(same)} of {len(report.agreement)} pairs: "
-        f"{', '.join(same) or 'none'} (p below {SIGNIFICANT} over permuted heads, also within layers)"
+        f"{', '.join(same) or 'none'} (p below {SIGNIFICANT} over permuted heads, also within layers, by Holm)"
     )
-    if blank := [f"{_of(cell)}: {cell.blank}" for cell in report.cells if cell.blank is not None]:
-        yield f"nothing is said of {'; '.join(blank)}"
+    if blank := [cell for cell in report.cells if cell.blank is not None]:
+        counts = (f"{_of(cell)} ({', '.join(map(str, cell.n_refused))} of {cell.n} refused)" for cell in blank)
+        least = f"fewer than {report.minimum} refused or answered questions"
+        yield f"{least}, and so nothing is said: {'; '.join(counts)}"
     if missing := {kind: n for kind, n in report.unlocated.items() if n}:
         yield f"not located in the prompt: {', '.join(f'{kind} in {n} questions' for kind, n in missing.items())}"
     yield f"eager attention changes the first token's logits by at most {report.logit_difference:.1g} of the largest"
@@ -429,7 +450,14 @@ def _of(part: HeadCell | HeadAgreement) -> str:
 
 
 def _agrees(pair: HeadAgreement) -> bool:
-    return None not in (pair.p, pair.p_within) and max(pair.p or 0, pair.p_within or 0) < SIGNIFICANT
+    return pair.p_holm is not None and pair.p_holm < SIGNIFICANT
+
+
+def mechanism_terminal(report: MechanismReport, width: int | None = None) -> str:
+    """What is said, the heads and their agreement, within `width` columns; the other tables are in the Markdown."""
+    shown = [table for table in mechanism_tables(report) if table.title in (_OF_HEADS, _OF_PAIRS)]
+    tables = (f"{table.title}\n{texts.as_terminal(table, width)}" for table in shown)
+    return "\n\n".join([*(texts.wrapped(line, width) for line in mechanism_lines(report)), *tables])
 
 
 def mechanism_tables(report: MechanismReport) -> tuple[Table, ...]:
@@ -437,16 +465,24 @@ def mechanism_tables(report: MechanismReport) -> tuple[Table, ...]:
     named = ("Labels", "From", "To")
     tables = (
         Table("Attention in percent of all, mean over layers and heads", (*named, *_MASS), tuple(_masses(report))),
-        Table("Heads that separate refused from answered questions", (*named, *_HEADS), tuple(_heads(report))),
-        Table("The same heads in source and target?", (*named, "rho", "p", "p within layers"), tuple(_pairs(report))),
+        Table(_OF_HEADS, (*named, *_HEADS), tuple(_heads(report))),
+        Table(_OF_PAIRS, (*named, "rho", "p", "p within layers", "p (Holm)"), tuple(_pairs(report))),
         Table("Cosine of the shifts towards refusing", ("Adapters", "and", "pairs", "cosine"), tuple(_cosines(report))),
         Table("Refusals left without one layer's update (%)", (*named, "layer", "n", "left"), tuple(_left(report))),
     )
-    return tuple(Table(of.title, of.header, of.rows, "l" * len(of.header)) for of in tables if of.rows)
+    return tuple(replace(of, align=_align(of.header)) for of in tables if of.rows)
 
 
+def _align(header: Row) -> str:
+    """Texts on the left, numbers on the right."""
+    return "".join("l" if name in _WORDS else "r" for name in header)
+
+
+_WORDS = ("Labels", "From", "To", "tokens", "layer", "Adapters", "and")
+_OF_HEADS = "Heads that separate refused from answered questions (layers and heads from 0)"
+_OF_PAIRS = "The same heads in source and target?"
 _MASS = ("tokens", "answered: before", "after", "refused: before", "after")
-_HEADS = ("refused", "answered", "layer.head: AUROC [interval]", "heads")
+_HEADS = ("refused", "answered", "p (Holm)", "separating", "most distinct: layer.head: AUROC [interval]")
 
 
 def _masses(report: MechanismReport) -> Iterator[Row]:
@@ -467,18 +503,28 @@ def _heads(report: MechanismReport) -> Iterator[Row]:
             shown = [
                 f"{layer}.{head}: {cell.auroc[layer][head]:.2f} [{cell.low[layer][head]:.2f}, "
                 f"{cell.high[layer][head]:.2f}]"
-                for layer, head in cell.separating[:MOST_HEADS]
+                for layer, head in cell.separating[:MOST_HEADS] or _most_distinct(cell)
             ]
             counts = (", ".join(map(str, own)) for own in (cell.n_refused, cell.n_answered))
             heads_of = f"{len(cell.separating)} of {sum(map(len, cell.auroc))}"
-            yield (ARM_NAMES[cell.arm], cell.source, cell.target, *counts, "; ".join(shown) or NOTHING, heads_of)
+            names = (ARM_NAMES[cell.arm], cell.source, cell.target)
+            yield (*names, *counts, _p(cell.p_holm), heads_of, "; ".join(shown) or NOTHING)
+
+
+def _most_distinct(cell: HeadCell) -> list[tuple[int, int]]:
+    """The head whose AUROC is furthest from 0.5."""
+    return [divmod(int(np.argmax(np.abs(np.array(cell.auroc, float) - 0.5))), len(cell.auroc[0]))]
 
 
 def _pairs(report: MechanismReport) -> Iterator[Row]:
     for pair in report.agreement:
         rho = NOTHING if pair.rho is None else f"{pair.rho:.2f}"
-        ps = (NOTHING if p is None else shown_p(p) for p in (pair.p, pair.p_within))
+        ps = map(_p, (pair.p, pair.p_within, pair.p_holm))
         yield (ARM_NAMES[pair.arm], pair.source, pair.target, rho, *ps)
+
+
+def _p(value: float | None) -> str:
+    return NOTHING if value is None else shown_p(value)
 
 
 def _cosines(report: MechanismReport) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""What a model attends to where its reply begins: on random-weight checkpoints, with an adapter that touches one layer."""
+"""What a model attends to where its reply begins: random-weight checkpoints, and an adapter that touches one layer."""
 
 import warnings
 from collections.abc import Callable

@@ -96,7 +96,9 @@ def test_the_planted_head_is_the_one_that_separates(measured: StudyFolder) -> No
         assert cell.auroc[layer][head] == cell.low[layer][head] == 0  # it falls, always
         assert cell.p[layer][head] == pytest.approx(1 / 2000)
         of_audio = cell.mass["audio"]
-        assert of_audio.after_refused[layer][head] == pytest.approx(of_audio.before_refused[layer][head] - 0.1, abs=0.01)
+        assert of_audio.after_refused[layer][head] == pytest.approx(
+            of_audio.before_refused[layer][head] - 0.1, abs=0.01
+        )
         assert of_audio.after_answered[layer][head] == pytest.approx(of_audio.before_answered[layer][head], abs=0.01)
         assert cell.mass["choices"].after_refused == ((None,) * 4,) * 2
 
@@ -150,7 +152,9 @@ def test_the_study_s_report_has_it_from_then_on(measured: StudyFolder) -> None:
 def test_what_could_not_be_located_is_said(measured: StudyFolder) -> None:
     lines = list(mechanism_lines(report_mechanism(measured.path)))
     assert "not located in the prompt: choices in 108 questions" in lines
-    assert any(line.startswith("nothing is said of ") and "kept sound -> sound" in line for line in lines)
+    assert any(
+        line.startswith("fewer than 10 ") and "kept sound -> sound (0, 0 of 36 refused)" in line for line in lines
+    )
 
 
 def test_what_is_not_there_or_damaged_is_refused(measured: StudyFolder) -> None:
