@@ -231,7 +231,7 @@ def _cell(data: _Data, source: str, arm: str, target: str) -> HeadCell:
     jobs = sorted(job for job in data.after if _is_of(job, source, arm))
     labels = {job: data.labels(job) for job in jobs}
     # All seeds on the same questions, so that they can be resampled and permuted alike.
-    kept = (data.asked.modality == SOURCES.index(target)) & np.all([sum(own) > 0 for own in labels.values()], axis=0)
+    kept = (data.asked.modality == SOURCES.index(target)) & np.all([a | b for a, b in labels.values()], axis=0)
     kept &= ~np.isnan(data.before.mass[:, 0]).any(axis=(1, 2))
     refused = {job: own[kept] for job, (own, _) in labels.items()}
     n_refused = tuple(int(own.sum()) for own in refused.values())
