@@ -549,6 +549,7 @@ def heads_svg(report: MechanismReport) -> str:
     import matplotlib
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure as Picture
+    from matplotlib.ticker import MaxNLocator
 
     cells = {(cell.source, cell.arm, cell.target): cell for cell in report.cells}
     rows = list(dict.fromkeys((cell.source, cell.arm) for cell in report.cells if cell.blank is None))
@@ -568,6 +569,8 @@ def heads_svg(report: MechanismReport) -> str:
                 drawn = axes.imshow(np.array(cell.auroc, float), cmap=colours, vmin=0, vmax=1, aspect="auto")
                 places = np.array(cell.separating).reshape(-1, 2)
                 axes.plot(places[:, 1], places[:, 0], "k.", markersize=4)
+                for axis in (axes.xaxis, axes.yaxis):
+                    axis.set_major_locator(MaxNLocator(integer=True))
                 axes.set_xlabel("head", fontsize=7)
                 axes.set_ylabel("layer", fontsize=7)
         bar = picture.colorbar(drawn, ax=panels, shrink=0.6)
