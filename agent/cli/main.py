@@ -31,7 +31,7 @@ COMMANDS = {
     "calibrate": "calibrate:calibrate",
     "faithfulness": "faithfulness:app",
     "train": "train:train",
-    "transfer": "transfer:transfer",
+    "transfer": "transfer:app",
     "reproduce": "reproduce:reproduce",
     "tools": "info:tools",
     "models": "info:models",

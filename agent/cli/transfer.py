@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, idk
@@ -52,6 +53,25 @@ ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the repor
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")]
 
 
+RUN = "run"
+
+
+class TransferGroup(TyperGroup):
+    """The subcommand `mechanism`; whatever else comes first belongs to a study."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the command before arguments that begin with none."""
+        return list(super().parse_args(ctx, args if args and args[0] in self.commands else [RUN, *args]))
+
+
+app = typer.Typer(
+    cls=TransferGroup,
+    help="Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.",
+    rich_markup_mode=None,
+)
+
+
+@app.command(RUN)
 def transfer(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command resumes.", show_default=False)],
     bank: BankFlag = None,
@@ -108,9 +128,43 @@ def transfer(
 
     For each source modality and seed: one adapter by the rule's labels (K@N), one with all labels kept, one with as
     many IDK labels at random places. The report says where refusing transfers beyond both controls. Kill it at any
-    time: the same command goes on. docs/transfer.md describes the folder.
+    time: the same command goes on. docs/transfer.md describes the folder. `lalm-agent transfer mechanism STUDY` says
+    where in the model a study's adapters learned it.
     """
     return _run(dict(locals()))
+
+
+@app.command("mechanism")
+def mechanism(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of a study.", show_default=False)],
+    limit: Annotated[int, typer.Option(min=1, help="Most questions of each modality.")] = 100,
+    audio_root: eval_flags.AudioRootFlag = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Replies at once, without a layer's update.")] = 8,
+    device: flags.DeviceFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")] = False,
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Say where a study's adapters learned it: attention on the clip by layer and head, and each layer's part.
+
+    The heads whose attention changes otherwise on refused questions than on answered ones, whether the same heads do it
+    in the other modalities, and the refusals that are left without one layer's update. The same command resumes.
+    """
+    from lalm_agent.eval.report.table import terminal_width
+    from lalm_agent.training.transfer.mechanism import MechanismDisplay, MechanismRequest, measure
+    from lalm_agent.training.transfer.mechanism_report import mechanism_terminal, report_mechanism
+
+    config = settings_from({"device": device, "trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle})
+    request = MechanismRequest(out=study, limit=limit, config=config, audio_root=audio_root, batch_size=batch_size)
+    with MechanismDisplay() as observer:
+        measure(request, observer)
+    report = report_mechanism(study)
+    if as_json:
+        typer.echo(json_text(report.model_dump(mode="json", by_alias=True)))
+    else:
+        typer.echo(f"{mechanism_terminal(report, terminal_width())}\n\nreport: {study / 'mechanism' / 'report.json'}")
+    return 0
 
 
 def _run(flags: dict[str, Any]) -> int:

@@ -284,21 +284,28 @@ def _yes(value: bool | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class ReportSection:
+    """A part of the report. image: where its figure lies, relative to the text."""
+
     title: str
     lines: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    image: str | None = None
 
 
-def as_markdown(report: StudyReport, image: str | None = "heatmap.svg") -> str:
-    """The report as Markdown. image: where the heat map lies, relative to the text; None leaves it out."""
+def as_markdown(report: StudyReport, image: str | None = "heatmap.svg", further: Sequence[ReportSection] = ()) -> str:
+    """The report as Markdown. image: where the heat map lies, relative to the text; None leaves it out.
+
+    further: what else is known of the study, before how to read it.
+    """
     parts = ["# Does knowing that one does not know transfer?"]
-    for section in _sections(report):
+    for section in _sections(report, image, further):
         parts.append(f"## {texts.markdown(section.title)}")
         if section.lines:
             parts.append("\n".join(f"- {texts.markdown(line)}" for line in section.lines))
-        if section.title == _MAP and image is not None:
-            parts.append(f"![Strict RGI of every cell]({image})")
+        if section.image is not None:
+            alt = "Strict RGI of every cell" if section.title == _MAP else section.title
+            parts.append(f"![{alt}]({section.image})")
         for table in section.tables:
             title = [] if len(section.tables) == 1 else [f"**{texts.markdown(table.title)}**"]
             parts += [*title, texts.as_markdown(table)]
@@ -344,36 +351,38 @@ def power_lines(report: StudyReport) -> Iterator[str]:
 _MAP = "Strict RGI"
 
 
-def _sections(report: StudyReport) -> Iterator[_Section]:
+def _sections(report: StudyReport, image: str | None, further: Sequence[ReportSection]) -> Iterator[ReportSection]:
     claims = (f"{claim.source} -> {claim.target}: {claim.text}" for claim in report.claims)
     header = "From|To|n|strict RGI|minus kept|p|minus random|p|p (Holm)|missed below|null p|matched|transfer"
     tests = _table("Does refusing transfer?", header, _claims(report))
-    yield _Section("What was found", (headline(report), *power_lines(report), *claims), tests)
+    yield ReportSection("What was found", (headline(report), *power_lines(report), *claims), tests)
     if report.warnings:
-        yield _Section("Warnings", report.warnings)
+        yield ReportSection("Warnings", report.warnings)
     rows = {(arm, source): [ARM_NAMES[arm], source] for arm in report.study.identity.arms for source in SOURCES}
     for cell in report.cells:
         rows[Arm(cell.arm), cell.source].append(shown_rgi(cell))
     title = "Strict RGI (rows: trained on; columns: tested on)"
-    yield _Section(_MAP, (), _table(title, f"Labels|From|{'|'.join(SOURCES)}", [tuple(row) for row in rows.values()]))
+    cells = _table(title, f"Labels|From|{'|'.join(SOURCES)}", [tuple(row) for row in rows.values()])
+    yield ReportSection(_MAP, (), cells, image)
     own = [cell for cell in report.cells if cell.source == cell.target]
     others = [cell for cell in report.cells if cell.source != cell.target]
-    yield _Section("On the other modalities", (), _cell_tables(others, ""))
-    yield _Section(
+    yield ReportSection("On the other modalities", (), _cell_tables(others, ""))
+    yield ReportSection(
         "On their own modality, clips that no set of theirs has",
         tuple(sorted({f"{cell.source}: blank, {cell.blank}" for cell in own if cell.blank is not None})),
         _cell_tables(own, "Own modality: "),
     )
-    yield _Section("Tables 10 to 12 by content", (), tuple(_by_content(report)))
-    yield _Section("The model without an adapter (%)", (), _baseline(report.baseline, "Baseline (%)"))
+    yield ReportSection("Tables 10 to 12 by content", (), tuple(_by_content(report)))
+    yield ReportSection("The model without an adapter (%)", (), _baseline(report.baseline, "Baseline (%)"))
     for other in report.also:
         alone = _baseline(other.baseline, f"{other.name}: the model without an adapter (%)")
         tables = (*alone, *_cell_tables(other.cells, f"{other.name}: "))
-        yield _Section(f"Out of benchmark: {other.name}", other.warnings, tables)
+        yield ReportSection(f"Out of benchmark: {other.name}", other.warnings, tables)
     if report.forgetting:
-        yield _Section("Forgetting", _FORGETTING, _forgetting(report))
-    yield _Section("How to read it", tuple(_reading(report)))
-    yield _Section("Where it comes from", tuple(_origin(report)))
+        yield ReportSection("Forgetting", _FORGETTING, _forgetting(report))
+    yield from further
+    yield ReportSection("How to read it", tuple(_reading(report)))
+    yield ReportSection("Where it comes from", tuple(_origin(report)))
 
 
 _FORGETTING = (

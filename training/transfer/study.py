@@ -249,6 +249,7 @@ def report_study(
         UsageError: the folder holds something else.
         DataError: it is no study, a part of it is damaged, or nothing can be written.
     """
+    from lalm_agent.training.transfer.mechanism_report import mechanism_sections
     from lalm_agent.training.transfer.report import analyse, as_json, as_markdown, heatmap_svg
 
     with StudyFolder(Path(out), writes=False) as folder:
@@ -258,7 +259,7 @@ def report_study(
             write_whole(folder.heatmap, heatmap_svg(report).encode())
         elif observer is not None:
             observer.note(f"{folder.heatmap.name} is left out, because matplotlib draws it: {install_line('draw')}")
-        write_whole(folder.markdown, as_markdown(report, image).encode())
+        write_whole(folder.markdown, as_markdown(report, image, mechanism_sections(folder)).encode())
         write_whole(folder.report, as_json(report).encode())
     return report
 

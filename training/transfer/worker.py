@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lalm_agent.models.hf_engine import TransformersLALM
     from lalm_agent.training.lora.model import Base
 
-_INPUT_BYTES = 2**29
+INPUT_BYTES = 2**29
 """What a worker keeps of what the processor made of its prompts: each adapter is asked the same."""
 
 
@@ -62,6 +62,23 @@ class Finished:
     text: str
 
 
+def load_for_adapters(config: AgentConfig, recipe: Recipe, stack: ExitStack) -> "Base":
+    """The model of a study; its encoder remembers clips where the recipe's adapters leave it alone.
+
+    Raises as `load_base`.
+    """
+    from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries
+    from lalm_agent.training.lora.recipe import matched_modules, pick_device
+
+    with quiet_libraries():
+        base = load_base(config, pick_device(config.device), stack)
+    names = matched_modules(base.checkpoint.model, recipe.targets)
+    if not any("audio_tower" in name for name in names):
+        base.checkpoint.model.requires_grad_(False)
+        encode_once(base.checkpoint.model)
+    return base
+
+
 class StudyWorker:
     """Does parts, one after the other (`lalm_agent.jobs.Work`)."""
 
@@ -87,17 +104,7 @@ class StudyWorker:
 
     @cached_property
     def _base(self) -> "Base":
-        from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries
-        from lalm_agent.training.lora.recipe import matched_modules, pick_device
-
-        config = self._setup.config
-        with quiet_libraries():
-            base = load_base(config, pick_device(config.device), self._stack)
-        names = matched_modules(base.checkpoint.model, self._setup.recipe.targets)
-        if not any("audio_tower" in name for name in names):
-            base.checkpoint.model.requires_grad_(False)
-            encode_once(base.checkpoint.model)
-        return base
+        return load_for_adapters(self._setup.config, self._setup.recipe, self._stack)
 
     @cached_property
     def _lalm(self) -> "TransformersLALM":
@@ -106,7 +113,7 @@ class StudyWorker:
 
         checkpoint = self._base.checkpoint
         rows = max(DEFAULT_ROWS, self._setup.questions[None].request.batch_size)
-        return TransformersLALM(checkpoint, rows, self._setup.config.model, InputCache(checkpoint, _INPUT_BYTES))
+        return TransformersLALM(checkpoint, rows, self._setup.config.model, InputCache(checkpoint, INPUT_BYTES))
 
     def _done(self, part: StudyPart) -> str:
         self._base.checkpoint.adapters.drop()
