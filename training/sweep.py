@@ -319,14 +319,14 @@ def _measured(
     config = request.config.model_copy(update={"adapter": None, "method": method})
     with_adapter = Method.LORA if method is Method.BASELINE else method
     same = ("data", "data_file", "audio_root", "limit", "modality", "batch_size")
-    asked = {name: getattr(request, name) for name in same}
+    fields = {name: getattr(request, name) for name in same}
     observer(f"loading the model {config.model}")
     model = load_hearing_model(config, request.batch_size)
     runs = {name: request.out / "runs" / name for name in (BASELINE, *adapters)}
     for name, run in runs.items():
         observer(f"asking {name}")
         changes = {"adapter": str(adapters[name]), "method": with_adapter} if name in adapters else {}
-        evaluate(EvaluateRequest(**asked, out=run, config=config.model_copy(update=changes), loaded_model=model))
+        evaluate(EvaluateRequest(**fields, out=run, config=config.model_copy(update=changes), loaded_model=model))
     how = replace(Resampling(), resamples=request.resamples, seed=request.seed)
     report = score(ScoreRequest(paths=tuple(runs.values()), config=Config(resampling=how)), observer)
     groups = {made.name: made.groups[TOTAL] for made in report.methods if TOTAL in made.groups}

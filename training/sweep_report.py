@@ -119,8 +119,8 @@ def _interval(scale: float, value: float, low: float | None, high: float | None)
 def head_lines(report: SweepReport) -> Iterator[str]:
     """What the table is about."""
     what = {K: "K of the labels", ALPHA: "alpha at inference", ANEW: "alpha in training"}[report.kind]
-    asked = f", asked {plain(report.data)}" if report.data else ""
-    yield f"sweep over {what}: {plain(report.model)}, of {plain(report.source)}{asked}"
+    data = f", asked {plain(report.data)}" if report.data else ""
+    yield f"sweep over {what}: {plain(report.model)}, of {plain(report.source)}{data}"
     yield f"{report.level:.0%} intervals over clips, {report.resamples:,} resamples; strict RGI"
     yield from (f"warning: {plain(warning)}" for warning in report.warnings)
 
