@@ -181,10 +181,10 @@ def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> Swee
         points, adapters = {}, {}
         for k in ks:
             observer(f"K = {k}: building the set")
-            options = {"modality": (request.train_modality,) if request.train_modality else ()}
+            only = (request.train_modality,) if request.train_modality else ()
             path = request.out / "sets" / f"{k}.jsonl"
             path.parent.mkdir(exist_ok=True)
-            build = BuildRequest(**vars(bank), **options, out=path, k=k, hold_out=request.hold_out, one_class=True)
+            build = BuildRequest(**vars(bank), modality=only, out=path, k=k, hold_out=request.hold_out, one_class=True)
             counts = build_idk(build, observer).manifest.counts[TOTAL]
             blank = None if counts["idk"] and counts["kept"] else "one class: nothing to train on"
             points[str(k)] = SweepPoint(
@@ -193,7 +193,7 @@ def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> Swee
             if blank is None and request.data is not None:
                 observer(f"K = {k}: training")
                 adapters[str(k)] = request.out / "adapters" / str(k)
-                settings = {"recipe": request.recipe, "preset": request.preset, "progress": True}
+                settings: dict[str, Any] = {"recipe": request.recipe, "preset": request.preset, "progress": True}
                 train(TrainRequest(path, adapters[str(k)], request.config, **settings), observer)
         return _finish(request, (K, curve.bank_sha256, Method(identity.method)), points, adapters, observer)
 
