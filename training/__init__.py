@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         reproduce,
         reproduction_summary,
     )
+    from lalm_agent.training.sweep import AlphaSweepRequest, KSweepRequest, sweep_alpha, sweep_k
     from lalm_agent.training.transfer.study import (
         StudyObserver,
         StudyPlan,
@@ -48,16 +49,19 @@ _HOMES = {
     **dict.fromkeys(
         ("ReproductionSummary", "plan_reproduction", "reproduce", "reproduction_summary"), "reproduction.run"
     ),
+    **dict.fromkeys(("AlphaSweepRequest", "KSweepRequest", "sweep_alpha", "sweep_k"), "sweep"),
     **dict.fromkeys(
         ("StudyObserver", "StudyPlan", "StudyRequest", "plan_study", "report_study", "study"), "transfer.study"
     ),
 }
 
 __all__ = [
+    "AlphaSweepRequest",
     "BankCurve",
     "BankRequest",
     "BuildRequest",
     "IdkSet",
+    "KSweepRequest",
     "PaperFolder",
     "ReproduceRequest",
     "ReproductionSummary",
@@ -76,6 +80,8 @@ __all__ = [
     "reproduce",
     "reproduction_summary",
     "study",
+    "sweep_alpha",
+    "sweep_k",
     "train",
 ]
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "calibrate": "calibrate:calibrate",
     "faithfulness": "faithfulness:app",
     "train": "train:train",
+    "sweep": "sweep:app",
     "transfer": "transfer:app",
     "reproduce": "reproduce:reproduce",
     "tools": "info:tools",

@@ -35,6 +35,11 @@ AdaptFlag = Annotated[
     Adapt, option("Adapt q, k and v of the language model, or (paper) of every part that has them.", True)
 ]
 TargetsFlag = Annotated[str | None, option("Adapt modules whose whole names match this regular expression.")]
+LossFlag = Annotated[
+    Literal["sft", "dpo"],
+    option("sft: cross-entropy of the targets. dpo: preference for right over IDK over wrong.", True),
+]
+BetaFlag = Annotated[float | None, option("Beta of --loss dpo: a larger one stays nearer to the base model.", "0.1")]
 RankFlag = Annotated[int | None, option("Rank of the LoRA matrices.", "8")]
 AlphaFlag = Annotated[float | None, option("Scale the output of the LoRA layers by alpha / rank.", "16")]
 DropoutFlag = Annotated[float | None, option("Dropout before the LoRA matrices, in [0, 1).", "0")]
@@ -54,6 +59,8 @@ def train(
     prompt: Annotated[
         Literal["baseline", "agent"] | None, option("Method whose answering prompt is used.", "that of the rows")
     ] = None,
+    loss: LossFlag = "sft",
+    beta: BetaFlag = None,
     rank: RankFlag = None,
     alpha: AlphaFlag = None,
     dropout: DropoutFlag = None,
@@ -90,6 +97,8 @@ def train(
     debug: flags.DebugFlag = None,
 ) -> int:
     """Train a LoRA on the answering model; its loss is on the answer's tokens alone.
+
+    --loss dpo trains on pairs of replies instead, which the rows and their wrong samples make.
 
     The same command resumes after a kill, a full disk or Ctrl-C, to the same loss curve. What decides the adapter
     needs another --out; --save-every, --device and --gradient-checkpointing are free to change.

@@ -52,6 +52,7 @@ class IdkRow(Record):
     target: what the model has to say. target_source: `gold`, `self` (a correct sample) or `refusal`.
     draw: of the sample that the target is; None for other sources.
     outcomes: of the n samples, in the order of the draws; n_right of them are correct.
+    wrong: what the wrong samples answered, each once: the choice's text, or the reply to an open question.
     control: `kept` or `random` where the label is that of a control; None where it is the rule's.
     blind: whether the question is kept under the same K@N in the blind bank; None without one or where undefined.
     """
@@ -74,6 +75,7 @@ class IdkRow(Record):
     n_right: int
     n: int
     outcomes: tuple[str, ...]
+    wrong: tuple[str, ...] = ()
     rule: str
     k: int
     control: str | None
@@ -342,6 +344,15 @@ def _target(graded: GradedQuestion, gold: str, idk: bool, plan: BuildPlan) -> tu
     return sample.reply.strip() if sample else gold, "self", draw
 
 
+def _wrong(graded: GradedQuestion) -> tuple[str, ...]:
+    # A reply such as "(B)" means the order of its own draw, so the choice that it means stands for it.
+    pairs = zip(graded.question.samples, graded.grades, strict=False)
+    wrong = [(sample, grade) for sample, grade in pairs if sample and grade and grade.outcome is Outcome.WRONG]
+    has_choices = bool(graded.question.item.choices)
+    texts = [(grade.chosen or "" if has_choices else sample.reply).strip() for sample, grade in wrong]
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
 def _row(
     graded: GradedQuestion, idk: bool, source: RowSource, plan: BuildPlan, blind: Mapping[str, bool | None]
 ) -> IdkRow:
@@ -368,5 +379,6 @@ def _row(
         is_idk=idk,
         n_right=graded.n_right,
         outcomes=tuple(grade.outcome for grade in graded.grades if grade is not None),
+        wrong=_wrong(graded),
         blind=blind.get(item.id),
     )

@@ -44,11 +44,21 @@ PACKAGES = ("accelerate", "deepspeed", "safetensors", "tokenizers")
 
 
 class RowsIdentity(Record):
-    """How many rows, how many of them are IDK, and the sha256 of the file's bytes."""
+    """How many rows, how many of them are IDK, and the sha256 of the file's bytes.
+
+    right_over_idk, idk_over_wrong: pairs of a preference training, 0 for another one.
+    """
 
     sha256: str
     rows: int
     idk: int
+    right_over_idk: int = 0
+    idk_over_wrong: int = 0
+
+    @property
+    def pairs_text(self) -> str:
+        """How many pairs of each kind, in words."""
+        return f"{self.right_over_idk} right over IDK, {self.idk_over_wrong} IDK over wrong"
 
 
 class AdapterIdentity(Identity):
@@ -166,6 +176,11 @@ def _is_damaged(checkpoint: Path) -> bool:
         return True
 
 
+def _loss_text(identity: AdapterIdentity) -> str:
+    beta = identity.recipe.beta
+    return "cross-entropy of the targets" if beta is None else f"DPO, beta {beta:g}, on {identity.data.pairs_text}"
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -183,6 +198,7 @@ def model_card(spec: TrainingSpec, rows: RowSet, last: dict[str, float]) -> str:
         front=f"base_model: {spec.base}\n" if is_hub else "",
         method="lora" if identity.prompt == "baseline" else "agent",
         revision=f"@{identity.revision}" if identity.revision else "",
+        loss=_loss_text(identity),
         classes=class_counts(rows.rows),
         clips=len(rows.clips),
         targets=identity.recipe.targets.replace("|", r"\|"),

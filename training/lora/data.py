@@ -32,6 +32,7 @@ class TrainingRow(BaseModel):
     """A question with the reply that is to be learnt; `lalm_agent.training.idk.sets.IdkRow` says what the fields mean.
 
     Further keys of the file are passed over. target: without its end of turn. line: of the file, from 1.
+    wrong: None in sets of versions that did not write it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -48,6 +49,9 @@ class TrainingRow(BaseModel):
     is_idk: bool
     modality: str | None = None
     prompt: str | None = None
+    gold: str | None = None
+    target_source: str | None = None
+    wrong: tuple[Annotated[str, Field(pattern=r"\S")], ...] | None = None
     line: SkipValidation[int] = 0
 
 

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from lalm_agent.artefacts import Record
 from lalm_agent.errors import UsageError, did_you_mean, first_complaint
@@ -21,12 +21,15 @@ TARGETS: dict[str, str] = {
 """Regular expressions over the names of modules, by what `--adapt` says. Read literally, the paper's target list
 (P1 section 5.1: k_proj, q_proj, v_proj) also matches the audio tower, which has modules of these names."""
 NO_ADAPTER = "adapters go on checkpoints only: mini, a folder, or a hub id"
+DPO_BETA = 0.1
+"""How much a reply's log-ratio to the base model counts; the default of arXiv 2305.18290's authors."""
 _SHOWN = 12
 
 
 class Recipe(Record):
     """What decides an adapter beside data, base model and prompt.
 
+    loss: `sft`, cross-entropy of the targets; `dpo`, preference between replies, with its beta, 0.1 unless given.
     alpha: the output of the LoRA layers is scaled by alpha / rank.
     targets: regular expression that matches the whole name of each adapted module.
     schedule: of the learning rate, without warm-up; `linear` falls to 0.
@@ -34,6 +37,8 @@ class Recipe(Record):
     batch_size: rows of one forward pass in one process; grad_accum: passes in one step.
     """
 
+    loss: Literal["sft", "dpo"] = "sft"
+    beta: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -47,6 +52,21 @@ class Recipe(Record):
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beta(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields.get("loss") == "dpo" and fields.get("beta") is None:
+            return {**fields, "beta": DPO_BETA}
+        if fields.get("loss", "sft") == "sft" and fields.get("beta") is not None:
+            raise ValueError("beta belongs to --loss dpo")
+        return fields
+
+    @model_serializer(mode="wrap")
+    def _without_loss(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without a preference a recipe is written, and hashed in the identity of a study, as before there was one.
+        fields: dict[str, Any] = handler(self)
+        return fields if self.loss == "dpo" else {n: v for n, v in fields.items() if n not in ("loss", "beta")}
 
 
 PRESETS: dict[str, Recipe] = {
@@ -76,7 +96,9 @@ def make_recipe(preset: str, changes: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(fields)
     except ValidationError as error:
         where, reason = first_complaint(error)
-        raise UsageError(f"--{'-'.join(where).replace('_', '-')}: {reason}", "lalm-agent train --help") from error
+        raise UsageError(
+            f"--{'-'.join(where or ('beta',)).replace('_', '-')}: {reason}", "lalm-agent train --help"
+        ) from error
 
 
 def total_steps(rows: int, recipe: Recipe, processes: int) -> int:
@@ -90,8 +112,9 @@ def total_steps(rows: int, recipe: Recipe, processes: int) -> int:
 def shown(recipe: Recipe) -> str:
     """The recipe as one line."""
     length = f"{recipe.max_steps} steps" if recipe.max_steps else f"{recipe.epochs:g} epochs"
+    loss = "" if recipe.beta is None else f"loss {recipe.loss}, beta {recipe.beta:g}, "
     return (
-        f"rank {recipe.rank}, alpha {recipe.alpha:g}, learning rate {recipe.learning_rate:g} {recipe.schedule}, "
+        f"{loss}rank {recipe.rank}, alpha {recipe.alpha:g}, learning rate {recipe.learning_rate:g} {recipe.schedule}, "
         f"{length}, batch {recipe.batch_size} x {recipe.grad_accum}, seed {recipe.seed}, targets {recipe.targets}"
     )
 

@@ -8,7 +8,7 @@ The same request resumes after a kill, a full disk or Ctrl-C, to the same loss c
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +28,16 @@ from lalm_agent.training.lora.adapter import (
     TrainingSession,
     TrainingSpec,
 )
-from lalm_agent.training.lora.data import Collator, RowSet, check_clips, class_counts, prompt_of, read_rows
+from lalm_agent.training.lora.data import (
+    Collator,
+    RowSet,
+    TrainingRow,
+    check_clips,
+    class_counts,
+    prompt_of,
+    read_rows,
+)
+from lalm_agent.training.lora.preference import PreferencePair, pair_counts, preference_pairs
 from lalm_agent.training.lora.recipe import (
     NOTES,
     PRESETS,
@@ -115,6 +124,11 @@ class _Training:
     rows: RowSet
     identity: AdapterIdentity
     steps: int
+    pairs: tuple[PreferencePair, ...] | None
+
+    @property
+    def examples(self) -> Sequence[TrainingRow] | Sequence[PreferencePair]:
+        return self.rows.rows if self.pairs is None else self.pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +181,7 @@ def estimate(request: TrainRequest, observer: Observer | None = None) -> Trainin
         loaded = _load(training, stack, observer)
         model = loaded.model.to(loaded.settings.device)
         observer("measuring two passes")
-        seconds, peak_bytes = measure(model, loaded.collator, rows.rows, request.used_recipe, training.steps)
+        seconds, peak_bytes = measure(model, loaded.collator, training.examples, request.used_recipe, training.steps)
     return TrainingEstimate(
         rows=len(rows.rows),
         idk=rows.idk,
@@ -211,7 +225,9 @@ def _train(
             stack.callback(log.close)
             callbacks.append(log)
         stack.enter_context(quiet_libraries())
-        trainer = make_trainer(loaded.model, loaded.settings, loaded.collator, callbacks)
+        trainer = make_trainer(
+            loaded.model, loaded.settings, (loaded.collator, training.examples, request.used_recipe), callbacks
+        )
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except KeyboardInterrupt:
@@ -255,19 +271,22 @@ def _training(request: TrainRequest) -> _Training:
 
         refuse_pretrained(pretrained, rows.clips, model, str(request.data))
     prompt, recipe = _prompt(request.prompt, rows), request.used_recipe
+    pairs = preference_pairs(rows, recipe.seed) if recipe.loss == "dpo" else None
+    counts = {} if pairs is None else pair_counts(pairs)
     identity = AdapterIdentity(
         model=model,
         revision=None,
         weights_sha256=None,
         dtype="not loaded",
-        data=RowsIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk),
+        data=RowsIdentity(sha256=rows.sha256, rows=len(rows.rows), idk=rows.idk, **counts),
         prompt=prompt,
         prompts={"answer": prompt_hashes(Method(prompt))["answer"]},
         recipe=recipe,
         processes=processes(),
         strategy=strategy(),
     )
-    return _Training(request, rows, identity, total_steps(len(rows.rows), recipe, processes()))
+    steps = total_steps(len(rows.rows if pairs is None else pairs), recipe, processes())
+    return _Training(request, rows, identity, steps, pairs)
 
 
 def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
@@ -295,6 +314,8 @@ def _prompt(prompt: str | None, rows: RowSet) -> Literal["baseline", "agent"]:
 def _describe(training: _Training, audio_s: float, observer: Observer) -> None:
     request, rows, identity = training.request, training.rows, training.identity
     observer(f"data: {class_counts(rows.rows)}; {len(rows.clips)} clips, {audio_s / 60:.1f} minutes an epoch")
+    if training.pairs is not None:
+        observer(f"pairs: {identity.data.pairs_text}")
     observer(f"preset: {request.used_preset} ({NOTES[request.used_preset]})")
     observer(f"recipe: {shown(request.used_recipe)}")
     shared = "" if identity.processes == 1 else f", {identity.processes} processes by {identity.strategy}"

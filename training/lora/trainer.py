@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import ProgressDisplay
 from lalm_agent.training.lora.adapter import CHECKPOINTS, LOG, TENSORBOARD, WEIGHTS, AdapterFolder, complete
 from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
+from lalm_agent.training.lora.preference import PreferencePair, collate_pairs, pair_loss
 from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
-_NAMES = {"loss": "loss", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
+Examples = Sequence[TrainingRow] | Sequence[PreferencePair]
+_NAMES = {"loss": "loss", "margin": "margin", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
 
 
 class DivergedError(DataError):
@@ -85,6 +88,31 @@ class LoraTrainer(Trainer):
             raise
 
 
+class DpoTrainer(LoraTrainer):
+    """Trains on pairs; the loss of a step is the mean over its passes. It logs the margin of this process's pairs."""
+
+    def __init__(self, beta: float, *args: Any, **settings: Any) -> None:
+        """beta: of `preference.dpo`."""
+        super().__init__(*args, **settings)
+        self._beta = beta
+        self._margins: list[torch.Tensor] = []
+        # The loss is a mean over pairs already, and no token count divides it.
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+        """The loss of one pass over pairs; ()."""
+        loss, margin = pair_loss(model, inputs, self._beta, self.accelerator.unwrap_model(model))
+        self._margins.append(margin)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step with the mean margin of its passes."""
+        if self._margins and "loss" in logs:
+            logs["margin"] = float(torch.stack(self._margins).mean())
+            self._margins.clear()
+        super().log(logs, start_time)
+
+
 class Guard(TrainerCallback):
     """Stops a training whose gradients are not finite, or that FSDP does not shard; says what each process holds."""
 
@@ -145,13 +173,15 @@ def arguments(
 
 
 def make_trainer(
-    model: Any, settings: TrainingArguments, collator: Collator, callbacks: list[TrainerCallback]
+    model: Any, settings: TrainingArguments, data: tuple[Collator, Examples, Recipe], callbacks: list[TrainerCallback]
 ) -> LoraTrainer:
-    """A Trainer on the collator's rows that prints nothing."""
-    rows: Any = collator.rows.rows
-    trainer = LoraTrainer(
-        model, settings, collator, train_dataset=rows, compute_loss_func=target_loss, callbacks=callbacks
-    )
+    """A Trainer on rows, or on pairs of them, that prints nothing."""
+    collator, rows, recipe = data
+    more: dict[str, Any] = {"train_dataset": rows, "callbacks": callbacks}
+    if recipe.beta is None:
+        trainer = LoraTrainer(model, settings, collator, compute_loss_func=target_loss, **more)
+    else:
+        trainer = DpoTrainer(recipe.beta, model, settings, partial(collate_pairs, collator), **more)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -241,9 +271,7 @@ def export(trainer: LoraTrainer, folder: AdapterFolder, rows: RowSet, last: dict
     trainer.accelerator.wait_for_everyone()
 
 
-def measure(
-    model: Any, collator: Collator, rows: Sequence[TrainingRow], recipe: Recipe, steps: int
-) -> tuple[float, int]:
+def measure(model: Any, collator: Collator, rows: Examples, recipe: Recipe, steps: int) -> tuple[float, int]:
     """Time the second of two forward and backward passes on real rows, and take it for all; the weights stay.
 
     Returns (seconds of the whole training, peak bytes of this process, or of its GPU's memory, during the passes).
@@ -251,13 +279,18 @@ def measure(
     """
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
     device, seconds = model.device, 0.0
+    collate: Any = collator if recipe.beta is None else partial(collate_pairs, collator)
     model.train()
     for number in range(2):
         chosen = [rows[order[(number * recipe.batch_size + i) % len(order)]] for i in range(recipe.batch_size)]
         start = time.monotonic()
-        batch = {name: value.to(device) for name, value in collator(chosen).items()}
-        labels = batch.pop("labels")
-        target_loss(model(**batch), labels).backward()  # type: ignore[no-untyped-call]
+        batch = {name: value.to(device) for name, value in collate(chosen).items()}
+        if recipe.beta is None:
+            labels = batch.pop("labels")
+            loss = target_loss(model(**batch), labels)
+        else:
+            loss, _ = pair_loss(model, batch, recipe.beta)
+        loss.backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.monotonic() - start
