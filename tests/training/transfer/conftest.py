@@ -205,9 +205,16 @@ def _write_set(folder: StudyFolder, job: Job, made: MadeStudy) -> None:
 def _row(job: Job, clip: str, is_idk: bool, origin: Origin) -> IdkRow:
     fields = dict.fromkeys(IdkRow.model_fields)
     fields |= {"method": "baseline", "target_source": "gold", "n_right": 0, "n": 5, "rule": "kn", "k": 5, "seed": 0}
-    fields |= {"scorer": "rule"}
+    fields |= {"scorer": "rule", "origin": origin}
     fields |= {"id": clip, "audio": clip, "audio_sha256": clip, "modality": job.source, "question": "What is heard?"}
-    fields |= {"choices": ("dog", "cat"), "gold": "dog", "prompt": "What is heard?", "outcomes": (), "origin": origin}
+    fields |= {
+        "choices": ("dog", "cat"),
+        "gold": "dog",
+        "prompt": "What is heard?",
+        "outcomes": (),
+        "origin": origin,
+        "wrong": (),
+    }
     return IdkRow(**{**fields, "target": "IDK" if is_idk else "dog", "is_idk": is_idk})
 
 

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lalm_agent.eval.metrics.counts import Counts, transitions
+from lalm_agent.eval.metrics.reliability import acc_answered
 from lalm_agent.eval.metrics.rgi import Convention, rgi
 from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.cells import (
     CellArrays,
     Key,
     MadeCell,
-    acc_answered,
     cell_draws,
     cell_figures,
     clip_draws,
