@@ -203,7 +203,7 @@ def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet
     texts = {out: data, sets.meta_path(out): record_text(manifest).encode()}
     for path, text in {} if request.replace else texts.items():
         if path.exists() and (path.is_dir() or path.read_bytes() != text):
-            raise UsageError(f"{path} is there and differs", "give another --out, or --force to replace it")
+            raise UsageError(f"{path} is there and differs", "give another --out, or `idk build --force` to replace it")
     sets.write_set(out, data, manifest)
     return IdkSet(out, manifest)
 
