@@ -91,7 +91,7 @@ def table_of(report: SweepReport) -> Table:
         share = point.idk_share
         row = [f"{point.value:g}"]
         if of_k:
-            row.append(NOTHING if share is None else _interval(100, share.share, share.low, share.high))
+            row.append(NOTHING if share is None else _percents(share.share, share.low, share.high))
             row += [NOTHING if count is None else str(count) for count in (point.rows, point.idk)]
         if measured:
             row += _cells(point.figures)
@@ -108,12 +108,12 @@ def _cells(figures: PointFigures | None) -> list[str]:
 
 
 def _percent(figure: Figure) -> str:
-    return NOTHING if figure.value is None else _interval(100, figure.value, figure.low, figure.high)
+    return NOTHING if figure.value is None else _percents(figure.value, figure.low, figure.high)
 
 
-def _interval(scale: float, value: float, low: float | None, high: float | None) -> str:
-    text = f"{scale * value:.1f}"
-    return text if low is None or high is None else f"{text} [{scale * low:.1f}, {scale * high:.1f}]"
+def _percents(value: float, low: float | None, high: float | None) -> str:
+    text = f"{100 * value:.1f}"
+    return text if low is None or high is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def head_lines(report: SweepReport) -> Iterator[str]:

@@ -28,6 +28,11 @@ def test_the_figures_run_over_resamples() -> None:
     assert r.rel(counts).ravel().tolist() == pytest.approx([0.61, 0.0])
 
 
+def test_accuracy_among_the_answered_is_undefined_where_all_is_refused() -> None:
+    assert r.acc_answered(np.array([6, 2, 2, 0, 0])) == pytest.approx(0.75)
+    assert np.isnan(r.acc_answered(np.array([0, 0, 5, 0, 0])))
+
+
 def test_no_questions_means_no_figures() -> None:
     for figure in (r.acc, r.tru, r.rej, r.rel):
         assert np.isnan(figure(np.zeros(5, np.int64)))

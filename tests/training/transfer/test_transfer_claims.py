@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lalm_agent.eval.metrics.counts import Counts, transitions
-from lalm_agent.eval.metrics.reliability import acc_answered
 from lalm_agent.eval.metrics.rgi import Convention, rgi
 from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.training.transfer.cells import (
@@ -120,11 +119,6 @@ def test_clips_are_drawn_whole_and_the_order_of_questions_decides_nothing() -> N
     assert set(found[:, 0].tolist()) <= {0, 2, 4, 6}
     turned = clip_draws(names[::-1], "x", HOW)
     assert (turned.counts(codes("wcwc"), names[::-1]) == found).all()
-
-
-def test_accuracy_among_the_answered_is_undefined_where_all_is_refused() -> None:
-    assert acc_answered(np.array([6, 2, 2, 0, 0])) == pytest.approx(0.75)
-    assert np.isnan(acc_answered(np.array([0, 0, 5, 0, 0])))
 
 
 def test_p_values_of_seeds_together() -> None:
