@@ -139,10 +139,10 @@ class Agent:
         nodes = NODES if self.config.method is Method.AGENT else ("answer",)
         self._tools = {node: references[node] for node in nodes}
         self.policy = read_policy(Path(self.config.policy)) if self.config.policy is not None else None
-        if self.policy is not None and not self.config.policy_unchecked:
+        if self.policy is not None:
             # What only the loaded model knows is taken for right until it is.
-            loaded = {name: getattr(self.policy.system, name) for name in _WHEN_LOADED}
-            refuse_other_system(self.policy, self.system(**loaded), str(self.config.policy))
+            system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
+            refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
         self._clips = ClipStore(self.config.max_audio_s)
         self._checkpointer = checkpointer
         self._folder: str | None = None

@@ -61,9 +61,16 @@ class Gate:
         return self.policy.estimator.value(values), self.policy.threshold(modality)
 
 
-def refuse_other_system(policy: Policy, system: SystemIdentity, path: str) -> None:
-    """Raises UsageError, with all differences, where a policy was calibrated for another system."""
-    _refuse(policy, policy.differences(system), path)
+def refuse_other_system(policy: Policy, system: SystemIdentity, path: str, unchecked: bool = False) -> None:
+    """Raises UsageError where a policy cannot be used with a system, or, unless `unchecked`, was made for another."""
+    if policy.by_modality and (system.method != Method.AGENT or system.adaptive is not None):
+        how = f"the method {system.method}" if system.adaptive is None else "a first try as the baseline"
+        raise UsageError(
+            f"{path} cannot be used: it has a threshold for each modality, and {how} has no type step",
+            "calibrate a policy for this method",
+        )
+    if not unchecked:
+        _refuse(policy, policy.differences(system), path)
 
 
 def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, unchecked: bool) -> Gate:
@@ -73,7 +80,7 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
 
     Raises:
         UsageError: the policy is another system's, unless `unchecked`; or the model cannot give its estimators what
-            they need, or the method has no type step to choose a modality's threshold by.
+            they need.
         DataError: its estimator is none of this program's.
     """
     recorded = policy.estimator.made_with
@@ -82,9 +89,6 @@ def make_gate(policy: Policy, model: LALM, system: SystemIdentity, path: str, un
     method = Method(system.method)
     lacks = {estimator.name: lacking(model.spec, estimator, method) for estimator in estimators}
     reasons = [f"{name}: {why}" for name, why in lacks.items() if why is not None]
-    if policy.by_modality and (method is not Method.AGENT or system.adaptive is not None):
-        how = f"the method {method}" if system.adaptive is None else "a first try as the baseline"
-        reasons.append(f"it has a threshold for each modality, and {how} has no type step")
     if reasons:
         raise UsageError(f"{path} cannot be used: {'; '.join(reasons)}", "calibrate a policy for this model and method")
     changes = policy.differences(system)

@@ -138,6 +138,8 @@ def usable(estimates: Estimates, tell: Tell, policy: str | None = None) -> list[
             "give a run of the system as it is used",
         )
     rows = list(estimates.rows)
+    if estimates.waiting > 0:
+        tell(f"{estimates.name} is not finished: {estimates.waiting} of its questions are not asked yet, and left out")
     left_out = [
         ("failed", [row.outcome is Outcome.FAILED for row in rows]),
         ("on recordings that the adapter was trained on", [row.seen for row in rows]),

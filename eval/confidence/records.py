@@ -69,13 +69,17 @@ class ConfidenceSpec(Record):
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """The estimates of a run's answers. name: what messages call them. estimators: name -> its parameters."""
+    """The estimates of a run's answers. name: what messages call them. estimators: name -> its parameters.
+
+    waiting: questions that the run has not asked yet.
+    """
 
     name: str
     run: RunIdentity
     data_version: str | None
     estimators: dict[str, dict[str, Parameter]]
     rows: tuple[EstimateRow, ...]
+    waiting: int = 0
 
 
 def read_estimates(folder: Path) -> Estimates:
@@ -86,7 +90,8 @@ def read_estimates(folder: Path) -> Estimates:
     if is_run(folder):
         run = read_spec(folder / SPEC)
         rows = tuple(row for draw in range(run.identity.draws) for row in graded_rows(folder, draw))
-        return Estimates(folder.name, run.identity, run.data_version, {OPTION: {}}, rows)
+        waiting = run.selection.asked * run.identity.draws - len(rows)
+        return Estimates(folder.name, run.identity, run.data_version, {OPTION: {}}, rows, waiting)
     hint = "give the folder that `lalm-agent confidence RUN --out FOLDER` wrote, or a run's"
     if not (folder / ESTIMATES).is_file():
         raise DataError(f"{folder} holds no estimates and no run", hint)

@@ -176,8 +176,15 @@ def test_each_modality_has_its_threshold(ask: Ask, policy_file: Callable[..., st
     assert ask(policy, "Sound", "a dog", "dog", method="agent")[0].answer == "dog"
     assert ask(policy, "Speech", "dog!", "dog", method="agent")[0].withheld == "dog"
     assert ask(policy, "Music", "dog!", "dog", method="agent")[0].withheld == "dog"
+
+
+@pytest.mark.parametrize("unchecked", [True, False])
+def test_thresholds_by_modality_need_a_type_step_before_anything_is_loaded(
+    policy_file: Callable[..., str], unchecked: bool
+) -> None:
+    policy = policy_file({"sound": 0.5})
     with pytest.raises(UsageError, match="no type step"):
-        ask(policy_file({"sound": 0.5}), "dog")
+        Agent(model=Scoring([]), method="idk", policy=policy, policy_unchecked=unchecked)
 
 
 def test_a_policy_of_another_system_is_refused_before_anything_is_loaded(policy_file: Callable[..., str]) -> None:

@@ -19,6 +19,7 @@ from lalm_agent import AgentConfig
 from lalm_agent.artefacts import MismatchError
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, UsageError
 from lalm_agent.eval import EvaluateRequest, evaluate
+from lalm_agent.eval.confidence.calibrate import usable
 from lalm_agent.eval.confidence.estimate import (
     ConfidenceFolder,
     ConfidenceObserver,
@@ -28,6 +29,7 @@ from lalm_agent.eval.confidence.estimate import (
 )
 from lalm_agent.eval.confidence.records import EstimateRow, read_estimates
 from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
 from lalm_agent.records import ModelInfo
 
@@ -104,6 +106,13 @@ class Watch(ConfidenceObserver):
 
     def estimated(self, row: EstimateRow) -> None:
         self.told.append(row.question)
+
+
+def test_questions_that_a_run_has_not_asked_yet_are_said(run_of: Callable[..., Path]) -> None:
+    answers, told = (run := run_of(6)) / ANSWERS, list[str]()
+    answers.write_text("".join(answers.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
+    assert len(usable(read_estimates(run), told.append)) == 4
+    assert "2 of its questions are not asked yet" in told[0]
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
