@@ -271,6 +271,16 @@ def stream_lines(path: Path) -> Iterator[tuple[dict[str, Any], slice]]:
         raise DataError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
 
 
+def read_rows(path: Path, form: type[AnyRecord], hint: str) -> Iterator[AnyRecord]:
+    """The complete lines of a journal as records. Raises DataError as `read_lines`; with the hint for another form."""
+    for number, fields in enumerate(read_lines(path), 1):
+        try:
+            yield form.model_validate(fields)
+        except ValidationError as error:
+            where, reason = first_complaint(error)
+            raise DataError(f"{path}:{number}: {'.'.join(where)}: {reason}", hint) from error
+
+
 class Journal:
     """A file of JSON lines that is only ever appended to. A context manager; `close` makes the disk keep the lines.
 
@@ -375,6 +385,7 @@ class FolderKind:
     name: for messages, such as `run`. activity: what a process that works on it does, such as `is training`.
     begun: files that are all there once it has begun; they are written last. complete: those that are all there once
     it is complete. early: first letters of names that a call which was killed before it began may have left.
+    form: of `spec.json`, where the folder reads it. hint: what to do where that cannot be read.
     """
 
     name: str
@@ -382,6 +393,8 @@ class FolderKind:
     begun: tuple[str, ...] = (SPEC,)
     complete: tuple[str, ...] = ()
     early: tuple[str, ...] = (f"{SPEC}.",)
+    form: type[BaseModel] | None = None
+    hint: str = "give another --out"
 
     def has_begun(self, path: Path) -> bool:
         """Whether a folder holds an artefact of this kind."""
@@ -393,9 +406,13 @@ class FolderKind:
 
 
 class Folder:
-    """An artefact's folder, held by this process alone. A context manager; a derived class says its `kind`."""
+    """An artefact's folder, held by this process alone. A context manager; a derived class says its `kind`.
+
+    spec: what the artefact is; None for a new one.
+    """
 
     kind: ClassVar[FolderKind]
+    spec: Any = None
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """writes: False to read beside the process that holds the folder, without its lock."""
@@ -403,6 +420,7 @@ class Folder:
         self._writes = writes
         self._lock = FileLock(path / LOCK, timeout=0, thread_local=False)
         self._made = False
+        self._appended: dict[str, Journal] = {}
 
     def __enter__(self) -> Self:
         """Make the folder where there is none, lock it and read it.
@@ -433,13 +451,25 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        """Let go; a folder that was made for an artefact that never began is removed again."""
+        """Let go, the appended lines on disk; a folder that was made for what never began is removed again."""
+        for journal in self._appended.values():
+            journal.close()
+        self._appended = {}
         if self._made and not self.has_begun and all(self._is_leftover(entry.name) for entry in self.path.glob("*")):
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
     def read(self) -> None:
-        """Read what is there; called once the folder is held. For a derived class to fill."""
+        """Read the spec, where there is one; called once the folder is held. Raises DataError where it is damaged."""
+        if self.kind.form is not None and self.has_begun:
+            self.spec = read_record(self.path / SPEC, self.kind.form, self.kind.hint)
+
+    def append_to(self, name: str, *records: BaseModel) -> None:
+        """Append records to a journal of the folder, which is there then. Raises StorageError on a full disk."""
+        if name not in self._appended:
+            self._appended[name] = Journal(self.path / name)
+        for record in records:
+            self._appended[name].append(record.model_dump(mode="json"))
 
     @property
     def has_begun(self) -> bool:

@@ -76,10 +76,16 @@ class NetworkBlockedError(RuntimeError):
     """A test tried to leave the machine."""
 
 
+@pytest.fixture(scope="session")
+def lalm_homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lalm-homes")
+
+
 @pytest.fixture(autouse=True)
-def lalm_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def lalm_home(lalm_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in place of the user's state."""
-    home = tmp_path_factory.mktemp("lalm-home")
+    # Not by `mktemp`, which looks for a free number through the folders of all tests before this one.
+    home = Path(tempfile.mkdtemp(dir=lalm_homes))
     monkeypatch.setenv("LALM_HOME", str(home))
     return home
 

@@ -18,19 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from lalm_agent.artefacts import (
-    SPEC,
-    Folder,
-    FolderKind,
-    Identity,
-    Invocation,
-    MismatchError,
-    Record,
-    read_record,
-    record_text,
-    write_record,
-    write_whole,
-)
+from lalm_agent import artefacts
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.report.table import as_markdown
@@ -38,23 +26,13 @@ from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line, is_installed
+from lalm_agent.training import sweep_report
 from lalm_agent.training.idk.labels import Bootstrap
 from lalm_agent.training.idk.make import BankRequest, BuildRequest, bank_curve, build_idk, grade_bank, require_trainable
 from lalm_agent.training.lora.adapter import CLIPS, CONFIG, WEIGHTS, TrainingSpec
 from lalm_agent.training.lora.data import read_rows
 from lalm_agent.training.lora.recipe import Recipe
 from lalm_agent.training.lora.train import TrainRequest, train
-from lalm_agent.training.sweep_report import (
-    ALPHA,
-    ANEW,
-    K,
-    PointFigures,
-    SweepPoint,
-    SweepReport,
-    head_lines,
-    table_of,
-    write_picture,
-)
 
 Observer = Callable[[str], None]
 """Takes a line that says what happens now."""
@@ -105,7 +83,7 @@ class AlphaSweepRequest(SweepRequest):
     rows: Path | None = None
 
 
-class SweepIdentity(Identity):
+class SweepIdentity(artefacts.Identity):
     """What is swept: a kind (`sweep_report.SweepReport`), the model, and the sha256 of the bank or the adapter."""
 
     kind: str
@@ -113,28 +91,27 @@ class SweepIdentity(Identity):
     source: str
 
 
-class SweepSpec(Record):
+class SweepSpec(artefacts.Record):
     """`spec.json` of a sweep."""
 
     schema_version: int = Field(default=1, alias="schema")
     identity: SweepIdentity
-    sessions: tuple[Invocation, ...]
+    sessions: tuple[artefacts.Invocation, ...]
 
 
-class SweepFolder(Folder):
+class SweepFolder(artefacts.Folder):
     """A sweep's folder, held by this process alone."""
 
-    kind = FolderKind("sweep", "is sweeping")
+    _HINT = "is this the folder of a sweep? Give another --out"
+    kind = artefacts.FolderKind("sweep", "is sweeping", form=SweepSpec, hint=_HINT)
+    spec: SweepSpec | None
 
     def begin(self, identity: SweepIdentity) -> None:
         """Write what is swept. Raises MismatchError where the folder is another sweep's, StorageError."""
-        there = None
-        if self.has_begun:
-            there = read_record(self.path / SPEC, SweepSpec, "is this the folder of a sweep? Give another --out")
-            if changes := there.identity.changes(identity):
-                raise MismatchError(self.path, changes)
-        sessions = (*(there.sessions if there else ()), Invocation.starting())
-        write_record(self.path / SPEC, SweepSpec(identity=identity, sessions=sessions))
+        if self.spec is not None and (changes := self.spec.identity.changes(identity)):
+            raise artefacts.MismatchError(self.path, changes)
+        sessions = (*(self.spec.sessions if self.spec else ()), artefacts.Invocation.starting())
+        artefacts.write_record(self.path / artefacts.SPEC, SweepSpec(identity=identity, sessions=sessions))
 
 
 Number = TypeVar("Number", int, float)
@@ -155,7 +132,7 @@ def require_pair(train: bool, data: str | None) -> None:
         raise UsageError("--train and --data go together: adapters are asked the data", "give both, or neither")
 
 
-def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> SweepReport:
+def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> sweep_report.SweepReport:
     """The share of IDK for each K of one bank; with data to ask, an adapter for each K and its figures.
 
     Raises UsageError for a K outside 1 to N or another model than the bank's; else as `build_idk`, `train`, `evaluate`.
@@ -177,7 +154,7 @@ def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> Swee
         raise UsageError(f"the bank has no questions of {request.train_modality}", f"one of: {', '.join(curve.groups)}")
     shares = {share.k: share for share in group.shares}
     with SweepFolder(request.out) as folder:
-        folder.begin(SweepIdentity(kind=K, model=identity.model, source=curve.bank_sha256))
+        folder.begin(SweepIdentity(kind=sweep_report.K, model=identity.model, source=curve.bank_sha256))
         points, adapters = {}, {}
         for k in ks:
             observer(f"K = {k}: building the set")
@@ -187,7 +164,7 @@ def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> Swee
             build = BuildRequest(**vars(bank), modality=only, out=path, k=k, hold_out=request.hold_out, one_class=True)
             counts = build_idk(build, observer).manifest.counts[TOTAL]
             blank = None if counts["idk"] and counts["kept"] else "one class: nothing to train on"
-            points[str(k)] = SweepPoint(
+            points[str(k)] = sweep_report.SweepPoint(
                 name=str(k), value=k, idk_share=shares.get(k), rows=counts["n"], idk=counts["idk"], blank=blank
             )
             if blank is None and request.data is not None:
@@ -195,10 +172,12 @@ def sweep_k(request: KSweepRequest, observer: Observer = lambda _: None) -> Swee
                 adapters[str(k)] = request.out / "adapters" / str(k)
                 settings: dict[str, Any] = {"recipe": request.recipe, "preset": request.preset, "progress": True}
                 train(TrainRequest(path, adapters[str(k)], request.config, **settings), observer)
-        return _finish(request, (K, curve.bank_sha256, Method(identity.method)), points, adapters, observer)
+        return _finish(
+            request, (sweep_report.K, curve.bank_sha256, Method(identity.method)), points, adapters, observer
+        )
 
 
-def sweep_alpha(request: AlphaSweepRequest, observer: Observer = lambda _: None) -> SweepReport:
+def sweep_alpha(request: AlphaSweepRequest, observer: Observer = lambda _: None) -> sweep_report.SweepReport:
     """One adapter at several strengths, or one trained anew for each alpha, and the figures of each.
 
     Raises UsageError for factors that are no strength, no data, an adapter that has no alpha, or rows that are not
@@ -215,18 +194,23 @@ def sweep_alpha(request: AlphaSweepRequest, observer: Observer = lambda _: None)
     require_adapter(request.adapter)
     config, alpha = _config_of(request.adapter)
     spec = None
-    if (request.adapter / SPEC).is_file():
-        spec = read_record(request.adapter / SPEC, TrainingSpec, "lalm-agent train wrote the adapter?")
+    if (request.adapter / artefacts.SPEC).is_file():
+        spec = artefacts.read_record(
+            request.adapter / artefacts.SPEC, TrainingSpec, "lalm-agent train wrote the adapter?"
+        )
     if request.rows is not None:
         _require_rows(request.rows, spec)
-    kind = ALPHA if request.rows is None else ANEW
+    kind = sweep_report.ALPHA if request.rows is None else sweep_report.ANEW
     source = weights_sha256(adapter_files(request.adapter))
     with SweepFolder(request.out) as folder:
         folder.begin(SweepIdentity(kind=kind, model=request.config.model, source=source))
         points, adapters = {}, {}
         for factor in factors:
             name = f"{factor:g}"
-            points[name], out = SweepPoint(name=name, value=factor * alpha), request.out / "adapters" / name
+            points[name], out = (
+                sweep_report.SweepPoint(name=name, value=factor * alpha),
+                request.out / "adapters" / name,
+            )
             adapters[name] = out
             if request.rows is None:
                 scaled_adapter(request.adapter, config, factor, out)
@@ -265,27 +249,29 @@ def scaled_adapter(adapter: Path, config: Mapping[str, Any], factor: float, out:
     """Write a copy whose LoRA layers have `factor` times the effect. Raises UsageError where another one is there."""
     pattern = {name: factor * alpha for name, alpha in (config.get("alpha_pattern") or {}).items()}
     scaled = {**config, "lora_alpha": factor * config["lora_alpha"], "alpha_pattern": pattern}
-    files = {name: (adapter / name).read_bytes() for name in (WEIGHTS, CLIPS, SPEC) if (adapter / name).is_file()}
+    files = {
+        name: (adapter / name).read_bytes() for name in (WEIGHTS, CLIPS, artefacts.SPEC) if (adapter / name).is_file()
+    }
     files[CONFIG] = (json.dumps(scaled, indent=2, sort_keys=True) + "\n").encode()
     for name, data in files.items():
         if (out / name).exists() and (out / name).read_bytes() != data:
             raise UsageError(f"{out / name} is there and differs", "give another --out")
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        write_whole(out / name, data)
+        artefacts.write_whole(out / name, data)
 
 
 def _finish(
     request: SweepRequest,
     about: tuple[str, str, Method],
-    points: Mapping[str, SweepPoint],
+    points: Mapping[str, sweep_report.SweepPoint],
     adapters: Mapping[str, Path],
     observer: Observer,
-) -> SweepReport:
+) -> sweep_report.SweepReport:
     """Ask the adapters, and write the report. about: kind, source, and the method whose prompt they were trained on."""
     kind, source, method = about
     figures, warnings = _measured(request, method, adapters, observer) if adapters else ({}, [])
-    report = SweepReport(
+    report = sweep_report.SweepReport(
         kind=kind,
         model=request.config.model,
         source=source,
@@ -296,20 +282,27 @@ def _finish(
         level=Resampling().level,
         warnings=tuple(warnings),
     )
-    write_whole(request.out / "sweep.json", record_text(report).encode())
-    lines = [f"# Sweep of {kind}", "", *head_lines(report), "", as_markdown(table_of(report)), ""]
+    artefacts.write_whole(request.out / "sweep.json", artefacts.record_text(report).encode())
+    lines = [
+        f"# Sweep of {kind}",
+        "",
+        *sweep_report.head_lines(report),
+        "",
+        as_markdown(sweep_report.table_of(report)),
+        "",
+    ]
     if is_installed("matplotlib"):
-        write_picture(request.out / "sweep.svg", report)
+        sweep_report.write_picture(request.out / "sweep.svg", report)
         lines += ["![curve](sweep.svg)", ""]
     else:
         observer(f"sweep.svg is left out, because matplotlib draws it: {install_line('draw')}")
-    write_whole(request.out / "sweep.md", "\n".join(lines).encode())
+    artefacts.write_whole(request.out / "sweep.md", "\n".join(lines).encode())
     return report
 
 
 def _measured(
     request: SweepRequest, method: Method, adapters: Mapping[str, Path], observer: Observer
-) -> tuple[dict[str, PointFigures], Sequence[str]]:
+) -> tuple[dict[str, sweep_report.PointFigures], Sequence[str]]:
     """Name -> figures against the model without an adapter; one set of weights serves all of them."""
     from lalm_agent.agent import load_hearing_model
     from lalm_agent.eval import evaluate
@@ -330,4 +323,4 @@ def _measured(
     how = replace(Resampling(), resamples=request.resamples, seed=request.seed)
     report = score(ScoreRequest(paths=tuple(runs.values()), config=Config(resampling=how)), observer)
     groups = {made.name: made.groups[TOTAL] for made in report.methods if TOTAL in made.groups}
-    return {name: PointFigures.of(groups[name]) for name in adapters if name in groups}, report.warnings
+    return {name: sweep_report.PointFigures.of(groups[name]) for name in adapters if name in groups}, report.warnings

@@ -4,6 +4,7 @@ from lalm_agent.eval.benchmarks.rows import DIFFICULTY, Layout
 from lalm_agent.eval.items import MODALITY
 
 _OWN_GROUPS = "language dataset track hop attribute answerable seen skill level family".split()
+_IGNORED = "context other_attributes split seed source donor url timestamp thinking cue rubric".split()
 OWN = Layout(
     id=("id", "question_id"),
     audio=("audio", "audio_path", "audio_id", "file", "file_name"),
@@ -21,20 +22,5 @@ OWN = Layout(
     numbered=True,
     open_questions=True,
     has_answerable=True,
-    ignored=(
-        *(
-            "context",
-            "other_attributes",
-            "split",
-            "seed",
-            "source",
-            "donor",
-            "url",
-            "timestamp",
-            "thinking",
-            "cue",
-            "rubric",
-        ),
-        *("model_output", "model_prediction", "answer_prediction", "thinking_prediction"),
-    ),
+    ignored=(*_IGNORED, "model_output", "model_prediction", "answer_prediction", "thinking_prediction"),
 )

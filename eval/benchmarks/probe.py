@@ -28,25 +28,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
+from lalm_agent import artefacts
 from lalm_agent.answers import parse, same_text
-from lalm_agent.artefacts import (
-    SPEC,
-    Folder,
-    FolderKind,
-    Identity,
-    Invocation,
-    MismatchError,
-    Record,
-    StorageError,
-    json_line,
-    read_record,
-    write_record,
-    write_whole,
-)
 from lalm_agent.audio import MAX_S
 from lalm_agent.choices import bare_text
 from lalm_agent.errors import DataError, UsageError, did_you_mean
@@ -363,7 +350,7 @@ def make_probes(
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
-class ProbesIdentity(Identity):
+class ProbesIdentity(artefacts.Identity):
     """Which probes they are. data, data_sha256: the benchmark that they were made of."""
 
     data: str
@@ -373,28 +360,19 @@ class ProbesIdentity(Identity):
     seed: int
 
 
-class ProbesSpec(Record):
+class ProbesSpec(artefacts.Record):
     """`spec.json`: the latest call, and what decides the questions."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     identity: ProbesIdentity
-    session: Invocation
+    session: artefacts.Invocation
 
 
-class ProbesFolder(Folder):
+class ProbesFolder(artefacts.Folder):
     """A folder of probes, held by this process alone. spec: what is there; None for a new one."""
 
-    kind: ClassVar[FolderKind] = FolderKind("folder of probes", "is writing", (SPEC,), complete=(QUESTIONS,))
-
-    def __init__(self, path: Path) -> None:
-        """Look at nothing yet."""
-        super().__init__(path)
-        self.spec: ProbesSpec | None = None
-
-    def read(self) -> None:
-        """Read what is there. Raises DataError where it is damaged."""
-        if self.has_begun:
-            self.spec = read_record(self.path / SPEC, ProbesSpec, "give another --out")
+    kind = artefacts.FolderKind("folder of probes", "is writing", complete=(QUESTIONS,), form=ProbesSpec)
+    spec: ProbesSpec | None
 
 
 def write_probes(
@@ -425,8 +403,10 @@ def write_probes(
     )
     with ProbesFolder(out) as folder:
         if folder.spec is not None and (changes := folder.spec.identity.changes(identity)):
-            raise MismatchError(out, changes, folder.kind.name)
-        write_record(out / SPEC, ProbesSpec(schema=SCHEMA, identity=identity, session=Invocation.starting()))
+            raise artefacts.MismatchError(out, changes, folder.kind.name)
+        artefacts.write_record(
+            out / artefacts.SPEC, ProbesSpec(schema=SCHEMA, identity=identity, session=artefacts.Invocation.starting())
+        )
         silent = silent_clips(root, out / SILENCE, MAX_S)
         rows = list[bytes]()
         for done, probe in enumerate(made.probes, start=1):
@@ -437,7 +417,7 @@ def write_probes(
             rows += [_row(probe, probe.item, heard), _row(probe, probe.source, own)]
             if progress is not None:
                 progress(done, len(made.probes))
-        write_whole(out / QUESTIONS, b"".join(rows))
+        artefacts.write_whole(out / QUESTIONS, b"".join(rows))
     return made
 
 
@@ -452,7 +432,7 @@ def _row(probe: Probe, item: Item, audio: str) -> bytes:
         "answer": item.gold,
     }
     own |= {**dict(item.groups), ANSWERABLE: item.answerable, FAMILY: probe.family, "content": item.content}
-    return json_line(own | made_of)
+    return artefacts.json_line(own | made_of)
 
 
 def _named(root: Path, audio: str, out: Path) -> str:
@@ -473,7 +453,9 @@ def _named(root: Path, audio: str, out: Path) -> str:
         except OSError as error:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
-            raise StorageError(f"{target} cannot be written: {error}", "free space, or give another --out") from error
+            raise artefacts.StorageError(
+                f"{target} cannot be written: {error}", "free space, or give another --out"
+            ) from error
     return name.as_posix()
 
 

@@ -10,7 +10,7 @@ drawn by a hash (see `risk`), so that the promise is about a recording drawn lik
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,12 +21,7 @@ from lalm_agent.artefacts import MismatchError, Record, now, versions
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.confidence.crossfit import clip_parts, fit_crossed, out_of_fold
 from lalm_agent.eval.confidence.records import EstimateRow, Estimates, read_estimates, values_of
-from lalm_agent.eval.confidence.risk import (
-    fixed_sequence,
-    one_a_clip,
-    questions_needed,
-    smallest_rejection,
-)
+from lalm_agent.eval.confidence.risk import fixed_sequence, one_a_clip, questions_needed, smallest_rejection
 from lalm_agent.eval.grade import Outcome
 from lalm_agent.eval.metrics import selective
 from lalm_agent.eval.metrics.counts import CORRECT, WRONG, Bools, Floats
@@ -371,8 +366,11 @@ def check(folder: Path, policy: Policy, tell: Tell = lambda line: None) -> Polic
     if lacking := [name for name in needed if name not in estimates.estimators]:
         hint = f"lalm-agent confidence RUN --with {','.join(needed)} --out FOLDER, then check that FOLDER"
         raise DataError(f"{folder} has no estimates of {lacking[0]}, which the policy decides by", hint)
-    lines = [*policy.differences(estimates.run.system), *_other_parameters(needed, estimates.estimators)]
-    if lines:
+    there = estimates.estimators
+    others = (
+        f"{name}: {needed[name]} in the policy, {there[name]} now" for name in needed if needed[name] != there[name]
+    )
+    if lines := [*policy.differences(estimates.run.system), *others]:
         raise MismatchError(folder, lines, "system")
     rows, used = usable(estimates, tell, policy.sha256), set(policy.clips)
     new = [row for row in rows if (row.clip or "")[:SHORT_HASH] not in used]
@@ -412,9 +410,3 @@ def _checked(group: Units, policy: Policy) -> CheckedThreshold:
         interval=(low, high),
         promise=promise,
     )
-
-
-def _other_parameters(needed: Mapping[str, object], there: Mapping[str, object]) -> list[str]:
-    return [
-        f"{name}: {needed[name]} in the policy, {there[name]} now" for name in needed if needed[name] != there[name]
-    ]

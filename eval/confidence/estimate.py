@@ -18,40 +18,15 @@ from typing import Any
 
 from pydantic import Field
 
+from lalm_agent import errors
 from lalm_agent.answers import parse
-from lalm_agent.artefacts import (
-    SPEC,
-    Folder,
-    FolderKind,
-    Invocation,
-    Journal,
-    MismatchError,
-    Record,
-    read_record,
-    write_record,
-)
+from lalm_agent.artefacts import SPEC, Folder, FolderKind, Invocation, MismatchError, Record, write_record
 from lalm_agent.audio import ClipStore, Sound
 from lalm_agent.confidence import NAMES, make_estimators
 from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
 from lalm_agent.confidence.silence import silence_of
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import (
-    BudgetSpent,
-    DataError,
-    LalmError,
-    PermanentBackendError,
-    TransientBackendError,
-    UsageError,
-)
-from lalm_agent.eval.confidence.records import (
-    ESTIMATES,
-    SCHEMA,
-    ConfidenceIdentity,
-    ConfidenceSpec,
-    EstimateRow,
-    graded_rows,
-    read_estimates,
-)
+from lalm_agent.eval.confidence import records
 from lalm_agent.eval.items import audio_file
 from lalm_agent.eval.runs.ask import STOP_AT_START
 from lalm_agent.eval.runs.evaluate import answering_model
@@ -92,31 +67,24 @@ class ConfidenceFolder(Folder):
     spec, rows: what is there; None and nothing for a new one.
     """
 
+    _EARLY = (f"{SPEC}.", records.ESTIMATES, RESPONSES)
     kind = FolderKind(
-        "folder of estimates", "is estimating for", (SPEC, ESTIMATES), early=(f"{SPEC}.", ESTIMATES, RESPONSES)
+        "folder of estimates", "is estimating for", (SPEC, records.ESTIMATES), early=_EARLY, form=records.ConfidenceSpec
     )
+    spec: records.ConfidenceSpec | None
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
         super().__init__(path, writes)
-        self.spec: ConfidenceSpec | None = None
-        self.rows: dict[Key, EstimateRow] = {}
-        self._journal: Journal | None = None
+        self.rows: dict[Key, records.EstimateRow] = {}
 
     def read(self) -> None:
         """Read what is there. Raises DataError where its files are damaged."""
-        if self.has_begun:
-            self.spec = read_record(self.path / SPEC, ConfidenceSpec, "give another --out")
-            self.rows = {row.key: row for row in read_estimates(self.path).rows}
+        super().read()
+        if self.spec is not None:
+            self.rows = {row.key: row for row in records.read_estimates(self.path).rows}
 
-    def __exit__(self, *error: Any) -> None:
-        """Make the disk keep the rows, and let go (see `Folder`)."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        super().__exit__(*error)
-
-    def begin(self, identity: ConfidenceIdentity, run: RunSpec) -> None:
+    def begin(self, identity: records.ConfidenceIdentity, run: RunSpec) -> None:
         """Write what is estimated, or that it goes on.
 
         Raises MismatchError, with all differences, where the folder is another's; StorageError on a full disk.
@@ -128,10 +96,10 @@ class ConfidenceFolder(Folder):
             if changes := before.changes(identity):
                 raise MismatchError(self.path, changes, self.kind.name)
         # The rows' file first: the spec is what says that the folder has begun.
-        self._journal = Journal(self.path / ESTIMATES)
+        self.append_to(records.ESTIMATES)
         session = Invocation.starting()
-        self.spec = ConfidenceSpec(
-            schema=SCHEMA,
+        self.spec = records.ConfidenceSpec(
+            schema=records.SCHEMA,
             created=self.spec.created if self.spec else session.started,
             identity=identity,
             data_version=run.data_version,
@@ -139,10 +107,9 @@ class ConfidenceFolder(Folder):
         )
         write_record(self.path / SPEC, self.spec)
 
-    def keep(self, row: EstimateRow) -> None:
+    def keep(self, row: records.EstimateRow) -> None:
         """Append a row. Raises StorageError on a full disk; nothing of it is kept then."""
-        assert self._journal is not None
-        self._journal.append(row.model_dump(mode="json"))
+        self.append_to(records.ESTIMATES, row)
         self.rows[row.key] = row
 
 
@@ -150,7 +117,7 @@ class ConfidenceFolder(Folder):
 class ConfidenceStart:
     """What is about to be estimated. total: answers of the run; there: those of which the folder has all values."""
 
-    identity: ConfidenceIdentity
+    identity: records.ConfidenceIdentity
     device: str
     total: int
     there: int
@@ -165,7 +132,7 @@ class ConfidenceObserver:
     def started(self, start: ConfidenceStart) -> None:
         """The first question is about to be asked."""
 
-    def estimated(self, row: EstimateRow) -> None:
+    def estimated(self, row: records.EstimateRow) -> None:
         """A row is kept."""
 
     def finished(self, folder: ConfidenceFolder) -> None:
@@ -186,10 +153,12 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
     make_estimators(request.estimators or NAMES)
     with RunFolder(request.run, writes=False) as run:
         if run.spec is None:
-            raise UsageError(f"{request.run} is no run", "give the folder that `lalm-agent eval` wrote")
+            raise errors.UsageError(f"{request.run} is no run", "give the folder that `lalm-agent eval` wrote")
     spec = run.spec
     if (tool := spec.identity.tools.get("answer")) != "lalm":
-        raise UsageError(f"{request.run} was answered by the tool {tool}", "a run of the model's own answers is needed")
+        raise errors.UsageError(
+            f"{request.run} was answered by the tool {tool}", "a run of the model's own answers is needed"
+        )
     answers = _Answers(run, request)
     with ExitStack() as stack:
         folder = stack.enter_context(ConfidenceFolder(request.out))
@@ -197,9 +166,9 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         model = _model(request, spec.identity, folder.path, stack)
         estimators = _able(request, spec.identity, model.spec, observer)
         parameters = {estimator.name: estimator.parameters for estimator in estimators}
-        identity = ConfidenceIdentity(run=spec.identity, estimators=parameters)
+        identity = records.ConfidenceIdentity(run=spec.identity, estimators=parameters)
         folder.begin(identity, spec)
-        rows = [row for row in graded_rows(request.run) if answers.is_complete(row)]
+        rows = [row for row in records.graded_rows(request.run) if answers.is_complete(row)]
         # An answer that failed may have been asked again since.
         there = {row.key: row.outcome for row in folder.rows.values()}
         left = [row for row in rows if there.get(row.key) is not row.outcome]
@@ -207,7 +176,7 @@ def estimate_confidence(request: ConfidenceRequest, observer: ConfidenceObserver
         failures = _estimate_all(left, answers, model, estimators, folder, observer)
         observer.finished(folder)
     if failures:
-        kind = DataError if isinstance(failures[0], DataError) else PermanentBackendError
+        kind = errors.DataError if isinstance(failures[0], errors.DataError) else errors.PermanentBackendError
         raise kind(
             f"{len(failures)} of {len(rows)} answers could not be estimated: {failures[0].message}",
             f"{failures[0].hint}; then the same command asks them again" if failures[0].hint else "run it again",
@@ -249,11 +218,11 @@ def _able(
             without.setdefault(why, []).append(estimator.name)
     lines = [f"{', '.join(names)}: {why}" for why, names in without.items()]
     if request.estimators is not None and lines:
-        raise UsageError("; ".join(lines), "leave these out of --with")
+        raise errors.UsageError("; ".join(lines), "leave these out of --with")
     for line in lines:
         observer.note(f"left out: {line}")
     if not able:
-        raise UsageError("no estimator is named that asks or computes anything", f"--with {', '.join(NAMES)}")
+        raise errors.UsageError("no estimator is named that asks or computes anything", f"--with {', '.join(NAMES)}")
     return able
 
 
@@ -274,11 +243,11 @@ class _Answers:
         self._root = _clip_root(run.spec, request)
         self._clips = ClipStore(self._identity.max_audio_s)
 
-    def is_complete(self, row: EstimateRow) -> bool:
+    def is_complete(self, row: records.EstimateRow) -> bool:
         """Whether all draws that belong to a row's answer are there."""
         return all((row.question, row.draw + more) in self._answers for more in range(self._draws + 1))
 
-    def case(self, row: EstimateRow, spec: ModelSpec) -> Case | None:
+    def case(self, row: records.EstimateRow, spec: ModelSpec) -> Case | None:
         """What the estimators take; None where there is no answer whose confidence could be known.
 
         Raises DataError: the clip cannot be read, or is another recording than the one heard.
@@ -323,7 +292,9 @@ class _Answers:
             return silence_of(round(sound.ref.seconds * sound.ref.rate), sound.ref.rate)
         if sound.ref.sha256 != answer.audio_sha256:
             name = answer.heard_clip or run_item.item.audio
-            raise DataError(f"the clip {name!r} is another recording than the run heard", "give its --audio-root")
+            raise errors.DataError(
+                f"the clip {name!r} is another recording than the run heard", "give its --audio-root"
+            )
         return sound
 
 
@@ -331,34 +302,34 @@ def _clip_root(spec: RunSpec, request: ConfidenceRequest) -> Path:
     roots = [session.audio_root for session in spec.sessions if session.audio_root is not None]
     root = request.audio_root or (Path(roots[-1]) if roots else None)
     if root is None:
-        raise UsageError(f"{request.run} does not say where its clips are", "give --audio-root")
+        raise errors.UsageError(f"{request.run} does not say where its clips are", "give --audio-root")
     if not root.is_dir():
-        raise DataError(f"the clips' folder {root} does not exist", "give --audio-root")
+        raise errors.DataError(f"the clips' folder {root} does not exist", "give --audio-root")
     return root
 
 
 def _estimate_all(
-    rows: Sequence[EstimateRow],
+    rows: Sequence[records.EstimateRow],
     answers: _Answers,
     model: LALM,
     estimators: Sequence[Estimator],
     folder: ConfidenceFolder,
     observer: ConfidenceObserver,
-) -> list[LalmError]:
+) -> list[errors.LalmError]:
     """Estimate and keep each row; what failed. A failed row is not kept.
 
     Raises what may pass or concerns all, and the last of `STOP_AT_START` failures in a row with the same words.
     """
-    failures: list[LalmError] = []
+    failures: list[errors.LalmError] = []
     unknown: dict[str, float | None] = dict.fromkeys(estimator.name for estimator in estimators)
     streak = 0
     for row in rows:
         try:
             case = answers.case(row, model.spec)
             values = unknown if case is None else estimate(model, case, estimators)
-        except (BudgetSpent, TransientBackendError):
+        except (errors.BudgetSpent, errors.TransientBackendError):
             raise
-        except LalmError as error:
+        except errors.LalmError as error:
             streak = streak + 1 if failures and failures[-1].message == error.message else 1
             failures.append(error)
             if streak == STOP_AT_START:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_lines, read_record
-from lalm_agent.errors import DataError, first_complaint
+from lalm_agent.artefacts import SPEC, Identity, Invocation, Record, read_record, read_rows
+from lalm_agent.errors import DataError
 from lalm_agent.eval.grade import Outcome, RuleScorer, grades_of
 from lalm_agent.eval.metrics.counts import Floats
 from lalm_agent.eval.runs.folder import is_run, run_outputs
@@ -96,7 +96,8 @@ def read_estimates(folder: Path) -> Estimates:
     if not (folder / ESTIMATES).is_file():
         raise DataError(f"{folder} holds no estimates and no run", hint)
     spec = read_record(folder / SPEC, ConfidenceSpec, hint)
-    rows = tuple({row.key: row for row in _stored_rows(folder / ESTIMATES)}.values())
+    hint = "its files are not to be changed by hand: copy the folder again"
+    rows = tuple({row.key: row for row in read_rows(folder / ESTIMATES, EstimateRow, hint)}.values())
     return Estimates(folder.name, spec.identity.run, spec.data_version, spec.identity.estimators, rows)
 
 
@@ -124,13 +125,3 @@ def values_of(rows: Sequence[EstimateRow], names: Sequence[str]) -> Floats:
     """The values (n, k) of the named estimators, NaN where unknown."""
     table = [[math.nan if (value := row.values.get(name)) is None else value for name in names] for row in rows]
     return np.array(table, np.float64).reshape(-1, len(names))
-
-
-def _stored_rows(path: Path) -> Iterator[EstimateRow]:
-    for number, fields in enumerate(read_lines(path), 1):
-        try:
-            yield EstimateRow.model_validate(fields)
-        except ValidationError as error:
-            where, reason = first_complaint(error)
-            hint = "its files are not to be changed by hand: copy the folder again"
-            raise DataError(f"{path}:{number}: {'.'.join(where)}: {reason}", hint) from error

@@ -95,7 +95,8 @@ class TrialAsker:
             sound = self.own_clip(item)
         except DataError as error:
             unread = Failure(LISTEN, error.message, error.hint, error.exit_code, type(error).__name__)
-            return QuestionTrials((), _all_failed(changes, chain, f"the clip: {error.message}"), unread)
+            reason, n = f"the clip: {error.message}", len(chain.sentences)
+            return QuestionTrials((), tuple(change.failed(item.id, n, reason) for change in changes), unread)
         if chain.clip is not None:
             refuse_other_recording(item.audio, chain.clip, sound.ref.sha256)
         lines = self._perturbed(item, chain)
@@ -294,10 +295,6 @@ def is_settled(failure: str | None) -> bool:
 def may_be_asked_again(trial: Trial) -> bool:
     """Whether a trial failed because a model could not be asked, or a clip could not be read."""
     return not is_settled(trial.failure) or (trial.failure or "").startswith("the clip: ")
-
-
-def _all_failed(changes: Sequence[Change], chain: Chain, reason: str) -> tuple[Trial, ...]:
-    return tuple(change.failed(chain.question, len(chain.sentences), reason) for change in changes)
 
 
 def options_of(choices: Sequence[str]) -> tuple[str, ...]:

@@ -15,22 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from lalm_agent.artefacts import (
-    SPEC,
-    Folder,
-    FolderKind,
-    Identity,
-    Invocation,
-    Journal,
-    MismatchError,
-    Record,
-    read_lines,
-    read_record,
-    write_record,
-)
-from lalm_agent.errors import DataError, first_complaint
+from lalm_agent import artefacts
+from lalm_agent.errors import DataError
 from lalm_agent.eval.faithfulness.chains import chain_of, sentences
 from lalm_agent.eval.faithfulness.plan import Levels
 from lalm_agent.eval.faithfulness.records import OWN, Chain, ChainUse, Intervention, Perturbed, StudyData, Trial
@@ -48,7 +36,7 @@ TrialKey = tuple[str, str, str, str, float | None, int | None]
 PerturbedKey = tuple[str, Intervention, int]
 
 
-class FaithfulnessIdentity(Identity):
+class FaithfulnessIdentity(artefacts.Identity):
     """What decides the trials of a study.
 
     method: mcot for chains of thought, agent for its middle step. limit: the first so many questions; a larger one
@@ -83,7 +71,7 @@ class FaithfulnessIdentity(Identity):
     prompts: dict[str, str]
 
 
-class FaithfulnessSpec(Record):
+class FaithfulnessSpec(artefacts.Record):
     """`spec.json`.
 
     data_version: what the data files are known as, in words. scores: whether the model gives the probabilities of
@@ -99,10 +87,10 @@ class FaithfulnessSpec(Record):
     scores: bool
     counts_tokens: bool
     skipped: Mapping[str, str] = Field(default_factory=dict)
-    sessions: tuple[Invocation, ...]
+    sessions: tuple[artefacts.Invocation, ...]
 
 
-class FaithfulnessFolder(Folder):
+class FaithfulnessFolder(artefacts.Folder):
     """A study's folder, held by this process alone; with `writes=False` it is only read.
 
         study = open_study(Path("study"))
@@ -112,32 +100,26 @@ class FaithfulnessFolder(Folder):
     perturbed, trials: so far, by their keys.
     """
 
-    kind = FolderKind("study", "is asking the questions of")
+    _HINT = "is this the folder of a faithfulness study?"
+    kind = artefacts.FolderKind("study", "is asking the questions of", form=FaithfulnessSpec, hint=_HINT)
+    spec: FaithfulnessSpec | None
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
         super().__init__(path, writes)
-        self.spec: FaithfulnessSpec | None = None
         self.perturbed: dict[PerturbedKey, Perturbed] = {}
         self._trials: dict[TrialKey, Trial] = {}
-        self._journals: dict[str, Journal] = {}
 
     def read(self) -> None:
         """Read what is there. Raises UsageError where the folder holds something else, DataError for damaged files."""
         if not self._writes:
             self._refuse_other_contents()
-        if self.has_begun:
-            self.spec = read_record(self.path / SPEC, FaithfulnessSpec, "is this the folder of a faithfulness study?")
-            lines = _records(self.path / PERTURBED_LINES, Perturbed)
+        super().read()
+        if self.spec is not None:
+            hint = "its files are not to be changed by hand"
+            lines = artefacts.read_rows(self.path / PERTURBED_LINES, Perturbed, hint)
             self.perturbed = {(line.question, line.kind, line.position): line for line in lines}
-            self._trials = {trial.key: trial for trial in _records(self.path / TRIALS, Trial)}
-
-    def __exit__(self, *error: Any) -> None:
-        """Make the disk keep the trials, and let go (see `Folder`)."""
-        for journal in self._journals.values():
-            journal.close()
-        self._journals = {}
-        super().__exit__(*error)
+            self._trials = {trial.key: trial for trial in artefacts.read_rows(self.path / TRIALS, Trial, hint)}
 
     def check(self, identity: FaithfulnessIdentity, loaded: bool = True) -> None:
         """Raise MismatchError, with all differences, where the folder is another study's.
@@ -146,7 +128,7 @@ class FaithfulnessFolder(Folder):
         """
         changes = self.spec.identity.changes(identity, loaded) if self.spec else []
         if changes:
-            raise MismatchError(self.path, changes, "study")
+            raise artefacts.MismatchError(self.path, changes, "study")
 
     def begin(self, spec: FaithfulnessSpec) -> None:
         """Write what the study is, before its first question, or that it goes on.
@@ -157,22 +139,17 @@ class FaithfulnessFolder(Folder):
         before = self.spec
         if before is not None:
             spec = spec.model_copy(update={"created": before.created, "sessions": (*before.sessions, *spec.sessions)})
-        write_record(self.path / SPEC, spec)
+        artefacts.write_record(self.path / artefacts.SPEC, spec)
         self.spec = spec
 
     def keep(self, perturbed: Iterable[Perturbed], trials: Iterable[Trial]) -> None:
         """Append; one thread at a time. Raises StorageError on a full disk."""
         for line in perturbed:
-            self._append(PERTURBED_LINES, line)
+            self.append_to(PERTURBED_LINES, line)
             self.perturbed[line.question, line.kind, line.position] = line
         for trial in trials:
-            self._append(TRIALS, trial)
+            self.append_to(TRIALS, trial)
             self._trials[trial.key] = trial
-
-    def _append(self, name: str, record: Record) -> None:
-        if name not in self._journals:
-            self._journals[name] = Journal(self.path / name)
-        self._journals[name].append(record.model_dump(mode="json"))
 
     # --- what the study gave ------------------------------------------------------------------------------------------
 
@@ -294,15 +271,3 @@ def trial_from(answer: StoredAnswer, n: int, **fields: Any) -> Trial:
         failure=answer.failure.message if answer.failure else None,
         **fields,
     )
-
-
-def _records(path: Path, form: Any) -> list[Any]:
-    records = []
-    for number, fields in enumerate(read_lines(path), 1):
-        try:
-            records.append(form.model_validate(fields))
-        except ValidationError as error:
-            where, reason = first_complaint(error)
-            message = f"{path}:{number}: {'.'.join(where)}: {reason}"
-            raise DataError(message, "its files are not to be changed by hand") from error
-    return records

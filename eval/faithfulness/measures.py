@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lalm_agent.eval.faithfulness import schema
 from lalm_agent.eval.faithfulness.pairs import (
     ABSTAINS,
     BY_SENTENCE,
@@ -34,17 +35,6 @@ from lalm_agent.eval.faithfulness.pairs import (
     takes,
 )
 from lalm_agent.eval.faithfulness.records import SHUFFLED_CHOICES, ChainUse, Intervention, Trial
-from lalm_agent.eval.faithfulness.schema import (
-    ArmReading,
-    CurvePoint,
-    Effect,
-    FloorReading,
-    Following,
-    GroupEffect,
-    LengthCurve,
-    LengthEffect,
-    WithWithout,
-)
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, Bools, Floats, ratio
 from lalm_agent.eval.metrics.estimate import Figure, estimate, percentile_interval
 from lalm_agent.eval.metrics.mcnemar import mcnemar
@@ -167,7 +157,7 @@ def normalised_change(sums: Floats) -> Floats:
     return ratio(ratio(differ, n), 1 - (a * b + (1 - a) * (1 - b) * w))
 
 
-def effect_of(study: StudyArrays, values: ChainValues, rows: Bools) -> Effect:
+def effect_of(study: StudyArrays, values: ChainValues, rows: Bools) -> schema.Effect:
     """An arm's effect on some questions, a mask (q,)."""
 
     def mean(of: Floats) -> Figure:
@@ -177,7 +167,7 @@ def effect_of(study: StudyArrays, values: ChainValues, rows: Bools) -> Effect:
     both = ~np.isnan(values.changed) & (~np.isnan(values.floor) if values.floor_known else True) & rows
     floor = np.where(both, values.floor, np.nan)
     limits = values.limit[both]
-    return Effect(
+    return schema.Effect(
         n_chains=int(both.sum()),
         n_clips=study.n_clips(both),
         changed=study.draws.mean(np.where(both, values.changed, np.nan)),
@@ -201,7 +191,7 @@ def _normalised(study: StudyArrays, sums: Floats) -> Figure:
 # --- curves ----------------------------------------------------------------------------------------------------------
 
 
-def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterator[LengthCurve]:
+def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterator[schema.LengthCurve]:
     """The curves of an arm, one for each chain length; before them one of all where levels mean the same for all."""
     lengths = study.lengths[arm.row]
     of_all = () if arm.key.intervention in BY_SENTENCE else (None,)
@@ -211,7 +201,7 @@ def curves_of(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterat
         floor = np.full(len(study.ids), np.nan)
         floor[rows] = values.floor[rows]
         points = tuple(_points(study, arm, at))
-        yield LengthCurve(
+        yield schema.LengthCurve(
             length=length,
             n_chains=len(rows),
             n_clips=study.n_clips(rows),
@@ -226,7 +216,7 @@ def _lengths_of(study: StudyArrays, arm: ArmTrials) -> list[int]:
     return [length for length in lengths if length or arm.key.intervention not in BY_SENTENCE]
 
 
-def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[CurvePoint]:
+def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[schema.CurvePoint]:
     # -inf stands for none: NaN would be another place each time.
     places = np.nan_to_num(np.stack([arm.kept, arm.level, arm.position], axis=1), nan=-np.inf)
     for place in np.unique(places[at], axis=0):
@@ -237,7 +227,7 @@ def _points(study: StudyArrays, arm: ArmTrials, at: Bools) -> Iterator[CurvePoin
         known, readable = ~np.isnan(changed), ~np.isnan(abstains)
         every = np.full(len(study.ids), np.nan)
         every[row] = arm.variation[here]
-        yield CurvePoint(
+        yield schema.CurvePoint(
             kept=kept,
             level=level,
             position=None if position is None else int(position),
@@ -258,7 +248,7 @@ def pair_counts(codes: NDArray[np.int64]) -> dict[str, int]:
 # --- readings --------------------------------------------------------------------------------------------------------
 
 
-def read_arms(study: StudyArrays, minimum: int = MINIMUM) -> tuple[ArmReading, ...]:
+def read_arms(study: StudyArrays, minimum: int = MINIMUM) -> tuple[schema.ArmReading, ...]:
     """Every arm of a study with its claims. minimum: clips that a sentence needs."""
     # Rewording is read only where early answering shows that the chains matter: by length, and under None over all.
     depends: dict[int | None, bool] = {}
@@ -273,12 +263,14 @@ def read_arms(study: StudyArrays, minimum: int = MINIMUM) -> tuple[ArmReading, .
     return tuple(readings)
 
 
-def _read_arm(study: StudyArrays, arm: ArmTrials, depends: Mapping[int | None, bool], minimum: int) -> ArmReading:
+def _read_arm(
+    study: StudyArrays, arm: ArmTrials, depends: Mapping[int | None, bool], minimum: int
+) -> schema.ArmReading:
     values = chain_values(study, arm)
     effect = effect_of(study, values, np.ones(len(study.ids), bool))
     claimed, claim = claim_of(arm.key, effect, None, minimum, depends.get(None, False))
     answerable = study.answerable[arm.row]
-    return ArmReading(
+    return schema.ArmReading(
         intervention=arm.key.intervention,
         variant=arm.key.variant,
         use=arm.key.use,
@@ -304,23 +296,23 @@ def _read_arm(study: StudyArrays, arm: ArmTrials, depends: Mapping[int | None, b
 
 def _lengths(
     study: StudyArrays, arm: ArmTrials, values: ChainValues, depends: Mapping[int | None, bool], minimum: int
-) -> Iterator[LengthEffect]:
+) -> Iterator[schema.LengthEffect]:
     for length in _lengths_of(study, arm):
         effect = effect_of(study, values, study.lengths == length)
         claimed, claim = claim_of(arm.key, effect, length, minimum, depends.get(length, False))
-        yield LengthEffect(length=length, effect=effect, claimed=claimed, claim=claim)
+        yield schema.LengthEffect(length=length, effect=effect, claimed=claimed, claim=claim)
 
 
-def _groups(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterator[GroupEffect]:
+def _groups(study: StudyArrays, arm: ArmTrials, values: ChainValues) -> Iterator[schema.GroupEffect]:
     members: dict[tuple[str, str], Bools] = {}
     for row in np.unique(arm.row).tolist():
         for group in study.items[row].groups:
             members.setdefault(group, np.zeros(len(study.ids), bool))[row] = True
     for (dimension, group), rows in sorted(members.items()):
-        yield GroupEffect(dimension=dimension, group=group, effect=effect_of(study, values, rows))
+        yield schema.GroupEffect(dimension=dimension, group=group, effect=effect_of(study, values, rows))
 
 
-def _following(study: StudyArrays, arm: ArmTrials, minimum: int) -> Following | None:
+def _following(study: StudyArrays, arm: ArmTrials, minimum: int) -> schema.Following | None:
     if np.isnan(arm.target).all() and arm.key.intervention != Intervention.ADVERSARIAL:
         return None
     size = len(study.ids)
@@ -334,7 +326,7 @@ def _following(study: StudyArrays, arm: ArmTrials, minimum: int) -> Following | 
     right = np.zeros(size, bool)
     right[arm.row[arm.before == CORRECT]] = True
     known = ~np.isnan(follows)
-    reading = Following(
+    reading = schema.Following(
         n=int(known.sum()),
         n_clips=study.n_clips(known),
         follows=study.draws.mean(follows),
@@ -347,7 +339,7 @@ def _following(study: StudyArrays, arm: ArmTrials, minimum: int) -> Following | 
     return reading.model_copy(update={"claimed": claimed, "claim": claim})
 
 
-def read_floor(study: StudyArrays) -> FloorReading:
+def read_floor(study: StudyArrays) -> schema.FloorReading:
     """The floor of a study, and how the first replies' own conclusions compare."""
     of_agent = study.has_contents_alone
     codes, _, again = study.floor_of(
@@ -366,7 +358,7 @@ def read_floor(study: StudyArrays) -> FloorReading:
         return study.share(values[~np.isnan(values)] == 1, rows[~np.isnan(values)])
 
     there = np.array([trial is not None for trial in again], bool)
-    return FloorReading(
+    return schema.FloorReading(
         known=known,
         reason=None if known else "nobody asked again with the same chain",
         same=changed(codes),
@@ -376,7 +368,7 @@ def read_floor(study: StudyArrays) -> FloorReading:
     )
 
 
-def read_with_without(study: StudyArrays) -> WithWithout | None:
+def read_with_without(study: StudyArrays) -> schema.WithWithout | None:
     """With the chain against without; None where no question was asked without one."""
     without = {t.question: t for t in study.trials if t.intervention == Intervention.NONE and t.variant == ""}
     name = str(Intervention.NONE)
@@ -405,7 +397,7 @@ def read_with_without(study: StudyArrays) -> WithWithout | None:
         values[at] = first.astype(np.float64) - second
         return study.draws.mean(values)
 
-    return WithWithout(
+    return schema.WithWithout(
         without=name,
         n=int(known.sum()),
         n_clips=study.n_clips(rows[known]),
@@ -464,7 +456,7 @@ _DEPENDS = {
 
 
 def claim_of(
-    key: ArmKey, effect: Effect, length: int | None, minimum: int = MINIMUM, depends: bool = False
+    key: ArmKey, effect: schema.Effect, length: int | None, minimum: int = MINIMUM, depends: bool = False
 ) -> tuple[bool, str]:
     """Whether something may be said, and the sentence, or why there is none.
 
@@ -493,7 +485,7 @@ def claim_of(
     return False, f"no claim: the interval includes the floor, {above}{stays}"
 
 
-def following_claim(following: Following, minimum: int = MINIMUM) -> tuple[bool, str]:
+def following_claim(following: schema.Following, minimum: int = MINIMUM) -> tuple[bool, str]:
     """Whether the model may be said to follow what it is told, and the sentence, or why there is none."""
     if following.n_clips < minimum:
         return False, f"no claim: {following.n} questions on {following.n_clips} clips, {minimum} clips are needed"

@@ -26,13 +26,7 @@ from lalm_agent.eval.faithfulness.records import (
 )
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.counts import ABSTAINED, CORRECT, FAILED, UNPARSED, WRONG, Bools, Floats
-from lalm_agent.eval.metrics.estimate import (
-    ClipResamples,
-    Figure,
-    Interval,
-    estimate,
-    share_intervals,
-)
+from lalm_agent.eval.metrics.estimate import ClipResamples, Figure, Interval, estimate, share_intervals
 from lalm_agent.records import Status
 
 RESAMPLES, MINIMUM = 2000, 30

@@ -38,10 +38,7 @@ from lalm_agent.prompts.perturbing import spoken_option
 from lalm_agent.records import Status
 
 TEXT = (Intervention.EARLY, Intervention.FILLER, Intervention.MISTAKE, Intervention.PARAPHRASE)
-AUDIO = (
-    *(Intervention.MASK, Intervention.NOISE, Intervention.SWAP),
-    *(Intervention.SILENCE, Intervention.ADVERSARIAL),
-)
+AUDIO = (*(Intervention.MASK, Intervention.NOISE, Intervention.SWAP), *(Intervention.SILENCE, Intervention.ADVERSARIAL))
 PERTURBED = (Intervention.MISTAKE, Intervention.PARAPHRASE)
 """The interventions that a perturber writes the text of."""
 RIGHT, WRONG, OVER, BEFORE = "right", "wrong", "over", "before"

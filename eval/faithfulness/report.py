@@ -13,18 +13,10 @@ import numpy as np
 
 from lalm_agent.artefacts import StorageError, write_whole
 from lalm_agent.errors import UsageError, did_you_mean
+from lalm_agent.eval.faithfulness import schema
 from lalm_agent.eval.faithfulness.measures import read_arms, read_floor, read_with_without
 from lalm_agent.eval.faithfulness.pairs import MINIMUM, PAIRS, RESAMPLES, StudyArrays
 from lalm_agent.eval.faithfulness.records import Intervention, StudyData
-from lalm_agent.eval.faithfulness.schema import (
-    ArmReading,
-    CurvePoint,
-    Effect,
-    FaithfulnessReport,
-    LengthCount,
-    LengthCurve,
-    ReleasedReading,
-)
 from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
@@ -40,8 +32,8 @@ def report_of(
     minimum: int = MINIMUM,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    released: ReleasedReading | None = None,
-) -> FaithfulnessReport:
+    released: schema.ReleasedReading | None = None,
+) -> schema.FaithfulnessReport:
     """Compute everything that a study says. released: what was read where the data are others' outputs.
 
     Raises DataError: trials that contradict each other or the questions.
@@ -50,14 +42,16 @@ def report_of(
     floor = read_floor(study)
     if released is not None and released.floor is not None:
         floor = floor.model_copy(update={"reason": released.floor})
-    return FaithfulnessReport(
+    return schema.FaithfulnessReport(
         name=data.name,
         facts=dict(data.facts),
         n_items=len(data.items),
         n_questions=len(study.ids),
         n_clips=study.draws.n_clips,
         lengths=tuple(
-            LengthCount(length=n, n_chains=int((study.lengths == n).sum()), n_clips=study.n_clips(study.lengths == n))
+            schema.LengthCount(
+                length=n, n_chains=int((study.lengths == n).sum()), n_clips=study.n_clips(study.lengths == n)
+            )
             for n in np.unique(study.lengths).tolist()
         ),
         floor=floor,
@@ -70,7 +64,7 @@ def report_of(
     )
 
 
-def written(report: FaithfulnessReport, form: str = "", width: int | None = None) -> str:
+def written(report: schema.FaithfulnessReport, form: str = "", width: int | None = None) -> str:
     """The report as `json`, `markdown`, `latex`, or for a terminal of `width` columns.
 
     Raises UsageError: no such form.
@@ -96,7 +90,7 @@ def written(report: FaithfulnessReport, form: str = "", width: int | None = None
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def lines(report: FaithfulnessReport) -> Iterator[str]:
+def lines(report: schema.FaithfulnessReport) -> Iterator[str]:
     """One line for each intervention: its effect above the floor, of how many chains, and what may be said."""
     for arm in report.arms:
         effect = arm.effect
@@ -111,7 +105,7 @@ def lines(report: FaithfulnessReport) -> Iterator[str]:
             yield f"  {arm.name}, follows the words: {arm.following.follows.text}{right}: {arm.following.claim}"
 
 
-def captions(report: FaithfulnessReport) -> Iterator[str]:
+def captions(report: schema.FaithfulnessReport) -> Iterator[str]:
     """Sizes, the floor, intervals and the rule for sentences."""
     yield (
         f"{report.name}: {report.n_questions:,} of {report.n_items:,} questions have an answer to their own chain, "
@@ -158,7 +152,7 @@ def captions(report: FaithfulnessReport) -> Iterator[str]:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def main_tables(report: FaithfulnessReport) -> Iterator[Table]:
+def main_tables(report: schema.FaithfulnessReport) -> Iterator[Table]:
     """How the trials ended, with the chain against without, and the effects by chain length."""
     header = ("intervention", *map(str, Status), *map(str, PAIRS))
     rows = [(arm.name, *map(str, arm.statuses.values()), *map(str, arm.pairs.values())) for arm in report.arms]
@@ -175,7 +169,7 @@ def main_tables(report: FaithfulnessReport) -> Iterator[Table]:
     yield Table("By chain length (%)", ("intervention", "length", *_EFFECT_HEADER), by_length, "ll" + "r" * 8, True)
 
 
-def with_without_table(report: FaithfulnessReport) -> Table | None:
+def with_without_table(report: schema.FaithfulnessReport) -> Table | None:
     """Accuracy and refusals with the chain and without."""
     pair = report.with_without
     if pair is None:
@@ -196,7 +190,7 @@ def with_without_table(report: FaithfulnessReport) -> Table | None:
     return Table(title, ("", "with", "without", "difference", "n"), rows)
 
 
-def every_table(report: FaithfulnessReport) -> Iterator[Table]:
+def every_table(report: schema.FaithfulnessReport) -> Iterator[Table]:
     """All tables."""
     effects = tuple((arm.name, "AOC" if arm.area else "changed", *_effect_cells(arm.effect)) for arm in report.arms)
     yield Table("Interventions (%)", ("intervention", "measure", *_EFFECT_HEADER), effects, "ll" + "r" * 8)
@@ -225,21 +219,16 @@ _EFFECT_HEADER = (
 )
 
 
-def _effect_cells(effect: Effect) -> Row:
+def _effect_cells(effect: schema.Effect) -> Row:
     figures = (effect.changed, effect.floor, effect.above_floor, effect.normalised, effect.abstained)
-    return (
-        f"{effect.n_chains:,}",
-        f"{effect.n_clips:,}",
-        *map(_shown, figures),
-        _shown(effect.variation_above_floor),
-    )
+    return (f"{effect.n_chains:,}", f"{effect.n_clips:,}", *map(_shown, figures), _shown(effect.variation_above_floor))
 
 
-def _point_cells(point: CurvePoint) -> Row:
+def _point_cells(point: schema.CurvePoint) -> Row:
     return str(point.n), *map(_shown, (point.same_answer, point.abstained, point.accuracy, point.variation))
 
 
-def _place(arm: ArmReading, point: CurvePoint) -> str:
+def _place(arm: schema.ArmReading, point: schema.CurvePoint) -> str:
     if point.position is not None:
         return f"sentence {point.position}" if arm.intervention == Intervention.MISTAKE else f"first {point.position}"
     if point.level is None:
@@ -247,7 +236,7 @@ def _place(arm: ArmReading, point: CurvePoint) -> str:
     return f"{point.level:g} dB" if arm.intervention == Intervention.NOISE else f"{point.level:.0%}"
 
 
-def _released_tables(report: FaithfulnessReport) -> Iterator[Table]:
+def _released_tables(report: schema.FaithfulnessReport) -> Iterator[Table]:
     if report.released is None:
         return
     header = (
@@ -278,7 +267,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX"
 
 
-def write_curves(report: FaithfulnessReport, folder: Path) -> tuple[Path, ...]:
+def write_curves(report: schema.FaithfulnessReport, folder: Path) -> tuple[Path, ...]:
     """One SVG for each intervention with a curve of enough clips: a line a chain length, its floor dashed.
 
     Returns the files, fewer than the interventions where chains of each length are too few. The same report gives the
@@ -299,7 +288,7 @@ def write_curves(report: FaithfulnessReport, folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _curves_svg(report: FaithfulnessReport, arm: ArmReading, curves: Sequence[LengthCurve]) -> str:
+def _curves_svg(report: schema.FaithfulnessReport, arm: schema.ArmReading, curves: Sequence[schema.LengthCurve]) -> str:
     import matplotlib
     from matplotlib.figure import Figure as Picture
 
@@ -322,7 +311,7 @@ def _curves_svg(report: FaithfulnessReport, arm: ArmReading, curves: Sequence[Le
     return file.getvalue()
 
 
-def _draw(axes: Any, curve: LengthCurve, number: int) -> None:
+def _draw(axes: Any, curve: schema.LengthCurve, number: int) -> None:
     colour = _COLOURS[number % len(_COLOURS)]
     points = [point for point in curve.points if point.same_answer.value is not None]
     values = [100 * (point.same_answer.value or 0.0) for point in points]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lalm_agent.artefacts import Record
 from lalm_agent.audio import load
+from lalm_agent.eval.faithfulness import setup
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, TrialAsker
 from lalm_agent.eval.faithfulness.folder import CHAINS, FaithfulnessFolder, open_study
 from lalm_agent.eval.faithfulness.middle import ask_agent
@@ -26,15 +27,6 @@ from lalm_agent.eval.faithfulness.plan import PERTURBED, changes_of
 from lalm_agent.eval.faithfulness.records import ChainUse, StudyData
 from lalm_agent.eval.faithfulness.released import is_released, open_released
 from lalm_agent.eval.faithfulness.schema import ReleasedReading
-from lalm_agent.eval.faithfulness.setup import (
-    FaithfulnessObserver,
-    FaithfulnessRequest,
-    Models,
-    Ready,
-    begin,
-    load_study_models,
-    prepare,
-)
 from lalm_agent.eval.items import audio_file
 from lalm_agent.eval.runs.ask import ask_all
 from lalm_agent.eval.runs.evaluate import TRIED, evaluate
@@ -43,7 +35,9 @@ from lalm_agent.eval.runs.plan import check_clips, make_plan
 from lalm_agent.models.base import Decoding, token_counter
 
 
-def faithfulness(request: FaithfulnessRequest, observer: FaithfulnessObserver | None = None) -> FaithfulnessFolder:
+def faithfulness(
+    request: setup.FaithfulnessRequest, observer: setup.FaithfulnessObserver | None = None
+) -> FaithfulnessFolder:
     """Ask what is left of a study and keep every trial; the study's folder, no longer held, to be read.
 
     Raises:
@@ -53,8 +47,8 @@ def faithfulness(request: FaithfulnessRequest, observer: FaithfulnessObserver | 
         BackendError: the model cannot. What was asked is kept.
         KeyboardInterrupt: Ctrl-C; what was asked is kept. Dropped: a second one.
     """
-    observer = observer or FaithfulnessObserver()
-    ready = prepare(request)
+    observer = observer or setup.FaithfulnessObserver()
+    ready = setup.prepare(request)
     with FaithfulnessFolder(request.out) as study:
         study.check(ready.identity, loaded=False)
         if request.method == "agent":
@@ -64,7 +58,7 @@ def faithfulness(request: FaithfulnessRequest, observer: FaithfulnessObserver | 
     return open_study(request.out)
 
 
-def _ask(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver) -> None:
+def _ask(ready: setup.Ready, study: FaithfulnessFolder, observer: setup.FaithfulnessObserver) -> None:
     request = ready.request
     chains_request = request.run(ready.benchmark, study.path / CHAINS, None)
     with RunFolder(study.path / CHAINS, writes=False) as run:
@@ -73,14 +67,18 @@ def _ask(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver
     if study.spec is not None and not plan.left and not ready.left(run, study).questions:
         observer.study_finished(study, 0)
         return
-    models = load_study_models(ready, observer)
-    begin(ready, study, models)
+    models = setup.load_study_models(ready, observer)
+    setup.begin(ready, study, models)
     run = evaluate(request.run(ready.benchmark, study.path / CHAINS, models.base), observer)
     _ask_trials(ready, study, models, run, observer)
 
 
 def _ask_trials(
-    ready: Ready, study: FaithfulnessFolder, models: Models, run: RunFolder, observer: FaithfulnessObserver
+    ready: setup.Ready,
+    study: FaithfulnessFolder,
+    models: setup.Models,
+    run: RunFolder,
+    observer: setup.FaithfulnessObserver,
 ) -> None:
     request, left = ready.request, ready.left(run, study)
     root, max_s = ready.plan.audio_root, request.config.max_audio_s
@@ -90,7 +88,7 @@ def _ask_trials(
         decoding=Decoding(request.config.max_new_tokens, request.config.temperature, seed=request.config.seed),
         interventions=ready.interventions,
         levels=request.levels,
-        tokens_of=token_counter(models.model) or _words,
+        tokens_of=token_counter(models.model) or (lambda text: len(text.split())),
         scores=models.scores,
         chains=left.chains,
         others=left.others,
@@ -113,11 +111,6 @@ def _ask_trials(
         observer.study_interrupted(study)
         raise
     observer.study_finished(study, len(left.questions))
-
-
-def _words(text: str) -> int:
-    """Stands for a model's tokens where it does not count them."""
-    return len(text.split())
 
 
 def read_study(path: Path) -> tuple[StudyData, ReleasedReading | None]:
@@ -149,13 +142,13 @@ class FaithfulnessEstimate(Record):
 
 
 def estimate_faithfulness(
-    request: FaithfulnessRequest, observer: FaithfulnessObserver | None = None
+    request: setup.FaithfulnessRequest, observer: setup.FaithfulnessObserver | None = None
 ) -> FaithfulnessEstimate:
     """What is left of a study; a local model does three questions for real, and nothing of them is kept.
 
     Raises as `faithfulness`.
     """
-    observer, ready = observer or FaithfulnessObserver(), prepare(request)
+    observer, ready = observer or setup.FaithfulnessObserver(), setup.prepare(request)
     total = len(ready.plan.items)
     with FaithfulnessFolder(request.out, writes=False) as study:
         study.check(ready.identity, loaded=False)
@@ -171,7 +164,7 @@ def estimate_faithfulness(
     check_clips(ready.plan)
     with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place:
         # The model is loaded once, outside of what is timed.
-        loaded = load_study_models(ready, observer)
+        loaded = setup.load_study_models(ready, observer)
         trial = {"out": Path(place) / "study", "limit": min(TRIED, total), "loaded_model": loaded.base}
         start = time.monotonic()
         observer.note(f"asking {trial['limit']} questions to see how long they take")
@@ -185,7 +178,7 @@ def estimate_faithfulness(
     )
 
 
-def _counted(ready: Ready, study: FaithfulnessFolder) -> FaithfulnessEstimate:
+def _counted(ready: setup.Ready, study: FaithfulnessFolder) -> FaithfulnessEstimate:
     """The requests to an endpoint, at most: a trial that is written anew may need the cue, and so a second one."""
     with RunFolder(study.path / CHAINS, writes=False) as run:
         left = ready.left(run, study)

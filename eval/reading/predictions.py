@@ -69,11 +69,7 @@ class Prediction:
 
 
 def read_outputs(
-    path: Path,
-    benchmark: str | None = None,
-    data: Path | None = None,
-    keys: Keys | None = None,
-    alone: bool = False,
+    path: Path, benchmark: str | None = None, data: Path | None = None, keys: Keys | None = None, alone: bool = False
 ) -> Outputs:
     """Read what a method replied: a run folder, a prediction file, or a folder of prediction files.
 

@@ -41,7 +41,11 @@ def measures_lines(report: ConfidenceReport, width: int | None = None) -> Iterab
 def policy_lines(policy: Policy, width: int | None = None) -> Iterable[str]:
     """The thresholds and the promise."""
     header = (*_COUNTED, "p")
-    table = Table("Policy", header, tuple((*_threshold(row), _p(row.p)) for row in policy.thresholds))
+    rows = (
+        (*_counted(row, row.threshold, row.error_interval, row.coverage_interval), _p(row.p))
+        for row in policy.thresholds
+    )
+    table = Table("Policy", header, tuple(rows))
     yield as_terminal(table, width)
     yield wrapped(policy.guarantee, width)
 
@@ -49,7 +53,7 @@ def policy_lines(policy: Policy, width: int | None = None) -> Iterable[str]:
 def check_lines(check: PolicyCheck, policy: Policy, width: int | None = None) -> Iterable[str]:
     """The thresholds on new data, what became of the promise, and what weakens the check."""
     thresholds = {row.modality: row.threshold for row in policy.thresholds}
-    rows = tuple((*_checked(row, thresholds[row.modality]), str(row.promise)) for row in check.rows)
+    rows = tuple((*_counted(row, thresholds[row.modality], row.interval), str(row.promise)) for row in check.rows)
     table = Table("Check", (*_COUNTED, f"at most {percent(check.max_risk, 1)} %"), rows)
     yield as_terminal(table, width)
     if check.n_overlapping:
@@ -73,34 +77,21 @@ def _comparison(of: EstimatorComparison) -> tuple[str, ...]:
     return of.first, of.second, str(of.n), _figure(of.excess_aurc), lower, _p(of.p_holm)
 
 
-def _threshold(row: Threshold) -> tuple[str, ...]:
-    counts = _counts(row.coverage, row.coverage_interval, row.kept, row.errors, row.error, row.error_interval)
-    return row.modality or "all", _level(row.threshold), str(row.n), *counts
-
-
-def _checked(row: CheckedThreshold, threshold: float | None) -> tuple[str, ...]:
-    counts = _counts(row.coverage, None, row.kept, row.errors, row.error, row.interval)
-    return row.modality or "all", _level(threshold), str(row.n), *counts
-
-
-def _counts(
-    coverage: float,
-    coverage_ends: Sequence[float] | None,
-    kept: int,
-    errors: int,
-    error: float | None,
+def _counted(
+    row: Threshold | CheckedThreshold,
+    threshold: float | None,
     error_ends: Sequence[float],
+    coverage_ends: Sequence[float] = (),
 ) -> tuple[str, ...]:
-    shown = percent(coverage, 1) + ("" if coverage_ends is None else f" [{_ends(coverage_ends)}]")
-    return shown, str(kept), str(errors), NOTHING if error is None else f"{percent(error, 1)} [{_ends(error_ends)}]"
+    """The cells of `_COUNTED`."""
 
+    def shown(share: float, ends: Sequence[float]) -> str:
+        return percent(share, 1) + (f" [{', '.join(percent(end, 1) for end in ends)}]" if ends else "")
 
-def _ends(ends: Sequence[float]) -> str:
-    return ", ".join(percent(end, 1) for end in ends)
-
-
-def _level(threshold: float | None) -> str:
-    return "none" if threshold is None else f"{threshold:.4f}"
+    level = "none" if threshold is None else f"{threshold:.4f}"
+    error = NOTHING if row.error is None else shown(row.error, error_ends)
+    counts = (str(row.kept), str(row.errors), error)
+    return row.modality or "all", level, str(row.n), shown(row.coverage, coverage_ends), *counts
 
 
 def _p(p: float | None) -> str:

@@ -10,7 +10,7 @@ from lalm_agent.errors import UsageError, did_you_mean
 from lalm_agent.eval.grade import KINDS, OUTCOMES, Outcome
 from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
 from lalm_agent.eval.report import table as texts
-from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
+from lalm_agent.eval.report.table import NOTHING, Row, Table, p_value, percent
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.diagnosis import TYPES, few_refusals, share_text
 from lalm_agent.eval.scoring.schema import Group, MethodScore, Report, RgiFigure
@@ -90,7 +90,7 @@ def overview(report: Report) -> tuple[Table, Table]:
             continue
         rates = (_cell(figure, 1) for figure in (total.acc, total.tru, total.rel, total.rej))
         rgi = total.rgi[report.rgi]
-        gain = () if method is report.methods[0] else (_gain_text(rgi), _p(rgi.null_p))
+        gain = () if method is report.methods[0] else (_gain_text(rgi), p_value(rgi.null_p))
         figures.append((labelled(method), *rates, *gain))
         unanswerable = total.refusing.n_unanswerable if total.refusing else 0
         counts.append((method.name, str(total.n), *_counts(total, *OUTCOMES), str(unanswerable)))
@@ -219,7 +219,7 @@ def _gain(report: Report, groups: Sequence[str]) -> Table:
     def rows_of(key: str) -> Iterator[Row]:
         others = [(method, group) for method, group in _members(report, key) if method is not report.methods[0]]
         for method, group in others:
-            p = _p(group.mcnemar.p if group.mcnemar else None)
+            p = p_value(group.mcnemar.p if group.mcnemar else None)
             yield (labelled(method), *_rgi(group.rgi[report.rgi]), p, _refused_clips(group))
             if (without := group.rgi_without_unparsed) is not None:
                 name = f"{method.name} without the baseline's unparsed (strict)"
@@ -293,7 +293,7 @@ def _confidence(report: Report) -> Table:
 def _tests(report: Report) -> Table:
     header = ("First", "Second", "N", "only first right", "only second right", "p", "p (Holm)")
     rows = tuple(
-        (pair.first, pair.second, str(pair.n), str(pair.b), str(pair.c), _p(pair.p), _p(pair.p_holm))
+        (pair.first, pair.second, str(pair.n), str(pair.b), str(pair.c), p_value(pair.p), p_value(pair.p_holm))
         for pair in report.mcnemar
     )
     return Table("McNemar's exact test between methods, all questions", header, rows, "llrrrrr")
@@ -351,13 +351,7 @@ def _gain_text(rgi: Figure) -> str:
 def _rgi(rgi: RgiFigure) -> Row:
     ends = ((rgi.flip_only, rgi.flip_only_kind), (rgi.null, rgi.null_kind))
     shown = (NOTHING if kind == Kind.UNDEFINED else shown_end(value, kind) for value, kind in ends)
-    return (percent(rgi.d_con), percent(rgi.d_hum), _gain_text(rgi), *shown, _p(rgi.null_p))
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return (percent(rgi.d_con), percent(rgi.d_hum), _gain_text(rgi), *shown, p_value(rgi.null_p))
 
 
 _CSV_RGI = (

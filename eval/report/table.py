@@ -144,6 +144,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return NOTHING if value is None else f"{100 * value:z.{digits}f}"
 
 
+def p_value(value: float | None) -> str:
+    """A p-value with three decimals, or `<0.001`."""
+    return NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*cells, strict=True)]
 

@@ -194,7 +194,7 @@ def _figures(t: Counts, config: Config, is_baseline: bool) -> Group:
 def _tests(methods: Sequence[MethodScore]) -> list[MethodPair]:
     totals = [(method.name, method.groups[TOTAL]) for method in methods[1:] if TOTAL in method.groups]
     tests = [(test, name, total.n) for name, total in totals if (test := total.mcnemar)]
-    return with_holm([MethodPair.of(test, methods[0].name, name, n) for test, name, n in tests])
+    return with_holm([MethodPair(**dict(test), first=methods[0].name, second=name, n=n) for test, name, n in tests])
 
 
 def _mean_rows(rows: Sequence[CountsRow]) -> list[MeanRow]:

@@ -43,6 +43,11 @@ def type_figures(outputs: Outputs) -> TypeFigures:
     return TypeFigures(n=n, correct=correct, accuracy=correct / n if n else None, rows=rows)
 
 
+def shown_p(p: float | None) -> str:
+    """A p-value with three decimals."""
+    return "undefined" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def share_text(share: float) -> str:
     """A share in [0, 1] as reports write it: `15.3 %`."""
     return f"{100 * share:.1f} %"
@@ -280,8 +285,7 @@ def claim_of(total: Group | None) -> Claim | None:
         return None
     strict, p = total.rgi[Convention.STRICT], total.rgi[Convention.STRICT].null_p
     above, rare = strict.above_zero, p is not None and p < SIGNIFICANT
-    shown_p = "undefined" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-    shown = f"strict RGI {strict.text}, random-refusal p {shown_p}"
+    shown = f"strict RGI {strict.text}, random-refusal p {shown_p(p)}"
     holds = False
     if total.counts[Outcome.ABSTAINED] == 0:
         text = f"no claim: {NO_REFUSALS}"

@@ -38,16 +38,8 @@ from lalm_agent.eval.metrics.estimate import (
 from lalm_agent.eval.metrics.matched import Matched, matched_coverage
 from lalm_agent.eval.metrics.mcnemar import mcnemar
 from lalm_agent.eval.metrics.rgi import Convention, clip_null_p, deltas, flip_only, rgi, rgi_null, smoothed
+from lalm_agent.eval.scoring import schema
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.eval.scoring.schema import (
-    Group,
-    HonestyFigures,
-    MatchedFigures,
-    Published,
-    RefusingFigures,
-    RgiFigure,
-    SelectiveFigures,
-)
 
 CURVE_POINTS = 101
 FEW_CLIPS = 10
@@ -95,7 +87,7 @@ class Arrays:
     known_clips: bool = True
 
 
-def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -> Group:
+def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -> schema.Group:
     """Every figure of a group. curve: whether the risk-coverage curve is wanted."""
     pairs, answerable = arrays.pairs, arrays.answerable
     own, clips = arrays.codes[answerable], arrays.clips[answerable]
@@ -107,12 +99,12 @@ def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -
     published = None
     if arrays.published is not None:
         acc = finite(float(reliability.acc(counts(arrays.published[answerable]))))
-        published = Published(scorer=arrays.published_name, acc=acc)
+        published = schema.Published(scorer=arrays.published_name, acc=acc)
     kinds = None if arrays.kinds is None else arrays.kinds[answerable]
     quadrants = {name: int(number) for name, number in reliability.quadrants(t).items()}
     honesty = {name: finite(float(rate)) for name, rate in reliability.honesty_rates(t).items()}
     gained = figure(reliability.rel_minus_null(t), reliability.rel_minus_null(drawn), resampling, m)
-    return Group(
+    return schema.Group(
         n=n,
         counts=named(own_counts),
         abstained_kinds=None if kinds is None else {str(k): int((kinds == code).sum()) for code, k in enumerate(KINDS)},
@@ -128,14 +120,14 @@ def group_figures(arrays: Arrays, resampling: Resampling, curve: bool = False) -
         left_out=dict(arrays.left_out),
         mcnemar=None if arrays.is_baseline else mcnemar(pairs.before, pairs.after),
         published=published,
-        honesty=HonestyFigures(**honesty, quadrants=quadrants),
+        honesty=schema.HonestyFigures(**honesty, quadrants=quadrants),
         refusing=refusing_figures(arrays, resampling),
         matched=None if arrays.is_baseline else matched_figures(pairs, resampling),
         selective=None if arrays.confidence is None else selective_figures(own, arrays.confidence[answerable], curve),
     )
 
 
-def refusing_figures(arrays: Arrays, resampling: Resampling) -> RefusingFigures | None:
+def refusing_figures(arrays: Arrays, resampling: Resampling) -> schema.RefusingFigures | None:
     """None where every question can be answered."""
     if arrays.answerable.all():
         return None
@@ -144,7 +136,7 @@ def refusing_figures(arrays: Arrays, resampling: Resampling) -> RefusingFigures 
     drawn = _drawn(cells, reliability.N_REFUSAL_CELLS, arrays.clips, resampling).reshape(-1, 2, N_OUTCOMES)
     resampled = reliability.refusal_rates(drawn)
     rates = reliability.refusal_rates(table).items()
-    return RefusingFigures(
+    return schema.RefusingFigures(
         **{name: figure(value, resampled[name], resampling) for name, value in rates},
         n_unanswerable=int(table[0].sum()),
         n_answerable=int(table[1].sum()),
@@ -152,7 +144,7 @@ def refusing_figures(arrays: Arrays, resampling: Resampling) -> RefusingFigures 
     )
 
 
-def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | None:
+def matched_figures(pairs: Pairs, resampling: Resampling) -> schema.MatchedFigures | None:
     """The baseline at the method's coverage, and the method's difference from it, in resamples of the same clips.
 
     None where the baseline's confidence is known for no answer at all.
@@ -160,7 +152,7 @@ def matched_figures(pairs: Pairs, resampling: Resampling) -> MatchedFigures | No
     if pairs.confidence is None:
         return None
     control = matched_coverage(pairs.before, pairs.after, pairs.confidence, pairs.ids)
-    head = MatchedFigures(
+    head = schema.MatchedFigures(
         **{name: getattr(control, name) for name in ("n_rejected", "n_unparsed", "n_unknown", "n_tied", "reason")},
         confidence_known=1 - float(np.isnan(pairs.confidence).mean()),
     )
@@ -220,7 +212,7 @@ def _answered(pairs: Pairs, control: Matched, resampling: Resampling) -> dict[st
     }
 
 
-def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> SelectiveFigures | None:
+def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> schema.SelectiveFigures | None:
     """Of one method's outcomes and confidences (n,); None where its confidence is known for no answer."""
     answers = selective.ranked(codes, confidence)
     if not len(answers.right):
@@ -230,7 +222,7 @@ def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> Selectiv
         coverage, risk = selective.risk_coverage(answers)
         kept = np.unique(np.linspace(0, len(risk) - 1, CURVE_POINTS).round().astype(int))
         points = [(float(coverage[place]), float(risk[place])) for place in kept]
-    return SelectiveFigures(
+    return schema.SelectiveFigures(
         n=len(answers.right),
         n_unknown=answers.n_unknown,
         aurc=finite(selective.aurc(answers)),
@@ -241,13 +233,13 @@ def selective_figures(codes: Codes, confidence: Floats, curve: bool) -> Selectiv
     )
 
 
-def rgi_figures(t: Counts, drawn: Counts, p: float | None, resampling: Resampling) -> dict[str, RgiFigure]:
+def rgi_figures(t: Counts, drawn: Counts, p: float | None, resampling: Resampling) -> dict[str, schema.RgiFigure]:
     """RGI in every convention, from transitions (5, 5) and resampled ones (B, 5, 5). p: of random refusal."""
     figures = {}
     for convention in Convention:
         d_con, d_hum = (finite(float(delta)) for delta in deltas(t, convention))
         flips, null = float(flip_only(t, convention)), float(rgi_null(t, convention))
-        figures[str(convention)] = RgiFigure(
+        figures[str(convention)] = schema.RgiFigure(
             **dict(figure(rgi(t, convention), rgi(drawn, convention), resampling, int(t.sum()))),
             d_con=d_con,
             d_hum=d_hum,

@@ -4,7 +4,6 @@ Fractions, not percent. Undefined is null, never 0 and never NaN; an infinity is
 """
 
 from collections.abc import Sequence
-from typing import Self
 
 from pydantic import Field
 
@@ -37,11 +36,6 @@ class MethodPair(McNemarFigure):
     first: str
     second: str
     n: int
-
-    @classmethod
-    def of(cls, test: McNemarFigure, first: str, second: str, n: int) -> Self:
-        """The test with what it is about."""
-        return cls(p=test.p, b=test.b, c=test.c, first=first, second=second, n=n)
 
 
 def with_holm(tests: Sequence[MethodPair]) -> list[MethodPair]:

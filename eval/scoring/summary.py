@@ -104,10 +104,7 @@ def _guessing(study: Study) -> dict[str, Guess]:
     counted = [item for item, code in zip(study.items, study.baseline.codes, strict=True) if code >= 0]
     rates = guess_rates(counted)
     by_group = {TOTAL: rates.total, **{group_key(*pair): rate for pair, rate in rates.groups.items()}}
-    return {
-        name: Guess(chance=rate.chance, always_first=rate.always_first, most_frequent=rate.most_frequent)
-        for name, rate in by_group.items()
-    }
+    return {key: Guess(**{name: getattr(rate, name) for name in Guess.model_fields}) for key, rate in by_group.items()}
 
 
 def _pairs(study: Study) -> list[MethodPair]:
@@ -115,5 +112,5 @@ def _pairs(study: Study) -> list[MethodPair]:
     for first, second in combinations(study.methods, 2):
         both = paired(first.codes, second.codes) & study.answerable
         test = mcnemar(first.codes[both], second.codes[both])
-        tests.append(MethodPair.of(test, first.name, second.name, int(both.sum())))
+        tests.append(MethodPair(**dict(test), first=first.name, second=second.name, n=int(both.sum())))
     return with_holm(tests)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -132,14 +131,9 @@ def load_batches(
         prefetch_factor=_AHEAD,
         timeout=_PATIENCE_S,
         multiprocessing_context="spawn",
-        collate_fn=_as_it_is,
     )
     try:
         yield from loader
     except RuntimeError as error:
         hint = "see its message above; run again to resume"
         raise PermanentBackendError(f"the process that makes the batches: {error}", hint) from error
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -205,13 +205,7 @@ class _Countdown(TaskObserver):
     """Says every ten seconds, and at the end, how many shards are done and how long the rest takes."""
 
     def __init__(self, what: str, plan: RecipePlan, left: int, say: Say) -> None:
-        self._what, self._shards, self._left, self._size, self._say = (
-            what,
-            shard_names(plan),
-            left,
-            plan.shard_clips,
-            say,
-        )
+        self._what, self._plan, self._left, self._say = what, plan, left, say
         self._done, self._started = 0, time.monotonic()
         self._told = self._started
 
@@ -221,8 +215,8 @@ class _Countdown(TaskObserver):
         now = time.monotonic()
         if now - self._told >= _REPORT_EVERY_S or self._done == self._left:
             self._told, rate = now, self._done / max(1e-9, now - self._started)
-            total, left = len(self._shards), self._left - self._done
-            speed = f"{rate * self._size:.0f} clips/s, {left / rate:.0f} s left"
+            total, left = len(shard_names(self._plan)), self._left - self._done
+            speed = f"{rate * self._plan.shard_clips:.0f} clips/s, {left / rate:.0f} s left"
             self._say(f"{self._what}: {total - left} of {total} shards, {speed}")
 
 

@@ -16,18 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lalm_agent.artefacts import (
-    SPEC,
-    Folder,
-    FolderKind,
-    Identity,
-    Invocation,
-    MismatchError,
-    Record,
-    read_lines,
-    read_record,
-    write_record,
-)
+from lalm_agent import artefacts
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.jobs import ResumableTask
@@ -44,7 +33,7 @@ LOADING = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
 _TUNED = ("rank", "alpha", "learning_rate", "epochs")
 
 
-class ReproduceRequest(Record):
+class ReproduceRequest(artefacts.Record):
     """What `reproduce` is to do.
 
     out: folder of the report. config: the model and where it runs; how it is asked is fixed.
@@ -187,7 +176,7 @@ class Sources:
     split: str = "test"
 
 
-class ReproduceSpec(Identity):
+class ReproduceSpec(artefacts.Identity):
     """`spec.json`: what is reproduced, and the calls that worked on it.
 
     weights_sha256: of a model whose files were there before it was loaded; None for one that is fetched.
@@ -202,22 +191,23 @@ class ReproduceSpec(Identity):
     quick: bool
     sources: Sources
     frozen: Frozen
-    sessions: tuple[Invocation, ...] = ()
+    sessions: tuple[artefacts.Invocation, ...] = ()
 
 
-class PaperFolder(Folder):
+class PaperFolder(artefacts.Folder):
     """The folder of a reproduction, held by this process alone; with `writes=False` it is only read.
 
-    spec: what is there; None for a new one. journal: when each part began and ended, one line each. figure3:
+    journal: when each part began and ended, one line each. figure3:
     heat map of the transfer study. figure5: share of IDK over K.
     """
 
-    kind = FolderKind("reproduction", "works on")
+    _HINT = "it is not that of a reproduction: give another --out"
+    kind = artefacts.FolderKind("reproduction", "works on", form=ReproduceSpec, hint=_HINT)
+    spec: ReproduceSpec | None
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
         super().__init__(path, writes)
-        self.spec: ReproduceSpec | None = None
         self.journal, self.report = path / "parts.jsonl", path / "report.md"
         self.bank, self.study_report = path / BANK, path / STUDY / "study.json"
         self.figure3, self.figure5 = (path / "figures" / f"figure{number}.svg" for number in (3, 5))
@@ -230,12 +220,6 @@ class PaperFolder(Folder):
         """What a part says while it runs."""
         return self.path / "logs" / f"{part}.txt"
 
-    def read(self) -> None:
-        """Read the spec. Raises DataError where it is not that of a reproduction."""
-        if self.has_begun:
-            hint = "it is not that of a reproduction: give another --out"
-            self.spec = read_record(self.path / SPEC, ReproduceSpec, hint)
-
     def begin(self, spec: ReproduceSpec) -> None:
         """Write what is reproduced and the call that starts now, or refuse a folder of something else.
 
@@ -244,17 +228,17 @@ class PaperFolder(Folder):
             StorageError: nothing can be written.
         """
         if self.spec is not None and (fields := self.spec.changes(spec)):
-            raise MismatchError(self.path, fields, self.kind.name)
-        sessions = (*(self.spec.sessions if self.spec else ()), Invocation.starting())
+            raise artefacts.MismatchError(self.path, fields, self.kind.name)
+        sessions = (*(self.spec.sessions if self.spec else ()), artefacts.Invocation.starting())
         self.spec = spec.model_copy(update={"sessions": sessions})
-        write_record(self.path / SPEC, self.spec)
+        artefacts.write_record(self.path / artefacts.SPEC, self.spec)
         self.figure3.parent.mkdir(exist_ok=True)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-class SynthRequest(Record):
+class SynthRequest(artefacts.Record):
     """Questions to synthesise, as of `write_benchmark`."""
 
     out: Path
@@ -330,7 +314,7 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
                 limit=frozen.eval_limit,
                 out=Path("runs", method),
             ),
-            f"runs/{method}/{SPEC}",
+            f"runs/{method}/{artefacts.SPEC}",
             of_evaluation,
         )
         for method in METHODS
@@ -349,7 +333,7 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
     )
     return (
         *parts,
-        *(runs[Method.AGENT], Part(BANK, samples, f"{BANK}/{SPEC}", of_bank)),
+        *(runs[Method.AGENT], Part(BANK, samples, f"{BANK}/{artefacts.SPEC}", of_bank)),
         *(runs[method] for method in (Method.MCOT, Method.IDK, Method.BASELINE)),
         Part(STUDY, study, f"{STUDY}/study.json", (*of_evaluation, BANK), alone=True, resamples=frozen.resamples),
     )
@@ -459,7 +443,7 @@ def finished(folder: PaperFolder, parts: Sequence[Part], free: Collection[str] =
     Raises:
         DataError: the journal is damaged.
     """
-    times = worked(read_lines(folder.journal))
+    times = worked(artefacts.read_lines(folder.journal))
     done = {name for name, part in times.items() if part.done}
 
     def is_same(part: Part) -> bool:

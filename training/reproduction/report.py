@@ -18,9 +18,9 @@ from importlib.resources import files
 from typing import Any
 from xml.sax.saxutils import escape
 
-from lalm_agent.eval.metrics.estimate import Figure, Kind, shown_end
+from lalm_agent.eval.metrics.estimate import Figure, Kind
 from lalm_agent.eval.metrics.rgi import Convention
-from lalm_agent.eval.report.table import NOTHING, Table, percent
+from lalm_agent.eval.report.table import NOTHING, Table, p_value, percent
 from lalm_agent.eval.report.table import as_markdown as table_as_markdown
 from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.schema import MethodScore, Report, RgiFigure
@@ -69,20 +69,12 @@ def with_interval(figure: Figure | Mean | None) -> str:
 
 def rgi_text(figure: RgiFigure | RgiMean) -> str:
     """`0.27 [0.10, +inf]`, or `undefined`."""
-    if figure.kind == Kind.UNDEFINED:
-        return "undefined"
-    low, high = shown_end(figure.low, figure.low_kind), shown_end(figure.high, figure.high_kind)
-    return f"{shown_end(figure.value, figure.kind)} [{low}, {high}]"
+    return figure.figure.text if isinstance(figure, RgiMean) else figure.text
 
 
 def plain(value: float | None) -> str:
     """A figure of the paper, as printed."""
     return NOTHING if value is None else f"{value:.2f}"
-
-
-def p_value(value: float | None) -> str:
-    """`<0.001`, or three decimals."""
-    return NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # --- figure 5 ---------------------------------------------------------------------------------------------------------

@@ -38,26 +38,7 @@ from lalm_agent.terminal import ProgressDisplay, say
 from lalm_agent.training.idk.labels import Bootstrap
 from lalm_agent.training.idk.make import BankCurve, BankRequest, bank_curve, grade_bank
 from lalm_agent.training.lora.recipe import pick_device, preset_of
-from lalm_agent.training.reproduction.design import (
-    ALL,
-    FULL,
-    METHODS,
-    QUICK,
-    WATERMARK,
-    Data,
-    PaperFolder,
-    Part,
-    ReproduceRequest,
-    ReproduceSpec,
-    Sources,
-    SynthRequest,
-    begin,
-    end,
-    finished,
-    for_preset,
-    parts_of,
-    worked,
-)
+from lalm_agent.training.reproduction import design
 from lalm_agent.training.reproduction.report import Findings, as_markdown, watermarked
 from lalm_agent.training.transfer.schema import StudyReport, TransferClaim
 from lalm_agent.training.transfer.study import StudyObserver, report_study, study
@@ -68,7 +49,7 @@ _EVERY_S, _QUIET_S = 0.5, 10.0
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-_Work = tuple[ReproduceSpec, tuple[Part, ...], int]
+_Work = tuple[design.ReproduceSpec, tuple[design.Part, ...], int]
 """All that is known before the first part: what is reproduced, the parts, and how many run at a time."""
 
 
@@ -80,7 +61,7 @@ class ReproductionSummary(Record):
     claims: tuple[TransferClaim, ...]
 
 
-def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> PaperFolder:
+def reproduce(request: design.ReproduceRequest, observer: Observer | None = None) -> design.PaperFolder:
     """Do what is left of a reproduction and write its report; the folder, no longer held.
 
     Raises:
@@ -94,10 +75,10 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
     spec, parts, processes = _prepare(request)
     if not request.report_only:
         _require_installed(spec.sources)
-    with PaperFolder(request.out) as folder:
+    with design.PaperFolder(request.out) as folder:
         folder.begin(spec)
         # How often something was tried is told, and decides no figure.
-        done = finished(folder, parts, ("--jobs", "--tried") if request.report_only else ("--jobs",))
+        done = design.finished(folder, parts, ("--jobs", "--tried") if request.report_only else ("--jobs",))
         left = [part for part in parts if part.name not in done]
         if left and request.report_only:
             raise UsageError(
@@ -115,7 +96,7 @@ def reproduce(request: ReproduceRequest, observer: Observer | None = None) -> Pa
     return folder
 
 
-def plan_reproduction(request: ReproduceRequest) -> tuple[str, ...]:
+def plan_reproduction(request: design.ReproduceRequest) -> tuple[str, ...]:
     """A line for each part of a request: its name, whether it is done, and the command that does the same.
 
     Raises:
@@ -123,11 +104,11 @@ def plan_reproduction(request: ReproduceRequest) -> tuple[str, ...]:
         DataError: the folder's journal is damaged.
     """
     _, parts, _ = _prepare(request)
-    done = finished(PaperFolder(request.out, writes=False), parts)
+    done = design.finished(design.PaperFolder(request.out, writes=False), parts)
     return tuple(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}" for part in parts)
 
 
-def reproduction_summary(folder: PaperFolder) -> ReproductionSummary:
+def reproduction_summary(folder: design.PaperFolder) -> ReproductionSummary:
     """What came of a reproduction. Raises DataError where there is no report of a study."""
     claims = read_record(folder.study_report, StudyReport, "run the same command again").claims
     return ReproductionSummary(report=str(folder.report), quick=bool(folder.spec and folder.spec.quick), claims=claims)
@@ -136,11 +117,11 @@ def reproduction_summary(folder: PaperFolder) -> ReproductionSummary:
 # --- what is settled before the first part ----------------------------------------------------------------------------
 
 
-def _prepare(request: ReproduceRequest) -> _Work:
+def _prepare(request: design.ReproduceRequest) -> _Work:
     config, out = request.config, request.out
     sources = _sources(request)
     preset = preset_of(request.preset, config.model)
-    frozen = for_preset(QUICK if request.quick else FULL, preset)
+    frozen = design.for_preset(design.QUICK if request.quick else design.FULL, preset)
     # What is synthesised is made as large as it is asked.
     frozen = replace(
         frozen,
@@ -156,7 +137,7 @@ def _prepare(request: ReproduceRequest) -> _Work:
     relative = {"config": config.model_copy(update={"model": model}), "jobs": processes}
     relative["also"] = tuple(_name_from(name, out) for name in request.also)
     relative["also_data"] = tuple(Path(_from(path, out)) for path in request.also_data)
-    spec = ReproduceSpec(
+    spec = design.ReproduceSpec(
         schema=1,
         model=model,
         weights_sha256=_weights(request.config.model),
@@ -164,10 +145,10 @@ def _prepare(request: ReproduceRequest) -> _Work:
         sources=sources,
         frozen=frozen,
     )
-    return spec, parts_of(frozen, sources, request.model_copy(update=relative)), processes
+    return spec, design.parts_of(frozen, sources, request.model_copy(update=relative)), processes
 
 
-def _sources(request: ReproduceRequest) -> Sources:
+def _sources(request: design.ReproduceRequest) -> design.Sources:
     out, model = request.out, request.config.model
     bank = _data(request.bank_data, request.bank_data_file, request.bank_audio, out, "--bank-data")
     evaluation = _data(request.data, request.data_file, request.audio_root, out, "--data")
@@ -179,16 +160,16 @@ def _sources(request: ReproduceRequest) -> Sources:
             f"{model} needs recordings: --bank-data for the bank and --data for the evaluation",
             "questions are synthesised for mini, and for a checkpoint in a folder",
         )
-    return Sources(bank, evaluation, request.split)
+    return design.Sources(bank, evaluation, request.split)
 
 
-def _data(name: str | None, file: Path | None, root: Path | None, out: Path, flag: str) -> Data | None:
+def _data(name: str | None, file: Path | None, root: Path | None, out: Path, flag: str) -> design.Data | None:
     if name is None:
         if file is not None or root is not None:
             raise UsageError(f"the file and the clips of {flag} are given, and {flag} is not", f"{flag} NAME_OR_FILE")
         return None
     path, clips = (None if place is None else _from(place, out) for place in (file, root))
-    return Data(_name_from(name, out), path, clips)
+    return design.Data(_name_from(name, out), path, clips)
 
 
 def _from(path: Path, out: Path) -> str:
@@ -205,7 +186,7 @@ def _name_from(name: str, out: Path) -> str:
     return f"{prefix}{_from(path, out)}" if path.exists() else name
 
 
-def _require_installed(sources: Sources) -> None:
+def _require_installed(sources: design.Sources) -> None:
     """Refuse at the start what would be missing in the end."""
     from lalm_agent.registry import require_extra
     from lalm_agent.training.synth.fluid import require_synth
@@ -241,9 +222,9 @@ class PartWorker:
     def __init__(self, path: Path) -> None:
         """Move into the folder of the report."""
         os.chdir(path)
-        self._folder = PaperFolder(Path())
+        self._folder = design.PaperFolder(Path())
 
-    def __call__(self, part: Part) -> None:
+    def __call__(self, part: design.Part) -> None:
         """Do a part; what it and its libraries say goes to its log.
 
         Raises:
@@ -262,18 +243,18 @@ class PartWorker:
             error.message = f"part {part.name}: {error.message}"
             raise
 
-    def _do(self, part: Part) -> None:
+    def _do(self, part: design.Part) -> None:
         request = part.request
-        if isinstance(request, SynthRequest):
+        if isinstance(request, design.SynthRequest):
             _synthesise(request)
         elif isinstance(request, EvaluateRequest):
             evaluate(request, _RunLines())
         else:
             study(request, StudyObserver(say))
-            report_study(request.out, part.resamples or FULL.resamples)
+            report_study(request.out, part.resamples or design.FULL.resamples)
 
 
-def _synthesise(request: SynthRequest) -> None:
+def _synthesise(request: design.SynthRequest) -> None:
     from lalm_agent.training.synth.benchmark import write_benchmark
     from lalm_agent.training.synth.records import Split
 
@@ -308,7 +289,7 @@ class _Follower(jobs.TaskObserver):
         StorageError: the journal cannot be written.
     """
 
-    def __init__(self, folder: PaperFolder, note: Observer) -> None:
+    def __init__(self, folder: design.PaperFolder, note: Observer) -> None:
         """Nothing is written yet."""
         self._folder, self._note = folder, note
         self._over, self._lock = threading.Event(), threading.Lock()
@@ -318,7 +299,7 @@ class _Follower(jobs.TaskObserver):
 
     def __enter__(self) -> Self:
         self._journal, self._start = Journal(self._folder.journal), time.monotonic()
-        self._journal.append(begin(ALL, now(), ()))
+        self._journal.append(design.begin(design.ALL, now(), ()))
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
         return self
@@ -328,7 +309,7 @@ class _Follower(jobs.TaskObserver):
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._journal.append(end(ALL, time.monotonic() - self._start, int(error is not None)))
+        self._journal.append(design.end(design.ALL, time.monotonic() - self._start, int(error is not None)))
         self._journal.close()
 
     def began(self, task: jobs.ResumableTask) -> None:
@@ -337,16 +318,16 @@ class _Follower(jobs.TaskObserver):
         with self._lock:
             self._running[task.name] = time.monotonic(), log.stat().st_size if log.exists() else 0
             self._say(f"part {task.name}: {task.what.command}")
-        self._journal.append(begin(task.name, now(), task.what.words))
+        self._journal.append(design.begin(task.name, now(), task.what.words))
 
     def ended(self, task: jobs.ResumableTask, result: object, seconds: float) -> None:
         """A part is done."""
-        self._journal.append(end(task.name, seconds, 0))
+        self._journal.append(design.end(task.name, seconds, 0))
         self._left(task.name, f"part {task.name}: done in {seconds:.0f} s")
 
     def stopped(self, task: jobs.ResumableTask, seconds: float) -> None:
         """A part failed or was stopped."""
-        self._journal.append(end(task.name, seconds, 1))
+        self._journal.append(design.end(task.name, seconds, 1))
         self._left(task.name, f"part {task.name}: stopped after {seconds:.0f} s")
 
     def _left(self, name: str, line: str) -> None:
@@ -387,7 +368,7 @@ class _Follower(jobs.TaskObserver):
 # --- what the report says ---------------------------------------------------------------------------------------------
 
 
-def _findings(folder: PaperFolder, parts: tuple[Part, ...]) -> Findings:
+def _findings(folder: design.PaperFolder, parts: tuple[design.Part, ...]) -> Findings:
     """Everything that the report says; the pictures are written.
 
     Raises:
@@ -395,10 +376,10 @@ def _findings(folder: PaperFolder, parts: tuple[Part, ...]) -> Findings:
     """
     assert folder.spec is not None
     spec, resamples = folder.spec, folder.spec.frozen.resamples
-    runs = {str(method): read_spec(folder.run(method) / SPEC) for method in METHODS}
+    runs = {str(method): read_spec(folder.run(method) / SPEC) for method in design.METHODS}
     bank = read_spec(folder.bank / SPEC)
     report = read_record(folder.study_report, StudyReport, "run the same command again")
-    outputs = [replace(read_run(folder.run(method)), name=str(method)) for method in METHODS]
+    outputs = [replace(read_run(folder.run(method)), name=str(method)) for method in design.METHODS]
     methods = summarise(compare.study(outputs, compare.Grading()), Config(resampling=compare.Resampling(resamples)))
     graded = grade_bank(BankRequest(bank=folder.bank, n=spec.frozen.n, compare=()))
     curve = bank_curve(graded, Bootstrap(resamples))
@@ -416,7 +397,7 @@ def _findings(folder: PaperFolder, parts: tuple[Part, ...]) -> Findings:
         curve=curve,
         study=report,
         parts=parts,
-        worked=worked(read_lines(folder.journal)),
+        worked=design.worked(read_lines(folder.journal)),
     )
 
 
@@ -429,7 +410,7 @@ def _same_weights(runs: Mapping[str, RunSpec], report: StudyReport) -> str | Non
     return weights["study"]
 
 
-def _draw(folder: PaperFolder, curve: BankCurve, report: StudyReport, quick: bool) -> None:
+def _draw(folder: design.PaperFolder, curve: BankCurve, report: StudyReport, quick: bool) -> None:
     """Write the pictures; those of `--quick` say what they are."""
     from lalm_agent.training.idk.plot import write_plot
     from lalm_agent.training.transfer.report import heatmap_svg
@@ -437,10 +418,10 @@ def _draw(folder: PaperFolder, curve: BankCurve, report: StudyReport, quick: boo
     write_plot(folder.figure5, curve)
     write_whole(folder.figure3, heatmap_svg(report).encode())
     for path in (folder.figure3, folder.figure5) if quick else ():
-        write_whole(path, watermarked(path.read_text(encoding="utf-8"), WATERMARK).encode())
+        write_whole(path, watermarked(path.read_text(encoding="utf-8"), design.WATERMARK).encode())
 
 
-def _data_words(spec: ReproduceSpec, run: RunSpec, split: str, seed: int) -> str:
+def _data_words(spec: design.ReproduceSpec, run: RunSpec, split: str, seed: int) -> str:
     data = run.identity.data
     known = run.data_version or f"{data.name}, sha256 {data.sha256[:12]}"
     words = f"{run.selection.asked:,} questions of {known}"

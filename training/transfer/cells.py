@@ -191,16 +191,11 @@ def read_grid(folder: StudyFolder, run_of: RunOf, jobs: Sequence[Job]) -> Grid:
     unfinished = ", ".join(job.name for job in jobs if job not in there)
     # Equal questions are held once.
     known = {item.id: item for item in base.items}
-    graded = study(
-        [
-            base,
-            *(
-                replace(own, name=job.name, items=tuple(known[i.id] if known.get(i.id) == i else i for i in own.items))
-                for job, own in there.items()
-            ),
-        ],
-        Grading(),
-    )
+    runs = [base]
+    for job, own in there.items():
+        items = tuple(known[item.id] if known.get(item.id) == item else item for item in own.items)
+        runs.append(replace(own, name=job.name, items=items))
+    graded = study(runs, Grading())
     after = {job: method.codes for job, method in zip(there, graded.methods[1:], strict=True)}
     clips = _clips(graded.items, [base, *there.values()])
     of_source = source_clips(folder, list(there))
@@ -501,9 +496,7 @@ def _baseline(grid: Grid, target: str, clips: ClipDraws, how: Resampling) -> Bas
         target=target,
         n=len(own),
         n_clips=len(set(names)),
-        acc=figures["acc"],
-        tru=figures["tru"],
-        rej=figures["rej"],
+        **figures,
         n_unparsed=int(value[UNPARSED]),
         n_failed=int(value[FAILED]),
     )

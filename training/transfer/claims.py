@@ -23,7 +23,7 @@ from lalm_agent.eval.metrics.estimate import finite
 from lalm_agent.eval.metrics.mcnemar import holm
 from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.scoring.compare import Resampling
-from lalm_agent.eval.scoring.diagnosis import FEW_REFUSALS, SIGNIFICANT
+from lalm_agent.eval.scoring.diagnosis import FEW_REFUSALS, SIGNIFICANT, shown_p
 from lalm_agent.training.transfer.cells import CellDraws, Key, MadeCell
 from lalm_agent.training.transfer.design import SOURCES, Arm
 from lalm_agent.training.transfer.schema import Cell, Contrast, Mean, TransferClaim
@@ -266,10 +266,3 @@ def _claim(
         beats_matched_coverage=beats,
         least_difference=None if p is None else max(least),
     )
-
-
-def shown_p(p: float | None) -> str:
-    """A p-value with three decimals."""
-    if p is None:
-        return "undefined"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

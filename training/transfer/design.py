@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lalm_agent.artefacts import SPEC, Folder, FolderKind, Identity, Invocation, Record, read_record
+from lalm_agent.artefacts import Folder, FolderKind, Identity, Invocation, Record
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.folder import ANSWERS
 from lalm_agent.eval.runs.records import DataIdentity
@@ -219,11 +219,6 @@ class StudySpec(Record):
     sessions: tuple[StudySession, ...]
 
 
-def read_spec(path: Path) -> StudySpec:
-    """Read `spec.json`. Raises DataError where it cannot be read, is not of this form, or is of a newer version."""
-    return read_record(path, StudySpec, "is this the folder of a study?")
-
-
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
@@ -233,21 +228,20 @@ class StudyFolder(Folder):
     spec: what is there; None for a new study. A `job` of None below is the model without an adapter.
     """
 
-    kind = FolderKind("study")
+    kind = FolderKind("study", form=StudySpec, hint="is this the folder of a study?")
+    spec: StudySpec | None
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         """Look at nothing yet."""
         super().__init__(path, writes)
-        self.spec: StudySpec | None = None
         self.report, self.markdown, self.heatmap = (path / name for name in ("study.json", "study.md", "heatmap.svg"))
         self.sets, self.adapters, self.forgetting = (path / name for name in ("sets", "adapters", "forgetting"))
 
     def read(self) -> None:
-        """Read the spec. Raises UsageError where the folder holds something else, DataError as `read_spec` does."""
+        """Read the spec. Raises UsageError where the folder holds something else, DataError where it is damaged."""
         if not self._writes:
             self._refuse_other_contents()
-        if self.has_begun:
-            self.spec = read_spec(self.path / SPEC)
+        super().read()
 
     @property
     def has_adapter(self) -> bool:

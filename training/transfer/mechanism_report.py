@@ -28,20 +28,10 @@ from lalm_agent.eval.scoring.compare import Resampling
 from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT
 from lalm_agent.registry import is_installed
 from lalm_agent.training.idk.bank import keyed
-from lalm_agent.training.transfer import heads
+from lalm_agent.training.transfer import heads, mechanism
 from lalm_agent.training.transfer.cells import clip_draws
-from lalm_agent.training.transfer.claims import shown_p
 from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
-from lalm_agent.training.transfer.mechanism import (
-    FOLDER,
-    AskedQuestions,
-    Measured,
-    asked_questions,
-    read_measured,
-    record_path,
-    study_spec,
-)
-from lalm_agent.training.transfer.report import ARM_NAMES, ReportSection
+from lalm_agent.training.transfer.report import ARM_NAMES, ReportSection, as_markdown, p_cell
 from lalm_agent.training.transfer.schema import Mean, StudyReport
 
 SCHEMA = 1
@@ -156,10 +146,10 @@ class MechanismReport(Record):
 class _Data:
     """All that was measured. clips: (n,). before: of the model alone. after: of each adapter."""
 
-    asked: AskedQuestions
+    asked: mechanism.AskedQuestions
     clips: tuple[str, ...]
-    before: Measured
-    after: dict[Job, Measured]
+    before: mechanism.Measured
+    after: dict[Job, mechanism.Measured]
 
     def labels(self, job: Job) -> tuple[Bools, Bools]:
         """(refused, answered): (n,) each."""
@@ -174,7 +164,7 @@ class _Data:
 
 def analyse_mechanism(folder: StudyFolder) -> MechanismReport:
     """Work out every figure. Raises DataError where nothing was measured, or a file is damaged."""
-    spec, data = study_spec(folder), _read(folder)
+    spec, data = mechanism.study_spec(folder), _read(folder)
     keys = [(source, arm) for source in SOURCES for arm in Arm if any(_is_of(j, source, arm) for j in data.after)]
     cells = {(source, arm, target): _cell(data, source, arm, target) for source, arm in keys for target in SOURCES}
     told = [cell for cell in cells.values() if cell.blank is None]
@@ -207,19 +197,19 @@ def _is_of(job: Job, source: str, arm: str) -> bool:
 
 
 def _read(folder: StudyFolder) -> _Data:
-    path = record_path(folder, None)
+    path = mechanism.record_path(folder, None)
     if not path.is_file():
         raise DataError(f"nothing was measured in {folder.path}", "lalm-agent transfer mechanism STUDY measures it")
-    before, whole = read_measured(path), asked_questions(folder, study_spec(folder))
+    before, whole = mechanism.read_measured(path), mechanism.asked_questions(folder, mechanism.study_spec(folder))
     place_of = {item_id: place for place, item_id in enumerate(whole.ids)}
     if not set(before.record.questions) <= set(place_of):
         raise DataError(f"{path} asks other questions than the study", "remove it, and measure again")
     rows = np.array([place_of[id_] for id_ in before.record.questions])
-    asked = AskedQuestions(whole.grid, whole.places[rows], whole.modality[rows])
+    asked = mechanism.AskedQuestions(whole.grid, whole.places[rows], whole.modality[rows])
     after = {}
     for job in asked.grid.after:
-        if record_path(folder, job).is_file():
-            own = read_measured(record_path(folder, job))
+        if mechanism.record_path(folder, job).is_file():
+            own = mechanism.read_measured(mechanism.record_path(folder, job))
             if own.record.questions == before.record.questions:
                 after[job] = own
     if not after:
@@ -388,11 +378,9 @@ def report_mechanism(out: str | Path) -> MechanismReport:
         UsageError: the folder holds something else.
         DataError: it is no study, nothing was measured, or nothing can be written.
     """
-    from lalm_agent.training.transfer.report import as_markdown
-
     with StudyFolder(Path(out), writes=False) as folder:
         report = analyse_mechanism(folder)
-        place = folder.path / FOLDER
+        place = folder.path / mechanism.FOLDER
         if is_installed("matplotlib") and any(cell.blank is None for cell in report.cells):
             write_whole(place / _IMAGE, heads_svg(report).encode())
         write_record(place / _REPORT, report)
@@ -405,11 +393,11 @@ def report_mechanism(out: str | Path) -> MechanismReport:
 
 def mechanism_sections(folder: StudyFolder) -> tuple[ReportSection, ...]:
     """What a study's report has of it; nothing where there is no report of the mechanism."""
-    path = folder.path / FOLDER / _REPORT
+    path = folder.path / mechanism.FOLDER / _REPORT
     if not path.is_file():
         return ()
     report = read_record(path, MechanismReport, "lalm-agent transfer mechanism STUDY writes it again")
-    image = f"{FOLDER}/{_IMAGE}" if (path.parent / _IMAGE).is_file() else None
+    image = f"{mechanism.FOLDER}/{_IMAGE}" if (path.parent / _IMAGE).is_file() else None
     return (ReportSection(_TITLE, tuple(mechanism_lines(report)), mechanism_tables(report), image),)
 
 
@@ -431,7 +419,11 @@ def mechanism_lines(report: MechanismReport) -> Iterator[str]:
         f"{len(told)} cells: {', '.join(with_heads) or 'none'} (p below {SIGNIFICANT} by the maximum over the heads, "
         "and by Holm over the cells)"
     )
-    same = [f"{_of(pair)} (rho {pair.rho:.2f})" for pair in report.agreement if _agrees(pair)]
+    same = [
+        f"{_of(pair)} (rho {pair.rho:.2f})"
+        for pair in report.agreement
+        if pair.p_holm is not None and pair.p_holm < SIGNIFICANT
+    ]
     yield (
         f"the same heads in source and target, in {len(same)} of {len(report.agreement)} pairs: "
         f"{', '.join(same) or 'none'} (p below {SIGNIFICANT} over permuted heads, also within layers, by Holm)"
@@ -447,10 +439,6 @@ def mechanism_lines(report: MechanismReport) -> Iterator[str]:
 
 def _of(part: HeadCell | HeadAgreement) -> str:
     return f"{ARM_NAMES[part.arm]} {part.source} -> {part.target}"
-
-
-def _agrees(pair: HeadAgreement) -> bool:
-    return pair.p_holm is not None and pair.p_holm < SIGNIFICANT
 
 
 def mechanism_terminal(report: MechanismReport, width: int | None = None) -> str:
@@ -470,12 +458,8 @@ def mechanism_tables(report: MechanismReport) -> tuple[Table, ...]:
         Table("Cosine of the shifts towards refusing", ("Adapters", "and", "pairs", "cosine"), tuple(_cosines(report))),
         Table("Refusals left without one layer's update (%)", (*named, "layer", "n", "left"), tuple(_left(report))),
     )
-    return tuple(replace(of, align=_align(of.header)) for of in tables if of.rows)
-
-
-def _align(header: Row) -> str:
-    """Texts on the left, numbers on the right."""
-    return "".join("l" if name in _WORDS else "r" for name in header)
+    sides = ("".join("l" if name in _WORDS else "r" for name in of.header) for of in tables)
+    return tuple(replace(of, align=align) for of, align in zip(tables, sides, strict=True) if of.rows)
 
 
 _WORDS = ("Labels", "From", "To", "tokens", "layer", "Adapters", "and")
@@ -508,7 +492,7 @@ def _heads(report: MechanismReport) -> Iterator[Row]:
             counts = (", ".join(map(str, own)) for own in (cell.n_refused, cell.n_answered))
             heads_of = f"{len(cell.separating)} of {sum(map(len, cell.auroc))}"
             names = (ARM_NAMES[cell.arm], cell.source, cell.target)
-            yield (*names, *counts, _p(cell.p_holm), heads_of, "; ".join(shown) or NOTHING)
+            yield (*names, *counts, p_cell(cell.p_holm), heads_of, "; ".join(shown) or NOTHING)
 
 
 def _most_distinct(cell: HeadCell) -> list[tuple[int, int]]:
@@ -519,12 +503,8 @@ def _most_distinct(cell: HeadCell) -> list[tuple[int, int]]:
 def _pairs(report: MechanismReport) -> Iterator[Row]:
     for pair in report.agreement:
         rho = NOTHING if pair.rho is None else f"{pair.rho:.2f}"
-        ps = map(_p, (pair.p, pair.p_within, pair.p_holm))
+        ps = map(p_cell, (pair.p, pair.p_within, pair.p_holm))
         yield (ARM_NAMES[pair.arm], pair.source, pair.target, rho, *ps)
-
-
-def _p(value: float | None) -> str:
-    return NOTHING if value is None else shown_p(value)
 
 
 def _cosines(report: MechanismReport) -> Iterator[Row]:

@@ -14,26 +14,19 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from lalm_agent.artefacts import SPEC
+from lalm_agent.artefacts import SPEC, read_record
 from lalm_agent.eval.metrics.estimate import Kind, shown_end
 from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report import table as texts
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
-from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT
+from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT, shown_p
+from lalm_agent.training.transfer import schema
 from lalm_agent.training.transfer.cells import Key, MadeCell, finished_outputs, make_cells, read_grid
-from lalm_agent.training.transfer.claims import PAIRS, shown_p, transfer_claims
-from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec, read_spec
+from lalm_agent.training.transfer.claims import PAIRS, transfer_claims
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec
 from lalm_agent.training.transfer.effects import content_rows, forgetting_rows, set_rows
-from lalm_agent.training.transfer.schema import (
-    AlsoBenchmark,
-    BaselineFigures,
-    Cell,
-    Mean,
-    RgiMean,
-    StudyReport,
-    TransferClaim,
-)
+from lalm_agent.training.transfer.schema import StudyReport
 
 FEW_SEEDS = 3
 FEW_QUESTIONS = 500
@@ -53,7 +46,7 @@ def analyse(folder: Path, resamples: int = 2000, seed: int = 0) -> StudyReport:
         DataError: no study, no finished baseline, a damaged file, or runs of different data or models.
     """
     where, how = StudyFolder(folder), Resampling(resamples, seed)
-    spec = read_spec(where.path / SPEC)
+    spec = read_record(where.path / SPEC, StudySpec, StudyFolder.kind.hint)
     arms = tuple(str(arm) for arm in spec.identity.arms)
     jobs = [Job(source, arm, own) for source in SOURCES for arm in spec.identity.arms for own in spec.seeds]
     grid = read_grid(where, where.run, jobs)
@@ -82,7 +75,7 @@ def as_json(report: StudyReport) -> str:
     return json.dumps(report.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
 
 
-def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampling) -> Iterator[AlsoBenchmark]:
+def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampling) -> Iterator[schema.AlsoBenchmark]:
     """Other benchmarks whose baseline is finished, by track where they have tracks, else by modality."""
     arms = tuple(str(arm) for arm in spec.identity.arms)
     for name in sorted(spec.also):
@@ -93,7 +86,7 @@ def _also(where: StudyFolder, spec: StudySpec, jobs: Sequence[Job], how: Resampl
         targets = tracks or [key for key in grid.graded.groups if key != TOTAL and ":" not in key]
         cells, baseline = make_cells(grid, arms, [*targets, TOTAL], name, how)
         _, places = grid.places(TOTAL)
-        yield AlsoBenchmark(
+        yield schema.AlsoBenchmark(
             name=name,
             n=len(places),
             n_clips=len({grid.clips[place] for place in places}),
@@ -137,15 +130,15 @@ def _claims(report: StudyReport) -> Iterator[Row]:
                     NOTHING if end is None else f"{end:z.2f}"
                     for end in (contrast.difference.low, contrast.difference.high)
                 )
-                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", _p(contrast.p)
+                beside[2 * at : 2 * at + 2] = f"{contrast.difference.value:z.2f} [{low}, {high}]", p_cell(contrast.p)
         yield (
-            *(claim.source, claim.target, str(cell.n), shown_rgi(cell), *beside, _p(claim.p_holm)),
-            *(_least(claim), _p(claim.null_p_combined), _yes(claim.beats_matched_coverage)),
+            *(claim.source, claim.target, str(cell.n), shown_rgi(cell), *beside, p_cell(claim.p_holm)),
+            *(_least(claim), p_cell(claim.null_p_combined), _yes(claim.beats_matched_coverage)),
             "claimed" if claim.claimed else "not claimed",
         )
 
 
-def _cell_tables(cells: Sequence[Cell], of: str) -> tuple[Table, ...]:
+def _cell_tables(cells: Sequence[schema.Cell], of: str) -> tuple[Table, ...]:
     """The tables of some cells, in percent but for RGI. of: what the titles begin with."""
     rates, gains, coverages = list[Row](), list[Row](), list[Row]()
     for cell in cells:
@@ -162,7 +155,7 @@ def _cell_tables(cells: Sequence[Cell], of: str) -> tuple[Table, ...]:
                 *(*names, mean(strict.d_con), mean(strict.d_hum), shown_mean(strict), seeds),
                 shown_end(strict.pooled, strict.pooled_kind),
                 *(shown_mean(figures.rgi[name]) for name in (Convention.EQUATION, Convention.TABLE)),
-                _p(figures.null_p_combined),
+                p_cell(figures.null_p_combined),
             )
         )
         if (without := figures.rgi_without_unparsed) is not None:
@@ -219,7 +212,7 @@ def _by_content(report: StudyReport) -> Iterator[Table]:
     yield from _table("Table 12: what each set holds, and what its adapters refuse (%)", header, sets)
 
 
-def _baseline(rows: Sequence[BaselineFigures], title: str) -> tuple[Table, ...]:
+def _baseline(rows: Sequence[schema.BaselineFigures], title: str) -> tuple[Table, ...]:
     cells = [
         (
             *(row.target, str(row.n), str(row.n_clips), *map(mean, (row.acc, row.tru, row.rej))),
@@ -243,19 +236,19 @@ def _forgetting(report: StudyReport) -> tuple[Table, ...]:
     return _table(title, "Labels|From|Figure|Modality|n|clips|before|after|difference", rows)
 
 
-def shown_rgi(cell: Cell) -> str:
+def shown_rgi(cell: schema.Cell) -> str:
     """A cell's strict RGI, or that it is blank."""
     return "blank" if cell.figures is None else shown_mean(cell.figures.rgi[STRICT])
 
 
-def shown_mean(rgi: RgiMean) -> str:
+def shown_mean(rgi: schema.RgiMean) -> str:
     """An RGI with its interval, and how many seeds have one where not all do."""
     without = rgi.kinds.count(Kind.UNDEFINED)
     seeds = f" ({len(rgi.kinds) - without} of {len(rgi.kinds)} seeds)" if without else ""
     return rgi.figure.text + (seeds if rgi.kind != Kind.UNDEFINED else "")
 
 
-def mean(figure: Mean | None) -> str:
+def mean(figure: schema.Mean | None) -> str:
     """A fraction in percent with its interval."""
     if figure is None or figure.value is None:
         return NOTHING
@@ -268,11 +261,12 @@ def _counts(numbers: Sequence[int]) -> str:
     return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers)) or NOTHING
 
 
-def _least(claim: TransferClaim) -> str:
+def _least(claim: schema.TransferClaim) -> str:
     return NOTHING if claim.least_difference is None else f"{claim.least_difference:.2f}"
 
 
-def _p(value: float | None) -> str:
+def p_cell(value: float | None) -> str:
+    """A p-value with three decimals."""
     return NOTHING if value is None else shown_p(value)
 
 
@@ -319,7 +313,7 @@ def as_terminal(report: StudyReport, width: int | None = None) -> str:
     for claim in report.claims:
         cell = next(c for c in report.cells if (c.source, c.arm, c.target) == (claim.source, Arm.KN, claim.target))
         names = (claim.source, claim.target, claim.text.removeprefix("transfer "))
-        rows.append((*names, str(cell.n), shown_rgi(cell), _p(claim.p_holm), _least(claim)))
+        rows.append((*names, str(cell.n), shown_rgi(cell), p_cell(claim.p_holm), _least(claim)))
     header = ("From", "To", "transfer", "n", "strict RGI", "p (Holm)", "missed below")
     table = texts.as_terminal(Table("", header, tuple(rows), "lllrrrr"), width)
     parts = [*lines, *([table] if rows else ()), *(f"warning: {warning}" for warning in report.warnings)]
@@ -462,7 +456,7 @@ def heatmap_svg(report: StudyReport) -> str:
     return file.getvalue()
 
 
-def _square(axes: Any, cell: Cell, thick: bool) -> None:
+def _square(axes: Any, cell: schema.Cell, thick: bool) -> None:
     from matplotlib.patches import Rectangle
 
     column, row = SOURCES.index(cell.target), SOURCES.index(cell.source)

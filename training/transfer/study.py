@@ -275,12 +275,13 @@ def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> 
         ready = _prepare(request, folder, observer)
     observer.note("loading the model")
     with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place:
-        training_s, asking_s = _training_s(ready, Path(place)), _asking_s(ready, Path(place))
+        training_s, run = _training_s(ready, Path(place)), ready.setup.questions[None].request
+        figures = estimate_run(run.model_copy(update={"out": Path(place) / "run"}))
     seconds = None
-    if asking_s is not None:
+    if figures.seconds is not None:
         trainings = [training_s[part.job.source] for part in ready.left if part.kind is PartKind.TRAIN and part.job]
         n_asked = sum(ready.questions(part) for part in ready.left if part.kind is not PartKind.TRAIN)
-        seconds = (sum(trainings) + n_asked * asking_s) / ready.processes
+        seconds = (sum(trainings) + n_asked * figures.seconds / figures.questions) / ready.processes
     questions = ready.questions(StudyPart(PartKind.EVALUATE, None))
     basis = f"from two real passes and three questions, {ready.processes} at a time"
     least, power_line = _power(ready)
@@ -332,12 +333,6 @@ def _training_s(ready: _Study, place: Path) -> dict[str, float]:
     request = TrainRequest(folder.idk_set(job), folder.adapter(job), setup.config, setup.recipe, setup.preset)
     seconds = estimate_training(request).seconds
     return {source: seconds * n / rows[job.source] for source, n in rows.items()}
-
-
-def _asking_s(ready: _Study, place: Path) -> float | None:
-    """Seconds of a question; None where none could be asked."""
-    figures = estimate_run(ready.setup.questions[None].request.model_copy(update={"out": place / "run"}))
-    return None if figures.seconds is None else figures.seconds / figures.questions
 
 
 # --- the work --------------------------------------------------------------------------------------------------------

@@ -91,15 +91,26 @@ def _full_at(name: str) -> Any:
     return lambda path, data: _full() if path.name == name else artefacts.write_whole(path, data)
 
 
+STEPS = ("--max-steps", "4", "--save-every", "2")
+_WHOLE: list[bytes] = []
+
+
+def whole_weights(rows: Path, model: Path, out: Path) -> bytes:
+    """Of a training that nothing stops: the same for the same rows, so it is made once."""
+    if not _WHOLE:
+        assert run(command(rows, model, out, *STEPS)) == 0
+        _WHOLE.append((out / WEIGHTS).read_bytes())
+    return _WHOLE[0]
+
+
 @pytest.mark.parametrize("where", ["checkpoint", "log", "export"])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     where: str, hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from transformers import Trainer
 
-    rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
-    arguments = ("--max-steps", "4", "--save-every", "2")
-    assert run(command(rows, hub_folder, whole, *arguments)) == 0
+    rows, out = make_rows(4), tmp_path / "adapter"
+    whole = whole_weights(rows, hub_folder, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         if where == "checkpoint":
             patch.setattr(Trainer, "_save_optimizer_and_scheduler", _full_for_torch)
@@ -107,33 +118,31 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
             patch.setattr(os, "write", _full)
         else:
             patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at("README.md"))
-        said = refused(capsys, command(rows, hub_folder, out, *arguments))
+        said = refused(capsys, command(rows, hub_folder, out, *STEPS))
     assert "cannot be written: " in said
     assert not (out / "adapter_config.json").exists()
     assert all((path / COMPLETE).is_file() for path in (out / CHECKPOINTS).glob("checkpoint-*"))
-    assert run(command(rows, hub_folder, out, *arguments)) == 0
-    name = "adapter_model.safetensors"
-    assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert run(command(rows, hub_folder, out, *STEPS)) == 0
+    assert (out / WEIGHTS).read_bytes() == whole
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     hub_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows, whole, out = make_rows(4), tmp_path / "whole", tmp_path / "adapter"
-    arguments = ("--max-steps", "4", "--save-every", "2")
-    assert run(command(rows, hub_folder, whole, *arguments)) == 0
+    rows, out = make_rows(4), tmp_path / "adapter"
+    whole = whole_weights(rows, hub_folder, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lalm_agent.training.lora.adapter.write_whole", _full_at(CLIPS))
-        refused(capsys, command(rows, hub_folder, out, *arguments))
+        refused(capsys, command(rows, hub_folder, out, *STEPS))
     for name in ("optimizer.pt", WEIGHTS, "rng_state.pth", "trainer_state.json"):
         damaged = Path(shutil.copytree(out, tmp_path / name))
         with (damaged / CHECKPOINTS / "checkpoint-4" / name).open("r+b") as file:
             file.truncate(100)
-        assert run(command(rows, hub_folder, damaged, *arguments)) == 0
+        assert run(command(rows, hub_folder, damaged, *STEPS)) == 0
         said = capsys.readouterr().err
         assert "note: the checkpoint of step 4 is damaged and is not used" in said
         assert "resume: from the checkpoint of step 2 of 4" in said
-        assert (damaged / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert (damaged / WEIGHTS).read_bytes() == whole
         assert len((damaged / LOG).read_text().splitlines()) == 4
 
 

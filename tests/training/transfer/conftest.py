@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ class MadeStudy:
         return [Job(source, arm, seed) for source in SOURCES for arm in self.arms for seed in self.seeds]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def items_of() -> Callable[..., list[Item]]:
     """n questions of each modality named, so many about one clip; ids such as sound7."""
 
@@ -86,10 +87,15 @@ def items_of() -> Callable[..., list[Item]]:
 
 
 @pytest.fixture
-def write_study(tmp_path: Path) -> Callable[..., StudyFolder]:
-    def write(items: Sequence[Item], letter: Letter, **more: object) -> StudyFolder:
+def write_study(write_study_to: Callable[..., StudyFolder], tmp_path: Path) -> Callable[..., StudyFolder]:
+    return partial(write_study_to, tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def write_study_to() -> Callable[..., StudyFolder]:
+    def write(path: Path, items: Sequence[Item], letter: Letter, **more: object) -> StudyFolder:
         made = MadeStudy(items, letter, **more)  # type: ignore[arg-type]
-        folder = StudyFolder(tmp_path / "study")
+        folder = StudyFolder(path)
         folder.path.mkdir()
         write_record(folder.path / SPEC, _spec(made))
         _write_run(folder.run(None), None, made, made.items)

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,9 +74,13 @@ def write_measured(folder: StudyFolder, job: Job | None, refused: Sequence[str],
     write_record(path, record)
 
 
-@pytest.fixture
-def measured(write_study: Callable[..., StudyFolder], items_of: Callable[..., list[Item]]) -> StudyFolder:
-    folder = write_study(items_of(36), letter, seeds=(0, 1))
+@pytest.fixture(scope="module")
+def measured_once(
+    write_study_to: Callable[..., StudyFolder],
+    items_of: Callable[..., list[Item]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StudyFolder:
+    folder = write_study_to(tmp_path_factory.mktemp("measured") / "study", items_of(36), letter, seeds=(0, 1))
     with StudyFolder(folder.path, writes=False) as own:
         asked = asked_questions(own, study_spec(own))
     write_measured(folder, None, (), asked.ids)
@@ -84,8 +90,18 @@ def measured(write_study: Callable[..., StudyFolder], items_of: Callable[..., li
     return folder
 
 
-def test_the_planted_head_is_the_one_that_separates(measured: StudyFolder) -> None:
-    report = report_mechanism(measured.path)
+@pytest.fixture
+def measured(measured_once: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy, to be changed."""
+    return StudyFolder(Path(shutil.copytree(measured_once.path, tmp_path / "study")))
+
+
+@pytest.fixture(scope="module")
+def report(measured_once: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> MechanismReport:
+    return report_mechanism(shutil.copytree(measured_once.path, tmp_path_factory.mktemp("reported") / "study"))
+
+
+def test_the_planted_head_is_the_one_that_separates(report: MechanismReport) -> None:
     told = {(cell.source, cell.target): cell for cell in report.cells if cell.blank is None}
     assert set(told) == {(s, t) for s in SOURCES for t in SOURCES if s != "music" or t == "music"}
     for cell in told.values():
@@ -103,8 +119,7 @@ def test_the_planted_head_is_the_one_that_separates(measured: StudyFolder) -> No
         assert cell.mass["choices"].after_refused == ((None,) * 4,) * 2
 
 
-def test_nothing_is_said_of_fewer_than_ten_refusals(measured: StudyFolder) -> None:
-    report = report_mechanism(measured.path)
+def test_nothing_is_said_of_fewer_than_ten_refusals(report: MechanismReport) -> None:
     blank = [cell for cell in report.cells if cell.blank is not None]
     assert {cell.arm for cell in blank} == set(Arm)
     assert all("fewer than 10 refused" in (cell.blank or "") for cell in blank)
@@ -118,8 +133,7 @@ def test_nothing_is_said_of_fewer_than_ten_refusals(measured: StudyFolder) -> No
     assert {row.arm for row in report.ablations} == {Arm.KN}
 
 
-def test_shifts_towards_the_same_state_have_a_cosine_near_one(measured: StudyFolder) -> None:
-    report = report_mechanism(measured.path)
+def test_shifts_towards_the_same_state_have_a_cosine_near_one(report: MechanismReport) -> None:
     cosines = {(pair.first, pair.second): pair for pair in report.shifts}
     assert set(cosines) == {(f"{a}-kn", f"{b}-kn") for i, a in enumerate(SOURCES) for b in SOURCES[i:]}
     assert cosines["sound-kn", "sound-kn"].pairs == 1
@@ -130,8 +144,8 @@ def test_shifts_towards_the_same_state_have_a_cosine_near_one(measured: StudyFol
         assert pair.cosine.low > 0.98
 
 
-def test_the_share_of_refusals_that_are_left_is_by_layer_and_modality(measured: StudyFolder) -> None:
-    shares = {(row.source, row.target, row.layer): row.share for row in report_mechanism(measured.path).ablations}
+def test_the_share_of_refusals_that_are_left_is_by_layer_and_modality(report: MechanismReport) -> None:
+    shares = {(row.source, row.target, row.layer): row.share for row in report.ablations}
     assert {layer for _, _, layer in shares} == {"0", "1"}
     assert all(share.value == (1 if layer == "0" else 0) for (_, _, layer), share in shares.items())
     assert shares["sound", "speech", "0"].n == 24  # 12 of each seed
@@ -149,8 +163,8 @@ def test_the_study_s_report_has_it_from_then_on(measured: StudyFolder) -> None:
     assert measured.markdown.read_text("utf-8") == text
 
 
-def test_what_could_not_be_located_is_said(measured: StudyFolder) -> None:
-    lines = list(mechanism_lines(report_mechanism(measured.path)))
+def test_what_could_not_be_located_is_said(report: MechanismReport) -> None:
+    lines = list(mechanism_lines(report))
     assert "not located in the prompt: choices in 108 questions" in lines
     assert any(
         line.startswith("fewer than 10 ") and "kept sound -> sound (0, 0 of 36 refused)" in line for line in lines
