@@ -37,6 +37,7 @@ from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
+from lalm_agent.models.wrappers import SharedWeights, WithoutClip
 from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
@@ -94,6 +95,7 @@ class Agent:
         shipped_policy: answer questions with choices under the policy that ships with the model, in its answer mode.
             It is left out where none ships, where the settings name a policy or an answer mode, for a conversation, and
             with a line to `on_status` where they make another system.
+        beside: an agent of the same model, whose clips and weights, as they are wrapped, this one uses, too.
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
         **settings: fields of `AgentConfig`, in place of those of `config`.
@@ -112,6 +114,7 @@ class Agent:
         tools: Mapping[str, Any] | None = None,
         *,
         batch_rows: int = 1,
+        beside: "Agent | None" = None,
         wrap: Callable[[LALM], LALM] | None = None,
         on_status: Callable[[str], None] = lambda text: None,
         shipped_policy: bool = False,
@@ -143,7 +146,8 @@ class Agent:
             # What only the loaded model knows is taken for right until it is.
             system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
             refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
-        self._clips = ClipStore(self.config.max_audio_s)
+        self._clips = ClipStore(self.config.max_audio_s) if beside is None else beside._clips
+        self._weights = SharedWeights() if beside is None else beside._weights
         self._checkpointer = checkpointer
         self._folder: str | None = None
         self._loading = threading.Lock()
@@ -166,18 +170,17 @@ class Agent:
             self._checkpointer = open_checkpoints(config.checkpoint)
         # What is wrong with these should not have to wait for the loading of the model.
         toolbox = self.tools_without_model()
-        model = self._model()
-        answering = with_adapter(model, config.adapter)
-        lock = threading.Lock()
+        model = self._weights.under(None, self._model)
+        answering = self._weights.under(config.adapter, lambda: with_adapter(model, config.adapter))
         shared: dict[int, LALM] = {}
         for node in self._tools.keys() - toolbox:
             lalm = answering if node == "answer" else model
             if id(lalm) not in shared:
-                shared[id(lalm)] = self._shared(lalm, lock)
+                shared[id(lalm)] = self._shared(lalm)
             toolbox[node] = self._tool(node, shared[id(lalm)])
         gate = None
         if self.policy is not None:
-            judge = shared.get(id(answering)) or self._shared(answering, lock)
+            judge = shared.get(id(answering)) or self._shared(answering)
             known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
             system = self.system(**known, dtype=answering.spec.dtype)
             gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
@@ -440,17 +443,12 @@ class Agent:
     def _model(self) -> LALM:
         return load_hearing_model(self.config, max(DEFAULT_ROWS, self._batch_rows), self._own_model)
 
-    def _shared(self, model: LALM, lock: threading.Lock) -> LALM:
-        """The model for several threads; models that share their weights share the lock."""
-        wrapped = model if self._wrap is None else self._wrap(model)
+    def _shared(self, model: LALM) -> LALM:
+        """The model for several threads, wrapped."""
+        wrap = self._wrap or (lambda model: model)
         if self.config.model.startswith("openai:"):
-            return wrapped
-        alone = OneAtATime(wrapped, lock)
-        if self._batch_rows == 1:
-            return alone
-        from lalm_agent.models.wrappers import MicroBatch
-
-        return MicroBatch(alone, self._batch_rows)
+            return wrap(model)
+        return self._weights.for_threads(model, wrap, self._batch_rows)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -526,8 +524,6 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
     """
     if folder is None:
         return model
-    from lalm_agent.models.wrappers import WithoutClip
-
     if isinstance(model, WithoutClip):
         return WithoutClip(with_adapter(model.inner, folder))
     put_on = getattr(model.inner if isinstance(model, OwnModel) else model, "with_adapter", None)
@@ -539,8 +535,6 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
     if config.hears_audio:
         return model
-    from lalm_agent.models.wrappers import WithoutClip
-
     return WithoutClip(model)
 
 
@@ -637,20 +631,6 @@ class OwnModel:
                 count = f"{len(response.completions)} completions for n={request.n}"
                 raise PermanentBackendError(f"{self._who} returned {count}", _MODEL_HINT)
         return responses
-
-
-class OneAtATime:
-    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
-
-    def __init__(self, model: LALM, lock: threading.Lock) -> None:
-        self.spec = model.spec
-        self._model = model
-        self._lock = lock
-
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Wait, then answer."""
-        with self._lock:
-            return self._model.generate(requests)
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------

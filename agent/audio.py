@@ -115,7 +115,9 @@ class Sound:
             with _within_memory(self.ref.path):
                 whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
             self._mono[rate] = _read_only(whole)
-        return self._mono[rate] if end is None else self._mono[rate][:end]
+        whole = self._mono[rate]
+        # The very array, by which a model's front end knows a clip that it has heard before.
+        return whole if end is None or end >= len(whole) else whole[:end]
 
     def _decoded_again(self, rate: int, n: int) -> Samples:
         """Mix and resample block by block."""
@@ -150,13 +152,25 @@ class ClipStore:
         """Start empty."""
         self._max_s = max_s
         self._sounds: OrderedDict[tuple[str, tuple[float, float] | None], Sound] = OrderedDict()
+        self._opened: dict[str, tuple[tuple[int, ...], Sound]] = {}
         self._lock = Lock()
+        # Threads that open one file at the same time wait for the first of them.
+        self._turns = tuple(Lock() for _ in range(_STORE_CLIPS))
 
     def open(self, path: str) -> Sound:
-        """Decode a file afresh and keep it. Raises what `audio.load` raises."""
-        sound = load(path, self._max_s)
-        self._keep((sound.ref.sha256, None), sound)
-        return sound
+        """Decode a file and keep it; as long as it is kept, only where the file was written since. Raises as `load`."""
+        with self._turns[hash(path) % len(self._turns)]:
+            state = _file_state(path)
+            before, sound = self._opened.get(path, (None, None))
+            if sound is None or before != state:
+                sound = load(path, self._max_s)
+            self._keep((sound.ref.sha256, None), sound)
+            with self._lock:
+                kept = set(map(id, self._sounds.values()))
+                self._opened = {name: pair for name, pair in self._opened.items() if id(pair[1]) in kept}
+                if state is not None:
+                    self._opened[path] = state, sound
+            return sound
 
     def get(self, ref: AudioRef, window_s: tuple[float, float] | None = None) -> Sound:
         """The clip that a reference names, or the part of it between two times; decoded again if it was dropped.
@@ -186,6 +200,15 @@ class ClipStore:
     def _holds_too_much(self) -> bool:
         values = sum(sound.kept_values for sound in self._sounds.values())
         return len(self._sounds) > _STORE_CLIPS or values > _STORE_VALUES
+
+
+def _file_state(path: str) -> tuple[int, ...] | None:
+    """Another one after each writing of a file, and for another file of that name; None where there is none."""
+    try:
+        now = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
 def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:

@@ -10,11 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lalm_agent.eval.runs.evaluate import Observer, RunEstimate, RunSummary, estimate, evaluate, summarise
+    from lalm_agent.eval.runs.evaluate import (
+        Observer,
+        RunEstimate,
+        RunSummary,
+        estimate,
+        evaluate,
+        evaluate_all,
+        of_methods,
+        summarise,
+    )
     from lalm_agent.eval.runs.folder import RunFolder
+    from lalm_agent.eval.runs.merge import merge
     from lalm_agent.eval.runs.plan import EvaluateRequest
 
-_HOMES = {"EvaluateRequest": "plan", "RunFolder": "folder"}
+_HOMES = {"EvaluateRequest": "plan", "RunFolder": "folder", "merge": "merge"}
 """The others are in `evaluate`."""
 
 __all__ = [
@@ -25,6 +35,9 @@ __all__ = [
     "RunSummary",
     "estimate",
     "evaluate",
+    "evaluate_all",
+    "merge",
+    "of_methods",
     "summarise",
 ]
 

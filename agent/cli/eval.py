@@ -41,7 +41,10 @@ ShuffleFlag = Annotated[
 ConcurrencyFlag = Annotated[
     int | None, typer.Option(min=1, help="Questions out at a time.", show_default="the batch size; endpoints 8")
 ]
-BatchFlag = Annotated[int, typer.Option(min=1, help="Prompts that a local model computes at once.")]
+BatchFlag = Annotated[
+    int | None,
+    typer.Option(min=1, help="Prompts that a local model computes at once.", show_default="1; of several methods 8"),
+]
 AudioFlag = Annotated[
     AudioControl, typer.Option(help="Blind controls: silence, or the clip of any other question of the data.")
 ]
@@ -59,6 +62,18 @@ MaxRequestsFlag = Annotated[int | None, typer.Option(min=1, help="Stop after so 
 RetryFlag = Annotated[bool, typer.Option("--retry-failed", help="Ask failed questions again.")]
 SkipMissingFlag = Annotated[bool, typer.Option("--skip-missing", help="Leave out questions without their clip.")]
 SkipFaultyFlag = Annotated[bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be used.")]
+ShardFlag = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Only the I-th of N parts, 1 to N, for several machines; see `lalm-agent merge`."),
+]
+MethodsFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD[,METHOD…]",
+        help="baseline, idk, mcot, agent or lora; several, separated by commas, in one pass, each into OUT/METHOD.",
+        show_default="agent",
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout at the end.")]
 
 
@@ -68,7 +83,7 @@ def evaluate(
     data_file: DataFileFlag = None,
     audio_root: AudioRootFlag = None,
     model: flags.ModelFlag = None,
-    method: flags.MethodFlag = None,
+    method: MethodsFlag = None,
     adapter: flags.AdapterFlag = None,
     tools: flags.ToolsFlag = None,
     tool: flags.ToolFlag = None,
@@ -84,7 +99,7 @@ def evaluate(
     seed: flags.SeedFlag = None,
     shuffle_choices: ShuffleFlag = False,
     concurrency: ConcurrencyFlag = None,
-    batch_size: BatchFlag = 1,
+    batch_size: BatchFlag = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     audio: AudioFlag = AudioControl.REAL,
@@ -95,6 +110,7 @@ def evaluate(
     retry_failed: RetryFlag = False,
     skip_missing: SkipMissingFlag = False,
     skip_faulty: SkipFaultyFlag = False,
+    shard: ShardFlag = None,
     max_audio_s: flags.MaxAudioFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_env: flags.TrustEnvFlag = None,
@@ -108,8 +124,33 @@ def evaluate(
 
     The same command resumes after a kill, a full disk or Ctrl-C. Batch size, concurrency, device and a larger --limit
     are free to change; anything that decides an answer needs another --out. `lalm-agent score` reads the folder.
+
+    Several methods load the model once and decode and encode each clip once; --adapter is then for lora alone, and
+    --adaptive, --type and --content for agent alone.
     """
     return run_request(dict(locals()))
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The folders of all shards.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged run.", show_default=False)],
+    as_json: JsonFlag = False,
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Make one run of the shards that `eval --shard` or `idk sample --shard` asked; nothing is asked.
+
+    It is the run that one machine would have made: same identity, questions and answers. Shards of different runs,
+    unfinished or missing ones are refused.
+    """
+    from lalm_agent.eval import merge, summarise
+    from lalm_agent.eval.runs.terminal import run_lines
+
+    run = merge(shards, out)
+    if as_json:
+        typer.echo(json_text(summarise(run).model_dump(mode="json")))
+    else:
+        typer.echo("\n".join(printable(line) for line in run_lines(run, is_bank=False)))
+    return 0
 
 
 def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
@@ -117,17 +158,27 @@ def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
 
     flags: the command's parameters. fields: of the request, in place of these.
     """
-    from lalm_agent.eval import estimate, evaluate, summarise
-    from lalm_agent.eval.runs.terminal import TerminalObserver, estimate_lines, run_lines
+    from lalm_agent.errors import UsageError
+    from lalm_agent.eval import estimate, evaluate_all, of_methods, summarise
+    from lalm_agent.eval.runs.terminal import TerminalObserver, estimate_lines, run_lines, runs_lines
 
-    request = _request({**flags, **fields})
+    # The settings of several methods are those of the first, until each has its own.
+    methods = [name.strip() for name in (flags["method"] or "").split(",")]
+    request = _request({**flags, **fields, "method": methods[0] or None})
+    requests = of_methods(request, methods) if len(methods) > 1 else (request,)
+    if flags["dry_run"] and len(requests) > 1:
+        raise UsageError("--dry-run is for one method", "one pass over several costs less than their sum")
     with TerminalObserver() as observer:
         if flags["dry_run"]:
-            cost = estimate(request, observer)
+            cost = estimate(requests[0], observer)
             record, lines = cost.model_dump(mode="json", exclude={"lacking"}), estimate_lines(cost)
         else:
-            run = evaluate(request, observer)
-            record, lines = summarise(run).model_dump(mode="json"), run_lines(run, request.bank)
+            runs = evaluate_all(requests, observer)
+            records = [summarise(run).model_dump(mode="json") for run in runs]
+            record, lines = records[0], run_lines(runs[0], request.bank)
+            if len(methods) > 1:
+                warnings = [warning for summary in records for warning in summary["warnings"]]
+                record, lines = {"runs": records, "warnings": warnings}, runs_lines(runs)
     for warning in record.get("warnings", ()):
         say(f"warning: {warning}")
     if flags["as_json"]:
@@ -145,7 +196,7 @@ def _request(flags: Mapping[str, Any]) -> "EvaluateRequest":
 
     settings = {name: flags[name] for name in AgentConfig.model_fields if name in flags}
     config = settings_from({**settings, "preset": flags["tools"], "tools": flags["tool"]})
-    fields = {name: flags[name] for name in EvaluateRequest.model_fields if name in flags}
+    fields = {name: flags[name] for name in EvaluateRequest.model_fields if flags.get(name) is not None}
     request = EvaluateRequest(config=config, **fields)
     content = ("--content", str(request.content_source))
     sources = {"type": ("--type", str(request.type_source)), "asr": content, "caption": content}

@@ -74,6 +74,7 @@ def sample(
     retry_failed: eval_flags.RetryFlag = False,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
+    shard: eval_flags.ShardFlag = None,
     max_audio_s: flags.MaxAudioFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     hears_audio: flags.HearsAudioFlag = None,

@@ -24,6 +24,7 @@ COMMANDS = {
     "ask": "ask:ask",
     "chat": "chat:chat",
     "eval": "eval:evaluate",
+    "merge": "eval:merge",
     "score": "score:score",
     "show": "show:show",
     "rescore": "rescore:rescore",

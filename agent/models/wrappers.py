@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from threading import Condition, Lock, Thread, current_thread
+from threading import Condition, Lock, RLock, Thread, current_thread
 from typing import Any
 
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
@@ -434,3 +434,45 @@ class MicroBatch:
         call.batch = []
         self._leader = None
         self._change.notify_all()
+
+
+# --- one model for several agents ------------------------------------------------------------------------------------
+
+
+class OneAtATime:
+    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
+
+    def __init__(self, model: LALM, lock: Lock) -> None:
+        self.spec = model.spec
+        self._model = model
+        self._lock = lock
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Wait, then answer."""
+        with self._lock:
+            return self._model.generate(requests)
+
+
+class SharedWeights:
+    """One set of weights, bare and under adapters, for several agents: loaded once, with one thread at a time in it."""
+
+    def __init__(self) -> None:
+        self._using = Lock()
+        self._loading = RLock()
+        self._models: dict[str | None, LALM] = {}
+        self._for_threads: dict[int, LALM] = {}
+
+    def under(self, adapter: str | None, load: Callable[[], LALM]) -> LALM:
+        """The model under an adapter's folder, None for the bare one; loaded where it is not there."""
+        with self._loading:
+            if adapter not in self._models:
+                self._models[adapter] = load()
+            return self._models[adapter]
+
+    def for_threads(self, model: LALM, wrap: Callable[[LALM], LALM], rows: int) -> LALM:
+        """One of these models, wrapped, for several threads, `rows` completions in a batch; as the first call says."""
+        with self._loading:
+            if id(model) not in self._for_threads:
+                alone = OneAtATime(wrap(model), self._using)
+                self._for_threads[id(model)] = alone if rows == 1 else MicroBatch(alone, rows)
+            return self._for_threads[id(model)]

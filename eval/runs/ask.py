@@ -9,8 +9,8 @@ lines does.
 import signal
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -53,6 +53,7 @@ class MayFail(Protocol):
 
 
 ResultT = TypeVar("ResultT", bound=MayFail)
+QuestionT = TypeVar("QuestionT", bound=QuestionDraw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,32 @@ def refuse_other_recording(name: str, before: str, now: str) -> None:
         )
 
 
+def by_clip(questions: Iterable[QuestionT]) -> list[QuestionT]:
+    """Questions about one clip side by side, and of these the same one of several runs, in the order of appearance.
+
+    What a model here, and the store of clips, have kept of a clip then serves all of them.
+    """
+    clips: dict[str, int] = {}
+    ids: dict[str, int] = {}
+
+    def place(question: QuestionT) -> tuple[int, int]:
+        item = question.run_item.item
+        return clips.setdefault(item.audio, len(clips)), ids.setdefault(item.id, len(ids))
+
+    return sorted(questions, key=place)
+
+
 def ask_all(
-    questions: Sequence[QuestionDraw],
-    answer: Callable[[QuestionDraw], ResultT],
+    questions: Sequence[QuestionT],
+    answer: Callable[[QuestionT], ResultT],
     keep: Callable[[ResultT], None],
     concurrency: int,
     on_stop: Callable[[int], None] = lambda left: None,
+    run_of: Callable[[ResultT], object] = lambda result: None,
 ) -> None:
     """Ask everything; `keep` is called in the calling thread, once for each answer.
 
+    run_of: tells results of several runs apart: the failures in a row that end them are of one run.
     A Ctrl-C hands out no more questions, waits for those that are out (`on_stop` is told how many), and keeps them.
     Raises KeyboardInterrupt after it, Dropped after a second one, which waits for nothing, PermanentBackendError where
     question after question failed in the same way, StorageError where an answer could not be kept, and what `answer`
@@ -133,7 +151,8 @@ def ask_all(
     """
     results: Results = SimpleQueue()
     pool = ThreadPoolExecutor(concurrency, "ask")
-    groups, streak, out = deque(_groups(questions, concurrency)), _Streak(), 0
+    groups, out = deque(_groups(questions, concurrency)), 0
+    streaks: dict[object, _Streak] = defaultdict(_Streak)
     stop: BaseException | None = None
     try:
         with _interrupts(results):
@@ -153,7 +172,7 @@ def ask_all(
                     on_stop(out)
                 else:
                     out -= 1
-                    stop = _handled(result, keep, streak, stop)
+                    stop = _handled(result, keep, lambda kept: streaks[run_of(kept)], stop)
     finally:
         # Where nothing is out they end at once. One still in torch's code would abort an interpreter that is ending.
         pool.shutdown(wait=not out)
@@ -164,7 +183,7 @@ def ask_all(
 def _handled(
     result: "Future[ResultT]",
     keep: Callable[[ResultT], None],
-    streak: "_Streak",
+    streak_of: Callable[[ResultT], "_Streak"],
     stop: BaseException | None,
 ) -> BaseException | None:
     """Keep an answer; the reason to stop, if there is one. The first reason stands, a full disk before all others."""
@@ -176,7 +195,7 @@ def _handled(
         keep(result.result())
     except StorageError as full:
         return full
-    return stop or streak.judged(result.result())
+    return stop or streak_of(result.result()).judged(result.result())
 
 
 class _Streak:
@@ -203,9 +222,9 @@ class _Streak:
         )
 
 
-def _groups(questions: Sequence[QuestionDraw], largest: int) -> Iterator[list[QuestionDraw]]:
-    """The work in order: neighbours about one question together, as far as so many may be out at a time."""
-    for _, members in groupby(questions, key=lambda question: question.run_item.item.id):
+def _groups(questions: Sequence[QuestionT], largest: int) -> Iterator[list[QuestionT]]:
+    """The work in order: draws of one question together, as far as so many may be out at a time."""
+    for _, members in groupby(questions, key=lambda question: id(question.run_item)):
         same = list(members)
         yield from (same[start : start + largest] for start in range(0, len(same), largest))
 
@@ -245,6 +264,7 @@ class Tally:
         """Grade what is there already. items: the questions of the run."""
         self._items = {run_item.item.id: run_item for run_item in items}
         self.grades: dict[Key, Grade] = {}
+        self._counted = Counter[Outcome]()
         for answer in answers.values():
             self.add(answer)
 
@@ -253,13 +273,16 @@ class Tally:
         run_item = self._items.get(answer.id)
         if run_item is not None:
             shown = replace(run_item.item, choices=run_item.shown(answer.draw))
-            (self.grades[answer.key],) = grades_of(RuleScorer(), [shown], [answer.output])
+            if (before := self.grades.get(answer.key)) is not None:
+                self._counted[before.outcome] -= 1
+            (grade,) = grades_of(RuleScorer(), [shown], [answer.output])
+            self.grades[answer.key] = grade
+            self._counted[grade.outcome] += 1
 
     @property
     def counts(self) -> dict[Outcome, int]:
         """How often each outcome occurred; all five are there."""
-        counted = Counter(grade.outcome for grade in self.grades.values())
-        return {outcome: counted[outcome] for outcome in OUTCOMES}
+        return {outcome: self._counted[outcome] for outcome in OUTCOMES}
 
     def __str__(self) -> str:
         return outcome_words(self.counts)

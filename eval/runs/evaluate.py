@@ -7,7 +7,8 @@
     run = evaluate(request)
     replies = {question: answer.reply for (question, draw), answer in run.answers.items()}
 
-The same request resumes after a kill, a full disk or Ctrl-C; nothing complete is ever asked again. `estimate` says what
+`evaluate_all` does several requests in one pass, such as those of `of_methods`: the model is loaded once, and each clip
+is decoded and encoded once for all of them. The same request resumes after a kill, a full disk or Ctrl-C; nothing complete is ever asked again. `estimate` says what
 a request would cost. An `Observer` is told how it goes.
 """
 
@@ -15,24 +16,34 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lalm_agent.artefacts import Record
+from lalm_agent.artefacts import MismatchError, Record
 from lalm_agent.audio import load
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import LalmError, UsageError
+from lalm_agent.errors import LalmError, UsageError, did_you_mean
 from lalm_agent.eval.grade import kinds_of, missing_clip_warning
 from lalm_agent.eval.items import Benchmark, audio_file
 from lalm_agent.eval.runs import controls
-from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, refuse_other_recording
-from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder_warnings, responders
+from lalm_agent.eval.runs.ask import Asker, Tally, ask_all, by_clip, refuse_other_recording
+from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, is_run, responder_warnings, responders
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
-from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
+from lalm_agent.eval.runs.records import (
+    ContentSource,
+    DataIdentity,
+    Key,
+    QuestionDraw,
+    RunIdentity,
+    Session,
+    StoredAnswer,
+    TypeSource,
+)
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
-from lalm_agent.records import Method, Status
+from lalm_agent.models.wrappers import Budget
+from lalm_agent.records import Failure, Method, Status
 
 if TYPE_CHECKING:
     from lalm_agent.agent import Agent
@@ -44,6 +55,9 @@ TRIED = 3
 """So many questions are asked for real, where nothing else tells how long one takes."""
 _DTYPES = ("float32", "bfloat16", "float16")
 """Those that a local model can be loaded as."""
+_LOADING = {"model", "device", "dtype", "hears_audio", "max_audio_s", "timeout_s"}
+_LOADING |= {"trust_env", "trust_remote_code", "allow_pickle"}
+"""Settings that decide which model is loaded and how clips are opened."""
 _COMPARED = 3
 """So many clips of a run that goes on are compared with what the run's answers heard, before a question is asked."""
 
@@ -103,33 +117,109 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
         KeyboardInterrupt: Ctrl-C; what was answered is kept.
         Dropped: a second Ctrl-C, which does not wait for the questions that are out.
     """
+    return evaluate_all([request], observer)[0]
+
+
+def evaluate_all(requests: Sequence[EvaluateRequest], observer: Observer | None = None) -> list[RunFolder]:
+    """Do several requests in one pass; their runs in the same order, each as `evaluate` makes it.
+
+    Requests that name one model, with or without adapters, share what is loaded, decoded and encoded. `max_requests`
+    counts those of all runs together, and the smallest holds. A failure that ends one run ends the pass; what was
+    answered is kept, and the requests go on from there together or one by one.
+
+    Raises UsageError for two requests with one folder, and what `evaluate` raises.
+    """
     observer = observer or Observer()
-    request, benchmark = _settled(request)
+    if len({request.out.absolute() for request in requests}) < len(requests):
+        raise UsageError("two runs have one folder", "give each an `out` of its own")
+    limit = min((request.max_requests for request in requests if request.max_requests is not None), default=None)
+    agents: dict[tuple[Any, ...], Agent] = {}
+    budget = Budget(limit)
     with ExitStack() as stack:
-        run = stack.enter_context(RunFolder(request.out))
-        plan = make_plan(benchmark, request, run.items, run.answers)
-        check_clips(plan)
-        ready = _prepare(request, plan, run.path, stack)
-        identity = _identity(ready)
-        run.check(identity, loaded=False)
-        asks = bool(plan.left) or run.spec is None
-        recordings = _recordings(run, plan, request.config.max_audio_s) if asks else {}
-        # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
-        if asks or request.config.adapter or request.loaded_model is not None:
-            if request.loaded_model is None:
-                observer.note("loading the model")
-            spec = ready.agent.spec
-            loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
-            identity = identity.model_copy(update={**loaded, "dtype": spec.dtype})
-            run.check(identity)
-        elif run.spec is not None:
-            run.check(_on_disk(identity, run.spec.identity, request.config, observer))
-        model, there = request.config.model, (answer.audio_sha256 for answer in run.answers.values())
-        controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(run.path))
-        if asks:
-            _ask(ready, run, run.grown(identity), recordings, observer)
-        observer.finished(run, len(plan.left))
+        runs = [_opened(request, budget, agents, stack) for request in requests]
+        # One with an adapter first: what is wrong with that is seen before the model is loaded.
+        for run in sorted(runs, key=lambda run: run.ready.request.config.adapter is None):
+            _load(run, observer)
+        if asking := [run for run in runs if run.asks]:
+            _ask(asking, observer)
+        for run in runs:
+            observer.finished(run.folder, len(run.ready.plan.left))
+    return [run.folder for run in runs]
+
+
+def _opened(
+    request: EvaluateRequest, budget: Budget, agents: "dict[tuple[Any, ...], Agent]", stack: ExitStack
+) -> "_Run":
+    """A request's folder, held, with what is to be asked; all is checked that can be without the model.
+
+    agents: those of earlier requests, by what decides their model; this one is added.
+    """
+    request, benchmark = _settled(request)
+    folder = stack.enter_context(RunFolder(request.out))
+    if folder.spec is not None and folder.spec.selection.shard != request.shard:
+        there, now = (f"{shard}" if shard else "all" for shard in (folder.spec.selection.shard, request.shard))
+        raise MismatchError(folder.path, [f"shard: {there} in the run, {now} now"])
+    plan = make_plan(benchmark, request, folder.items, folder.answers)
+    check_clips(plan)
+    ready = _prepare(request, plan, folder.path, stack, budget, agents)
+    identity = _identity(ready)
+    folder.check(identity, loaded=False)
+    run = _Run(ready, folder, identity, bool(plan.left) or folder.spec is None)
+    if run.asks:
+        run.recordings |= _recordings(folder, plan, request.config.max_audio_s)
     return run
+
+
+def _load(run: "_Run", observer: Observer) -> None:
+    """Load the model, and compare the folder's run with all that decides its answers. Raises as `evaluate` does."""
+    request, folder = run.ready.request, run.folder
+    # An adapter may have been trained again under its old name: it is looked at even where nothing is left to ask.
+    if run.asks or request.config.adapter or request.loaded_model is not None:
+        if request.loaded_model is None:
+            observer.note("loading the model")
+        spec = run.ready.agent.spec
+        loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
+        run.identity = run.identity.model_copy(update={**loaded, "dtype": spec.dtype})
+        folder.check(run.identity)
+    elif folder.spec is not None:
+        folder.check(_on_disk(run.identity, folder.spec.identity, request.config, observer))
+    model, there = request.config.model, (answer.audio_sha256 for answer in folder.answers.values())
+    controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(folder.path))
+
+
+def of_methods(request: EvaluateRequest, methods: Sequence[str]) -> tuple[EvaluateRequest, ...]:
+    """One request for each of several methods, whose runs lie in the request's folder by the method's name.
+
+    The adapter is for `lora` alone, and what replaces steps of the agent (`adaptive`, `type_source`, `content_source`,
+    `fixed`) for `agent` alone: the others are what they are without. Where no batch size is set, prompts of all methods
+    go through the model `DEFAULT_ROWS` at a time.
+
+    Raises UsageError for an unknown method, a setting that none of the methods takes, or where the folder is a run.
+    """
+    from lalm_agent.agent import DEFAULT_ROWS
+
+    for name in methods:
+        if name not in set(Method):
+            raise UsageError(f"unknown method: {name or '(empty)'}", did_you_mean(name, map(str, Method)))
+    if is_run(request.out):
+        raise UsageError(f"{request.out} is a run", "several methods make a folder of runs: give another --out")
+    if request.config.adapter is not None and Method.LORA not in methods:
+        raise UsageError("of several methods, lora alone takes the adapter", "add lora to --method, or ask one by one")
+    defaults: dict[str, Any] = {"type_source": TypeSource.MODEL, "content_source": ContentSource.MODEL, "fixed": {}}
+    replaces = request.config.adaptive is not None or any(getattr(request, key) != defaults[key] for key in defaults)
+    if replaces and Method.AGENT not in methods:
+        raise UsageError("--adaptive, --type and --content need the steps of the agent", "add agent to --method")
+    rows = request.batch_size if "batch_size" in request.model_fields_set else DEFAULT_ROWS
+
+    def of(method: Method) -> EvaluateRequest:
+        left_out: dict[str, Any] = {} if method is Method.LORA else {"adapter": None}
+        left_out |= {} if method is Method.AGENT else {"adaptive": None}
+        fields: dict[str, Any] = {"out": request.out / str(method), "batch_size": rows}
+        fields |= {} if method is Method.AGENT else defaults
+        config = request.config.model_copy(update={"method": method, **left_out})
+        return request.model_copy(update={**fields, "config": config})
+
+    return tuple(of(Method(name)) for name in dict.fromkeys(methods))
 
 
 def load_models(config: AgentConfig, rows: int, loaded: "LALM | None" = None) -> tuple["LALM", "LALM"]:
@@ -227,15 +317,60 @@ class _Ready:
     clip: controls.ClipOf
 
 
-def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStack) -> _Ready:
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A run whose folder is held. asks: whether anything is left to ask, or the folder is new. recordings: see `Asker`.
+
+    identity: without what only a loaded model knows until it is loaded. tally, asker: once it has begun.
+    """
+
+    ready: _Ready
+    folder: RunFolder
+    identity: RunIdentity
+    asks: bool
+    recordings: dict[str, str] = field(default_factory=dict)
+    tally: Tally = field(init=False)
+    asker: Asker = field(init=False)
+    responders: dict[str, int] = field(init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunQuestion(QuestionDraw):
+    """A question of one of several runs."""
+
+    run: _Run
+
+
+@dataclass(frozen=True, slots=True)
+class _RunAnswer:
+    """An answer of one of several runs."""
+
+    run: _Run
+    answer: StoredAnswer
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why there is no answer."""
+        return self.answer.failure
+
+
+def _prepare(
+    request: EvaluateRequest,
+    plan: Plan,
+    folder: Path,
+    stack: ExitStack,
+    budget: Budget,
+    agents: "dict[tuple[Any, ...], Agent]",
+) -> _Ready:
     """Check everything that can be without the model. folder: for silent clips and the replies of an endpoint.
 
+    agents: see `_opened`.
     Raises UsageError for a node or tool that does not exist, data that have no content, or a single clip to be swapped.
     """
     from lalm_agent.agent import Agent
-    from lalm_agent.models.wrappers import Budget, CachedResponses, WithBudget
+    from lalm_agent.models.wrappers import CachedResponses, WithBudget
 
-    config, budget, root = request.config, Budget(request.max_requests), plan.audio_root
+    config, root = request.config, plan.audio_root
     fixed = controls.fixed_tools(plan.pool, request.type_source, request.content_source, config.seed) | request.fixed
 
     def wrap(model: Any) -> Any:
@@ -252,7 +387,10 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
     if request.audio == "swap":
         clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
-    agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap)
+    key = (id(model), rows, *config.model_dump(include=_LOADING).values())
+    tools, beside = {**config.tools, **fixed}, agents.get(key)
+    agent = Agent(config, model=model, tools=tools, batch_rows=rows, beside=beside, wrap=wrap)
+    agents.setdefault(key, agent)
     return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
 
@@ -346,44 +484,67 @@ def _hashes(path: Path, max_s: float) -> tuple[str, ...]:
     return sound.ref.sha256, sound.mixing.sha256
 
 
-def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[str, str], observer: Observer) -> None:
-    """Write the spec, and ask what is left. Raises as `evaluate` does."""
+def _ask(runs: Sequence[_Run], observer: Observer) -> None:
+    """Write the specs, and ask what is left of some runs, one at least. Raises as `evaluate` does."""
+    for run in runs:
+        _begin(run, observer)
+
+    def keep(kept: _RunAnswer) -> None:
+        run, answer = kept.run, kept.answer
+        run.folder.keep(answer)
+        if answer.responder is not None and answer.responder not in run.responders:
+            if run.responders:
+                observer.note(f"warning: the endpoint answers by another model now: {answer.responder}")
+            run.responders[answer.responder] = 1
+        run.tally.add(answer)
+        observer.answered(answer)
+
+    questions = [_RunQuestion(left.run_item, left.draw, run) for run in runs for left in run.ready.plan.left]
+    if not any(run.ready.request.is_remote for run in runs):
+        questions = by_clip(questions)
+    threads = max(run.ready.request.threads for run in runs)
+
+    def answer(question: _RunQuestion) -> _RunAnswer:
+        return _RunAnswer(question.run, question.run.asker(question))
+
+    try:
+        ask_all(questions, answer, keep, threads, observer.stopping, lambda kept: id(kept.run))
+    except controls.PretrainedError as error:
+        observer.note("a clip of the pretraining was met; counting them")
+        for run in runs:
+            _refuse_pretrained_data(run.ready, error)
+        raise
+    except BaseException:
+        for run in runs:
+            observer.interrupted(run.folder)
+        raise
+
+
+def _begin(run: _Run, observer: Observer) -> None:
+    """Write the spec of a run that asks."""
+    ready, folder, identity = run.ready, run.folder, run.folder.grown(run.identity)
     request, plan, agent = ready.request, ready.plan, ready.agent
     trained, pretrained = controls.trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
-    tally, device, root = Tally(plan.items, run.answers), agent.spec.device, plan.benchmark.audio_root
-    observer.started(RunStart(identity, plan, len(run.answers), device, request.batch_size, tally))
+    run.tally, device, root = Tally(plan.items, folder.answers), agent.spec.device, plan.benchmark.audio_root
+    run.asker = Asker(agent.ask_item, ready.clip, trained, pretrained, run.recordings)
+    run.responders = responders(folder.answers.values())
+    observer.started(RunStart(identity, plan, len(folder.answers), device, request.batch_size, run.tally))
     session = Session.starting(
         device=device,
         batch_size=request.batch_size,
         concurrency=request.threads,
         audio_root=None if root is None else str(root.resolve()),
     )
-    run.begin(identity, plan, session)
+    folder.begin(identity, plan, session)
 
-    models = responders(run.answers.values())
 
-    def keep(answer: StoredAnswer) -> None:
-        run.keep(answer)
-        if answer.responder is not None and answer.responder not in models:
-            if models:
-                observer.note(f"warning: the endpoint answers by another model now: {answer.responder}")
-            models[answer.responder] = 1
-        tally.add(answer)
-        observer.answered(answer)
-
-    asker = Asker(agent.ask_item, ready.clip, trained, pretrained, recordings)
-    try:
-        ask_all(plan.left, asker, keep, request.threads, observer.stopping)
-    except controls.PretrainedError as error:
-        observer.note("a clip of the pretraining was met; counting them")
-        names = sorted(_clips_used(plan, ready.clip))
-        max_s = request.config.max_audio_s
-        hashes = {name: _hashes(audio_file(plan.audio_root, name), max_s) for name in names}
-        known = [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]
-        raise controls.PretrainedError(known, len(names), request.config.model, "the data") from error
-    except BaseException:
-        observer.interrupted(run)
-        raise
+def _refuse_pretrained_data(ready: _Ready, error: controls.PretrainedError) -> None:
+    """Raise the error with the number of all the clips of a plan that its model was pretrained on, where it has some."""
+    config, plan = ready.request.config, ready.plan
+    pretrained, names = pretrained_clips_of(config.model), sorted(_clips_used(plan, ready.clip))
+    hashes = {name: _hashes(audio_file(plan.audio_root, name), config.max_audio_s) for name in names}
+    if known := [name for name in names if any(sha256 in pretrained for sha256 in hashes[name])]:
+        raise controls.PretrainedError(known, len(names), config.model, "the data") from error
 
 
 class RunEstimate(Record):
@@ -419,7 +580,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
         plan = make_plan(benchmark, request, run.items, run.answers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
-        ready = _prepare(request, plan, folder, stack)
+        ready = _prepare(request, plan, folder, stack, Budget(request.max_requests), {})
         run.check(_identity(ready), loaded=False)
         clips = sorted({question.run_item.item.audio for question in plan.left})
         audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)

@@ -99,7 +99,7 @@ class RunFolder(Folder):
         self.check(identity)
         self._refuse_other_questions(plan)
         identity = self.grown(identity)
-        digest = hashlib.sha256(items_bytes(plan.items)).hexdigest()
+        digest = items_digest(plan.items)
         # The items first: with a spec but without all of its items a folder would look complete too early.
         if list(plan.items) != self.items:
             if self.spec and self.spec.items_sha256:
@@ -179,6 +179,11 @@ def items_bytes(items: Iterable[RunItem]) -> bytes:
     return b"".join(json_line({**asdict(run_item.item), "orders": run_item.orders}) for run_item in items)
 
 
+def items_digest(items: Iterable[RunItem]) -> str:
+    """Its sha256."""
+    return hashlib.sha256(items_bytes(items)).hexdigest()
+
+
 def write_items(folder: Path, items: Iterable[RunItem]) -> None:
     """Write `items.jsonl`. Raises StorageError where that fails."""
     write_whole(folder / ITEMS, items_bytes(items))
@@ -223,7 +228,7 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         method=identity.method,
         # An oracle's types are the data's own: a matrix of them would show nothing.
         has_types=identity.method == Method.AGENT and identity.type_source == "model",
-        fixed_items=spec.selection.limit is not None or bool(identity.modality or spec.selection.missing),
+        fixed_items=spec.selection.limit is not None or bool(identity.modality or spec.selection.missing or spec.selection.shard),
         without_sound=identity.without_sound,
         facts=_facts(spec)
         | ({"responder": ", ".join(models)} if (models := responders(of_all_draws.values())) else {}),
@@ -269,6 +274,8 @@ def _warnings(spec: RunSpec, items: Sequence[Item], answers: Sequence[StoredAnsw
         yield f"unfinished run: {unanswered} of {len(items)} questions have no answer yet and count as failed"
     if failed := sum(answer.status is Status.FAILED for answer in answers):
         yield f"{failed} questions failed; eval --retry-failed asks them again"
+    if selection.shard:
+        yield f"shard {selection.shard} of a run: `lalm-agent merge` makes one of all shards"
     if selection.missing:
         yield f"{len(selection.missing)} questions were left out because their clip is missing"
     if selection.faulty:

@@ -6,7 +6,7 @@ the same limit are asked the same questions.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class EvaluateRequest(Record):
     limit: the first so many questions in the order of asking; None for all. modality: only questions of these.
     skip_missing, skip_faulty: leave out questions without their clip, and rows that cannot be used.
     retry_failed: ask failed questions again.
+    shard: `i/n`, only the i-th of n parts, counted from 1 (see `shard_of`); `merge` makes one run of all n.
 
     How they are asked:
     config: the agent; a `preset` that nobody set is `paper`. loaded_model: in place of the model of the config.
@@ -80,6 +81,12 @@ class EvaluateRequest(Record):
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
+    shard: str | None = None
+
+    @field_validator("shard")
+    @classmethod
+    def _is_shard(cls, shard: str | None) -> str | None:
+        return shard if shard is None else "{}/{}".format(*read_shard(shard))
 
     @field_validator("modality", mode="before")
     @classmethod
@@ -128,7 +135,8 @@ def make_plan(
     """Choose the questions. What is in the run already stays in it: a run can only grow.
 
     there, answers: the questions and answers in the run's folder. Raises UsageError for no such modality, no question
-    left, or a limit below what the run has, DataError for rows that cannot be used, unless they are to be skipped.
+    left, or a limit below what the run has, and what `_shard` raises, DataError for rows that cannot be used, unless
+    they are to be skipped.
     """
     if benchmark.faults and not request.skip_faulty:
         raise DataError(
@@ -136,7 +144,7 @@ def make_plan(
             "mend them, or leave them out with --skip-faulty",
         )
     pool, limit, known = of_modality(benchmark.items, request.modality), request.limit, answers or {}
-    if limit is not None and limit < len(there):
+    if limit is not None and request.shard is None and limit < len(there):
         raise UsageError(
             f"the run has {len(there)} questions, and --limit {limit} asks for fewer",
             f"a run only grows: give --limit {len(there)} or more, or another --out",
@@ -151,6 +159,10 @@ def make_plan(
     absent = missing_clips(pool, benchmark.audio_root or Path())
     left_out = {id_: why for id_, why in absent.items() if id_ not in settled} if request.skip_missing else {}
     chosen = selected(pool, limit, left_out, settled & {run_item.item.id for run_item in there})
+    if request.shard is not None:
+        chosen, left_out = _shard(request, pool, chosen, left_out, absent)
+        if limit is not None and (gone := {run_item.item.id for run_item in there} - {item.id for item in chosen}):
+            raise UsageError(f"--limit {limit} leaves out {len(gone)} questions of the run", "a run only grows")
     if not chosen and left_out:
         raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
     if not chosen:
@@ -174,10 +186,56 @@ def make_plan(
             asked=len(items),
             missing=tuple(_passed_over(pool, chosen, left_out, limit)),
             faulty=len(benchmark.faults),
+            shard=request.shard,
         ),
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
     )
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """`2/4` -> (2, 4). Raises UsageError where it is not of that form, or not one of 1 to n."""
+    first, _, last = text.partition("/")
+    shard = (int(first), int(last)) if first.isdecimal() and last.isdecimal() else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError(f"{text!r} is no shard", "--shard i/n, with i from 1 to n, such as 2/4")
+    return shard
+
+
+def shard_of(items: Sequence[Item], shards: int) -> dict[str, int]:
+    """Clip's name -> its shard, 1 to `shards`: in the order of asking, each next clip goes to the next shard.
+
+    items: the whole pool, so that neither a limit nor a missing clip moves a clip to another shard. Under any limit
+    the shards differ by one clip at most.
+    """
+    clips = dict.fromkeys(item.audio for item in sorted(items, key=order_key))
+    return {clip: number % shards + 1 for number, clip in enumerate(clips)}
+
+
+def _shard(
+    request: EvaluateRequest,
+    pool: Sequence[Item],
+    chosen: Sequence[Item],
+    left_out: Mapping[str, str],
+    absent: Mapping[str, str],
+) -> tuple[list[Item], dict[str, str]]:
+    """Those of the chosen questions, and of those left out, that are in the request's shard.
+
+    Raises UsageError for more shards than clips, and where the shard would depend on which clips this machine has.
+    """
+    number, shards = read_shard(request.shard or "")
+    if request.skip_missing and request.limit is not None:
+        raise UsageError(
+            "--shard with --limit and --skip-missing would ask other questions on each machine", "leave out one of them"
+        )
+    if request.audio == AudioControl.SWAP and absent:
+        raise UsageError(f"--audio swap needs all clips in every shard; {len(absent)} questions lack theirs", None)
+    due = pool if request.limit is None else chosen
+    if (clips := len({item.audio for item in due})) < shards:
+        raise UsageError(f"{clips} clips cannot be {shards} shards", f"--shard i/n with n at most {clips}")
+    shard = shard_of(pool, shards)
+    own = {item.id for item in pool if shard[item.audio] == number}
+    return [item for item in chosen if item.id in own], {id_: why for id_, why in left_out.items() if id_ in own}
 
 
 def check_clips(plan: Plan) -> None:
@@ -205,7 +263,16 @@ def _some(reasons: Sequence[object]) -> str:
 
 def order_key(item: Item) -> bytes:
     """Where a question stands in the order of asking: sha256 of its id. No seed goes into it."""
-    return hashlib.sha256(item.id.encode("utf-8", "surrogatepass")).digest()
+    return _id_key(item.id)
+
+
+def sorted_ids(ids: Iterable[str]) -> tuple[str, ...]:
+    """Ids in the order of asking."""
+    return tuple(sorted(ids, key=_id_key))
+
+
+def _id_key(id_: str) -> bytes:
+    return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()
 
 
 def shuffled(item: Item, seed: int, draw: int) -> tuple[int, ...]:

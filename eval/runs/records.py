@@ -112,13 +112,15 @@ class Selection(Record):
     """Which of the data's questions are in the run.
 
     limit: the first so many by `plan.order_key`; None for all. missing: ids of questions left out because their clip
-    is not there. faulty: rows of the data files that could not be used.
+    is not there. faulty: rows of the data files that could not be used. shard: which part of these, as `2/4`; None for
+    all of them.
     """
 
     limit: int | None
     asked: int
     missing: tuple[str, ...] = ()
     faulty: int = 0
+    shard: str | None = None
 
 
 class RunSpec(Record):

@@ -1,9 +1,10 @@
 """What a terminal shows of a run: while it goes on, on stderr, and the lines of its summary and of an estimate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from lalm_agent.eval.runs.ask import outcome_words
+from lalm_agent.eval.grade import OUTCOMES
+from lalm_agent.eval.runs.ask import Tally, outcome_words
 from lalm_agent.eval.runs.evaluate import Observer, RunEstimate, RunStart, summarise
 from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.records import StoredAnswer
@@ -13,8 +14,11 @@ from lalm_agent.terminal import ProgressDisplay, duration, say
 class TerminalObserver(Observer):
     """Says what is about to be asked, shows how far it has come, and says how it ended. A context manager."""
 
-    _start: RunStart | None = None
     _display: ProgressDisplay | None = None
+
+    def __init__(self) -> None:
+        """Nothing has started."""
+        self._starts: list[RunStart] = []
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +40,8 @@ class TerminalObserver(Observer):
         order = " in the order of a hash of their ids" if plan.selection.limit else ""
         version = plan.benchmark.version or f"unknown file, sha256 {identity.data.sha256[:12]}"
         say(f"data: {identity.data.name} ({version})")
-        say(f"run: {identity.run_id}: {len(plan.items)} of {len(plan.pool)} questions{order}{draws}")
+        shard = f", shard {plan.selection.shard}" if plan.selection.shard else ""
+        say(f"run: {identity.run_id}: {len(plan.items)} of {len(plan.pool)} questions{order}{draws}{shard}")
         if start.there:
             say(f"resume: {start.there} answers are there, {len(plan.left)} are left")
         weights = f", weights {identity.weights_sha256[:12]}" if identity.weights_sha256 else ""
@@ -45,13 +50,20 @@ class TerminalObserver(Observer):
         say(f"tools: {', '.join(f'{node}={name}' for node, name in identity.tools.items())}")
         for note in _notes(start):
             say(f"note: {note}")
-        self._start = start
-        self._display = ProgressDisplay(len(start.tally.grades), start.total, str(start.tally))
+        self.__exit__()
+        self._starts.append(start)
+        done, words = self._so_far()
+        self._display = ProgressDisplay(done, sum(start.total for start in self._starts), words)
+
+    def _so_far(self) -> tuple[int, str]:
+        """How many answers there are, and their outcomes, all runs together."""
+        counts = {outcome: sum(start.tally.counts[outcome] for start in self._starts) for outcome in OUTCOMES}
+        return sum(counts.values()), outcome_words(counts)
 
     def answered(self, answer: StoredAnswer) -> None:
         """How far it has come."""
-        if self._start is not None and self._display is not None:
-            self._display.show(len(self._start.tally.grades), str(self._start.tally))
+        if self._display is not None:
+            self._display.show(*self._so_far())
 
     def stopping(self, out: int) -> None:
         """A line."""
@@ -59,8 +71,8 @@ class TerminalObserver(Observer):
 
     def interrupted(self, run: RunFolder) -> None:
         """What is kept."""
-        if self._start is not None:
-            kept = f"{len(self._start.tally.grades)} of {self._start.total}"
+        if run.spec is not None:
+            kept = f"{len(Tally(run.items, run.answers).grades)} of {len(run.items) * run.spec.identity.draws}"
             self.note(f"kept {kept} answers in {run.path}; the same command goes on from there")
 
     def finished(self, run: RunFolder, questions: int) -> None:
@@ -101,6 +113,15 @@ def estimate_lines(cost: RunEstimate) -> Iterator[str]:
         yield f"missing clips:     {cost.lacking} questions; the run would refuse without --skip-missing"
     if left_out := cost.missing - cost.lacking:
         yield f"missing clips:     {left_out} questions left out"
+
+
+def runs_lines(runs: Sequence[RunFolder]) -> Iterator[str]:
+    """The same of several runs of one call, and what comes next for all of them, the baseline first."""
+    for run in runs:
+        yield f"{run.path.name}:"
+        yield from (f"  {line}" for line in run_lines(run, False) if not line.startswith("next: "))
+    names = sorted((run.path for run in runs), key=lambda path: path.name != "baseline")
+    yield f"next: lalm-agent score {' '.join(' '.join(str(path).split()) for path in names)}"
 
 
 def run_lines(run: RunFolder, is_bank: bool) -> Iterator[str]:
