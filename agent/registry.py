@@ -43,7 +43,7 @@ MODEL_FORMS: dict[str, str] = {
     "mini": "the embedded Qwen2-Audio of a few million parameters",
     "FOLDER": "a checkpoint on this machine",
     "OWNER/NAME[@REVISION]": "a checkpoint of the hub, downloaded when first used",
-    "openai:NAME[@URL]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
+    "openai:NAME[@URL[,URL]]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
     "scripted:FILE": "replies from a JSON-lines file, for dry runs",
     "module:attribute[:ARGUMENT]": "a class, function or object of your own with .generate and .spec",
 }

@@ -19,6 +19,7 @@ from lalm_agent.models.endpoint import (
     run_async,
     wav_of,
 )
+from lalm_agent.errors import UsageError
 from lalm_agent.models.openai_ref import Endpoint, endpoint_of
 from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence
@@ -52,6 +53,8 @@ class OpenAITranscription:
         self, argument: str | None = None, trust_env: bool = False, options: EndpointOptions | None = None
     ) -> None:
         self._endpoint = endpoint_of(f"openai:{argument or DEFAULT}", environ)
+        if len(self._endpoint.servers) > 1:
+            raise UsageError("transcripts come from one server, and the reference names several", "name one URL")
         self.name = self._endpoint.ref
         self._options = options or EndpointOptions(TIMEOUT_S, trust_env=trust_env)
         self._retrying = Retrying(self._endpoint, self._options)

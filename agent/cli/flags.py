@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lalm_agent.records import Method
 
@@ -14,6 +15,17 @@ from lalm_agent.records import Method
 def option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
     """An option of a command. text: its help. default: what the help shows as the default; True: the value itself."""
     return typer.Option(*names, help=text, show_default=default, **more)
+
+
+RUN = "run"
+
+
+class RunsByDefault(TyperGroup):
+    """A group with a command `run`, to which whatever begins with the name of no other command belongs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the command before arguments that begin with none."""
+        return list(super().parse_args(ctx, args if args and args[0] in self.commands else [RUN, *args]))
 
 
 MethodFlag = Annotated[Method | None, typer.Option(help="How to ask.", show_default="agent")]

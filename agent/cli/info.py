@@ -141,13 +141,14 @@ def _endpoint_state(ref: str, online: bool, trust_env: bool) -> tuple[str, str]:
     import httpx
 
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
-    try:
-        with httpx.Client(trust_env=trust_env, verify=tls_context(), timeout=10) as client:
-            status = client.get(f"{endpoint.url}/models", headers=headers).status_code
-    except httpx.HTTPError as error:
-        raise UsageError(f"{endpoint.url} cannot be reached: {endpoint.shown(str(error))}", "check the URL") from error
-    if status in (401, 403):
-        raise UsageError(f"{endpoint.url} refuses the key: status {status}", "check the key")
+    for server in endpoint.servers:
+        try:
+            with httpx.Client(trust_env=trust_env, verify=tls_context(), timeout=10) as client:
+                status = client.get(f"{server.url}/models", headers=headers).status_code
+        except httpx.HTTPError as error:
+            raise UsageError(f"{server.url} cannot be reached: {server.shown(str(error))}", "check the URL") from error
+        if status in (401, 403):
+            raise UsageError(f"{server.url} refuses the key: status {status}", "check the key")
     return key, f"{endpoint.url} is there"
 
 

@@ -31,7 +31,7 @@ COMMANDS = {
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
     "faithfulness": "faithfulness:app",
-    "train": "train:train",
+    "train": "train:app",
     "sweep": "sweep:app",
     "transfer": "transfer:app",
     "reproduce": "reproduce:reproduce",

@@ -1,4 +1,4 @@
-"""`lalm-agent train --data idk.jsonl --model M --out FOLDER`: a LoRA on the answering model."""
+"""`lalm-agent train --data idk.jsonl --model M --out FOLDER`: a LoRA on the answering model; and `train merge`."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -49,6 +49,14 @@ MaxStepsFlag = Annotated[int | None, option("Number of optimiser steps; it overr
 AccumFlag = Annotated[int | None, option("Forward passes of one optimiser step.", "the preset's")]
 
 
+app = typer.Typer(
+    cls=flags.RunsByDefault,
+    help="Train a LoRA on the answering model; its loss is on the answer's tokens alone.",
+    rich_markup_mode=None,
+)
+
+
+@app.command(flags.RUN)
 def train(
     data: Annotated[Path, option("File of rows that `lalm-agent idk build` wrote.")],
     out: Annotated[Path, option("Folder of the adapter. The same folder resumes a training.")],
@@ -101,9 +109,38 @@ def train(
     --loss dpo trains on pairs of replies instead, which the rows and their wrong samples make.
 
     The same command resumes after a kill, a full disk or Ctrl-C, to the same loss curve. What decides the adapter
-    needs another --out; --save-every, --device and --gradient-checkpointing are free to change.
+    needs another --out; --save-every, --device and --gradient-checkpointing are free to change. `lalm-agent train merge
+    ADAPTER` makes a checkpoint of base and adapter.
     """
     return _run(dict(locals()))
+
+
+@app.command("merge")
+def merge(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a PEFT adapter.", show_default=False)],
+    out: Annotated[Path, option("Folder of the checkpoint; it must not be there yet.")],
+    model: Annotated[str | None, option("The base that the adapter was trained on.", "what the adapter names")] = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    as_json: Annotated[bool, option("Print one JSON object on stdout.", False, "--json")] = False,
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Write a checkpoint of base and adapter in one, for servers that take no adapter, such as vLLM's Qwen2-Audio.
+
+    It answers as the base with the adapter on every node, and its evaluation leaves out the clips of the training.
+    """
+    from lalm_agent.training.lora.merge import base_of, merge
+
+    settings = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    record = merge(adapter, out, settings_from({**settings, "model": model or base_of(adapter)}), say)
+    if as_json:
+        typer.echo(json_text(record.model_dump(mode="json", by_alias=True)))
+    else:
+        part = f"{record.changed} of {record.tensors} tensors changed, in {record.dtype}"
+        typer.echo(printable(f"checkpoint: {out} ({part})", one_line=True))
+        typer.echo(printable(f"next: lalm-agent eval DATA --model {out} --method baseline --out RUN", one_line=True))
+    return 0
 
 
 def _run(arguments: dict[str, Any]) -> int:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, idk
@@ -53,25 +52,14 @@ ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the repor
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")]
 
 
-RUN = "run"
-
-
-class TransferGroup(TyperGroup):
-    """The subcommand `mechanism`; whatever else comes first belongs to a study."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the name of the command before arguments that begin with none."""
-        return list(super().parse_args(ctx, args if args and args[0] in self.commands else [RUN, *args]))
-
-
 app = typer.Typer(
-    cls=TransferGroup,
+    cls=flags.RunsByDefault,
     help="Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.",
     rich_markup_mode=None,
 )
 
 
-@app.command(RUN)
+@app.command(flags.RUN)
 def transfer(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command resumes.", show_default=False)],
     bank: BankFlag = None,

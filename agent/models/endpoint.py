@@ -1,4 +1,4 @@
-"""One exchange over HTTP with an OpenAI-compatible endpoint, and the one layer of retries.
+"""One exchange over HTTP with an OpenAI-compatible endpoint, its servers, and the one layer of retries.
 
 Of the environment only two keys are read (`openai_ref`), and proxies where `trust_env` says so; no setting of OpenAI's
 SDK changes what is sent, so that a reference always means the same server.
@@ -10,6 +10,9 @@ How an attempt can fail:
 - Tried again, in the end `PermanentBackendError`: JSON without a choice in it (`openai_wire.read_reply`).
 - `PermanentBackendError` at once: any other status, an exhausted quota, a redirect (none is followed), a certificate
   that does not hold, a body above `LONGEST_BODY`, a reply that was filtered or refused.
+
+All requests of a process run on one event loop in a thread of its own, so that connections outlive the calls that
+opened them, and threads by the hundred that wait for replies cost no loop each.
 """
 
 import asyncio
@@ -18,17 +21,17 @@ import io
 import json
 import logging
 import math
+import os
 import random
 import ssl
+import threading
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import soundfile
@@ -44,6 +47,12 @@ LONGEST_BODY = 8 * 2**20
 """Bytes of a server's reply, decompressed, beyond which it is not read."""
 BASE_S, LONGEST_WAIT_S = 0.5, 30.0
 """Upper end of the first wait in seconds, which each further one doubles, and of any wait that nobody asked for."""
+IN_FLIGHT = 256
+"""Most requests of one model at each of its servers at once, of all threads together; what is more waits its turn."""
+IDLE_S = 2.0
+"""Seconds for which an idle connection is kept: less than the 5 after which uvicorn, and so vLLM, closes it."""
+OUT_S = 30.0
+"""Seconds for which a server that gave no reply is left out, where there are others."""
 LONGEST_ASKED_S = 60.0
 """A server that asks for a longer wait is asked again after this one."""
 TOLD_FROM_S, TOLD_EVERY_S = 1.0, 10.0
@@ -97,6 +106,7 @@ class FailedAttempt:
     again: whether to try once more. passing: what it is in the end, `RetriesExhausted` or a permanent error.
     asked_s: how long the server asked to wait, in seconds.
     complaint: the server's words about the request, where they may name a parameter that it does not take.
+    silent: the server gave no reply at all: no connection held, or none came in time.
     """
 
     message: str
@@ -105,6 +115,7 @@ class FailedAttempt:
     passing: bool = False
     asked_s: float | None = None
     complaint: str = ""
+    silent: Literal["unreachable", "slow"] | None = None
 
     def as_error(self, attempts: int) -> BackendError:
         """The error to raise after that many attempts."""
@@ -126,7 +137,10 @@ def make_client(endpoint: Endpoint, trust_env: bool) -> Any:
 
     ours = {"User-Agent": "lalm-agent", "Accept": "application/json", "Accept-Encoding": "identity"}
     hooks = {"response": [_read]}
-    http: Any = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=trust_env, event_hooks=hooks)
+    # httpx itself keeps 20 idle connections and opens no more than 100.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_S)
+    settings: dict[str, Any] = {"timeout": None, "trust_env": trust_env, "event_hooks": hooks, "limits": limits}
+    http: Any = httpx.AsyncClient(verify=tls_context(), **settings)
     # Without any key the SDK would look for OpenAI's own; `exchange` sends none.
     key = endpoint.key or "none"
     return Client(base_url=endpoint.url, api_key=key, max_retries=0, timeout=None, http_client=http)
@@ -157,7 +171,8 @@ async def exchange(
         response = error.response
     except TimeoutError:
         message = f"{endpoint.url} gave no complete reply within {options.timeout_s:g} s"
-        return FailedAttempt(message, "try again later, or allow it more time", again=True, passing=True)
+        hint = "try again later, or allow it more time"
+        return FailedAttempt(message, hint, again=True, passing=True, silent="slow")
     except (openai.APIConnectionError, zlib.error) as error:
         return _failed_connection(error, endpoint)
     except Exception as error:
@@ -280,7 +295,80 @@ def _failed_connection(error: BaseException | None, endpoint: Endpoint) -> Faile
         return FailedAttempt(f"the certificate of {endpoint.url} does not hold", "check the URL, or set SSL_CERT_FILE")
     cause = next((text for text in map(str, reversed(chain)) if text.strip()), "no reason")
     message = endpoint.shown(f"no reply from {endpoint.url}: {cause}")
-    return FailedAttempt(message, "is the server running, and is the URL right?", again=True, passing=True)
+    hint = "is the server running, and is the URL right?"
+    return FailedAttempt(message, hint, again=True, passing=True, silent="unreachable")
+
+
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Server:
+    """A server with its client. under_way, sent: requests at it now, and ever. out_until: `time.monotonic()`."""
+
+    endpoint: Endpoint
+    client: Any
+    under_way: int = 0
+    sent: int = 0
+    out_until: float = -math.inf
+
+
+class Servers:
+    """The servers of an endpoint, for one event loop: a request goes to the one that has the least under way.
+
+    A server that gives no reply is left out for `OUT_S`, and its requests go to the others; after that one of them
+    tries it. notice: told of it in a line.
+    """
+
+    def __init__(self, endpoint: Endpoint, options: EndpointOptions, notice: Notice) -> None:
+        self._servers = [_Server(server, make_client(server, options.trust_env)) for server in endpoint.servers]
+        self._endpoint, self._options, self._notice = endpoint, options, notice
+        self.gate = asyncio.Semaphore(IN_FLIGHT * len(self._servers))
+
+    async def exchange(self, path: str, body: Mapping[str, Any]) -> tuple[tuple[bytes, str] | FailedAttempt, Endpoint]:
+        """`exchange` with a server, or with all in turn until one replies; and the endpoint that it was in the end."""
+        left = list(self._servers)
+        while True:
+            server = self._next(left)
+            left.remove(server)
+            server.sent, server.under_way = server.sent + 1, server.under_way + 1
+            try:
+                received = await exchange(server.client, server.endpoint, path, self._options, body=body)
+            finally:
+                server.under_way -= 1
+            if not isinstance(received, FailedAttempt) or received.silent is None:
+                server.out_until = -math.inf
+                return received, server.endpoint
+            self._leave_out(server, received)
+            # A request whose time is up takes another try; what cannot even be sent goes elsewhere at once.
+            if received.silent == "slow" or not left:
+                return self._of_all(received), server.endpoint
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for server in self._servers:
+            await server.client.close()
+
+    def _next(self, servers: Sequence[_Server]) -> _Server:
+        now = time.monotonic()
+        here = [server for server in servers if server.out_until <= now]
+        if here:
+            return min(here, key=lambda server: (server.under_way, server.sent))
+        return min(servers, key=lambda server: server.out_until)
+
+    def _leave_out(self, server: _Server, failed: FailedAttempt) -> None:
+        now = time.monotonic()
+        is_news, server.out_until = server.out_until <= now, now + OUT_S
+        others = sum(other.out_until <= now for other in self._servers)
+        if is_news and others:
+            self._notice(f"{failed.message}: it is left out for {OUT_S:.0f} s, {others} other servers go on")
+
+    def _of_all(self, failed: FailedAttempt) -> FailedAttempt:
+        """The failure, which is that of all servers where none is left."""
+        now, count = time.monotonic(), len(self._servers)
+        if count == 1 or any(server.out_until <= now for server in self._servers):
+            return failed
+        return replace(failed, message=f"none of the {count} servers of {self._endpoint.name} replies: {failed.message}")
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------
@@ -304,7 +392,7 @@ class Retrying:
     ) -> None:
         self._endpoint = endpoint
         self._options = options
-        self._notice = notice or logging.getLogger("lalm_agent").warning
+        self.notice = notice or logging.getLogger("lalm_agent").warning
         self._sleep = sleep
         self._quiet_until = -math.inf
 
@@ -335,7 +423,7 @@ class Retrying:
                         self._quiet_until = now + TOLD_EVERY_S
                         asked_s = failed.asked_s or 0.0
                         more = f", not the {asked_s:.0f} s asked for" if asked_s > LONGEST_ASKED_S else ""
-                        self._notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}{more}")
+                        self.notice(f"{failed.message}: waiting {wait:.0f} s before attempt {attempts + 1}{more}")
                     await self._sleep(wait)
         raise failed.as_error(attempts)
 
@@ -352,7 +440,7 @@ def wait_s(failed_attempts: int, asked_s: float | None) -> float:
 
 
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result, also where the caller is itself inside an event loop (a notebook)."""
+    """The coroutine's result, from the loop of all requests; also for a caller inside a loop of its own (a notebook)."""
 
     async def outcome() -> _T | Exception:
         try:
@@ -362,18 +450,32 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         except Exception as error:
             return error
 
-    is_inside_loop = False
-    with contextlib.suppress(RuntimeError):
-        is_inside_loop = asyncio.get_running_loop() is not None
-    if is_inside_loop:
-        with ThreadPoolExecutor(1) as pool:
-            result = pool.submit(copy_context().run, asyncio.run, outcome()).result()
-    else:
-        result = asyncio.run(outcome())
+    # It takes the caller's context along.
+    future = asyncio.run_coroutine_threadsafe(outcome(), request_loop())
+    try:
+        result = future.result()
+    except BaseException:
+        # Ctrl-C: nobody waits for what is under way.
+        future.cancel()
+        raise
     # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
     if isinstance(result, Exception):
         raise result
     return result
+
+
+_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}
+_LOOPS_LOCK = threading.Lock()
+
+
+def request_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process's requests; a process that was forked has its own."""
+    with _LOOPS_LOCK:
+        loop = _LOOPS.get(os.getpid())
+        if loop is None:
+            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
+    return loop
 
 
 def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:

@@ -88,15 +88,21 @@ def find_weights(ref: str, allow_pickle: bool = False, fetches: bool = True) -> 
 
     Nothing is loaded. fetches: False looks for a hub's checkpoint in the cache alone. Raises as `load_checkpoint` does.
     """
-    with contextlib.ExitStack() as stack:
-        if ref == "mini":
-            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
-        files = _files_of(ref, allow_pickle, fetches)
+    with checkpoint_files(ref, allow_pickle, fetches) as files:
         return files.revision, files.sha256
 
 
+@contextlib.contextmanager
+def checkpoint_files(ref: str, allow_pickle: bool = False, fetches: bool = True) -> Iterator["CheckpointFiles"]:
+    """Where the files of `mini` or of a checkpoint are; arguments and errors as in `find_weights`."""
+    with contextlib.ExitStack() as stack:
+        if ref == "mini":
+            ref = str(stack.enter_context(resources.as_file(resources.files("lalm_agent.models.mini"))))
+        yield _files_of(ref, allow_pickle, fetches)
+
+
 @dataclass(frozen=True, slots=True)
-class _Files:
+class CheckpointFiles:
     """A checkpoint on the disk. revision: of a hub's. own_adapter: the folder of the adapter that belongs to it."""
 
     folder: Path
@@ -110,7 +116,7 @@ class _Files:
         return weights_sha256([*self.weights, *(adapter_files(self.own_adapter) if self.own_adapter else [])])
 
 
-def _files_of(ref: str, allow_pickle: bool, fetches: bool = True) -> _Files:
+def _files_of(ref: str, allow_pickle: bool, fetches: bool = True) -> CheckpointFiles:
     folder, revision = _locate(ref, allow_pickle, fetches)
     family = _family(folder)
     weights = sorted(folder.glob("*.safetensors")) or (sorted(folder.glob("*.bin")) if allow_pickle else [])
@@ -120,7 +126,7 @@ def _files_of(ref: str, allow_pickle: bool, fetches: bool = True) -> _Files:
             "convert them, or pass --allow-pickle if you trust whoever made them",
         )
     own = folder / family.own_adapter if family.own_adapter else None
-    return _Files(folder, revision, family, weights, own if own and own.is_dir() else None)
+    return CheckpointFiles(folder, revision, family, weights, own if own and own.is_dir() else None)
 
 
 def _load_model(folder: Path, family: Family, dtype: Any, options: LoadOptions) -> Any:
@@ -340,6 +346,18 @@ class AdapterSwitch:
                 self._peft.unload()
                 self._peft = None
                 self._names = {}
+
+    def merge(self, name: str) -> Any:
+        """The model with the weights of an adapter added to its own, for good: the switch is of no use any more.
+
+        Raises:
+            DataError: an adapter of a kind that cannot be merged, or one whose weights are not finite.
+        """
+        try:
+            merged, self._peft = self._peft.merge_and_unload(safe_merge=True, adapter_names=[name]), None
+        except (AttributeError, NotImplementedError, ValueError) as error:
+            raise DataError(f"the adapter cannot be merged: {error}", "LoRA with finite weights can be") from error
+        return merged
 
     @contextlib.contextmanager
     def on(self, name: str | None) -> Iterator[None]:

@@ -12,20 +12,26 @@ a long one is not known here. A text-only model gets the text alone, and each re
   with `--generation-config vllm`); `transformers serve` samples only where the checkpoint's own settings say so,
   whatever the temperature, and drops the clip without a word where its model is text-only (say `hears_audio=False`).
 - Endpoints promise no repeatable replies, seed or not.
+- Several servers (`openai:NAME@URL1,URL2`) share the requests (`endpoint.Servers`). The clip precedes the text and the
+  question's own words come last, so that a server that caches prefixes computes a clip once for all its questions. A
+  server that says that it is vLLM is then told each clip's sha256 as its `uuid`, by which it knows it again.
 - Token log-probabilities are the server's: without the end of turn, and at temperature 1 only if it says so.
 - Option scores are always None: a chat API gives the log-probabilities of what the model wrote, and those of the first
   tokens of options are not those of the whole replies that `OptionScore` is about.
 """
 
 import asyncio
+import os
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from os import environ
 from typing import Any
 
 from lalm_agent.models import endpoint as endpoints
 from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
-from lalm_agent.models.endpoint import EndpointOptions, FailedAttempt, Notice
+from lalm_agent.models.endpoint import EndpointOptions, FailedAttempt, Notice, Servers
 from lalm_agent.models.openai_ref import Endpoint, endpoint_of
 from lalm_agent.models.openai_wire import Dialect, Reply, audio_part, chat_body, check, read_reply
 from lalm_agent.records import ModelInfo
@@ -52,6 +58,9 @@ class OpenAICompatLALM:
     ) -> None:
         self._endpoint = endpoint
         self._options = options or EndpointOptions()
+        self._servers: dict[int, Servers] = {}
+        # Not at the end of the process, which closes connections by itself.
+        weakref.finalize(self, _close, self._servers).atexit = False
         self._retrying = endpoints.Retrying(endpoint, self._options, notice, sleep)
         # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
         self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
@@ -71,22 +80,26 @@ class OpenAICompatLALM:
         return endpoints.run_async(self._all(requests))
 
     async def _all(self, requests: Sequence[Request]) -> list[Response]:
-        gate = asyncio.Semaphore(self._options.concurrency)
-        client = endpoints.make_client(self._endpoint, self._options.trust_env)
-        async with client, asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._response(client, gate, request)) for request in requests]
+        gate, process = asyncio.Semaphore(self._options.concurrency), os.getpid()
+        if process not in self._servers:
+            # Connections, and what they wait for, belong to the loop that they were made in, and that to its process.
+            self._servers[process] = Servers(self._endpoint, self._options, self._retrying.notice)
+        servers = self._servers[process]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._response(servers, gate, request)) for request in requests]
         return [task.result() for task in tasks]
 
-    async def _response(self, client: Any, gate: asyncio.Semaphore, request: Request) -> Response:
+    async def _response(self, servers: Servers, gate: asyncio.Semaphore, request: Request) -> Response:
         """All completions of one request: at once where the server does that, else in as many calls as it takes."""
         sound = request.sound if self._options.hears_audio else None
         warnings = [DEAF] if request.sound is not None and sound is None else []
         completions: tuple[Completion, ...] = ()
         audio_tokens = model = None
-        async with gate:
-            clip = audio_part(sound) if sound is not None and request.n else None
+        async with gate, servers.gate:
+            # In another thread: all requests share the loop's.
+            clip = await asyncio.to_thread(audio_part, sound) if sound is not None and request.n else None
             while len(completions) < request.n:
-                attempt = partial(self._attempt, client, request, clip, len(completions))
+                attempt = partial(self._attempt, servers, request, clip, len(completions))
                 reply = await self._retrying.outcome(attempt)
                 completions = (completions + reply.completions)[: request.n]
                 audio_tokens = reply.audio_tokens if sound is not None else None
@@ -96,16 +109,25 @@ class OpenAICompatLALM:
         return Response(completions, None, heard_s, audio_tokens, tuple(dict.fromkeys(warnings)), model)
 
     async def _attempt(
-        self, client: Any, request: Request, clip: dict[str, Any] | None, first_draw: int
+        self, servers: Servers, request: Request, clip: dict[str, Any] | None, first_draw: int
     ) -> Reply | FailedAttempt:
         """One attempt at the completions from `first_draw` on; it goes on at once without a part that is refused."""
         while True:
             dialect = self._dialect
             body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
-            received = await endpoints.exchange(client, self._endpoint, "/chat/completions", self._options, body=body)
+            received, server = await servers.exchange("/chat/completions", body)
             if not isinstance(received, FailedAttempt):
-                return read_reply(*received, self._endpoint, clip is not None)
+                reply = read_reply(*received, server, clip is not None)
+                if isinstance(reply, Reply) and reply.is_vllm != self._dialect.uuids:
+                    self._dialect = replace(self._dialect, uuids=reply.is_vllm)
+                return reply
             refused = dialect.refused(received.complaint, body)
             if refused is None:
                 return received
             self._dialect = self._dialect.without(refused)
+
+
+def _close(servers: dict[int, Servers]) -> None:
+    """Close the connections of a model that is gone, in the background."""
+    if mine := servers.get(os.getpid()):
+        asyncio.run_coroutine_threadsafe(mine.close(), endpoints.request_loop())

@@ -1,12 +1,12 @@
 """References to OpenAI-compatible endpoints, and their keys.
 
-`openai:NAME` is the OpenAI API, `openai:NAME@URL` any other server. What stands in a reference is recorded with every
-answer, so nothing secret is accepted in it.
+`openai:NAME` is the OpenAI API, `openai:NAME@URL` any other server, `openai:NAME@URL1,URL2` several with one model.
+What stands in a reference is recorded with every answer, so nothing secret is accepted in it.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +18,7 @@ KEY_OF_URL = "LALM_API_KEY"
 REDACTED = "[key]"
 
 _FORM = "write openai:NAME, or openai:NAME@http://HOST:PORT/v1 for a server of your own"
+_BETWEEN_URLS = re.compile(r",(?=https?://)")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 _PRINTABLE_ASCII = re.compile(r"[!-~]+")
 # What may stand between two characters of a key that a server repeats: white space, invisible characters, and a line
@@ -29,13 +30,21 @@ _SHORTEST_SECRET = 8
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go and what they carry. `ref` is recorded; `key` is in no text that this class makes."""
+    """Where requests go and what they carry. `ref` is recorded; `key` is in no text that this class makes.
+
+    url: of the server, or of several with commas between them.
+    """
 
     ref: str
     name: str
     url: str
     is_default: bool
     key: str | None = field(default=None, repr=False)
+
+    @property
+    def servers(self) -> tuple["Endpoint", ...]:
+        """One endpoint for each server, each with one URL."""
+        return tuple(replace(self, url=url) for url in _BETWEEN_URLS.split(self.url))
 
     def shown(self, text: str) -> str:
         """Text of a server as part of an error: one line, without the key, cut to 300 characters."""
@@ -52,7 +61,7 @@ class Endpoint:
 
 
 def parse_ref(ref: str) -> tuple[str, str | None]:
-    """A model's name and the URL of its server without a final slash; None is the OpenAI API.
+    """A model's name and the URL of its server without a final slash, or several with commas; None is the OpenAI API.
 
     A reference is split at its first `:` and its last `@http`; NAME may hold `:` and `@`.
 
@@ -61,7 +70,8 @@ def parse_ref(ref: str) -> tuple[str, str | None]:
     """
     kind, _, rest = ref.partition(":")
     name, at, tail = rest.rpartition("@http")
-    url = _checked_url(f"http{tail}") if at else None
+    urls = [_checked_url(part) for part in _BETWEEN_URLS.split(f"http{tail}")] if at else []
+    url = ",".join(dict.fromkeys(urls)) or None
     name = name if at else rest
     if kind != "openai" or not name or not name.isprintable() or name != name.strip():
         raise UsageError("this names no model of an endpoint", _FORM)

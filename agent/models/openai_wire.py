@@ -1,12 +1,12 @@
 """What goes over the wire to OpenAI-compatible endpoints: the JSON of a request, and the reading of a reply."""
 
 import base64
-import hashlib
 import json
 import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Literal
 
 from lalm_agent.audio import Sound
@@ -56,11 +56,13 @@ class Dialect:
 
     limit: the name of the limit of new tokens, of which each server knows one or both.
     left_out: other parts that the server does not take.
+    uuids: whether it takes a name for each clip, by which vLLM knows what it has computed of it.
     """
 
     limit: str
     limit_is_settled: bool = False
     left_out: frozenset[str] = frozenset()
+    uuids: bool = False
 
     def refused(self, complaint: str, body: Collection[str]) -> str | None:
         """The part that a server's complaint names, among those that the body uses."""
@@ -89,21 +91,24 @@ class Reply:
     """What a good response holds.
 
     audio_tokens: how many tokens the clip took; model: the name of the model that answered; None where it is not said.
+    is_vllm: the server says that it is vLLM.
     """
 
     completions: tuple[Completion, ...]
     audio_tokens: int | None
     model: str | None = None
     warnings: tuple[str, ...] = ()
+    is_vllm: bool = False
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
 def audio_part(sound: Sound) -> dict[str, Any]:
-    """A clip as a part of a message: a wav file (`endpoint.wav_of`) in base64."""
-    data = base64.b64encode(wav_of(sound.mono(RATE))).decode("ascii")
-    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    """A clip as a part of a message: a wav file (`endpoint.wav_of`) in base64, and its sha256 as vLLM's `uuid`."""
+    wav = wav_of(sound.mono(RATE))
+    data = base64.b64encode(wav).decode("ascii")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}, "uuid": sha256(wav).hexdigest()}
 
 
 def check(request: Request, endpoint: Endpoint) -> None:
@@ -133,7 +138,8 @@ def chat_body(
         optional |= {"top_p": decoding.top_p, "seed": seed_of(request, first_draw)}
     body: dict[str, Any] = {
         "model": model,
-        "messages": _messages(request, clip),
+        # Only vLLM is known to take the name, and OpenAI refuses what it does not know.
+        "messages": _messages(request, clip if clip is None or dialect.uuids else _without_uuid(clip)),
         dialect.limit: decoding.max_new_tokens,
     }
     body |= {part: value for part, value in optional.items() if part not in dialect.left_out}
@@ -147,7 +153,11 @@ def chat_body(
 def seed_of(request: Request, first_draw: int) -> int:
     """The seed to send, below 2**31: fixed by the request's seed and key and the number of the first draw sent for."""
     text = f"{request.decoding.seed}\n{request.draw + first_draw}\n{request.key}"
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+
+
+def _without_uuid(clip: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in clip.items() if name != "uuid"}
 
 
 def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -195,7 +205,8 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: 
     unsaid = any(choice.get("finish_reason") is None for choice in choices)
     name = data.get("model")
     model = endpoint.shown(name) if isinstance(name, str) and name.strip() else None
-    return Reply(tuple(completions), audio_tokens, model, (NO_FINISH,) if unsaid else ())
+    is_vllm = str(data.get("system_fingerprint")).startswith("vllm-")
+    return Reply(tuple(completions), audio_tokens, model, (NO_FINISH,) if unsaid else (), is_vllm)
 
 
 def _completion(choice: Any, endpoint: Endpoint) -> Completion | FailedAttempt:
