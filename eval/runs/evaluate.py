@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
+from lalm_agent.ray_engine import RayEngine, load_on_ray
 from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
@@ -132,15 +134,25 @@ def evaluate(request: EvaluateRequest, observer: Observer | None = None) -> RunF
     return run
 
 
-def load_models(config: AgentConfig, rows: int, loaded: "LALM | None" = None) -> tuple["LALM", "LALM"]:
+def load_models(
+    config: AgentConfig,
+    rows: int,
+    loaded: "LALM | None" = None,
+    ray: RayEngine | None = None,
+    stack: ExitStack | None = None,
+) -> tuple["LALM", "LALM"]:
     """The model of a config, for the `loaded_model` of several requests, and the same with the config's adapter on.
 
-    rows: how many prompts a checkpoint computes at once at most. loaded: a model in place of that of the config.
+    rows: how many prompts a checkpoint computes at once at most. loaded: a model in place of that of the config. ray:
+        workers that it is loaded on, until the end of `stack`.
     Raises as `evaluate` does for a model.
     """
     from lalm_agent.agent import load_hearing_model, with_adapter
 
-    model = load_hearing_model(config, rows, loaded)
+    if loaded is None and ray is not None and stack is not None:
+        model: LALM = load_on_ray(ray, rows, stack, config, rows)
+    else:
+        model = load_hearing_model(config, rows, loaded)
     return model, with_adapter(model, config.adapter)
 
 
@@ -206,6 +218,8 @@ def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
     if request.bank and config.answer_mode != "generate":
         raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
     replaced = request.fixed or request.type_source != "model" or request.content_source != "model"
+    if request.ray is not None and request.is_remote:
+        raise UsageError("an endpoint needs no workers here", "--concurrency N asks it more at a time")
     if config.method is not Method.AGENT and replaced:
         raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
     benchmark = request.data
@@ -252,7 +266,8 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
     if request.audio == "swap":
         clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
-    agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap)
+    load = None if request.ray is None else partial(load_on_ray, request.ray, rows, stack)
+    agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap, load=load)
     return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
 
@@ -357,6 +372,7 @@ def _ask(ready: _Ready, run: RunFolder, identity: RunIdentity, recordings: dict[
         batch_size=request.batch_size,
         concurrency=request.threads,
         audio_root=None if root is None else str(root.resolve()),
+        engine=None if request.ray is None else str(request.ray),
     )
     run.begin(identity, plan, session)
 
@@ -504,4 +520,5 @@ def _seconds_left(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: 
     per_question, tried = by_trying(hearable, Asker(ready.agent.ask_item, ready.clip), time.monotonic)
     if per_question is None:
         return None, f"not estimated: {tried} questions failed"
-    return per_question * len(left), f"asking {tried} for real, one after the other; nothing of them is kept"
+    seconds = per_question * len(left) / request.workers
+    return seconds, f"asking {tried} for real, one after the other; nothing of them is kept"
