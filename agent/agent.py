@@ -96,6 +96,7 @@ class Agent:
             It is left out where none ships, where the settings name a policy or an answer mode, for a conversation, and
             with a line to `on_status` where they make another system.
         beside: an agent of the same model, whose clips and weights, as they are wrapped, this one uses, too.
+        load: loads the model in place of `load_hearing_model`, such as on other machines: (config, rows).
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
         **settings: fields of `AgentConfig`, in place of those of `config`.
@@ -118,6 +119,7 @@ class Agent:
         wrap: Callable[[LALM], LALM] | None = None,
         on_status: Callable[[str], None] = lambda text: None,
         shipped_policy: bool = False,
+        load: Callable[[AgentConfig, int], LALM] | None = None,
         **settings: Any,
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
@@ -136,6 +138,7 @@ class Agent:
             raise UsageError(f"the method {self.config.method} has no steps to leave out", "--adaptive goes with agent")
         self._batch_rows = batch_rows
         self._wrap = wrap
+        self._load = load
         self._on_status = on_status
         self._takes_shipped = shipped_policy and self._own_model is None
         references = find_tools(self.config, own_tools)
@@ -441,12 +444,15 @@ class Agent:
             return self.runner
 
     def _model(self) -> LALM:
-        return load_hearing_model(self.config, max(DEFAULT_ROWS, self._batch_rows), self._own_model)
+        rows = max(DEFAULT_ROWS, self._batch_rows)
+        if self._load is not None and self._own_model is None:
+            return self._load(self.config, rows)
+        return load_hearing_model(self.config, rows, self._own_model)
 
     def _shared(self, model: LALM) -> LALM:
         """The model for several threads, wrapped."""
         wrap = self._wrap or (lambda model: model)
-        if self.config.model.startswith("openai:"):
+        if self.config.model.startswith("openai:") or getattr(getattr(model, "inner", model), "takes_threads", False):
             return wrap(model)
         return self._weights.for_threads(model, wrap, self._batch_rows)
 

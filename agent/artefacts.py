@@ -92,6 +92,7 @@ class Invocation(Record):
     """One call that worked on an artefact: provenance, recorded and free to change.
 
     started: UTC, ISO 8601. command: see `command_line`. versions: see `versions`. commit, dirty: see `source_state`.
+    engine: what computed in place of this process, in words.
     """
 
     started: str
@@ -99,6 +100,7 @@ class Invocation(Record):
     versions: dict[str, str]
     commit: str | None
     dirty: bool | None
+    engine: str | None = None
 
     @classmethod
     def starting(cls, command: Sequence[str] | None = None, packages: Sequence[str] = (), **fields: Any) -> Self:

@@ -181,6 +181,7 @@ EXTRAS = {
         ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
+        ("ray", ("ray",), "--engine ray"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )

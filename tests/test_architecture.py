@@ -32,7 +32,7 @@ RANKS = {
     2: ("models",),
     3: ("tools",),
     4: ("confidence", "graph"),
-    5: ("agent", "drawing"),
+    5: ("agent", "drawing", "ray_engine"),
     6: ("eval",),
     7: ("training",),
     8: ("cli",),

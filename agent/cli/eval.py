@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import ray_from, settings_from
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
 from lalm_agent.terminal import json_text, printable, say
 
@@ -102,6 +102,10 @@ def evaluate(
     batch_size: BatchFlag = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
+    engine: flags.EngineFlag = "local",
+    workers: flags.WorkersFlag = None,
+    address: flags.AddressFlag = None,
+    gpus: flags.GpusFlag = None,
     audio: AudioFlag = AudioControl.REAL,
     type_source: TypeFlag = TypeSource.MODEL,
     content_source: ContentFlag = ContentSource.MODEL,
@@ -197,7 +201,7 @@ def _request(flags: Mapping[str, Any]) -> "EvaluateRequest":
     settings = {name: flags[name] for name in AgentConfig.model_fields if name in flags}
     config = settings_from({**settings, "preset": flags["tools"], "tools": flags["tool"]})
     fields = {name: flags[name] for name in EvaluateRequest.model_fields if flags.get(name) is not None}
-    request = EvaluateRequest(config=config, **fields)
+    request = EvaluateRequest(config=config, ray=ray_from(flags), **fields)
     content = ("--content", str(request.content_source))
     sources = {"type": ("--type", str(request.type_source)), "asr": content, "caption": content}
     for node in parse_tools(flags["tool"] or (), "--tool"):

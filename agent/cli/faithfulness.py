@@ -74,6 +74,10 @@ def run(
     batch_size: BatchFlag = 8,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
+    engine: flags.EngineFlag = "local",
+    workers: flags.WorkersFlag = None,
+    address: flags.AddressFlag = None,
+    gpus: flags.GpusFlag = None,
     dry_run: DryRunFlag = False,
     retry_failed: eval_flags.RetryFlag = False,
     skip_missing: eval_flags.SkipMissingFlag = False,
@@ -97,6 +101,7 @@ def run(
     from lalm_agent.eval.faithfulness.terminal import StudyTerminal, estimate_lines, study_lines
 
     fields = {name: values[name] for name in FaithfulnessRequest.model_fields if values.get(name) is not None}
+    fields["ray"] = flags.ray_from(values)
     settings = {name: values.get(name) for name in _SETTINGS}
     names = None if intervention is None else tuple(name.strip() for name in intervention.split(","))
     request = FaithfulnessRequest(**fields, config=settings_from(settings), interventions=names, speak=_voice())

@@ -3,12 +3,13 @@
 A flag that is not given is None, so that the environment and `lalm-agent.toml` can speak.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from lalm_agent.errors import UsageError
 from lalm_agent.records import Method
 
 
@@ -106,6 +107,17 @@ ReplyKeyFlag = Annotated[
         show_default="model_output or another usual one",
     ),
 ]
+EngineFlag = Annotated[
+    Literal["local", "ray"], option("Where models compute: in this process, or on the workers of a Ray cluster.", True)
+]
+WorkersFlag = Annotated[int | None, option("Workers of --engine ray, a model each.", min=1)]
+AddressFlag = Annotated[
+    str | None, option("Running Ray cluster: auto, or HOST:PORT.", "one is started on this machine")
+]
+GpusFlag = Annotated[
+    float | None,
+    option("GPUs of a worker; 0.5 puts two on one.", "1 where the cluster has some", "--gpus-per-worker", min=0),
+]
 DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -119,6 +131,20 @@ def settings_from(flags: dict[str, Any]) -> Any:
 
     pairs = flags.get("tools")
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
+
+
+def ray_from(flags: Mapping[str, Any]) -> Any:
+    """The `RayEngine` of `engine`, `workers`, `address` and `gpus`; None for the local engine. Raises UsageError."""
+    from lalm_agent.ray_engine import RayEngine
+
+    workers, address, gpus = flags["workers"], flags["address"], flags["gpus"]
+    if flags["engine"] == "local":
+        if (workers, address, gpus) != (None, None, None):
+            raise UsageError("--workers, --address and --gpus-per-worker are of another engine", "--engine ray")
+        return None
+    if workers is None:
+        raise UsageError("--engine ray does not know how many models to load", "--workers N, one for each GPU")
+    return RayEngine(workers=workers, address=address, gpus=gpus)
 
 
 def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:

@@ -8,7 +8,7 @@ import typer
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, idk
 from lalm_agent.cli import train as train_flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import ray_from, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.terminal import json_text, say
 
@@ -106,6 +106,10 @@ def transfer(
     dry_run: DryRunFlag = False,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
+    engine: flags.EngineFlag = "local",
+    workers: flags.WorkersFlag = None,
+    address: flags.AddressFlag = None,
+    gpus: flags.GpusFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
@@ -186,5 +190,5 @@ def _request(flags: dict[str, Any]) -> "StudyRequest":
     changes = {name: flags[name] for name in Recipe.model_fields if name in flags}
     changes["targets"] = flags["target_modules"] or TARGETS[flags["adapt"].value]
     fields = {name: flags[name] for name in StudyRequest.model_fields if flags.get(name) is not None}
-    fields |= {"config": config, "preset": preset, "recipe": make_recipe(preset, changes)}
+    fields |= {"config": config, "preset": preset, "recipe": make_recipe(preset, changes), "ray": ray_from(flags)}
     return StudyRequest(**{**fields, "batch_size": flags["eval_batch_size"]})

@@ -10,6 +10,7 @@ Each condition is an evaluation with method agent in which a node says a text th
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from lalm_agent.eval.faithfulness.asking import QuestionTrials, is_settled, perturbed_by
@@ -33,15 +34,15 @@ _OF_TYPE = (Condition.TYPE_ORACLE, Condition.TYPE_WRONG)
 _KEY = (Intervention.MISTAKE, 1)
 
 
-def ask_agent(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver) -> None:
-    """Ask what is left of the study of an agent. Raises as `faithfulness`."""
+def ask_agent(ready: Ready, study: FaithfulnessFolder, observer: FaithfulnessObserver, stack: ExitStack) -> None:
+    """Ask what is left of the study of an agent. stack: ends its models. Raises as `faithfulness`."""
     check_clips(ready.plan)
     names = (OWN, OWN_AGAIN, *ready.identity.interventions)
     if study.spec is not None and all(_is_done(ready, study, name) for name in names):
         _keep(study)
         observer.study_finished(study, 0)
         return
-    models = load_study_models(ready, observer)
+    models = load_study_models(ready, observer, stack)
     begin(ready, study, models)
 
     def ask(name: str, **fields: Any) -> RunFolder:

@@ -1,7 +1,7 @@
 """What a study needs before its first question: the request, checked; the models, loaded; the spec, written."""
 
 from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,7 @@ from lalm_agent.eval.runs.records import DataIdentity, QuestionDraw
 from lalm_agent.models.base import LALM, Decoding, Request, Turn, token_counter
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.prompts.perturbing import ANSWER_CUE, perturbing_hashes
+from lalm_agent.ray_engine import RayEngine
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line
 
@@ -64,6 +65,7 @@ class FaithfulnessRequest(Record):
         place. levels: how much is changed.
     speak: the voice of the spoken options (`sound.Speak`), which `adversarial` needs.
     concurrency: questions out at a time at an endpoint. batch_size: prompts that a local model computes at once.
+    ray: workers that compute in place of this process.
     """
 
     data: str | Path | InstanceOf[Benchmark]
@@ -85,6 +87,7 @@ class FaithfulnessRequest(Record):
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
+    ray: RayEngine | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -94,13 +97,14 @@ class FaithfulnessRequest(Record):
 
     @property
     def threads(self) -> int:
-        """How many questions' trials are out at a time: several at an endpoint."""
-        return (self.concurrency or ENDPOINT_THREADS) if self.is_remote else 1
+        """How many questions' trials are out at a time: several at an endpoint, one for each worker."""
+        local = 1 if self.ray is None else self.ray.workers
+        return (self.concurrency or ENDPOINT_THREADS) if self.is_remote else local
 
     def run(self, benchmark: Benchmark, out: Path, model: LALM | None, **fields: Any) -> EvaluateRequest:
         """An evaluation of the study."""
         config = {"method": Method(self.method), "preset": "paper", "tools": {}, "answer_mode": "generate"}
-        own = {"limit", "modality", "concurrency", "batch_size", "retry_failed", "skip_missing", "skip_faulty"}
+        own = {"limit", "modality", "concurrency", "batch_size", "retry_failed", "skip_missing", "skip_faulty", "ray"}
         shared = {name: getattr(self, name) for name in own} | fields
         settings = self.config.model_copy(update={**config, "checkpoint": None, **shared.pop("config", {})})
         return EvaluateRequest(data=benchmark, out=out, config=settings, loaded_model=model, **shared)
@@ -196,6 +200,8 @@ def prepare(request: FaithfulnessRequest) -> Ready:
     if not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
     plan = make_plan(benchmark, request.run(benchmark, request.out / CHAINS, None))
+    if request.ray is not None and request.perturber != SELF and not request.perturber.startswith(ENDPOINT):
+        raise UsageError("a worker holds one model", "--perturber self, or one behind an endpoint")
     swap, skipped = None, dict[str, str]()
     if request.method == "agent":
         conditions, skipped = conditions_of(plan, request.interventions, request.config.seed)
@@ -244,13 +250,13 @@ def _identity(
 # --- the models ------------------------------------------------------------------------------------------------------
 
 
-def load_study_models(ready: Ready, observer: Observer) -> Models:
-    """The model, with what it can do, and the perturber. Raises as `faithfulness`."""
+def load_study_models(ready: Ready, observer: Observer, stack: ExitStack) -> Models:
+    """The model, with what it can do, and the perturber. stack: what ends them. Raises as `faithfulness`."""
     request, perturber = ready.request, None
     rows = max(1, request.batch_size)
     if request.loaded_model is None:
         observer.note("loading the model")
-    base, model = load_models(request.config, rows, request.loaded_model)
+    base, model = load_models(request.config, rows, request.loaded_model, request.ray, stack)
     if ready.identity.perturber is not None:
         perturber = request.loaded_perturber
         if perturber is None and request.perturber == SELF:
@@ -296,7 +302,8 @@ def begin(ready: Ready, study: FaithfulnessFolder, models: Models) -> None:
     loaded = {name: getattr(info, name) for name in ("revision", "weights_sha256", "adapter_sha256")}
     sha256 = models.perturber.spec.info.weights_sha256 if models.perturber is not None else None
     identity = ready.identity.model_copy(update={**loaded, "dtype": spec.dtype, "perturber_sha256": sha256})
-    session = Invocation.starting(packages=_PACKAGES)
+    engine = None if ready.request.ray is None else str(ready.request.ray)
+    session = Invocation.starting(packages=_PACKAGES, engine=engine)
     study.begin(
         FaithfulnessSpec(
             schema=SCHEMA,

@@ -15,6 +15,7 @@ computed.
 
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from lalm_agent.artefacts import Record
@@ -49,16 +50,18 @@ def faithfulness(
     """
     observer = observer or setup.FaithfulnessObserver()
     ready = setup.prepare(request)
-    with FaithfulnessFolder(request.out) as study:
+    with FaithfulnessFolder(request.out) as study, ExitStack() as stack:
         study.check(ready.identity, loaded=False)
         if request.method == "agent":
-            ask_agent(ready, study, observer)
+            ask_agent(ready, study, observer, stack)
         else:
-            _ask(ready, study, observer)
+            _ask(ready, study, observer, stack)
     return open_study(request.out)
 
 
-def _ask(ready: setup.Ready, study: FaithfulnessFolder, observer: setup.FaithfulnessObserver) -> None:
+def _ask(
+    ready: setup.Ready, study: FaithfulnessFolder, observer: setup.FaithfulnessObserver, stack: ExitStack
+) -> None:
     request = ready.request
     chains_request = request.run(ready.benchmark, study.path / CHAINS, None)
     with RunFolder(study.path / CHAINS, writes=False) as run:
@@ -67,7 +70,7 @@ def _ask(ready: setup.Ready, study: FaithfulnessFolder, observer: setup.Faithful
     if study.spec is not None and not plan.left and not ready.left(run, study).questions:
         observer.study_finished(study, 0)
         return
-    models = setup.load_study_models(ready, observer)
+    models = setup.load_study_models(ready, observer, stack)
     setup.begin(ready, study, models)
     run = evaluate(request.run(ready.benchmark, study.path / CHAINS, models.base), observer)
     _ask_trials(ready, study, models, run, observer)
@@ -162,9 +165,9 @@ def estimate_faithfulness(
         basis = "not estimated: a dry run sends nothing to an endpoint"
         return FaithfulnessEstimate(questions=left, requests=None, seconds=None, basis=basis)
     check_clips(ready.plan)
-    with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place:
+    with tempfile.TemporaryDirectory(prefix="lalm-agent-") as place, ExitStack() as stack:
         # The model is loaded once, outside of what is timed.
-        loaded = setup.load_study_models(ready, observer)
+        loaded = setup.load_study_models(ready, observer, stack)
         trial = {"out": Path(place) / "study", "limit": min(TRIED, total), "loaded_model": loaded.base}
         start = time.monotonic()
         observer.note(f"asking {trial['limit']} questions to see how long they take")

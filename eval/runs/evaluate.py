@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ from lalm_agent.eval.runs.records import (
 )
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.models.wrappers import Budget
+from lalm_agent.ray_engine import RayEngine, load_on_ray
 from lalm_agent.records import Failure, Method, Status
 
 if TYPE_CHECKING:
@@ -222,15 +224,25 @@ def of_methods(request: EvaluateRequest, methods: Sequence[str]) -> tuple[Evalua
     return tuple(of(Method(name)) for name in dict.fromkeys(methods))
 
 
-def load_models(config: AgentConfig, rows: int, loaded: "LALM | None" = None) -> tuple["LALM", "LALM"]:
+def load_models(
+    config: AgentConfig,
+    rows: int,
+    loaded: "LALM | None" = None,
+    ray: RayEngine | None = None,
+    stack: ExitStack | None = None,
+) -> tuple["LALM", "LALM"]:
     """The model of a config, for the `loaded_model` of several requests, and the same with the config's adapter on.
 
-    rows: how many prompts a checkpoint computes at once at most. loaded: a model in place of that of the config.
+    rows: how many prompts a checkpoint computes at once at most. loaded: a model in place of that of the config. ray:
+        workers that it is loaded on, until the end of `stack`.
     Raises as `evaluate` does for a model.
     """
     from lalm_agent.agent import load_hearing_model, with_adapter
 
-    model = load_hearing_model(config, rows, loaded)
+    if loaded is None and ray is not None and stack is not None:
+        model: LALM = load_on_ray(ray, rows, stack, config, rows)
+    else:
+        model = load_hearing_model(config, rows, loaded)
     return model, with_adapter(model, config.adapter)
 
 
@@ -296,6 +308,8 @@ def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
     if request.bank and config.answer_mode != "generate":
         raise UsageError("a bank is sampled, and scored choices are not", "answer by generating")
     replaced = request.fixed or request.type_source != "model" or request.content_source != "model"
+    if request.ray is not None and request.is_remote:
+        raise UsageError("an endpoint needs no workers here", "--concurrency N asks it more at a time")
     if config.method is not Method.AGENT and replaced:
         raise UsageError(f"--type and --content need the steps of the agent, not {config.method}", "--method agent")
     benchmark = request.data
@@ -387,9 +401,10 @@ def _prepare(
     if request.audio == "swap":
         clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
-    key = (id(model), rows, *config.model_dump(include=_LOADING).values())
+    load = None if request.ray is None else partial(load_on_ray, request.ray, rows, stack)
+    key = (id(model), rows, request.ray, *config.model_dump(include=_LOADING).values())
     tools, beside = {**config.tools, **fixed}, agents.get(key)
-    agent = Agent(config, model=model, tools=tools, batch_rows=rows, beside=beside, wrap=wrap)
+    agent = Agent(config, model=model, tools=tools, batch_rows=rows, beside=beside, wrap=wrap, load=load)
     agents.setdefault(key, agent)
     return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
@@ -534,6 +549,7 @@ def _begin(run: _Run, observer: Observer) -> None:
         batch_size=request.batch_size,
         concurrency=request.threads,
         audio_root=None if root is None else str(root.resolve()),
+        engine=None if request.ray is None else str(request.ray),
     )
     folder.begin(identity, plan, session)
 
@@ -665,4 +681,5 @@ def _seconds_left(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: 
     per_question, tried = by_trying(hearable, Asker(ready.agent.ask_item, ready.clip), time.monotonic)
     if per_question is None:
         return None, f"not estimated: {tried} questions failed"
-    return per_question * len(left), f"asking {tried} for real, one after the other; nothing of them is kept"
+    seconds = per_question * len(left) / request.workers
+    return seconds, f"asking {tried} for real, one after the other; nothing of them is kept"

@@ -29,6 +29,7 @@ from lalm_agent.eval.runs.records import (
     StoredAnswer,
     TypeSource,
 )
+from lalm_agent.ray_engine import RayEngine
 from lalm_agent.records import Status
 
 ENDPOINT = "openai:"
@@ -56,8 +57,9 @@ class EvaluateRequest(Record):
     fixed: node -> what it says in place of its own work (`controls.FixedText`), for method agent.
 
     How fast, which changes no answer:
-    concurrency: questions out at a time; None for the batch size, or 8 for an endpoint. batch_size: prompts that a
-        local model computes at once. max_requests: stop after so many requests to the model.
+    concurrency: questions out at a time; None for the batch size (of all workers), or 8 for an endpoint. batch_size:
+        prompts that a local model, or each worker, computes at once. max_requests: stop after so many requests to the
+        model. ray: workers that compute in place of this process.
     """
 
     data: str | Path | InstanceOf[Benchmark]
@@ -82,6 +84,7 @@ class EvaluateRequest(Record):
     skip_missing: bool = False
     skip_faulty: bool = False
     shard: str | None = None
+    ray: RayEngine | None = None
 
     @field_validator("shard")
     @classmethod
@@ -101,7 +104,12 @@ class EvaluateRequest(Record):
     @property
     def threads(self) -> int:
         """How many questions are out at a time."""
-        return self.concurrency or (ENDPOINT_THREADS if self.is_remote else self.batch_size)
+        return self.concurrency or (ENDPOINT_THREADS if self.is_remote else self.batch_size * self.workers)
+
+    @property
+    def workers(self) -> int:
+        """How many models compute at a time."""
+        return 1 if self.ray is None else self.ray.workers
 
 
 @dataclass(frozen=True, slots=True)

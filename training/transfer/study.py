@@ -36,6 +36,7 @@ from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
+from lalm_agent.ray_engine import RayEngine, RayPool
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import duration
@@ -69,7 +70,7 @@ from lalm_agent.training.transfer.design import (
 )
 from lalm_agent.training.transfer.probe import probe_items, read_result
 from lalm_agent.training.transfer.schema import StudyReport
-from lalm_agent.training.transfer.worker import Finished, Questions, Setup, StudyWorker
+from lalm_agent.training.transfer.worker import Finished, Questions, Setup, StudyWorker, shared_worker
 
 _FIXED: Mapping[str, Any] = {
     "method": Method.BASELINE,
@@ -109,7 +110,8 @@ class StudyRequest(Record):
     forgetting: questions about what the adapters cost the model; 0 for none.
     tried: configurations that were tried on other data before this one; None where nobody says.
     jobs: adapters at a time, each in a process of one thread; 1 works in this process. None for 2 on a CPU, else 1.
-    batch_size: questions that are answered at once. command: as it was typed; None for that of this process.
+    ray: workers in place of these processes; all their machines share the files. batch_size: questions that are
+        answered at once. command: as it was typed; None for that of this process.
     """
 
     out: Path
@@ -138,6 +140,7 @@ class StudyRequest(Record):
     forgetting: int = Field(default=150, ge=0)
     tried: int | None = Field(default=None, ge=1)
     jobs: int | None = Field(default=None, ge=1)
+    ray: RayEngine | None = None
     batch_size: int = Field(default=8, ge=1)
     command: tuple[str, ...] | None = None
 
@@ -228,7 +231,7 @@ def study(request: StudyRequest, observer: StudyObserver | None = None) -> Study
     with StudyFolder(request.out) as folder:
         ready = _prepare(request, folder, observer)
         if ready.left:
-            _work(ready, folder, observer)
+            _work(ready, folder, observer, request.ray)
         else:
             observer.note(f"nothing to do: all {len(ready.parts)} parts of {folder.path} are done")
             assert folder.spec is not None
@@ -338,7 +341,7 @@ def _training_s(ready: _Study, place: Path) -> dict[str, float]:
 # --- the work --------------------------------------------------------------------------------------------------------
 
 
-def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
+def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver, ray: RayEngine | None) -> None:
     spec, total = ready.spec, len(ready.parts)
     identity, labels = spec.identity, spec.identity.labels
     shown = f"{labels.k}@{labels.n}" if labels.rule == "kn" else labels.rule
@@ -359,7 +362,12 @@ def _work(ready: _Study, folder: StudyFolder, observer: StudyObserver) -> None:
     needs = {part: StudyPart(PartKind.TRAIN, part.job).name for part in ready.left if part.kind is not PartKind.TRAIN}
     tasks = [jobs.ResumableTask(part.name, part, (needs[part],) if part in needs else ()) for part in ready.left]
     try:
-        jobs.run_tasks(tasks, partial(StudyWorker, ready.setup), ready.processes, progress)
+        if ray is not None:
+            RayPool(ray, partial(shared_worker, ready.setup), device=ready.setup.config.device).run_tasks(
+                tasks, progress
+            )
+        else:
+            jobs.run_tasks(tasks, partial(StudyWorker, ready.setup), ready.processes, progress)
     except BaseException:
         observer.note(f"kept {progress.done} of {total} parts in {folder.path}; the same command goes on")
         raise
@@ -624,8 +632,9 @@ def _spec(
     request: StudyRequest, identity: StudyIdentity, setup: Setup, seeds: tuple[int, ...], there: StudySpec | None
 ) -> StudySpec:
     device = pick_device(setup.config.device)
-    processes = request.jobs or (min(2, os.cpu_count() or 1) if device == "cpu" else 1)
-    session = StudySession.starting(setup.command, device=device, jobs=processes)
+    ray, processes = request.ray, request.jobs or (min(2, os.cpu_count() or 1) if device == "cpu" else 1)
+    own = {"jobs": processes} if ray is None else {"jobs": ray.workers, "engine": str(ray)}
+    session = StudySession.starting(setup.command, device=device, **own)
     also = {
         name: OtherData(
             data=DataIdentity(name=data.benchmark.name, sha256=data.benchmark.sha256), limit=data.request.limit

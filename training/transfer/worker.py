@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lalm_agent.artefacts import SPEC
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import LalmError
+from lalm_agent.errors import DataError, LalmError
 from lalm_agent.eval.items import Benchmark, Item
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.records import Method
@@ -77,6 +78,15 @@ def load_for_adapters(config: AgentConfig, recipe: Recipe, stack: ExitStack) -> 
         base.checkpoint.model.requires_grad_(False)
         encode_once(base.checkpoint.model)
     return base
+
+
+def shared_worker(setup: Setup) -> "StudyWorker":
+    """A worker on what may be another machine. Raises DataError where the study's folder is not there."""
+    if not (setup.out / SPEC).is_file():
+        raise DataError(
+            f"{setup.out} is not there", "the study, its bank and its clips are to lie where all nodes see them"
+        )
+    return StudyWorker(setup)
 
 
 class StudyWorker:
