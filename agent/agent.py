@@ -96,6 +96,7 @@ class Agent:
             with a line to `on_status` where they make another system.
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
+        load: in place of loading the model that the settings name, its adapter aside: a function of the settings.
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
@@ -115,6 +116,7 @@ class Agent:
         wrap: Callable[[LALM], LALM] | None = None,
         on_status: Callable[[str], None] = lambda text: None,
         shipped_policy: bool = False,
+        load: Callable[[AgentConfig], LALM] | None = None,
         **settings: Any,
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
@@ -133,6 +135,7 @@ class Agent:
             raise UsageError(f"the method {self.config.method} has no steps to leave out", "--adaptive goes with agent")
         self._batch_rows = batch_rows
         self._wrap = wrap
+        self._load = load
         self._on_status = on_status
         self._takes_shipped = shipped_policy and self._own_model is None
         references = find_tools(self.config, own_tools)
@@ -156,7 +159,7 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
-        if self._own_model is None:
+        if self._own_model is None and self._load is None:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
         from lalm_agent.graph.checkpoints import open_checkpoints
@@ -418,7 +421,12 @@ class Agent:
         }
         config = config.model_copy(update=changes)
         agent = Agent(
-            config, self._checkpointer, batch_rows=self._batch_rows, wrap=self._wrap, on_status=self._on_status
+            config,
+            self._checkpointer,
+            batch_rows=self._batch_rows,
+            wrap=self._wrap,
+            on_status=self._on_status,
+            load=self._load,
         )
         agent._clips = self._clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
@@ -438,7 +446,8 @@ class Agent:
             return self.runner
 
     def _model(self) -> LALM:
-        return load_hearing_model(self.config, max(DEFAULT_ROWS, self._batch_rows), self._own_model)
+        loaded = self._own_model if self._load is None else self._load(self.config)
+        return load_hearing_model(self.config, max(DEFAULT_ROWS, self._batch_rows), loaded)
 
     def _shared(self, model: LALM, lock: threading.Lock) -> LALM:
         """The model for several threads; models that share their weights share the lock."""
