@@ -96,9 +96,10 @@ class Agent:
             It is left out where none ships, where the settings name a policy or an answer mode, for a conversation, and
             with a line to `on_status` where they make another system.
         beside: an agent of the same model, whose clips and weights, as they are wrapped, this one uses, too.
-        load: loads the model in place of `load_hearing_model`, such as on other machines: (config, rows).
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
+        load: in place of loading the model that the settings name, its adapter aside: (config, rows), the prompts that
+            it computes at once.
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
@@ -163,7 +164,7 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
-        if self._own_model is None:
+        if self._own_model is None and self._load is None:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
         from lalm_agent.graph.checkpoints import open_checkpoints
@@ -424,7 +425,12 @@ class Agent:
         }
         config = config.model_copy(update=changes)
         agent = Agent(
-            config, self._checkpointer, batch_rows=self._batch_rows, wrap=self._wrap, on_status=self._on_status
+            config,
+            self._checkpointer,
+            batch_rows=self._batch_rows,
+            wrap=self._wrap,
+            on_status=self._on_status,
+            load=self._load,
         )
         agent._clips = self._clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
@@ -444,10 +450,10 @@ class Agent:
             return self.runner
 
     def _model(self) -> LALM:
-        rows = max(DEFAULT_ROWS, self._batch_rows)
-        if self._load is not None and self._own_model is None:
-            return self._load(self.config, rows)
-        return load_hearing_model(self.config, rows, self._own_model)
+        rows, loaded = max(DEFAULT_ROWS, self._batch_rows), self._own_model
+        if self._load is not None and loaded is None:
+            loaded = self._load(self.config, rows)
+        return load_hearing_model(self.config, rows, loaded)
 
     def _shared(self, model: LALM) -> LALM:
         """The model for several threads, wrapped."""

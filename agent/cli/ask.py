@@ -1,5 +1,6 @@
 """`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe."""
 
+import sys
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -9,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from lalm_agent.audio import read_span
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
@@ -71,6 +71,7 @@ def ask(
     checkpoint: flags.CheckpointFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
+    no_resident: Annotated[bool, typer.Option("--no-resident", help="Load a model, even where one is up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each question.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
@@ -79,15 +80,25 @@ def ask(
     Steps are shown on stderr as they happen; the answer comes on stdout. Every setting can also stand in
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
+    values = dict(locals(), preset=tools, tools=tool)
+    if sys.stderr.isatty():
+        print_status("starting")
     from lalm_agent.config import FIELDS
 
-    values = dict(locals(), preset=tools, tools=tool)
     choices = _checked(clip, question, choice or (), batch is not None, window)
     config = settings_from({name: values[name] for name in FIELDS})
     if no_policy and policy is not None:
         raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
     if no_policy:
         config = config.model_copy(update={"policy": None})
+    window_s = _span(window)
+    if not no_resident and batch is None:
+        from lalm_agent.resident import ask_resident
+
+        what = {"clip": str(clip), "question": str(question), "choices": choices, "window_s": window_s}
+        ready = ask_resident(print_status, print_step, config=config, shipped_policy=not no_policy, **what)
+        if ready is not None:
+            return _print_one(ready, as_json)
 
     from lalm_agent.agent import Agent
 
@@ -95,20 +106,34 @@ def ask(
     with Agent(config, on_status=print_status, shipped_policy=not no_policy) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        window_s = None if window is None else read_span(window, inf)
         answer = agent.ask(str(clip), str(question), choices, print_step, thread_id, window_s)
     if thread_id is not None:
         typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
+    return _print_one(answer, as_json)
+
+
+def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
+
+
+def _span(window: str | None) -> tuple[float, float] | None:
+    """The part of the clip. Raises UsageError where it is none."""
+    if window is None:
+        return None
+    from lalm_agent.audio import read_span
+
+    span = read_span(window, inf)
+    if span is None:
+        raise UsageError(f"--window {window}: no part of a clip", "give START-END in seconds, such as 0-10")
+    return span
 
 
 def _checked(
     clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool, window: str | None
 ) -> tuple[str, ...]:
     """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
-    if window is not None and read_span(window, inf) is None:
-        raise UsageError(f"--window {window}: no part of a clip", "give START-END in seconds, such as 0-10")
+    _span(window)
     if is_batch and (clip is not None or choices or window is not None):
         raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
     distinct = tuple(dict.fromkeys(choices))

@@ -4,10 +4,12 @@ Exit codes: 0 done, also when the answer is an abstention; 2 what the user can m
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
 from importlib import import_module
+from pkgutil import get_data
 from typing import NoReturn
 
 import typer
@@ -22,6 +24,9 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 
 COMMANDS = {
     "ask": "ask:ask",
+    "up": "resident:up",
+    "status": "resident:status",
+    "down": "resident:down",
     "chat": "chat:chat",
     "eval": "eval:evaluate",
     "merge": "eval:merge",
@@ -45,8 +50,11 @@ COMMANDS = {
 """The module of `lalm_agent.cli` and the function or the group of functions of each subcommand."""
 
 
-def make_app(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
-    """The command line with some of its subcommands: to run one, the modules of the others need not be loaded."""
+def make_app(names: Iterable[str] = tuple(COMMANDS), named_only: bool = False) -> typer.Typer:
+    """The command line with some of its subcommands: to run one, the modules of the others need not be loaded.
+
+    named_only: none of them can be run, and none is loaded, which takes most of the time of `lalm-agent --help`.
+    """
     app = typer.Typer(
         name="lalm-agent",
         help="Ask large audio language models about clips, and hear when they do not know.",
@@ -57,8 +65,12 @@ def make_app(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_group)
-    for name in names:
+    # The order of typer's own help: groups come last.
+    for name in sorted(names, key=lambda name: COMMANDS[name].endswith(":app")) if named_only else names:
         module, _, attribute = COMMANDS[name].partition(":")
+        if named_only:
+            app.command(name, short_help=_written_summary(module, attribute))(_group)
+            continue
         command = getattr(import_module(f"lalm_agent.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
             # Left alone, typer cuts the summaries in a group's help.
@@ -72,6 +84,14 @@ def make_app(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
 
 def _summary(command: object) -> str:
     return (command.__doc__ or "").partition("\n")[0]
+
+
+def _written_summary(module: str, attribute: str) -> str:
+    """What `_summary` gives, read off the source of a module that is not loaded."""
+    source = get_data("lalm_agent.cli", f"{module}.py") or b""
+    pattern = rf'^def {attribute}\(.*?"""(.*?)(?:\n|""")|^{attribute} = typer\.Typer\(.*?help="(.*?)"'
+    match = re.search(pattern, source.decode(), re.MULTILINE | re.DOTALL)
+    return "".join(text or "" for text in match.groups()) if match else ""
 
 
 def _show_version(is_given: bool) -> None:
@@ -100,8 +120,9 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     _warn_of_variables()
     names = [name for name in arguments[:1] if name in COMMANDS] or COMMANDS
+    runs_none = arguments[:1] in (["--help"], ["-h"]) or not COMMANDS.keys() & set(arguments)
     try:
-        result = make_app(names)(args=arguments, standalone_mode=False, prog_name="lalm-agent")
+        result = make_app(names, runs_none)(args=arguments, standalone_mode=False, prog_name="lalm-agent")
     except Exit as exit_:
         return exit_.exit_code
     except Dropped:

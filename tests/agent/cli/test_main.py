@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lalm_agent.cli.main import COMMANDS, run
+from lalm_agent.cli.main import COMMANDS, make_app, run
 
 
 @pytest.mark.parametrize("arguments", [["-h"], ["--help"]])
@@ -17,6 +17,13 @@ def test_help_names_every_command_with_a_whole_summary(
     out = capsys.readouterr().out
     assert [name for name in COMMANDS if f"\n  {name} " not in out] == []
     assert "..." not in out.partition("Commands:")[2]
+
+
+def test_the_help_that_loads_no_command_is_that_of_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    make_app()(args=["--help"], standalone_mode=False, prog_name="lalm-agent")
+    assert capsys.readouterr().out == out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
