@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -30,6 +31,8 @@ MAX_S = 3600.0
 KEPT_VALUES = 2**24
 """So many values of a clip stay in memory: 64 MiB, 174 s of stereo at 48 kHz. The rest is decoded when it is heard."""
 _STORE_CLIPS, _STORE_VALUES = 64, 2**26
+_SETTLES_S = 2.0
+"""Two writes within the resolution of a file system's clock leave the same time behind."""
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
 _PART_SLACK_S = 0.05
 """So much may the end of a part lie behind the clip's: lengths are shown in tenths of a second."""
@@ -141,7 +144,8 @@ class Sound:
 class ClipStore:
     """Loads clips and keeps the last few, so that the nodes of a graph share one decoded copy. For several threads.
 
-    A clip is known by its samples: one that was opened under another name is not read again.
+    A clip is known by its samples: one that was opened under another name is not read again. Nor is a file that has
+    not been written to since.
 
     max_s: longest clip that is accepted, in seconds.
     """
@@ -150,12 +154,19 @@ class ClipStore:
         """Start empty."""
         self._max_s = max_s
         self._sounds: OrderedDict[tuple[str, tuple[float, float] | None], Sound] = OrderedDict()
+        self._files: dict[tuple[str, int, int, int], str] = {}
         self._lock = Lock()
 
     def open(self, path: str) -> Sound:
-        """Decode a file afresh and keep it. Raises what `audio.load` raises."""
-        sound = load(path, self._max_s)
+        """Decode a file, unless it is kept and unchanged, and keep it. Raises what `audio.load` raises."""
+        file = _settled_file(path)
+        kept = self._sounds.get((self._files.get(file, ""), None)) if file is not None else None
+        sound = load(path, self._max_s) if kept is None else kept
         self._keep((sound.ref.sha256, None), sound)
+        if file is not None and kept is None and file == _settled_file(path):
+            if len(self._files) > _STORE_CLIPS:
+                self._files.clear()
+            self._files[file] = sound.ref.sha256
         return sound
 
     def get(self, ref: AudioRef, window_s: tuple[float, float] | None = None) -> Sound:
@@ -186,6 +197,17 @@ class ClipStore:
     def _holds_too_much(self) -> bool:
         values = sum(sound.kept_values for sound in self._sounds.values())
         return len(self._sounds) > _STORE_CLIPS or values > _STORE_VALUES
+
+
+def _settled_file(path: str) -> tuple[str, int, int, int] | None:
+    """What changes where a file is written to; None where it cannot be told yet, or it is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if abs(time.time() - status.st_mtime) < _SETTLES_S:
+        return None
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load(path: str | os.PathLike[str], max_s: float = MAX_S) -> Sound:
