@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -30,6 +31,8 @@ MAX_S = 3600.0
 KEPT_VALUES = 2**24
 """So many values of a clip stay in memory: 64 MiB, 174 s of stereo at 48 kHz. The rest is decoded when it is heard."""
 _STORE_CLIPS, _STORE_VALUES = 64, 2**26
+_SETTLES_S = 2.0
+"""Two writes within the resolution of a file system's clock leave the same time behind."""
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
 _PART_SLACK_S = 0.05
 """So much may the end of a part lie behind the clip's: lengths are shown in tenths of a second."""
@@ -143,7 +146,8 @@ class Sound:
 class ClipStore:
     """Loads clips and keeps the last few, so that the nodes of a graph share one decoded copy. For several threads.
 
-    A clip is known by its samples: one that was opened under another name is not read again.
+    A clip is known by its samples: one that was opened under another name is not read again. Nor is a file that has
+    not been written to since.
 
     max_s: longest clip that is accepted, in seconds.
     """
@@ -203,10 +207,12 @@ class ClipStore:
 
 
 def _file_state(path: str) -> tuple[int, ...] | None:
-    """Another one after each writing of a file, and for another file of that name; None where there is none."""
+    """Another one after each writing of a file, and for another file of that name; None where it cannot be told yet."""
     try:
         now = os.stat(path)
     except (OSError, ValueError):
+        return None
+    if abs(time.time() - now.st_mtime) < _SETTLES_S:
         return None
     return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 

@@ -1,4 +1,8 @@
-"""Token choice and token log-probabilities on top of transformers' `generate`, and the scores of given replies.
+"""Token choice, token log-probabilities, and the scores of given replies.
+
+`write` goes on from prompts that are computed; what was computed for the options serves the reply as far as it says
+the same, so that a reply that is one of the options needs no run of the model of its own. `complete` is the way over
+transformers' `generate`, for models whose cache cannot be shared.
 
 Sampling adds Gumbel noise to the filtered logits and takes the largest (the Gumbel-max trick draws from their
 softmax). The noise is keyed by (seed, request, draw, position), so a draw is the same alone, in any batch and after
@@ -7,7 +11,7 @@ a resume.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,7 @@ import torch
 from transformers import LogitsProcessor
 
 from lalm_agent.models.base import Completion, Decoding
-from lalm_agent.models.hf_prefix import Prefilled, continue_from
+from lalm_agent.models.hf_prefix import Prefilled, Prefix, continue_from, positions_for, row_inputs, without_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +51,22 @@ def complete(model: Any, tokenizer: Any, inputs: Mapping[str, Any], draws: Seque
         logits_processor=processors,
         stopping_criteria=[recorder.after],
     )
-    stops = stop_ids(model)
-    completions = []
-    replies = output[:, prompt_tokens:].tolist()
-    for draw, reply, logprobs, gaps in zip(draws, replies, recorder.rows(), recorder.gap_rows(), strict=True):
-        tokens = reply[: draw.decoding.max_new_tokens]
-        end = next((i for i, token in enumerate(tokens) if token in stops), None)
-        text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-        length = len(tokens) if end is None else end + 1
-        # What was drawn does not hang on the two likeliest tokens.
-        gap = None if draw.decoding.temperature > 0 else min(gaps[:length])
-        completions.append(Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", gap))
-    return completions
+    stops, replies = stop_ids(model), output[:, prompt_tokens:].tolist()
+    rows = zip(draws, replies, recorder.rows(), recorder.gap_rows(), strict=True)
+    return [_completion(tokenizer, stops, *row) for row in rows]
+
+
+def _completion(
+    tokenizer: Any, stops: set[int], draw: Draw, reply: Sequence[int], logprobs: Sequence[float], gaps: Sequence[float]
+) -> Completion:
+    """A reply, up to its end; what stands behind that is passed over."""
+    tokens = reply[: draw.decoding.max_new_tokens]
+    end = next((i for i, token in enumerate(tokens) if token in stops), None)
+    text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
+    length = len(tokens) if end is None else end + 1
+    # What was drawn does not hang on the two likeliest tokens.
+    gap = None if draw.decoding.temperature > 0 else min(gaps[:length])
+    return Completion(text, tuple(logprobs[:length]), "length" if end is None else "stop", gap)
 
 
 def stop_ids(model: Any) -> set[int]:
@@ -103,28 +111,32 @@ class LogprobRecorder:
 
 
 class KeyedGumbel(LogitsProcessor):
-    """Turns greedy choice into sampling in the rows that have a temperature, with noise that depends on the draw alone.
-
-    draws: of each row. prompt_tokens: length of the padded prompt.
-    """
+    """`with_noise` for `generate`. draws: of each row. prompt_tokens: length of the padded prompt."""
 
     def __init__(self, draws: Sequence[Draw], prompt_tokens: int) -> None:
         self._draws = draws
         self._prompt_tokens = prompt_tokens
-        self._rows: dict[Decoding, list[int]] = {}
-        for row, draw in enumerate(draws):
-            if draw.decoding.temperature > 0:
-                self._rows.setdefault(draw.decoding, []).append(row)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Logits, (rows, vocabulary), filtered and with the noise added; those of greedy rows as they are."""
-        position = input_ids.shape[1] - self._prompt_tokens
-        chosen = scores.float().clone()
-        for decoding, rows in self._rows.items():
-            kept = filtered_logits(chosen[rows] / decoding.temperature, decoding)
-            noise = np.stack([_gumbel(decoding.seed, self._draws[row], position, kept.shape[1]) for row in rows])
-            chosen[rows] = kept + torch.from_numpy(noise).to(kept.device)
-        return chosen
+        return with_noise(scores, self._draws, [input_ids.shape[1] - self._prompt_tokens] * len(self._draws))
+
+
+def with_noise(logits: torch.Tensor, draws: Sequence[Draw], positions: Sequence[int]) -> torch.Tensor:
+    """Turns greedy choice into sampling in the rows that have a temperature, with noise that is the draw's own.
+
+    logits: (rows, vocabulary). positions: of each row, how many tokens its reply has already.
+    """
+    by_decoding: dict[Decoding, list[int]] = {}
+    for row, draw in enumerate(draws):
+        if draw.decoding.temperature > 0:
+            by_decoding.setdefault(draw.decoding, []).append(row)
+    chosen = logits.float().clone()
+    for decoding, rows in by_decoding.items():
+        kept = filtered_logits(chosen[rows] / decoding.temperature, decoding)
+        noise = [_gumbel(decoding.seed, draws[row], positions[row], kept.shape[1]) for row in rows]
+        chosen[rows] = kept + torch.from_numpy(np.stack(noise)).to(kept.device)
+    return chosen
 
 
 def filtered_logits(logits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
@@ -146,23 +158,109 @@ def _gumbel(seed: int, draw: Draw, position: int, size: int) -> np.ndarray[Any, 
     return generator.gumbel(size=size).astype(np.float32)
 
 
-# --- scores of given replies: the prompt once, then all replies after it
+# --- from a computed prompt: scores of given replies, and replies ---------------------------------------------------
 
 
-def logprobs_after(
-    model: Any, prompt: Prefilled, options: Sequence[Sequence[int]], rows: int
-) -> tuple[list[list[float]], Prefilled]:
-    """Natural log-probability of each token of each option, none empty, after a computed prompt; `rows` at a time.
+_SIDE_BY_SIDE = 256
+"""So many tokens of options go through the model at once; their logits, and their masks, are to be small."""
 
-    Also the prompt as far as it is computed then.
-    """
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A prompt that is computed whole. logits: after some beginnings of a reply, the empty one at least."""
+
+    prefix: Prefix
+    logits: Mapping[tuple[int, ...], torch.Tensor]
+
+
+def compute(model: Any, prompt: Prefilled, options: Sequence[Sequence[int]]) -> tuple[Computed, list[list[float]]]:
+    """The prompt, and the natural log-probability of each token of each option, none empty, after it."""
+    logits: dict[tuple[int, ...], torch.Tensor] = {}
     logprobs: list[list[float]] = []
-    for start in range(0, len(options), rows):
-        some = options[start : start + rows]
-        logits, prompt = continue_from(model, prompt, [option[:-1] for option in some])
-        for option, own in zip(some, logits, strict=True):
-            logprobs += _chosen(own[None], torch.tensor([option], device=own.device))
-    return logprobs, prompt
+    for some in _side_by_side(options):
+        after, own, whole = continue_from(model, prompt, [option[:-1] for option in some])
+        for option, rows in zip(some, own, strict=True):
+            logprobs += _chosen(torch.cat([after[None], rows])[None], torch.tensor([option], device=rows.device))
+            for end, row in enumerate(rows, 1):
+                logits.setdefault(tuple(option[:end]), row)
+        logits.setdefault((), after)
+        prompt = without_last(whole)
+    return Computed(whole, logits), logprobs
+
+
+def _side_by_side(options: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """The options in order, in parts of at most `_SIDE_BY_SIDE` tokens; one part at least, an option in each."""
+    parts: list[list[Sequence[int]]] = [[]]
+    for option in options:
+        if parts[-1] and sum(map(len, parts[-1])) + len(option) > _SIDE_BY_SIDE:
+            parts.append([])
+        parts[-1].append(option)
+    return parts
+
+
+def write(model: Any, tokenizer: Any, prompts: Sequence[Computed], draws: Sequence[Draw]) -> list[Completion]:
+    """One completion for each of several prompts, some of which may be the same.
+
+    A row takes its tokens from the logits that are known already as far as these go. The others are then written token
+    by token, side by side.
+    """
+    stops = stop_ids(model)
+    replies = [_Reply(draw, stops) for draw in draws]
+    for reply, prompt in zip(replies, prompts, strict=True):
+        while not reply.is_whole and (known := prompt.logits.get(tuple(reply.tokens))) is not None:
+            _add_tokens(known[None], [reply])
+    left = [place for place, reply in enumerate(replies) if not reply.is_whole]
+    if left:
+        starts = [Prefilled(prompts[place].prefix, tuple(replies[place].tokens)) for place in left]
+        _write_on(model, row_inputs(model, starts), [replies[place] for place in left])
+    return [_completion(tokenizer, stops, reply.draw, reply.tokens, reply.logprobs, reply.gaps) for reply in replies]
+
+
+@dataclass(slots=True, eq=False)
+class _Reply:
+    """A reply that is being written: its tokens so far, their log-probabilities, and the gaps between the likeliest."""
+
+    draw: Draw
+    stops: set[int]
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.tokens) >= self.draw.decoding.max_new_tokens or self.stops.issuperset(self.tokens[-1:] or (-1,))
+
+
+def _write_on(model: Any, inputs: dict[str, Any], replies: Sequence[_Reply]) -> None:
+    """Write rows to their ends. inputs: see `row_inputs`. A row that has ended goes on, and nobody reads that."""
+    while True:
+        output = model(**inputs, use_cache=True)
+        _add_tokens(output.logits[:, -1], replies)
+        if all(reply.is_whole for reply in replies):
+            return
+        mask = torch.nn.functional.pad(inputs["attention_mask"], (0, 1), value=1)
+        tokens = torch.tensor([reply.tokens[-1:] for reply in replies], device=mask.device)
+        inputs = {"input_ids": tokens, "attention_mask": mask, "past_key_values": output.past_key_values}
+        inputs |= positions_for(model, mask.sum(1, keepdim=True) - 1)
+
+
+def _add_tokens(logits: torch.Tensor, replies: Sequence[_Reply]) -> None:
+    """Choose each row's next token by its logits, (rows, vocabulary). What has ended stays as it is."""
+    logprobs = logits.float().log_softmax(dim=-1)
+    chosen, draws = logits, [reply.draw for reply in replies]
+    if any(draw.decoding.temperature > 0 for draw in draws):
+        chosen = with_noise(logits, draws, [len(reply.tokens) for reply in replies])
+    tokens = chosen.argmax(dim=-1)
+    own = logprobs.gather(1, tokens[:, None]).squeeze(1).tolist()
+    first, second = logprobs.topk(2).values.unbind(dim=1)
+    for reply, token, logprob, gap in zip(replies, tokens.tolist(), own, (first - second).tolist(), strict=True):
+        if not reply.is_whole:
+            reply.tokens.append(token)
+            reply.logprobs.append(logprob)
+            reply.gaps.append(gap)
+
+
+# --- scores of given replies, each row with a prompt of its own -------------------------------------------------------
 
 
 def option_logprobs(model: Any, inputs: Any, options: Sequence[Sequence[int]]) -> list[list[float]]:

@@ -12,7 +12,7 @@ Models whose cache cannot be shared answer row by row (`answer_rows`).
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lalm_agent.errors import LalmError, PermanentBackendError
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
-from lalm_agent.models.hf_decoding import Draw, complete, logprobs_after, option_logprobs, stop_ids
+from lalm_agent.models.hf_decoding import Computed, Draw, complete, compute, option_logprobs, stop_ids, write
 from lalm_agent.models.hf_families import audio_token_id
 from lalm_agent.models.hf_loading import (
     Checkpoint,
@@ -42,7 +42,6 @@ from lalm_agent.models.hf_prefix import (
     extend,
     keeps_plain_cache,
     prefill,
-    row_inputs,
 )
 from lalm_agent.models.hf_prompt import (
     Hearing,
@@ -328,46 +327,35 @@ class Engine:
 
     def _of_prompts(self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]]) -> dict[int, Response]:
         """Responses by request index, for the requests of a few prompts: for each prompt the indices that share it."""
-        computed: dict[int, Prefilled] = {}
+        computed: dict[int, Computed] = {}
         audio_tokens: dict[int, int] = {}
+        scores: dict[int, tuple[OptionScore, ...]] = {}
         for sharing in prompts:
             prompt, count = self._prefill(prepared[sharing[0]])
-            computed.update(dict.fromkeys(sharing, prompt))
             audio_tokens.update(dict.fromkeys(sharing, count))
-        scores: dict[int, tuple[OptionScore, ...]] = {}
-        further: dict[Prefilled, Prefilled] = {}
-        for index, prompt in computed.items():
-            if prepared[index].request.options:
-                # Each from the same beginning, so that no request's scores hang on another's.
-                scores[index], further[prompt] = self._scores(prepared[index].request, prompt)
-        completions = self._completions(
-            prepared, {index: further.get(prompt, prompt) for index, prompt in computed.items()}
-        )
+            # Each from the same beginning, so that no request's scores hang on another's.
+            by_options: dict[tuple[str, ...], tuple[Computed, list[list[float]]]] = {}
+            for index in sharing:
+                request = prepared[index].request
+                if request.options not in by_options:
+                    options = self._inputs.options(request) if request.options else ()
+                    by_options[request.options] = compute(self._model, prompt, options)
+                computed[index], logprobs = by_options[request.options]
+                if request.options:
+                    scores[index] = _option_scores(request, logprobs)
+        completions: dict[int, list[Completion]] = {index: [] for index in computed}
+        for batch in _batches(prepared, computed, self._rows):
+            whole = [computed[index] for index, _ in batch]
+            made = write(self._model, self._processor.tokenizer, whole, _draws(prepared, batch))
+            for (index, _), completion in zip(batch, made, strict=True):
+                completions[index].append(completion)
         return {
             index: prepared[index].response(completions[index], scores.get(index), audio_tokens[index])
             for index in computed
         }
 
-    def _completions(
-        self, prepared: Sequence[PreparedRequest], computed: Mapping[int, Prefilled]
-    ) -> dict[int, list[Completion]]:
-        """Completions by request index, of requests whose prompts are computed."""
-        completions: dict[int, list[Completion]] = {index: [] for index in computed}
-        for batch in _batches(prepared, computed, self._rows):
-            own = list(dict.fromkeys(computed[index] for index, _ in batch))
-            rows = [own.index(computed[index]) for index, _ in batch]
-            # What several rows have in common is computed once.
-            own = [
-                prompt if rows.count(place) == 1 else extend(self._model, prompt) for place, prompt in enumerate(own)
-            ]
-            inputs = row_inputs(self._model, own, rows)
-            made = complete(self._model, self._processor.tokenizer, inputs, _draws(prepared, batch))
-            for (index, _), completion in zip(batch, made, strict=True):
-                completions[index].append(completion)
-        return completions
-
     def _prefill(self, prepared: PreparedRequest) -> tuple[Prefilled, int]:
-        """The prompt, computed up to its last token or, where no reply is asked for, its clip; its audio tokens."""
+        """The prompt, computed up to the end of its clip; its audio tokens."""
         begun = begun_tokens(self._processor, prepared.request.turns)
         if begun is not None:
             return self._prefill_begun(prepared, begun)
@@ -376,8 +364,7 @@ class Engine:
         if prepared.samples is not None:
             count = int(audio_token_counts(self._processor, inputs["input_ids"])[0])
             end = audio_end(self._processor, inputs["input_ids"][0])
-        prompt = prefill(self._model, inputs, end, prepared.clip, self._prefixes)
-        return extend(self._model, prompt) if prepared.request.n else prompt, count
+        return prefill(self._model, inputs, end, prepared.clip, self._prefixes), count
 
     def _prefill_begun(self, prepared: PreparedRequest, begun: tuple[int, ...]) -> tuple[Prefilled, int]:
         """The same where the prompt goes on into the assistant's turn by `begun_tokens`: its question is kept."""
@@ -389,11 +376,6 @@ class Engine:
         refuse_too_long(self._checkpoint, len(prefix.tokens) + len(begun))
         count = 0 if prepared.samples is None else prefix.tokens.count(audio_token_id(self._processor))
         return Prefilled(prefix, begun), count
-
-    def _scores(self, request: Request, prompt: Prefilled) -> tuple[tuple[OptionScore, ...], Prefilled]:
-        """Scores of the options, and the prompt as far as it is computed then."""
-        logprobs, further = logprobs_after(self._model, prompt, self._inputs.options(request), self._rows)
-        return _option_scores(request, logprobs), further
 
 
 def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], rows: int) -> list[Response]:

@@ -147,38 +147,40 @@ def extend(model: Any, prompt: Prefilled) -> Prefilled:
     return Prefilled(_run(model, prompt.prefix, prompt.rest[:-1]), prompt.rest[-1:])
 
 
-def row_inputs(model: Any, prompts: Sequence[Prefilled], rows: Sequence[int]) -> dict[str, Any]:
-    """What `generate` needs to go on from computed prompts: row i continues prompt `rows[i]`.
+def without_last(prefix: Prefix) -> Prefilled:
+    """The same tokens, of which the last is not computed."""
+    layers = tuple((keys[:, :, :-1], values[:, :, :-1]) for keys, values in prefix.layers)
+    return Prefilled(Prefix(prefix.tokens[:-1], layers), prefix.tokens[-1:])
 
-    input_ids, attention_mask and, where the model takes them, position_ids, (rows, tokens) int64; past_key_values for
-    the tokens that are computed. What is computed, and what is not, is each padded on the left.
+
+def row_inputs(model: Any, prompts: Sequence[Prefilled]) -> dict[str, Any]:
+    """What the model needs to go on from computed prompts, a row each.
+
+    input_ids (rows, tokens that are not computed) int64, position_ids of them where the model takes these,
+    attention_mask (rows, all tokens), past_key_values for the tokens that are computed. What is computed, and what is
+    not, is each padded on the left.
     """
     kept, left = (max(map(len, parts)) for parts in ([p.prefix.tokens for p in prompts], [p.rest for p in prompts]))
 
     def padded(parts: Iterable[Sequence[int]], width: int) -> torch.Tensor:
         return torch.tensor([[0] * (width - len(part)) + list(part) for part in parts], device=model.device)
 
-    def both(of: Callable[[Sequence[int]], Sequence[int]]) -> torch.Tensor:
-        sides = padded((of(p.prefix.tokens) for p in prompts), kept), padded((of(p.rest) for p in prompts), left)
-        return torch.cat(sides, dim=1)[chosen]
+    def ones(parts: Iterable[Sequence[int]], width: int) -> torch.Tensor:
+        return padded(([1] * len(part) for part in parts), width)
 
-    chosen = torch.tensor(rows, device=model.device)
-    mask = both(lambda tokens: [1] * len(tokens))
-    inputs = {
-        "input_ids": both(lambda tokens: tokens),
-        "attention_mask": mask,
-        "past_key_values": _batched([prompt.prefix for prompt in prompts], chosen),
-    }
+    mask = torch.cat([ones((p.prefix.tokens for p in prompts), kept), ones((p.rest for p in prompts), left)], dim=1)
     # Said outright: the Qwen omni classes would take them from a state that the last prompt left in the model.
-    return inputs | _positions(model, (mask.cumsum(1) - 1).clamp(min=0))
+    return {
+        "input_ids": padded((p.rest for p in prompts), left),
+        "attention_mask": mask,
+        "past_key_values": _batched([prompt.prefix for prompt in prompts]),
+    } | positions_for(model, (mask.cumsum(1) - 1).clamp(min=0)[:, kept:])
 
 
 def continue_from(
     model: Any, prompt: Prefilled, replies: Sequence[Sequence[int]]
-) -> tuple[list[torch.Tensor], Prefilled]:
-    """Logits after the prompt's last token and after each of n tokens of a reply: (1 + n, vocabulary) for each reply.
-
-    Also the prompt with all its tokens computed but the last.
+) -> tuple[torch.Tensor, list[torch.Tensor], Prefix]:
+    """Logits after the prompt, (vocabulary,); after each of n tokens of each reply, (n, vocabulary); the whole prompt.
 
     One run of one row: the rest of the prompt, then all replies side by side, none of which sees another. So nothing is
     computed twice, and no reply needs a copy of what the prompt's beginning left.
@@ -192,19 +194,31 @@ def continue_from(
     sees = ((owner[:, None] == owner) | (owner == 0)).tril()
     mask = torch.zeros(1, 1, len(tokens), start + len(tokens), device=model.device, dtype=model.dtype)
     mask[..., start:].masked_fill_(~sees, torch.finfo(model.dtype).min)
-    output = model(
-        input_ids=torch.tensor([tokens], device=model.device),
-        attention_mask=mask,
-        past_key_values=DynamicCache(prompt.prefix.layers) if prompt.prefix.layers else None,
-        use_cache=True,
-        **_positions(model, torch.tensor([places], device=model.device)),
-    )
-    logits = output.logits[0, len(prompt.rest) - 1 :]
-    own = logits[1:].split([len(reply) for reply in replies])
-    if len(prompt.rest) > 1:
-        layers = tuple((keys[:, :, : end - 1], values[:, :, : end - 1]) for keys, values in _layers(output))
-        prompt = Prefilled(Prefix(prompt.tokens[:-1], layers), prompt.rest[-1:])
-    return [torch.cat([logits[:1], of_reply]) for of_reply in own], prompt
+    # Nobody asks for the logits of the prompt's other positions.
+    read = len(tokens) - len(prompt.rest) + 1
+    with _head_on_last(model, read):
+        output = model(
+            input_ids=torch.tensor([tokens], device=model.device),
+            attention_mask=mask,
+            past_key_values=DynamicCache(prompt.prefix.layers) if prompt.prefix.layers else None,
+            use_cache=True,
+            **positions_for(model, torch.tensor([places], device=model.device)),
+        )
+    logits = output.logits[0, -read:]
+    own = list(logits[1:].split([len(reply) for reply in replies]))
+    layers = tuple((keys[:, :, :end], values[:, :, :end]) for keys, values in _layers(output))
+    return logits[0], own, Prefix(prompt.tokens, layers)
+
+
+@contextmanager
+def _head_on_last(model: Any, positions: int) -> Iterator[None]:
+    """Within this context a model's head works on the last positions alone."""
+    head = model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _, states: (states[0][:, -positions:],))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
@@ -214,12 +228,13 @@ def _run(model: Any, before: Prefix, tokens: tuple[int, ...]) -> Prefix:
     start = len(before.tokens)
     ids = torch.tensor([tokens], device=model.device)
     cache = DynamicCache(before.layers) if before.layers else None
-    positions = _positions(model, torch.arange(start, start + len(tokens), device=model.device)[None])
+    positions = positions_for(model, torch.arange(start, start + len(tokens), device=model.device)[None])
     output = model.base_model(input_ids=ids, past_key_values=cache, use_cache=True, **positions)
     return Prefix((*before.tokens, *tokens), _layers(output))
 
 
-def _positions(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+def positions_for(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+    """`position_ids` for a model that takes them."""
     return {"position_ids": positions} if _takes_positions(type(model).forward) else {}
 
 
@@ -232,18 +247,15 @@ def _layers(output: Any) -> Layers:
     return tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
 
 
-def _batched(prompts: Sequence[Prefix], chosen: torch.Tensor) -> "GrowingCache":
-    """A cache whose row i is that of prompt `chosen[i]`, padded on the left to the longest."""
+def _batched(prompts: Sequence[Prefix]) -> "GrowingCache":
+    """A cache with a row for each prompt, padded on the left to the longest."""
     width = max(len(prompt.tokens) for prompt in prompts)
 
     def rows(parts: Sequence[torch.Tensor]) -> torch.Tensor:
         if len(set(prompts)) == 1:
-            return parts[0].expand(len(chosen), -1, -1, -1)
-        pad = torch.nn.functional.pad
-        padded = torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
-        return padded if in_order else padded[chosen]
+            return parts[0].expand(len(prompts), -1, -1, -1)
+        return torch.cat([torch.nn.functional.pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
 
-    in_order = chosen.tolist() == list(range(len(prompts)))
     layers = zip(*(prompt.layers for prompt in prompts), strict=True)
     return GrowingCache([(rows([k for k, _ in parts]), rows([v for _, v in parts])) for parts in layers])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lalm_agent.audio import Sound, pad_to
@@ -86,10 +87,35 @@ class FrontEndMemory:
         if not isinstance(audio, list) or len(audio) != 1:
             return self._front_end(audio, **settings)
         if audio[0] is not self._clip or settings != self._settings:
-            self._features = self._front_end(audio, **settings)
+            self._features = of_own_frames(self._front_end, audio, settings)
             self._clip, self._settings = audio[0], settings
         # A processor renames and takes away members.
         return copy.copy(self._features)
+
+
+def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: dict[str, Any]) -> Any:
+    """What a front end makes of a clip, (n_samples,), in a list; Whisper's without computing its padding.
+
+    It pads each clip with silence to its window, so that each costs the same. All frames that lie behind the clip by
+    more than the width of a transform are equal, and one of them serves for all.
+    """
+    width, window = getattr(front_end, "n_fft", 0), settings.get("max_length") or getattr(front_end, "n_samples", 0)
+    fills = settings.get("padding", "max_length") == "max_length" and settings.get("return_tensors") == "pt"
+    plain = type(front_end).__name__ == "WhisperFeatureExtractor" and not front_end.dither
+    if not (plain and fills) or settings.keys() & {"do_normalize", "pad_to_multiple_of"}:
+        return front_end(audio, **settings)
+    hop = front_end.hop_length
+    frames = -(-(len(audio[0]) + width) // hop) + 1
+    missing = window // hop - frames
+    if missing <= 0 or window % hop:
+        return front_end(audio, **settings)
+    made = front_end(audio, **{**settings, "max_length": frames * hop})
+    features = made["input_features"]
+    silence = features[..., -1:].expand(*features.shape[:-1], missing)
+    made["input_features"] = torch.cat([features, silence], dim=-1)
+    if "attention_mask" in made:
+        made["attention_mask"] = torch.nn.functional.pad(made["attention_mask"], (0, missing))
+    return made
 
 
 def remember_clips(processor: Any) -> None:

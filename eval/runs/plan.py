@@ -1,8 +1,9 @@
 """What a run asks: from a benchmark, what is requested and what is answered to the questions that are left.
 
-Questions are asked in the order of a hash of their id, which is the same for every run over the data: the first n are
+Questions are chosen in the order of a hash of their id, which is the same for every run over the data: the first n are
 a fair sample of the file, whatever its own order, a larger `--limit` only adds to a smaller one, and two methods with
-the same limit are asked the same questions.
+the same limit are asked the same questions. They are asked in that order, too, but for those about a clip that has come
+before, which follow each other: a model hears it once.
 """
 
 import hashlib
@@ -178,10 +179,14 @@ def make_plan(
     # Fewer draws than before must not take away the orders that the others were asked in.
     draws = max([request.draws, *(len(run_item.orders) for run_item in there)])
     items = tuple(with_orders(item, request.shuffle_choices, request.config.seed, draws) for item in chosen)
-    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items]
+    places: dict[str, int] = {}
+    for place, run_item in enumerate(items):
+        places.setdefault(run_item.item.audio, place)
+    by_clip = sorted(items, key=lambda run_item: places[run_item.item.audio])
+    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in by_clip]
     if request.bank and not request.is_remote:
         # Question by question, so that a model here can share work between the draws; an endpoint shares none.
-        every = [QuestionDraw(run_item, draw) for run_item in items for draw in range(request.draws)]
+        every = [QuestionDraw(run_item, draw) for run_item in by_clip for draw in range(request.draws)]
     left = [question for question in every if is_left(*question.key)]
     to_hear = {question.run_item.item.id for question in left}
     return Plan(

@@ -14,6 +14,7 @@ import torch
 
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError
+from lalm_agent.models import hf_engine
 from lalm_agent.models.base import Decoding, Request, Turn, token_counter
 from lalm_agent.models.hf_engine import Engine, PreparedRequest, TransformersLALM, answer_rows, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
@@ -155,25 +156,20 @@ def test_what_a_prompt_holds_is_computed_once_for_its_draws(qwen: Checkpoint, so
     engine.answers([begun(qwen, sound, QUESTIONS[0], BEGUN[0], n=0, options=OPTIONS)])
     with tokens_through(qwen.model.model.language_model) as computed:
         engine.answers([row])
-    assert computed == [len(tokens) - 1, 5]
+    assert computed == [len(tokens)]
 
 
-def test_replies_that_are_decoded_alike_are_decoded_together(qwen: Checkpoint, sound: Sound) -> None:
-    """Also where those of a question alternate: four of each kind are a call each."""
-    calls: list[int] = []
-    generate = qwen.model.generate
+def test_replies_are_written_together(qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, write = list[int](), hf_engine.write
 
-    def counted(**inputs: Any) -> Any:
-        calls.append(len(inputs["input_ids"]))
-        return generate(**inputs)
+    def counted(model: Any, tokenizer: Any, prompts: Any, draws: Any) -> Any:
+        calls.append(len(draws))
+        return write(model, tokenizer, prompts, draws)
 
-    qwen.model.generate = counted
+    monkeypatch.setattr(hf_engine, "write", counted)
     decodings = (GREEDY, replace(GREEDY, max_new_tokens=3))
     rows = [begun(qwen, sound, QUESTIONS[0], f"{i} {BEGUN[0]}", decoding=decodings[i % 2]) for i in range(8)]
-    try:
-        Engine(qwen, 4).answers(rows)
-    finally:
-        del qwen.model.generate
+    Engine(qwen, 4).answers(rows)
     assert calls == [4, 4]
 
 

@@ -76,6 +76,18 @@ def runs_of(module: Any) -> Iterator[list[int]]:
         handle.remove()
 
 
+def rows_written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many replies are written side by side, each time."""
+    rows, write = list[int](), hf_engine.write
+
+    def counted(model: Any, tokenizer: Any, prompts: Any, draws: Any) -> Any:
+        rows.append(len(draws))
+        return write(model, tokenizer, prompts, draws)
+
+    monkeypatch.setattr(hf_engine, "write", counted)
+    return rows
+
+
 @pytest.fixture(scope="module", params=[*FAMILIES, "mini"])
 def checkpoint(request: pytest.FixtureRequest, tiny_family: Callable[[str], Path]) -> Checkpoint:
     folder = MINI if request.param == "mini" else tiny_family(request.param)
@@ -123,13 +135,7 @@ def test_requests_of_two_decodings_about_many_clips_are_decoded_side_by_side(
     everything = [
         asked(qwen, clip, "What is heard?", decoding=decoding) for clip in clips for decoding in (GREEDY, DRAWN)
     ]
-    rows, complete = list[int](), hf_engine.complete
-
-    def counted(model: Any, tokenizer: Any, inputs: Any, *rest: Any) -> Any:
-        rows.append(len(inputs["input_ids"]))
-        return complete(model, tokenizer, inputs, *rest)
-
-    monkeypatch.setattr(hf_engine, "complete", counted)
+    rows = rows_written(monkeypatch)
     with runs_of(qwen.model.model.audio_tower) as encodings:
         Engine(qwen, KEPT_CLIPS).answers(everything)
     assert rows == [KEPT_CLIPS] * 4
@@ -206,8 +212,8 @@ class TestWork:
         finally:
             handle.remove()
         tokens = sum(lengths) // 6
-        # The prompt but for its last token, the last token of each row, and the one token that looks at the cache.
-        assert shared == tokens - 1 + 6 + 1
+        # The prompt, whose last logits serve all rows, and the one token that looks at the cache.
+        assert shared == tokens + 1
 
     def test_another_question_about_a_clip_does_not_encode_it_again(
         self, qwen: Checkpoint, sound: Sound, write_clip: Callable[..., Path]
@@ -323,14 +329,7 @@ def test_replies_of_several_decodings_are_written_together_and_as_they_are_alone
         asked(qwen, sound, "Which?", n=2, decoding=Decoding(5, 0.5, top_k=4, seed=2), key="a"),
     ]
     alone = [Engine(qwen, 8).answers([one])[0] for one in requests]
-    batches: list[int] = []
-
-    def counted(model: Any, tokenizer: Any, inputs: Any, draws: Any) -> Any:
-        batches.append(len(draws))
-        return complete(model, tokenizer, inputs, draws)
-
-    complete = hf_engine.complete
-    monkeypatch.setattr(hf_engine, "complete", counted)
+    batches = rows_written(monkeypatch)
     together = Engine(qwen, 8).answers(requests)
     assert batches == [6]
     for one, other, request in zip(alone, together, requests, strict=True):
@@ -341,19 +340,42 @@ def test_replies_of_several_decodings_are_written_together_and_as_they_are_alone
         assert (other.completions[0].top_two_gap is None) == (request.request.decoding.temperature > 0)
 
 
-def test_a_prompt_is_computed_with_the_options_that_are_scored_after_it(
-    qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_is_computed_with_the_options_that_are_scored_after_it(qwen: Checkpoint, sound: Sound) -> None:
     replying = asked(qwen, sound, "What is heard?", decoding=GREEDY, options=("dog", "a cat"))
     expected = Engine(qwen, 8).answers([replying])[0].option_scores
-    runs: list[int] = []
-    extend = hf_engine.extend
-    monkeypatch.setattr(hf_engine, "extend", lambda *args: runs.append(1) or extend(*args))
     scoring = asked(qwen, sound, "What is heard?", n=0, options=("dog", "a cat"))
-    scores = Engine(qwen, 8).answers([scoring])[0].option_scores
-    assert runs == []
+    engine = Engine(qwen, 8)
+    assert engine.shares
+    with runs_of(qwen.model.model.language_model) as runs:
+        scores = engine.answers([scoring])[0].option_scores
+    assert len(runs) == 2
     assert scores is not None
     assert expected is not None
     assert [s.logprob for s in scores] == pytest.approx([s.logprob for s in expected], abs=1e-4)
     # In company it is the very same number.
     assert Engine(qwen, 8).answers([replying, scoring])[1].option_scores == scores
+
+
+def test_a_reply_that_is_one_of_the_options_costs_no_run_of_its_own(qwen: Checkpoint, sound: Sound) -> None:
+    alone = asked(qwen, sound, "What is heard?", decoding=Decoding(4))
+    (expected,) = Engine(qwen, 8).answers([alone])
+    # Random weights name no dog: what they say is made an option, and so is what begins the same and ends otherwise.
+    reply = expected.completions[0].text
+    engine = Engine(qwen, 8)
+    assert engine.shares
+    for options in ((reply, "a cat"), (f"{reply[:2]}?", "a cat")):
+        beside = replace(alone, request=replace(alone.request, options=options))
+        with runs_of(qwen.model.model.language_model) as runs:
+            (response,) = engine.answers([beside])
+        same([replace(response, option_scores=None)], [expected])
+        # At first the clip, then the rest of the prompt with its options; behind that, what no option says.
+        assert (len(runs) == 2) is (options[0] == reply)
+
+
+def test_many_options_go_through_the_model_in_parts(
+    qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scoring = asked(qwen, sound, "Which?", options=tuple(f"sound number {n}" for n in range(9)), decoding=GREEDY)
+    expected = Engine(qwen, 8).answers([scoring])
+    monkeypatch.setattr("lalm_agent.models.hf_decoding._SIDE_BY_SIDE", 12)
+    same(Engine(qwen, 8).answers([scoring]), expected)
