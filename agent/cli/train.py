@@ -77,6 +77,9 @@ def train(
     max_steps: MaxStepsFlag = None,
     batch_size: Annotated[int | None, option("Rows of a forward pass in one process.", "the preset's")] = None,
     grad_accum: AccumFlag = None,
+    pack: Annotated[
+        bool, option("Take rows clip after clip, and compute what precedes their questions once.", False, "--pack")
+    ] = False,
     seed: Annotated[int | None, option("Seed of the first weights and of the order of the rows.", "0")] = None,
     audio_root: Annotated[Path | None, option("Folder of relative paths of clips.", "the folder of --data")] = None,
     allow_one_class: Annotated[
@@ -154,7 +157,7 @@ def _run(arguments: dict[str, Any]) -> int:
         return 0
     adapter = train(request, say)
     if arguments["as_json"] and is_main():
-        fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss}
+        fields = {"adapter": str(adapter.out), "steps": adapter.steps, "loss": adapter.loss, **adapter.speed}
         typer.echo(json_text(fields))
     elif is_main():
         loss = "" if adapter.loss is None else f", loss of the last {adapter.loss:.4f}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -56,6 +56,9 @@ from lalm_agent.models.hf_prompt import (
     text_tokens,
     waveform,
 )
+from lalm_agent.terminal import say
+
+_Result = TypeVar("_Result")
 
 _RECENT = 4
 """One prompt may be replied to and scored, about its clip and about silence."""
@@ -250,7 +253,17 @@ def model_inputs(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest]) ->
     requests, samples = [row.request for row in prepared], [row.samples for row in prepared]
     inputs = batch_inputs(checkpoint.processor, requests, samples)
     refuse_too_long(checkpoint, int(inputs["attention_mask"].sum(dim=1).max()))
-    return inputs.to(checkpoint.model.device, checkpoint.model.dtype)
+    return moved(inputs, checkpoint.model.device, checkpoint.model.dtype)
+
+
+def moved(inputs: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """A BatchFeature on a device, what has fractions in that dtype; to a GPU from pinned memory, without a wait."""
+    if device.type != "cuda":
+        return inputs.to(device, dtype)
+    for name, value in inputs.items():
+        inputs[name] = value.pin_memory()
+    # The dtype changes there: a change on the way would need memory that is not pinned.
+    return inputs.to(device, non_blocking=True).to(dtype)
 
 
 def refuse_too_long(checkpoint: Checkpoint, tokens: int) -> None:
@@ -292,20 +305,32 @@ class Engine:
         """Whether rows start from a shared prompt; where that would not be exact, each row has its own."""
         return keeps_plain_cache(self._model)
 
-    def answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
-        """What the model answers to each request; without memory, once more without what was kept of earlier clips."""
-        try:
-            return self._answers(prepared)
-        except torch.OutOfMemoryError:
-            if not len(self._prefixes) and not len(self._questions):
-                raise
+    def _fitting(self, run: Callable[[int], _Result]) -> _Result:
+        """`run(rows)`; where the device runs out of memory, without what was kept of earlier clips, then with half.
+
+        Rows that were too many once are for good. Raises torch.OutOfMemoryError where one row is too many.
+        """
+        kept = len(self._prefixes) + len(self._questions) > 0
+        while True:
+            try:
+                return run(self._rows)
+            except torch.OutOfMemoryError:
+                if not kept and self._rows == 1:
+                    raise
+            # Behind the handler: the error holds on to the tensors of the run that failed.
+            if not kept:
+                self._rows //= 2
+                say(f"note: the device ran out of memory, going on with {self._rows} rows at once")
+            kept = False
             self._prefixes.clear()
             self._questions.clear()
-        return self._answers(prepared)
+            if self._model.device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
+    def answers(self, prepared: Sequence[PreparedRequest]) -> list[Response]:
+        """What the model answers to each request; with fewer rows at once where memory is short."""
         if not self.shares:
-            return answer_rows(self._checkpoint, prepared, self._rows)
+            return self._fitting(lambda rows: answer_rows(self._checkpoint, prepared, rows))
         groups: dict[object, list[int]] = {}
         for index, row in enumerate(prepared):
             # What is only scored is computed with the options, in one run.
@@ -321,8 +346,9 @@ class Engine:
 
         for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[:2]):
             prompts = list(alike)
-            for start in range(0, len(prompts), self._rows):
-                responses |= self._of_prompts(prepared, prompts[start : start + self._rows])
+            while prompts:
+                responses |= self._fitting(lambda rows, left=prompts: self._of_prompts(prepared, left[:rows]))
+                prompts = prompts[self._rows :]
         return [responses[index] for index in range(len(prepared))]
 
     def _of_prompts(self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]]) -> dict[int, Response]:

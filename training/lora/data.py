@@ -166,31 +166,100 @@ def class_counts(rows: Sequence[TrainingRow]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collator:
-    """Rows to a batch of model inputs with labels. method: whose answering prompt. stop_ids: tokens that end a turn."""
+    """Rows to a batch of model inputs with labels.
+
+    method: whose answering prompt. stop_ids: tokens that end a turn. pack: whether questions about one clip share it.
+    """
 
     rows: RowSet
     processor: Any
     hearing: Hearing
     method: Method
     stop_ids: frozenset[int]
+    pack: bool = False
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, "Tensor"]:
         """Prompts padded on the left, targets on the right.
 
         Returns input_ids, attention_mask : (batch, tokens) int64; labels : the same, `IGNORED` outside targets and
-        their end of turn; and the features of the clips as the processor makes them.
+        their end of turn; and the features of the clips as the processor makes them. Packed: as `packed`.
         Raises DataError where a clip is gone or has changed, PermanentBackendError where the template cannot be used.
         """
+        if self.pack:
+            groups: dict[str, list[TrainingRow]] = {}
+            for row in rows:
+                groups.setdefault(row.audio_sha256, []).append(row)
+            packs = [self._pack(group) for group in groups.values()]
+            return packed(packs, int(self.processor.tokenizer.pad_token_id))
         requests = [self.request(row) for row in rows]
         sounds = [waveform(request.sound, self.hearing)[0] for request in requests if request.sound is not None]
         inputs = dict(batch_inputs(self.processor, requests, sounds))
         targets = [option_tokens(self.processor, request, set(self.stop_ids))[0] for request in requests]
         return _with_targets(inputs, targets, int(self.processor.tokenizer.pad_token_id))
 
-    def request(self, row: TrainingRow) -> Request:
-        """The request that inference would make about the row, its target as the only option."""
+    def request(self, row: TrainingRow, sound: Sound | None = None) -> Request:
+        """The request that inference would make about the row, its target as the only option. sound: its clip."""
         turns = (Turn("user", prompt_of(row, self.method)),)
-        return Request(turns, self.rows.sound(row), options=(row.target,), key=row.id)
+        return Request(turns, sound or self.rows.sound(row), options=(row.target,), key=row.id)
+
+    def _pack(self, rows: Sequence[TrainingRow]) -> "Pack":
+        sound = self.rows.sound(rows[0])
+        requests = [self.request(row, sound) for row in rows]
+        # One array for all: the front end keeps what it made of it.
+        samples = waveform(sound, self.hearing)[0]
+        inputs = [dict(batch_inputs(self.processor, [request], [samples])) for request in requests]
+        prompts = [each["input_ids"][0].tolist() for each in inputs]
+        targets = [option_tokens(self.processor, request, set(self.stop_ids))[0] for request in requests]
+        return Pack(prompts, targets, {name: inputs[0][name] for name in inputs[0].keys() - _TOKENS})
+
+
+_TOKENS = {"input_ids", "attention_mask"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pack:
+    """Questions about one clip: tokens of each prompt and of each target, and the clip's features, once."""
+
+    prompts: Sequence[list[int]]
+    targets: Sequence[list[int]]
+    features: dict[str, "Tensor"]
+
+
+def packed(packs: Sequence[Pack], pad: int) -> dict[str, "Tensor"]:
+    """A row for each clip: what its prompts begin with in common, then each question's rest and target.
+
+    A question sees the common beginning and itself, at the places that it has alone, so that a model with rotary
+    positions and full attention computes of each what it computes of it alone.
+
+    Returns input_ids, position_ids : (clips, tokens) int64, padded on the right; attention_mask : (clips, 1, tokens,
+    tokens) bool, True where a token looks; labels as `Collator`; and the features, clip after clip.
+    """
+    import torch
+
+    columns: dict[str, list[Tensor]] = {"input_ids": [], "position_ids": [], "labels": [], "owner": []}
+    for pack in packs:
+        # The last token of a prompt is its own: the target is read off behind it.
+        most = min(map(len, pack.prompts)) - 1
+        pairs = zip(min(pack.prompts), max(pack.prompts), strict=False)
+        start = min(most, next((place for place, (left, right) in enumerate(pairs) if left != right), most))
+        tokens, places = pack.prompts[0][:start], [*range(start)]
+        owners, labels = [0] * start, [IGNORED] * start
+        for number, (prompt, target) in enumerate(zip(pack.prompts, pack.targets, strict=True), 1):
+            own = [*prompt[start:], *target]
+            tokens += own
+            places += range(start, start + len(own))
+            owners += [number] * len(own)
+            labels += [IGNORED] * (len(prompt) - start) + target
+        for name, values in zip(columns, (tokens, places, labels, owners), strict=True):
+            columns[name].append(torch.tensor(values))
+    fill = {"input_ids": pad, "position_ids": 0, "labels": IGNORED, "owner": -1}
+    pad_rows = torch.nn.utils.rnn.pad_sequence
+    whole = {name: pad_rows(rows, batch_first=True, padding_value=fill[name]) for name, rows in columns.items()}
+    owner = whole.pop("owner")
+    same = (owner[:, :, None] == owner[:, None]) & (owner >= 0)[:, None]
+    sees = (same | (owner == 0)[:, None]).tril()
+    features = {name: torch.cat([pack.features[name] for pack in packs]) for name in packs[0].features}
+    return {**whole, "attention_mask": sees[:, None], **features}
 
 
 def _with_targets(inputs: dict[str, "Tensor"], targets: Sequence[Sequence[int]], pad: int) -> dict[str, "Tensor"]:

@@ -23,11 +23,13 @@ from transformers.modeling_outputs import BaseModelOutput
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import UsageError
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prefix import TrimsPadding, encode_trimmed, ignores_padding
+from lalm_agent.models.hf_prefix import TrimsPadding, encode_trimmed, ignores_padding, keeps_plain_cache
 from lalm_agent.models.hf_prompt import Hearing, hearing_of, protect_from_control_tokens
 from lalm_agent.training.lora.recipe import NO_ADAPTER, Recipe, matched_modules, require_checkpoint
 
 KEPT_BYTES = 2**30
+_PACKABLE = ("Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration")
+"""Classes that hand a mask and positions to a language model with full attention and rotary positions, unchanged."""
 _RANDOM = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop")
 _ADAM_BYTES = 16
 """Of one trained float32 parameter: itself, its gradient, and two moments."""
@@ -92,6 +94,20 @@ def with_lora(base: Base, recipe: Recipe) -> Any:
     )
     with quiet_libraries():
         return get_peft_model(model, config)
+
+
+def require_packing(model: Any) -> None:
+    """Raise UsageError where questions packed behind one clip would not get the loss that each has alone."""
+    name = type(model).__name__
+    if name not in _PACKABLE:
+        reason = f"a {name} makes masks or positions of its own"
+    elif model.config.get_text_config(decoder=True)._attn_implementation != "sdpa":
+        reason = "its attention takes no boolean mask for each pair of tokens"
+    elif not keeps_plain_cache(model):
+        reason = "its layers forget, or place a token by the length of the whole"
+    else:
+        return
+    raise UsageError(f"questions about one clip cannot be packed exactly: {reason}", "leave --pack out")
 
 
 def unload_adapter(base: Base, model: Any) -> None:

@@ -35,6 +35,7 @@ class Recipe(Record):
     schedule: of the learning rate, without warm-up; `linear` falls to 0.
     max_steps: optimiser steps, whatever `epochs` says.
     batch_size: rows of one forward pass in one process; grad_accum: passes in one step.
+    pack: whether rows come clip after clip, and those of one clip in a batch share what precedes their questions.
     """
 
     loss: Literal["sft", "dpo"] = "sft"
@@ -49,6 +50,7 @@ class Recipe(Record):
     max_steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=1, ge=1)
     grad_accum: int = Field(default=8, ge=1)
+    pack: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -62,11 +64,19 @@ class Recipe(Record):
             raise ValueError("beta belongs to --loss dpo")
         return fields
 
+    @model_validator(mode="after")
+    def _no_packed_pairs(self) -> "Recipe":
+        if self.pack and self.loss == "dpo":
+            raise ValueError("--pack is for --loss sft: pairs are not packed")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_loss(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Without a preference a recipe is written, and hashed in the identity of a study, as before there was one.
+        # What is off is not written: a recipe, and the identity of a study, is hashed as before there was such a thing.
         fields: dict[str, Any] = handler(self)
-        return fields if self.loss == "dpo" else {n: v for n, v in fields.items() if n not in ("loss", "beta")}
+        off = {"loss", "beta"} if self.loss == "sft" else set()
+        off |= set() if self.pack else {"pack"}
+        return {name: value for name, value in fields.items() if name not in off}
 
 
 PRESETS: dict[str, Recipe] = {
@@ -113,9 +123,10 @@ def shown(recipe: Recipe) -> str:
     """The recipe as one line."""
     length = f"{recipe.max_steps} steps" if recipe.max_steps else f"{recipe.epochs:g} epochs"
     loss = "" if recipe.beta is None else f"loss {recipe.loss}, beta {recipe.beta:g}, "
+    pack = ", packed" if recipe.pack else ""
     return (
         f"{loss}rank {recipe.rank}, alpha {recipe.alpha:g}, learning rate {recipe.learning_rate:g} {recipe.schedule}, "
-        f"{length}, batch {recipe.batch_size} x {recipe.grad_accum}, seed {recipe.seed}, targets {recipe.targets}"
+        f"{length}, batch {recipe.batch_size} x {recipe.grad_accum}{pack}, seed {recipe.seed}, targets {recipe.targets}"
     )
 
 

@@ -95,11 +95,15 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
-    """An adapter that is complete. steps: made in all; loss: of the last step, None where nothing was to do."""
+    """An adapter that is complete. steps: made in all; loss: of the last step, None where nothing was to do.
+
+    speed: `tokens_per_s`, `clips_per_s`, `questions_per_s` of this session's steps; empty where there were none.
+    """
 
     out: Path
     steps: int
     loss: float | None
+    speed: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ def _train(
     if done:
         observer(f"resume: from the checkpoint of step {done} of {steps}")
     callbacks: list[Any] = [Guard(observer)]
+    speed: dict[str, float] = {}
     with ExitStack() as stack:
         if is_main():
             device = str(loaded.settings.device)
@@ -233,16 +238,20 @@ def _train(
         except KeyboardInterrupt:
             observer(f"kept step {folder.last_checkpoint()[1]} of {steps}; the same command goes on from there")
             raise
+        if is_main():
+            speed = log.speed()
+            observer("speed: " + ", ".join(f"{rate:.4g} {name[:-6]}" for name, rate in speed.items()) + " a second")
         last = next((entry for entry in reversed(trainer.state.log_history) if "loss" in entry), {})
         figures: dict[str, float] = {name: float(last[name]) for name in ("step", "loss") if name in last}
         export(trainer, folder, training.rows, figures)
     if is_main():
         shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
-    return TrainedAdapter(folder.path, steps, last.get("loss"))
+    return TrainedAdapter(folder.path, steps, last.get("loss"), speed)
 
 
 def _load(training: _Training, stack: ExitStack, observer: Observer, base: "Base | None" = None) -> _Loaded:
-    from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries, with_lora
+    from lalm_agent.models.hf_prompt import remember_clips
+    from lalm_agent.training.lora.model import encode_once, load_base, quiet_libraries, require_packing, with_lora
     from lalm_agent.training.lora.trainer import arguments
 
     request, identity, rows = training.request, training.identity, training.rows
@@ -255,10 +264,14 @@ def _load(training: _Training, stack: ExitStack, observer: Observer, base: "Base
     sharded = identity.strategy in ("fsdp", "deepspeed")
     with quiet_libraries():
         base = base or load_base(request.config, "cpu" if sharded else str(settings.device), stack)
+        if recipe.pack:
+            require_packing(base.checkpoint.model)
+            remember_clips(base.checkpoint.processor)
         model = with_lora(base, recipe)
         if not sharded:
             encode_once(base.checkpoint.model)
-    collator = Collator(rows, base.checkpoint.processor, base.hearing, Method(identity.prompt), base.stop_ids)
+    how = Method(identity.prompt), base.stop_ids, recipe.pack
+    collator = Collator(rows, base.checkpoint.processor, base.hearing, *how)
     return _Loaded(base, model, collator, settings)
 
 

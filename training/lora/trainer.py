@@ -4,12 +4,13 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from safetensors import SafetensorError
@@ -20,11 +21,13 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import ProgressDisplay
 from lalm_agent.training.lora.adapter import CHECKPOINTS, LOG, TENSORBOARD, WEIGHTS, AdapterFolder, complete
-from lalm_agent.training.lora.data import Collator, RowSet, TrainingRow, target_loss
+from lalm_agent.training.lora.data import IGNORED, Collator, RowSet, TrainingRow, target_loss
 from lalm_agent.training.lora.preference import PreferencePair, collate_pairs, pair_loss
 from lalm_agent.training.lora.recipe import Recipe, processes, strategy
 
 Examples = Sequence[TrainingRow] | Sequence[PreferencePair]
+COUNTED = ("tokens", "clips", "questions")
+"""What the passes of a step took in: tokens without padding, clips as often as a row has one, and targets."""
 _NAMES = {"loss": "loss", "margin": "margin", "learning_rate": "lr", "grad_norm": "grad_norm", "epoch": "epoch"}
 
 
@@ -50,15 +53,34 @@ class LoraTrainer(Trainer):
             state.distributed_type = DistributedType.FSDP
             self.is_fsdp_enabled = True
 
+    pack = False
+    """Whether rows come clip after clip."""
+    _counts = (0, 0, 0)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.pack:
+            return ByClip([row.audio_sha256 for row in self.train_dataset], self.args.seed)
+        return super()._get_train_sampler(train_dataset)
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """A forward and a backward pass. Every process learns of a bad loss in any of them."""
+        """A forward and a backward pass. Every process learns of a bad loss in any of them, and counts for all."""
+        counts = counted(inputs)
         loss = super().training_step(model, inputs, num_items_in_batch)
-        total = loss.detach().float()
+        total = torch.tensor([loss.detach().float(), *counts])
         if self.accelerator.num_processes > 1:
-            total = self.accelerator.reduce(total, "sum")
-        if not math.isfinite(total.item()):
+            total = self.accelerator.reduce(total.to(loss.device), "sum")
+        value, *counts = total.tolist()
+        if not math.isfinite(value):
             raise DivergedError("the loss", self.state.global_step + 1)
+        self._counts = tuple(map(sum, zip(self._counts, counts, strict=True)))
         return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step with what its passes took in, in all processes."""
+        if "loss" in logs:
+            logs.update(zip(COUNTED, map(int, self._counts), strict=True))
+            self._counts = (0, 0, 0)
+        super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the adapter as peft does. Of a sharded model only the adapter is put together, never the whole."""
@@ -86,6 +108,43 @@ class LoraTrainer(Trainer):
             # A torn checkpoint would only take room.
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+class ByClip(torch.utils.data.Sampler[int]):
+    """Clips in a random order, and the rows of each in a random order, side by side; another for each epoch.
+
+    clips: of each row, its clip.
+    """
+
+    def __init__(self, clips: Sequence[str], seed: int) -> None:
+        self._clips = clips
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which order comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._clips)).tolist()
+        # A clip stands where the first of its rows does.
+        place: dict[str, int] = {}
+        for index in order:
+            place.setdefault(self._clips[index], len(place))
+        return iter(sorted(order, key=lambda index: place[self._clips[index]]))
+
+
+def counted(batch: Mapping[str, Any]) -> list[int]:
+    """What `COUNTED` names, of a batch of `Collator`."""
+    mask, labels = batch["attention_mask"], batch["labels"]
+    # In a mask for each pair, a token sees itself and padding does not.
+    tokens = mask if mask.ndim == 2 else mask.diagonal(dim1=2, dim2=3)
+    target = labels != IGNORED
+    begins = target[:, 1:] & ~target[:, :-1]
+    return [int(tokens.sum()), len(labels), int(begins.sum())]
 
 
 class DpoTrainer(LoraTrainer):
@@ -180,6 +239,7 @@ def make_trainer(
     more: dict[str, Any] = {"train_dataset": rows, "callbacks": callbacks}
     if recipe.beta is None:
         trainer = LoraTrainer(model, settings, collator, compute_loss_func=target_loss, **more)
+        trainer.pack = recipe.pack
     else:
         trainer = DpoTrainer(recipe.beta, model, settings, partial(collate_pairs, collator), **more)
     trainer.remove_callback(PrinterCallback)
@@ -207,7 +267,7 @@ def _local(values: torch.Tensor) -> torch.Tensor:
 class StepLog(TrainerCallback):
     """Writes each step's figures to `log.jsonl` and to TensorBoard's files, and shows them. Of the main process alone.
 
-    `seconds` of a line: training time since step 0, sessions added up.
+    `seconds` of a line: training time since step 0, sessions added up. `COUNTED`: of this step, in all processes.
     """
 
     def __init__(self, folder: Path, from_step: int, steps: int | None, observer: Callable[[str], None]) -> None:
@@ -219,7 +279,9 @@ class StepLog(TrainerCallback):
         kept = [line for line in lines if line["step"] <= from_step]
         if len(kept) != len(lines):
             write_whole(folder / LOG, b"".join(map(json_line, kept)))
-        self._start_s = time.monotonic() - (float(kept[-1]["seconds"]) if kept else 0.0)
+        self._begun_s = time.monotonic()
+        self._start_s = self._begun_s - (float(kept[-1]["seconds"]) if kept else 0.0)
+        self._seen = dict.fromkeys(COUNTED, 0)
         self._stack = ExitStack()
         self._journal = self._stack.enter_context(Journal(folder / LOG))
         self._board: Any = None
@@ -235,13 +297,24 @@ class StepLog(TrainerCallback):
         if self._display is not None:
             self._stack.callback(self._display.close)
 
+    def speed(self) -> dict[str, float]:
+        """Tokens, clips and questions a second, from the first step of this session on; empty without a step."""
+        seconds = time.monotonic() - self._begun_s
+        return {f"{name}_per_s": round(n / seconds, 3) for name, n in self._seen.items() if n}
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
+        """Everything is loaded: speed counts from here."""
+        self._begun_s = time.monotonic()
+
     def on_log(self, args: Any, state: TrainerState, control: Any, **more: Any) -> None:
         """A step is done. Raises StorageError on a full disk."""
         logs, step = more.get("logs") or {}, state.global_step
         if "loss" not in logs:
             return
         figures = {short: float(logs[name]) for name, short in _NAMES.items() if name in logs}
-        self._journal.append({"step": step, **figures, "seconds": round(time.monotonic() - self._start_s, 3)})
+        counts = {name: logs[name] for name in COUNTED}
+        self._seen = {name: n + counts[name] for name, n in self._seen.items()}
+        self._journal.append({"step": step, **figures, **counts, "seconds": round(time.monotonic() - self._start_s, 3)})
         for name in figures.keys() - {"epoch"} if self._board is not None else ():
             self._board.add_scalar(f"train/{name}", figures[name], step)
         if self._display is not None:

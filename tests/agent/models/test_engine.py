@@ -12,7 +12,7 @@ import torch
 from lalm_agent.audio import Sound, load
 from lalm_agent.models import hf_engine
 from lalm_agent.models.base import Decoding, OptionScore, Request, Response, Turn
-from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, prepare
+from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, moved, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
 from lalm_agent.models.hf_prefix import KEPT_CLIPS, Prefix, PrefixCache, keeps_plain_cache
 from lalm_agent.models.hf_prompt import hearing_of
@@ -296,6 +296,57 @@ def test_what_is_kept_is_given_up_when_memory_runs_out(
     monkeypatch.setattr(hf_engine, "prefill", exhausted)
     with pytest.raises(torch.OutOfMemoryError):
         Engine(qwen, 8).answers([one])
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_too_many_rows_for_the_memory_are_halved_and_the_run_goes_on(
+    shares: bool, qwen: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = [asked(qwen, sound, f"What is heard? {n}", decoding=DRAWN, key=str(n)) for n in range(7)]
+    questions.append(asked(qwen, sound, "Which?", decoding=DRAWN, n=5, key="draws"))
+    expected, engine, sizes = Engine(qwen, 2).answers(questions), Engine(qwen, 8), []
+    monkeypatch.setattr(engine, "shares", shares)
+    name = "_of_prompts" if shares else "answer_rows"
+    run = getattr(engine if shares else hf_engine, name)
+
+    def counted(*args: Any) -> Any:
+        sizes.append(len(args[1]) if shares else args[2])
+        return run(*args)
+
+    def scarce(_: Any, args: Any, kwargs: Any) -> None:
+        if len(kwargs["inputs_embeds"]) > 2:
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(engine if shares else hf_engine, name, counted)
+    hook = qwen.model.model.language_model.register_forward_pre_hook(scarce, with_kwargs=True)
+    try:
+        found = engine.answers(questions)
+    finally:
+        hook.remove()
+    same(found, expected)
+    # What was answered is not asked again, and what was too much is not tried again.
+    assert sizes == ([8, 4, 2, 2, 2, 2] if shares else [8, 4, 2])
+    notes = [f"note: the device ran out of memory, going on with {rows} rows at once" for rows in (4, 2)]
+    assert capsys.readouterr().err.splitlines() == notes
+
+
+def test_only_a_gpu_is_given_inputs_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not run on a GPU: what is called is looked at."""
+    calls: list[Any] = []
+
+    class Inputs(dict[str, Any]):
+        def to(self, *args: Any, **more: Any) -> "Inputs":
+            calls.append((args, more))
+            return self
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda value: calls.append(tuple(value.shape)) or value)
+    inputs = Inputs(input_ids=torch.zeros(1, 3), input_features=torch.zeros(1, 2))
+    assert moved(inputs, torch.device("cpu"), torch.float32) is inputs
+    assert calls == [((torch.device("cpu"), torch.float32), {})]
+    calls.clear()
+    moved(inputs, torch.device("cuda:1"), torch.bfloat16)
+    to_device = ((torch.device("cuda:1"),), {"non_blocking": True})
+    assert calls == [(1, 3), (1, 2), to_device, ((torch.bfloat16,), {})]
 
 
 def test_kept_prefixes_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
