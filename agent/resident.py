@@ -10,7 +10,6 @@ whether a process serves, so that a socket that a killed one left is known as su
 
 import fcntl
 import hashlib
-import json
 import os
 import queue
 import select
@@ -332,7 +331,9 @@ class Resident:
         if weights_on_disk(self._config) != (info.revision, info.weights_sha256):
             raise UsageError(f"{info.ref} is no checkpoint on this machine", "nothing of it would be kept loaded")
         settings = {name: getattr(self._config, name) for name in LOADING}
-        with Agent(hears_audio=self._model.spec.hears_audio, shipped_policy=True, load=self._loaded, **settings) as agent:
+        with Agent(
+            hears_audio=self._model.spec.hears_audio, shipped_policy=True, load=self._loaded, **settings
+        ) as agent:
             agent.ask((np.zeros(16_000, np.float32), 16_000), "What is heard?", ("nothing", "something"))
             self._adapter_sha256 = agent.spec.info.adapter_sha256
 

@@ -22,9 +22,7 @@ def up(
     dtype: flags.DtypeFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
-    idle_minutes: Annotated[
-        float, typer.Option(min=0, help="End after so long without a question; 0: never.")
-    ] = 30.0,
+    idle_minutes: Annotated[float, typer.Option(min=0, help="End after so long without a question; 0: never.")] = 30.0,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal, until Ctrl-C.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:

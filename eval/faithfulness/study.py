@@ -59,9 +59,7 @@ def faithfulness(
     return open_study(request.out)
 
 
-def _ask(
-    ready: setup.Ready, study: FaithfulnessFolder, observer: setup.FaithfulnessObserver, stack: ExitStack
-) -> None:
+def _ask(ready: setup.Ready, study: FaithfulnessFolder, observer: setup.FaithfulnessObserver, stack: ExitStack) -> None:
     request = ready.request
     chains_request = request.run(ready.benchmark, study.path / CHAINS, None)
     with RunFolder(study.path / CHAINS, writes=False) as run:

@@ -228,7 +228,8 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         method=identity.method,
         # An oracle's types are the data's own: a matrix of them would show nothing.
         has_types=identity.method == Method.AGENT and identity.type_source == "model",
-        fixed_items=spec.selection.limit is not None or bool(identity.modality or spec.selection.missing or spec.selection.shard),
+        fixed_items=spec.selection.limit is not None
+        or bool(identity.modality or spec.selection.missing or spec.selection.shard),
         without_sound=identity.without_sound,
         facts=_facts(spec)
         | ({"responder": ", ".join(models)} if (models := responders(of_all_draws.values())) else {}),
