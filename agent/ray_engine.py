@@ -35,9 +35,6 @@ _MOST_DEATHS = 3
 """So many workers may die of one piece of work, or while they load, before it counts as the cause."""
 _LOOK_S, _TELL_S, _REACH_S = 0.2, 15.0, 20.0
 _KEPT_HOMES = 4096
-# A cluster of this machine's own is for this user alone: it listens on the loopback (Ray has a switch for that only
-# under this name), and whoever connects has to know a secret.
-_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _STORE_BYTES = 2**29
 """Of a cluster of this machine's own, for the clips that are under way."""
 
@@ -67,9 +64,13 @@ def connect(engine: RayEngine) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # By default Ray tries to reach a cluster that is not there for a quarter of an hour.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    if engine.address is None or engine.address.startswith(("127.", "localhost:")):
+        # Ray has a switch for a cluster on the loopback, which nobody else reaches, but only under this name.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if engine.address is None:
-        for name, value in (*_LOCAL.items(), ("RAY_AUTH_TOKEN", secrets.token_hex(32))):
-            os.environ.setdefault(name, value)
+        # Another user of this machine has to know a secret.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():

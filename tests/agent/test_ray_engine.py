@@ -30,7 +30,7 @@ ENGINE = RayEngine(workers=2)
 ON_RAY = ("--engine", "ray", "--workers", "2")
 CLIPS, CHOICES = 6, ("dog", "cat", "cow")
 CODE = "import sys; from lalm_agent.cli.main import main; main(sys.argv[1:])"
-PATIENCE_S = 500.0
+PATIENCE_S, STARTS = 500.0, 5
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to look for processes"),
@@ -85,19 +85,39 @@ def wait_for(what: Any) -> None:
         time.sleep(0.05)
 
 
+CLUSTER = """
+import os, secrets, sys
+from lalm_agent.ray_engine import RayEngine, connect
+print(connect(RayEngine(workers=2)).get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a cluster that this process has started, as the first command with `--engine ray` does."""
-    before = dict(os.environ)
-    ray = connect(ENGINE)
-    started = [info.process for infos in ray._private.worker._global_node.all_processes.values() for info in infos]
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
-    for process in started:  # Ray does not, and Python warns of each
-        process.wait()
-    os.environ.clear()
-    os.environ.update(before)
-    wait_for(lambda: not [line for line in descendants(os.getpid()).values() if "ray" in line])
+    """The address of a cluster as the first command with `--engine ray` starts it; this process is connected.
+
+    Its process is another one, because Ray gives up where a busy machine takes more than 30 s to start it.
+    """
+    before, command = dict(os.environ), [sys.executable, "-c", CLUSTER]
+    for _ in range(STARTS):
+        owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert owner.stdin is not None and owner.stdout is not None
+        if line := owner.stdout.readline():
+            break
+        owner.communicate()
+    address, token = line.split()
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    try:
+        ray = connect(RayEngine(workers=2, address=address))
+        yield address
+        ray.shutdown()
+    finally:
+        started = descendants(owner.pid)
+        owner.communicate()
+        os.environ.clear()
+        os.environ.update(before)
+    wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in started))
 
 
 @pytest.fixture
