@@ -102,7 +102,7 @@ def cluster() -> Iterator[str]:
     before, command = dict(os.environ), [sys.executable, "-c", CLUSTER]
     for _ in range(STARTS):
         owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert owner.stdin is not None and owner.stdout is not None
+        assert owner.stdout is not None
         if line := owner.stdout.readline():
             break
         owner.communicate()
