@@ -13,11 +13,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, PermanentBackendError, UsageError
 from lalm_agent.jobs import ResumableTask, TaskObserver, Work, next_task
-from lalm_agent.models.base import ModelSpec, Request, Response, token_counter
+from lalm_agent.models.base import LALM, ModelSpec, Request, Response, token_counter
 from lalm_agent.models.wrappers import MicroBatch
 from lalm_agent.registry import require_extra
 from lalm_agent.terminal import say
@@ -71,7 +72,7 @@ def connect(engine: RayEngine) -> Any:
         # Another user of this machine has to know a secret.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
+    ray: Any = import_module("ray")
 
     if ray.is_initialized():
         return ray
@@ -80,7 +81,7 @@ def connect(engine: RayEngine) -> Any:
     # Ray writes of each worker that dies to stdout, which belongs to what a command prints; there is no setting for it.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
-        if engine.address not in (None, "auto"):
+        if engine.address is not None and engine.address != "auto":
             host, _, port = engine.address.rpartition(":")
             socket.create_connection((host, int(port)), _REACH_S).close()
         ray.init(engine.address or "local", log_to_driver=False, logging_level="ERROR", **more)
@@ -130,7 +131,9 @@ class _ModelWork:
         models = {None: model, config.adapter: with_adapter(model, config.adapter)}
         lock, counter = threading.Lock(), token_counter(model)
         alone = {name: OneAtATime(own, lock) for name, own in models.items()}
-        self._models = alone if batch == 1 else {name: MicroBatch(own, batch) for name, own in alone.items()}
+        self._models: Mapping[str | None, LALM] = (
+            alone if batch == 1 else {name: MicroBatch(own, batch) for name, own in alone.items()}
+        )
         self._lock, self._tokens_of = lock, counter
         self.described = _Described({name: own.spec for name, own in models.items()}, counter is not None)
 
