@@ -69,11 +69,11 @@ def connect(engine: RayEngine) -> Any:
         # Ray has a switch for a cluster on the loopback, which nobody else reaches, but only under this name.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if engine.address is None:
-        # Another user of this machine has to know a secret.
+        # As fast as in one process, and another user of this machine has to know a secret.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray: Any = import_module("ray")
-
     if ray.is_initialized():
         return ray
     own: dict[str, Any] = {"num_cpus": engine.workers, "object_store_memory": _STORE_BYTES, "include_dashboard": False}

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -224,27 +224,19 @@ class Told(TaskObserver):
         self.results.append(result)
 
 
-def run_parts(folder: Path, names: Sequence[str]) -> list[Any]:
-    """What the parts of a study came to; each that has a number needs the one before."""
-    told = Told([])
-    tasks = [
-        ResumableTask(name, name, (str(int(name) - 1),) if name.isdigit() and name != "0" else ()) for name in names
-    ]
-    RayPool(ENGINE, partial(Part, folder)).run_tasks(tasks, told)
-    return told.results
-
-
 def test_tasks_of_a_worker_that_is_killed_are_done_by_another(cluster: str, tmp_path: Path) -> None:
     """What a study of transfer does with its parts."""
-    results = run_parts(tmp_path, ["1", "once", "0", "2"])
-    assert sorted(results) == ["0", "1", "2", "once"]
-    assert [name for name in results if name != "once"] == ["0", "1", "2"]
-    assert len(list(tmp_path.glob("once-*"))) == 2
+    pool, told = RayPool(ENGINE, partial(Part, tmp_path)), Told([])
     with pytest.raises(DataError, match="it failed") as error:
-        run_parts(tmp_path, ["fail"])
+        pool.call("fail")
     assert error.value.hint == "mend it"
     with pytest.raises(PermanentBackendError, match="3 workers died of the same work"):
-        run_parts(tmp_path, ["deadly"])
+        pool.call("deadly")
+    needs = {"1": ("0",), "2": ("1",)}
+    pool.run_tasks([ResumableTask(name, name, needs.get(name, ())) for name in ("1", "once", "0", "2")], told)
+    assert sorted(told.results) == ["0", "1", "2", "once"]
+    assert [name for name in told.results if name != "once"] == ["0", "1", "2"]
+    assert len(list(tmp_path.glob("once-*"))) == 2
 
 
 def test_what_cannot_be_is_refused(cluster: str, bench: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
