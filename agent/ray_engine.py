@@ -13,11 +13,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from pydantic import Field
@@ -26,18 +27,15 @@ from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, PermanentBackendError, UsageError
 from lalm_agent.jobs import ResumableTask, TaskObserver, Work, next_task
-from lalm_agent.models.base import ModelSpec, Request, Response, token_counter
+from lalm_agent.models.base import LALM, ModelSpec, Request, Response, token_counter
 from lalm_agent.models.wrappers import MicroBatch
 from lalm_agent.registry import require_extra
 from lalm_agent.terminal import say
 
 _MOST_DEATHS = 3
 """So many workers may die of one piece of work, or while they load, before it counts as the cause."""
-_LOOK_S, _TELL_S, _REACH_S = 0.2, 15.0, 20.0
 _KEPT_HOMES = 4096
-# A cluster of this machine's own is for this user alone: it listens on the loopback (Ray has a switch for that only
-# under this name), and whoever connects has to know a secret.
-_LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+_LOOK_S, _TELL_S, _REACH_S = 0.2, 15.0, 20.0
 _STORE_BYTES = 2**29
 """Of a cluster of this machine's own, for the clips that are under way."""
 
@@ -67,11 +65,15 @@ def connect(engine: RayEngine) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # By default Ray tries to reach a cluster that is not there for a quarter of an hour.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    if engine.address is None or engine.address.startswith(("127.", "localhost:")):
+        # Ray has a switch for a cluster on the loopback, which nobody else reaches, but only under this name.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if engine.address is None:
-        for name, value in (*_LOCAL.items(), ("RAY_AUTH_TOKEN", secrets.token_hex(32))):
-            os.environ.setdefault(name, value)
-    import ray
-
+        # As fast as in one process, and another user of this machine has to know a secret.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray: Any = import_module("ray")
     if ray.is_initialized():
         return ray
     own: dict[str, Any] = {"num_cpus": engine.workers, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
@@ -79,7 +81,7 @@ def connect(engine: RayEngine) -> Any:
     # Ray writes of each worker that dies to stdout, which belongs to what a command prints; there is no setting for it.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
-        if engine.address not in (None, "auto"):
+        if engine.address is not None and engine.address != "auto":
             host, _, port = engine.address.rpartition(":")
             socket.create_connection((host, int(port)), _REACH_S).close()
         ray.init(engine.address or "local", log_to_driver=False, logging_level="ERROR", **more)
@@ -129,7 +131,9 @@ class _ModelWork:
         models = {None: model, config.adapter: with_adapter(model, config.adapter)}
         lock, counter = threading.Lock(), token_counter(model)
         alone = {name: OneAtATime(own, lock) for name, own in models.items()}
-        self._models = alone if batch == 1 else {name: MicroBatch(own, batch) for name, own in alone.items()}
+        self._models: Mapping[str | None, LALM] = (
+            alone if batch == 1 else {name: MicroBatch(own, batch) for name, own in alone.items()}
+        )
         self._lock, self._tokens_of = lock, counter
         self.described = _Described({name: own.spec for name, own in models.items()}, counter is not None)
 
@@ -182,15 +186,18 @@ class RayPool:
         self._make_actor = ray.remote(_Worker).options(**options).remote
         self._make, self._room, self._workers = ray.put(make), room, engine.workers
         self._change, self._closed = threading.Condition(), False
-        self._homes: dict[str, _Actor] = {}
-        self._failure: LalmError | None = None
+        self._homes = dict[str, _Actor]()
         self._early_deaths, self._told = 0, time.monotonic()
         self._actors = [self._started() for _ in range(engine.workers)]
         self.described: Any = None
-        self._give_back(self._take(None))
+        try:
+            self._give_back(self._take(None))
+        except BaseException:
+            self.close()
+            raise
 
     def call(self, what: Any, key: str | None = None) -> Any:
-        """Have a worker do it, and wait. key: calls of the same key go to the same worker while it has room.
+        """Have a worker do it, and wait. key: the same for calls that one worker should do while it has room.
 
         Raises what the work raises, and PermanentBackendError where several workers died of it, or none is left.
         """
@@ -200,8 +207,8 @@ class RayPool:
                 return self._ray.get(actor.handle.do.remote(what))
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
-            except self._ray.exceptions.RayError as error:
-                self._bury(actor, error)
+            except self._ray.exceptions.RayError:
+                self._bury(actor)
             finally:
                 self._give_back(actor)
         raise PermanentBackendError(
@@ -246,18 +253,23 @@ class RayPool:
         return _Actor(handle, handle.begin.remote(self._make, os.getcwd()))
 
     def _take(self, key: str | None) -> _Actor:
-        """A worker with room, that of the key first; waits for one."""
+        """A worker with room, the same for the same key where that one has some; waits for one."""
         with self._change:
             while True:
+                if self._closed:
+                    raise PermanentBackendError("the workers were ended")
                 self._welcome()
-                free = [actor for actor in self._actors if actor.host is not None and actor.out < self._room]
+                up = [actor for actor in self._actors if actor.host is not None]
+                if not up:
+                    self._tell()
+                free = [actor for actor in up if actor.out < self._room]
                 if free:
                     actor = min(free, key=lambda actor: actor.out)
                     if key is not None:
-                        home = self._homes.pop(key, actor)
-                        self._homes[key] = actor = home if home in free else actor
-                        for oldest in list(self._homes)[: max(0, len(self._homes) - _KEPT_HOMES)]:
-                            del self._homes[oldest]
+                        if len(self._homes) > _KEPT_HOMES:
+                            self._homes.clear()
+                        home = self._homes.setdefault(key, actor)
+                        actor = self._homes[key] = home if home in free else actor
                     actor.out += 1
                     return actor
                 self._change.wait(_LOOK_S)
@@ -268,64 +280,45 @@ class RayPool:
             self._change.notify_all()
 
     def _welcome(self) -> None:
-        """Look after workers that begin. Raises PermanentBackendError, or what their making raised, for no worker."""
-        for actor in [actor for actor in self._actors if actor.host is None]:
-            if not self._ray.wait([actor.ready], timeout=0)[0]:
+        """Look after workers that begin. Raises what making their work raised, and UsageError for unlike models."""
+        for place, actor in enumerate(self._actors):
+            if actor.host is not None or not self._ray.wait([actor.ready], timeout=0)[0]:
                 continue
             try:
                 host, described = self._ray.get(actor.ready)
-                self.described = self.described or described
-                if described != self.described:
-                    raise UsageError(f"the worker on {host} loaded another model than the first one: {described}")
-                actor.host, self._early_deaths = host, 0
             except self._ray.exceptions.RayTaskError as error:
-                self._leave_out(actor, error.cause if isinstance(error.cause, LalmError) else error)
-            except UsageError as error:
-                self._leave_out(actor, error)
+                raise error.cause from error
             except self._ray.exceptions.RayError as error:
                 self._early_deaths += 1
-                self._actors.remove(actor)
-                self._failure = PermanentBackendError(f"a worker died while it loaded: {_first_line(error)}")
-                if self._early_deaths < _MOST_DEATHS:
-                    self._actors.append(self._started())
-        if self._closed:
-            raise PermanentBackendError("the workers were ended")
-        if any(actor.host is not None for actor in self._actors):
-            return
+                if self._early_deaths == _MOST_DEATHS:
+                    raise PermanentBackendError("workers die while they load", "is their memory full?") from error
+                self._actors[place] = self._started()
+                continue
+            self.described = self.described or described
+            if described != self.described:
+                raise UsageError(
+                    f"the worker on {host} loaded another model than the first one", "the same files on all"
+                )
+            actor.host, self._early_deaths = host, 0
+
+    def _tell(self) -> None:
+        """Say that no worker is there yet. Raises PermanentBackendError where none can come."""
         there = self._ray.cluster_resources()
-        if self._actors and any(there.get(name, 0) < each for name, each in self._needs.items()):
+        if any(there.get(name, 0) < each for name, each in self._needs.items()):
             hint = "the same command goes on from what is there, once the cluster has nodes again"
             raise PermanentBackendError("no worker is left, and the Ray cluster has no room for another one", hint)
-        if not self._actors:
-            raise self._failure or PermanentBackendError("no worker is left")
         if time.monotonic() > self._told + _TELL_S:
             free, self._told = self._ray.available_resources(), time.monotonic()
             say(f"waiting for a worker and its model; free: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs")
 
-    def _leave_out(self, actor: _Actor, error: Exception) -> None:
-        """Go on without a worker that cannot begin; where it was the last one, the error ends everything."""
-        if not isinstance(error, LalmError):
-            raise error
-        self._actors.remove(actor)
-        self._failure = error
-        if self._actors:
-            say(f"warning: {error.message}; going on with {len(self._actors)} workers")
-
-    def _bury(self, actor: _Actor, error: Exception) -> None:
+    def _bury(self, actor: _Actor) -> None:
         """Put another worker in the place of one that died."""
         with self._change:
             if self._closed or actor not in self._actors:
                 return
             self._actors[self._actors.index(actor)] = self._started()
-            self._told = time.monotonic()
             say(f"warning: the worker on {actor.host} died; what it was at is done again by another one")
-            self._homes = {key: home for key, home in self._homes.items() if home is not actor}
-            # It may live on behind a cut connection.
-            self._ray.kill(actor.handle)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._ray.kill(actor.handle)  # it may live on behind a cut connection
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -341,7 +334,7 @@ class RayLALM:
         self.spec: ModelSpec = pool.described.specs[adapter]
 
     def with_adapter(self, folder: str) -> "RayLALM":
-        """The same workers with the adapter of the config that they were made with."""
+        """The same workers with the config's adapter on."""
         return RayLALM(self._pool, folder)
 
     @property
@@ -361,9 +354,9 @@ class RayLALM:
 
 
 def load_on_ray(engine: RayEngine, batch: int, stack: ExitStack, config: AgentConfig, rows: int) -> RayLALM:
-    """The model of a config on each of the workers, with the config's adapter at hand; see `RayPool` for errors.
+    """The model of a config on each of the workers, with the config's adapter at hand. Raises as `RayPool`.
 
-    batch: prompts of several threads that a worker computes at once. stack: ends the workers with it. rows: as of `agent.load_model`.
+    batch: prompts of several threads that a worker computes at once. stack: ends the workers. rows: as of `load_model`.
     """
     pool = RayPool(engine, partial(_ModelWork, config, rows, batch), batch, config.device)
     stack.callback(pool.close)

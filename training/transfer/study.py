@@ -633,7 +633,7 @@ def _spec(
 ) -> StudySpec:
     device = pick_device(setup.config.device)
     ray, processes = request.ray, request.jobs or (min(2, os.cpu_count() or 1) if device == "cpu" else 1)
-    own = {"jobs": processes} if ray is None else {"jobs": ray.workers, "engine": str(ray)}
+    own: dict[str, Any] = {"jobs": processes} if ray is None else {"jobs": ray.workers, "engine": str(ray)}
     session = StudySession.starting(setup.command, device=device, **own)
     also = {
         name: OtherData(
