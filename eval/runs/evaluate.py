@@ -8,7 +8,9 @@
     replies = {question: answer.reply for (question, draw), answer in run.answers.items()}
 
 `evaluate_all` does several requests in one pass, such as those of `of_methods`: the model is loaded once, and each clip
-is decoded and encoded once for all of them. The same request resumes after a kill, a full disk or Ctrl-C; nothing complete is ever asked again. `estimate` says what
+is decoded and encoded once for all of them.
+
+The same request resumes after a kill, a full disk or Ctrl-C; nothing complete is ever asked again. `estimate` says what
 a request would cost. An `Observer` is told how it goes.
 """
 
@@ -504,16 +506,6 @@ def _ask(runs: Sequence[_Run], observer: Observer) -> None:
     for run in runs:
         _begin(run, observer)
 
-    def keep(kept: _RunAnswer) -> None:
-        run, answer = kept.run, kept.answer
-        run.folder.keep(answer)
-        if answer.responder is not None and answer.responder not in run.responders:
-            if run.responders:
-                observer.note(f"warning: the endpoint answers by another model now: {answer.responder}")
-            run.responders[answer.responder] = 1
-        run.tally.add(answer)
-        observer.answered(answer)
-
     questions = [_RunQuestion(left.run_item, left.draw, run) for run in runs for left in run.ready.plan.left]
     if not any(run.ready.request.is_remote for run in runs):
         questions = by_clip(questions)
@@ -523,6 +515,7 @@ def _ask(runs: Sequence[_Run], observer: Observer) -> None:
         return _RunAnswer(question.run, question.run.asker(question))
 
     try:
+        keep = partial(_keep, observer=observer)
         ask_all(questions, answer, keep, threads, observer.stopping, lambda kept: id(kept.run))
     except controls.PretrainedError as error:
         observer.note("a clip of the pretraining was met; counting them")
@@ -533,6 +526,18 @@ def _ask(runs: Sequence[_Run], observer: Observer) -> None:
         for run in runs:
             observer.interrupted(run.folder)
         raise
+
+
+def _keep(kept: _RunAnswer, observer: Observer) -> None:
+    """Keep an answer, and tell of it."""
+    run, answer = kept.run, kept.answer
+    run.folder.keep(answer)
+    if answer.responder is not None and answer.responder not in run.responders:
+        if run.responders:
+            observer.note(f"warning: the endpoint answers by another model now: {answer.responder}")
+        run.responders[answer.responder] = 1
+    run.tally.add(answer)
+    observer.answered(answer)
 
 
 def _begin(run: _Run, observer: Observer) -> None:
@@ -555,7 +560,7 @@ def _begin(run: _Run, observer: Observer) -> None:
 
 
 def _refuse_pretrained_data(ready: _Ready, error: controls.PretrainedError) -> None:
-    """Raise the error with the number of all the clips of a plan that its model was pretrained on, where it has some."""
+    """Raise the error with the number of all clips of a plan that its model was pretrained on, where there are some."""
     config, plan = ready.request.config, ready.plan
     pretrained, names = pretrained_clips_of(config.model), sorted(_clips_used(plan, ready.clip))
     hashes = {name: _hashes(audio_file(plan.audio_root, name), config.max_audio_s) for name in names}

@@ -213,7 +213,7 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
     Raises DataError for no run, a damaged one, or one without such a draw.
     """
     spec, run_items = read_questions(folder, draw)
-    identity, of_all_draws = spec.identity, read_answers(folder)
+    identity, selection, of_all_draws = spec.identity, spec.selection, read_answers(folder)
     answers = {id_: answer for (id_, of), answer in of_all_draws.items() if of == draw}
     items = tuple(replace(run_item.item, choices=run_item.shown(draw)) for run_item in run_items)
     by_id = {item.id: answers[item.id].output for item in items if item.id in answers}
@@ -228,8 +228,7 @@ def run_outputs(folder: Path, draw: int = 0) -> Outputs:
         method=identity.method,
         # An oracle's types are the data's own: a matrix of them would show nothing.
         has_types=identity.method == Method.AGENT and identity.type_source == "model",
-        fixed_items=spec.selection.limit is not None
-        or bool(identity.modality or spec.selection.missing or spec.selection.shard),
+        fixed_items=bool(identity.modality or selection.limit or selection.missing or selection.shard),
         without_sound=identity.without_sound,
         facts=_facts(spec)
         | ({"responder": ", ".join(models)} if (models := responders(of_all_draws.values())) else {}),

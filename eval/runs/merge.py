@@ -107,9 +107,9 @@ def _merged_answers(runs: Sequence[RunFolder], items: Sequence[RunItem], draws: 
         keys = {(run_item.item.id, draw) for run_item in run.items for draw in range(draws)}
         if left := len(keys - run.answers.keys()):
             shard = _spec(run).selection.shard
-            hint = "finish it: the command that asked it goes on where it stopped"
             raise UsageError(
-                f"{run.path} (shard {shard}) is not finished: {left} of {len(keys)} answers are missing", hint
+                f"{run.path} (shard {shard}) is not finished: {left} of {len(keys)} answers are missing",
+                "the command that asked it goes on where it stopped",
             )
         for key in keys:
             new = run.answers[key]

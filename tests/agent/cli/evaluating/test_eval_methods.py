@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_what_is_asked_about_a_clip_is_asked_together(place: Any) -> None:
     assert place.eval("--method", "baseline,agent", "--batch-size", "1", out="all") == 0
     heard = [clip for *_, clip in place.asks()]
     assert len(heard) == 24 + 24 + 12 + 12
-    assert sum(now != before for before, now in zip(heard, heard[1:], strict=False)) == 11
+    assert sum(now != before for before, now in pairwise(heard)) == 11
 
 
 def test_runs_go_on_together_and_one_by_one(place: Any) -> None:
