@@ -96,7 +96,7 @@ class Agent:
             with a line to `on_status` where they make another system.
         wrap: what to put around the loaded model (and around it with its adapter, where both are used), such as a
             cache of responses or a count of requests.
-        load: in place of loading the model that the settings name, its adapter aside: a function of the settings.
+        load: loads the model that the settings name, without its adapter, in place of `load_model`.
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
@@ -420,14 +420,8 @@ class Agent:
             "policy_unchecked": True,
         }
         config = config.model_copy(update=changes)
-        agent = Agent(
-            config,
-            self._checkpointer,
-            batch_rows=self._batch_rows,
-            wrap=self._wrap,
-            on_status=self._on_status,
-            load=self._load,
-        )
+        same: Any = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
         agent._clips = self._clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)

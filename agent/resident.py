@@ -10,7 +10,6 @@ whether a process serves, so that a socket that a killed one left is known as su
 
 import fcntl
 import hashlib
-import json
 import os
 import queue
 import select
@@ -27,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -39,7 +38,6 @@ from lalm_agent.records import Answer, ModelInfo, OnStep, Step
 if TYPE_CHECKING:
     from lalm_agent.models.base import LALM
 
-IDLE_MINUTES = 30.0
 MOST_BYTES = 2**24
 """Of one frame."""
 PATIENCE_S = 10.0
@@ -88,22 +86,17 @@ class Standing(_Record):
     idle_minutes: float
 
 
-class Trouble(_Record):
-    """An error of ours, to be raised where it was caused."""
-
-    kind: str
-    message: str
-    hint: str | None
-
-
 class Event(_Record):
-    """One thing that happened; the last of an `ask` is an answer, a trouble, or a refusal to serve it."""
+    """One thing that happened; the last of an `ask` is an answer, a refusal to serve it, or an error of ours.
+
+    error: the name of its class, message and hint.
+    """
 
     status: str | None = None
     step: Step | None = None
     answer: Answer | None = None
     refusal: str | None = None
-    trouble: Trouble | None = None
+    error: tuple[str, str, str | None] | None = None
     standing: Standing | None = None
 
 
@@ -154,12 +147,11 @@ def _lock(folder: Path) -> Iterator[bool]:
 
 def is_held(folder: Path) -> bool:
     """Whether a process serves there, or loads its model; a socket that none serves is removed."""
-    if not folder.is_dir():
-        return False
-    with _lock(folder) as free:
+    with suppress(FileNotFoundError, PermissionError), _lock(folder) as free:
         if free:
             (folder / "socket").unlink(missing_ok=True)
         return not free
+    return False
 
 
 def code_stamp() -> str:
@@ -185,22 +177,16 @@ def send(connection: socket.socket, record: _Record) -> None:
     connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive(connection: socket.socket, kind: type[R]) -> R:
+def receive(stream: BinaryIO, kind: type[R]) -> R:
     """One frame. Raises EOFError where the peer is gone, ValueError for anything that is no such record."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    head = stream.read(_LENGTH.size)
+    length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 1
     if length > MOST_BYTES:
         raise ValueError(f"a frame of {length} bytes")
-    return kind.model_validate_json(_exactly(connection, length))
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        piece = connection.recv(min(length - len(data), 2**16))
-        if not piece:
-            raise EOFError("the other process has gone")
-        data += piece
-    return bytes(data)
+    data = stream.read(length)
+    if len(data) < length:
+        raise EOFError("the other process has gone")
+    return kind.model_validate_json(data)
 
 
 def _is_own(connection: socket.socket) -> bool:
@@ -223,17 +209,17 @@ def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Answer | None:
         connection = _connected()
         if connection is None:
             return None
-        with connection:
+        with connection, connection.makefile("rb") as stream:
             send(connection, Request(kind="ask", code=code_stamp(), folder=os.getcwd(), **fields))
             while True:
-                event = receive(connection, Event)
+                event = receive(stream, Event)
                 if event.status is not None:
                     say(event.status)
                 elif event.step is not None:
                     on_step(event.step)
-                elif event.trouble is not None:
-                    kind = getattr(errors, event.trouble.kind, LalmError)
-                    raise kind(event.trouble.message, event.trouble.hint)
+                elif event.error is not None:
+                    kind, message, hint = event.error
+                    raise getattr(errors, kind, LalmError)(message, hint)
                 elif event.answer is not None:
                     return event.answer
                 else:
@@ -264,10 +250,10 @@ def _told(kind: Literal["status", "down"]) -> Standing | None:
         connection = _connected()
         if connection is None:
             return None
-        with connection:
+        with connection, connection.makefile("rb") as stream:
             connection.settimeout(PATIENCE_S)
             send(connection, Request(kind=kind, code=""))
-            return receive(connection, Event).standing
+            return receive(stream, Event).standing
     except (OSError, EOFError, ValueError) as error:
         raise UsageError(f"what is up at {home()} does not reply: {error}", "end its process") from error
 
@@ -332,7 +318,7 @@ class Resident:
         if weights_on_disk(self._config) != (info.revision, info.weights_sha256):
             raise UsageError(f"{info.ref} is no checkpoint on this machine", "nothing of it would be kept loaded")
         settings = {name: getattr(self._config, name) for name in LOADING}
-        with Agent(hears_audio=self._model.spec.hears_audio, shipped_policy=True, load=self._loaded, **settings) as agent:
+        with Agent(hears_audio=self._model.spec.hears_audio, load=self._loaded, **settings) as agent:
             agent.ask((np.zeros(16_000, np.float32), 16_000), "What is heard?", ("nothing", "something"))
             self._adapter_sha256 = agent.spec.info.adapter_sha256
 
@@ -384,8 +370,8 @@ class Resident:
     def _greet(self, connection: socket.socket) -> None:
         """Read a request; what is none, or another user's, ends this connection and nothing else."""
         connection.settimeout(PATIENCE_S)
-        with suppress(OSError, EOFError, ValueError):
-            request = receive(connection, Request) if _is_own(connection) else None
+        with suppress(OSError, EOFError, ValueError), connection.makefile("rb") as stream:
+            request = receive(stream, Request) if _is_own(connection) else None
             if request is not None and request.kind == "ask":
                 if waiting := self._asks.qsize():
                     send(connection, Event(status=f"waiting behind {waiting} other questions"))
@@ -426,7 +412,7 @@ class Resident:
         except OSError:
             raise
         except LalmError as error:
-            send(connection, Event(trouble=Trouble(kind=type(error).__name__, message=error.message, hint=error.hint)))
+            send(connection, Event(error=(type(error).__name__, error.message, error.hint)))
         except Exception as error:  # whatever it is, the client's own process will meet it, and say so as it does
             reason = str(error) if isinstance(error, _Refused) else f"{type(error).__name__}: {error}"
             send(connection, Event(refusal=reason))
@@ -441,8 +427,7 @@ class Resident:
 
         config = request.config.model_copy(update={"adapter": self._config.adapter})
         with Agent(config, on_status=say, shipped_policy=request.shipped_policy, load=self._loaded) as agent:
-            asked = agent.stream(request.clip, request.question, request.choices, window_s=request.window_s)
-            for item in asked:
+            for item in agent.stream(request.clip, request.question, request.choices, window_s=request.window_s):
                 # The same checkpoint may have been named in another way.
                 yield replace(item, model=replace(item.model, ref=config.model)) if isinstance(item, Answer) else item
 

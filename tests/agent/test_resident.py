@@ -161,7 +161,9 @@ def test_another_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_model_is_loaded_here(home: Path, tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "script.jsonl").write_text("".join(json.dumps({"reply": text}) + "\n" for text in ("Sound", "a", "dog")))
+    (tmp_path / "script.jsonl").write_text(
+        "".join(json.dumps({"reply": text}) + "\n" for text in ("Sound", "a", "dog"))
+    )
     assert run([*ASK, "--model", f"scripted:{tmp_path / 'script.jsonl'}"]) == 0
     out, err = capsys.readouterr()
     assert "it has another model" in err
@@ -199,7 +201,9 @@ def test_questions_at_the_same_time_are_all_answered(home: Path) -> None:
     answers = []
 
     def ask() -> None:
-        answers.append(resident.ask_resident(lambda text: None, lambda step: None, clip=CLIP, question="What is heard?"))
+        answers.append(
+            resident.ask_resident(lambda text: None, lambda step: None, clip=CLIP, question="What is heard?")
+        )
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
