@@ -5,7 +5,7 @@
 
 import sys
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -88,14 +88,8 @@ def ask(
     """
     values = dict(locals(), preset=tools, tools=tool)
     _print_start()
-    from lalm_agent.config import FIELDS
-
     choices = _checked(clip, question, choice or (), batch is not None, window)
-    config = settings_from({name: values[name] for name in FIELDS})
-    if no_policy and policy is not None:
-        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
-    if no_policy:
-        config = config.model_copy(update={"policy": None})
+    config = _settings(values)
     what: dict[str, Any] = {"question": str(question), "choices": choices, "window_s": _span(window)}
     if not no_resident and batch is None:
         from lalm_agent.resident import ask_resident
@@ -119,6 +113,18 @@ def ask(
 def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
+
+
+def _settings(values: Mapping[str, Any]) -> Any:
+    """The `AgentConfig` of the command's parameters."""
+    from lalm_agent.config import FIELDS
+
+    config = settings_from({name: values[name] for name in FIELDS})
+    if not values["no_policy"]:
+        return config
+    if values["policy"] is not None:
+        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
+    return config.model_copy(update={"policy": None})
 
 
 def _print_start() -> None:
@@ -268,15 +274,16 @@ def up(
     It goes on in the background, for this user alone. `ask` uses it where it would load the same model in the same way.
     """
     from lalm_agent import resident
+    from lalm_agent.resident import serving
 
-    values = {name: value for name, value in locals().items() if name in resident.LOADING}
+    values = {name: value for name, value in locals().items() if name in serving.LOADING}
     config = settings_from(values)
     if foreground:
-        resident.hold(config, idle_minutes, say)
+        serving.hold(config, idle_minutes, say)
         return 0
     there = resident.standing()
     if there is None:
-        return resident.start(config, idle_minutes, say)
+        return serving.start(config, idle_minutes, say)
     if not resident.same_place(config.model, there.model.ref) or not resident.same_place(config.adapter, there.adapter):
         raise UsageError(f"another model is up: {_line(there)}", "lalm-agent down ends it")
     say(f"up already: {_line(there)}")

@@ -267,10 +267,10 @@ Serve = Callable[[float], "subprocess.Popen[str]"]
 def serve() -> Iterator[Serve]:
     """Starts a process that serves, with a model that answers nothing; killed at the end."""
     code = (
-        "import sys; from lalm_agent import resident\n"
-        "resident.Resident.load = lambda self, say: None\n"
+        "import sys; from lalm_agent.resident import serving\n"
+        "serving.Resident.load = lambda self, say: None\n"
         "from lalm_agent.config import AgentConfig\n"
-        "resident.hold(AgentConfig(), float(sys.argv[1]), lambda text: print(text, flush=True))"
+        "serving.hold(AgentConfig(), float(sys.argv[1]), lambda text: print(text, flush=True))"
     )
     processes = []
 
