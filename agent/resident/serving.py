@@ -127,8 +127,8 @@ class Resident:
                 self._last_s = time.monotonic()
 
     def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
+        while listener.fileno() >= 0:
+            with suppress(OSError):
                 connection, _ = listener.accept()
                 threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
 
@@ -192,6 +192,8 @@ class Resident:
 
         config = request.config.model_copy(update={"adapter": self._config.adapter})
         with Agent(config, on_status=say, shipped_policy=request.shipped_policy, load=self._loaded) as agent:
+            if self._adapter_sha256 is not None and agent.spec.info.adapter_sha256 != self._adapter_sha256:
+                raise _Refused("it has another content in its adapter's files")
             for item in agent.stream(request.clip, request.question, request.choices, window_s=request.window_s):
                 # The same checkpoint may have been named in another way.
                 yield replace(item, model=replace(item.model, ref=config.model)) if isinstance(item, Answer) else item
