@@ -424,14 +424,8 @@ class Agent:
             "policy_unchecked": True,
         }
         config = config.model_copy(update=changes)
-        agent = Agent(
-            config,
-            self._checkpointer,
-            batch_rows=self._batch_rows,
-            wrap=self._wrap,
-            on_status=self._on_status,
-            load=self._load,
-        )
+        same: dict[str, Any] = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
         agent._clips = self._clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)

@@ -1,12 +1,15 @@
-"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe."""
+"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe.
+
+`up`, `status` and `down` are about a model that stays loaded for it (`lalm_agent.resident`).
+"""
 
 import sys
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +17,10 @@ from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
-from lalm_agent.terminal import json_text, printable, shortened
+from lalm_agent.terminal import duration, json_text, printable, say, shortened
+
+if TYPE_CHECKING:
+    from lalm_agent.resident import Standing
 
 _STEP_WIDTH = 88
 
@@ -81,23 +87,15 @@ def ask(
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
     values = dict(locals(), preset=tools, tools=tool)
-    if sys.stderr.isatty():
-        print_status("starting")
-    from lalm_agent.config import FIELDS
-
+    _print_start()
     choices = _checked(clip, question, choice or (), batch is not None, window)
-    config = settings_from({name: values[name] for name in FIELDS})
-    if no_policy and policy is not None:
-        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
-    if no_policy:
-        config = config.model_copy(update={"policy": None})
-    window_s = _span(window)
+    config = _settings(values)
+    what: dict[str, Any] = {"question": str(question), "choices": choices, "window_s": _span(window)}
     if not no_resident and batch is None:
         from lalm_agent.resident import ask_resident
 
-        what = {"clip": str(clip), "question": str(question), "choices": choices, "window_s": window_s}
-        ready = ask_resident(print_status, print_step, config=config, shipped_policy=not no_policy, **what)
-        if ready is not None:
+        settings = {"config": config, "shipped_policy": not no_policy}
+        if ready := ask_resident(print_status, print_step, clip=str(clip), **what, **settings):
             return _print_one(ready, as_json)
 
     from lalm_agent.agent import Agent
@@ -106,7 +104,7 @@ def ask(
     with Agent(config, on_status=print_status, shipped_policy=not no_policy) as agent:
         if batch is not None:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        answer = agent.ask(str(clip), str(question), choices, print_step, thread_id, window_s)
+        answer = agent.ask(str(clip), **what, on_step=print_step, thread_id=thread_id)
     if thread_id is not None:
         typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
     return _print_one(answer, as_json)
@@ -115,6 +113,24 @@ def ask(
 def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
+
+
+def _settings(values: Mapping[str, Any]) -> Any:
+    """The `AgentConfig` of the command's parameters."""
+    from lalm_agent.config import FIELDS
+
+    config = settings_from({name: values[name] for name in FIELDS})
+    if not values["no_policy"]:
+        return config
+    if values["policy"] is not None:
+        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
+    return config.model_copy(update={"policy": None})
+
+
+def _print_start() -> None:
+    """A first line, before anything is loaded, for a person who waits."""
+    if sys.stderr.isatty():
+        print_status("starting")
 
 
 def _span(window: str | None) -> tuple[float, float] | None:
@@ -235,3 +251,69 @@ def _headline(answer: Answer) -> str:
         return "FAILED"
     said = answer.steps[-1].output if answer.steps else None
     return f"UNPARSED: {printable(said or '', one_line=True)}"
+
+
+# --- a model that stays loaded ------------------------------------------------------------------------------------
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def up(
+    model: flags.ModelFlag = None,
+    adapter: flags.AdapterFlag = None,
+    device: flags.DeviceFlag = None,
+    dtype: flags.DtypeFlag = None,
+    trust_remote_code: flags.TrustFlag = None,
+    allow_pickle: flags.PickleFlag = None,
+    idle_minutes: Annotated[float, typer.Option(min=0, help="End after so long without a question; 0: never.")] = 30.0,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal, until Ctrl-C.")] = False,
+    debug: flags.DebugFlag = None,
+) -> int:
+    """Keep a model loaded for `ask`, which then answers without loading one.
+
+    It goes on in the background, for this user alone. `ask` uses it where it would load the same model in the same way.
+    """
+    from lalm_agent import resident
+    from lalm_agent.resident import serving
+
+    values = {name: value for name, value in locals().items() if name in serving.LOADING}
+    config = settings_from(values)
+    if foreground:
+        serving.hold(config, idle_minutes, say)
+        return 0
+    there = resident.standing()
+    if there is None:
+        return serving.start(config, idle_minutes, say)
+    if not resident.same_place(config.model, there.model.ref) or not resident.same_place(config.adapter, there.adapter):
+        raise UsageError(f"another model is up: {_line(there)}", "lalm-agent down ends it")
+    say(f"up already: {_line(there)}")
+    return 0
+
+
+def status(as_json: JsonFlag = False, debug: flags.DebugFlag = None) -> None:
+    """Say which model is up, and how long it has waited for a question."""
+    from lalm_agent import resident
+
+    there = resident.standing()
+    is_loading = there is None and resident.is_held(resident.home())
+    if as_json:
+        state = {} if there is None else there.model_dump(mode="json")
+        typer.echo(json_text({"up": there is not None, "loading": is_loading, **state}))
+    elif there is None:
+        typer.echo("a model is being loaded" if is_loading else "no model is up")
+    else:
+        typer.echo(printable(_line(there), one_line=True))
+
+
+def down(debug: flags.DebugFlag = None) -> None:
+    """End the model that is up, after the question that it answers."""
+    from lalm_agent import resident
+
+    say("down" if resident.stop() else "no model is up")
+
+
+def _line(there: "Standing") -> str:
+    adapter = "" if there.adapter is None else f" with the adapter {there.adapter}"
+    limit = f"ends after {duration(there.idle_minutes * 60)}" if there.idle_minutes else "never ends by itself"
+    idle = f"{there.answered} answered, {there.waiting} waiting, idle for {duration(there.idle_s)}, {limit}"
+    return f"{there.model.ref}{adapter} on {there.device} in {there.dtype}, pid {there.pid}: {idle}"

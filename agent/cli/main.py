@@ -24,9 +24,9 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 
 COMMANDS = {
     "ask": "ask:ask",
-    "up": "resident:up",
-    "status": "resident:status",
-    "down": "resident:down",
+    "up": "ask:up",
+    "status": "ask:status",
+    "down": "ask:down",
     "chat": "chat:chat",
     "eval": "eval:evaluate",
     "merge": "eval:merge",

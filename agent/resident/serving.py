@@ -1,296 +1,48 @@
-"""A model that stays loaded: `lalm-agent up` holds it behind a Unix socket of its user, and `ask` finds it there.
+"""The process behind the socket: it loads a model, and answers with it until it is told to stop."""
 
-The resident process answers whole questions: it has the model, makes an `Agent` for each question, and sends what
-happens. The process that asks loads neither torch nor transformers nor langgraph. Frames go both ways, each a length in
-four bytes, big-endian, and a record as JSON; a request is one frame, its reply some events.
-
-The socket lies in a folder that only its user can enter, and both sides check whose process is behind it. A lock tells
-whether a process serves, so that a socket that a killed one left is known as such.
-"""
-
-import fcntl
-import hashlib
 import os
 import queue
 import select
 import signal
 import socket
-import stat
-import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from lalm_agent import errors
 from lalm_agent.config import FLAGS, AgentConfig
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.records import Answer, ModelInfo, OnStep, Step
+from lalm_agent.records import Answer, Step
+from lalm_agent.resident import (
+    PATIENCE_S,
+    Event,
+    Request,
+    Say,
+    Standing,
+    code_stamp,
+    is_own,
+    lock,
+    private_home,
+    receive,
+    same_place,
+    send,
+    standing,
+)
 
 if TYPE_CHECKING:
     from lalm_agent.models.base import LALM
 
-IDLE_MINUTES = 30.0
-MOST_BYTES = 2**24
-"""Of one frame."""
-PATIENCE_S = 10.0
-"""A peer that takes longer over one frame is let go."""
-_TICK_S = 0.1
-_TRIES = 10
-_PEER = struct.Struct("3i")
-_LENGTH = struct.Struct(">I")
 LOADING = ("model", "adapter", "device", "dtype", "trust_remote_code", "allow_pickle")
 """The settings that decide what is loaded."""
 _TOOLS = ("lalm", "pocketsphinx", "whisper")
 """What fills a node and needs nothing of the environment of whoever asks."""
-
-Say = Callable[[str], None]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Request(_Record):
-    """What a client wants. code: of `code_stamp`; folder: where it was called, which paths count from."""
-
-    kind: Literal["ask", "status", "down"]
-    code: str
-    folder: str = "/"
-    clip: str = ""
-    question: str = ""
-    choices: tuple[str, ...] = ()
-    window_s: tuple[float, float] | None = None
-    config: AgentConfig = AgentConfig()
-    shipped_policy: bool = True
-
-
-class Standing(_Record):
-    """What is up. idle_s: seconds since the last question; waiting: questions that wait for another one."""
-
-    pid: int
-    model: ModelInfo
-    adapter: str | None
-    device: str
-    dtype: str
-    answered: int
-    waiting: int
-    idle_s: float
-    idle_minutes: float
-
-
-class Trouble(_Record):
-    """An error of ours, to be raised where it was caused."""
-
-    kind: str
-    message: str
-    hint: str | None
-
-
-class Event(_Record):
-    """One thing that happened; the last of an `ask` is an answer, a trouble, or a refusal to serve it."""
-
-    status: str | None = None
-    step: Step | None = None
-    answer: Answer | None = None
-    refusal: str | None = None
-    trouble: Trouble | None = None
-    standing: Standing | None = None
-
-
-R = TypeVar("R", bound=_Record)
-
-
-# --- the folder ------------------------------------------------------------------------------------------------------
-
-
-def home() -> Path:
-    """Where the socket lies: in LALM_HOME, else in XDG_RUNTIME_DIR, else in the folder of temporary files."""
-    for name, sub in (("LALM_HOME", "resident"), ("XDG_RUNTIME_DIR", "lalm-agent")):
-        if os.environ.get(name):
-            return Path(os.environ[name]).expanduser().absolute() / sub
-    return Path(tempfile.gettempdir()) / f"lalm-agent-{os.getuid()}"
-
-
-def private_home() -> Path:
-    """`home()`, made if need be, mode 0700. Raises UsageError where it is another user's or open to others."""
-    folder = home()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_shared(folder)
-    except OSError as error:
-        raise UsageError(f"no private folder: {error}", "mend it, or set LALM_HOME to a folder of yours") from error
-    return folder
-
-
-def _refuse_shared(folder: Path) -> None:
-    state = folder.lstat()
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o077:
-        raise PermissionError(f"{folder} is not a folder of this user alone (mode 700)")
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process now has the lock that the resident process holds as long as it lives."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
-    finally:
-        os.close(handle)
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process serves there, or loads its model; a socket that none serves is removed."""
-    if not folder.is_dir():
-        return False
-    with _lock(folder) as free:
-        if free:
-            (folder / "socket").unlink(missing_ok=True)
-        return not free
-
-
-def code_stamp() -> str:
-    """Of this code and its environment: sizes and times of the files that `ask` runs through, and the interpreter."""
-    digest = hashlib.sha256(f"{sys.prefix} {sys.version}".encode())
-    here = Path(__file__).resolve().parent
-    for folder in dict.fromkeys((here, here.parent / "tools", here / "tools")):
-        for file in sorted(folder.rglob("*")):
-            if file.suffix in (".py", ".txt", ".toml", ".json"):
-                state = file.stat()
-                digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-# --- frames ----------------------------------------------------------------------------------------------------------
-
-
-def send(connection: socket.socket, record: _Record) -> None:
-    """One frame. Raises OSError where the peer is gone, ValueError where the record is no JSON or too long."""
-    data = record.model_dump_json(exclude_unset=True).encode()
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"a frame of {len(data)} bytes")
-    connection.sendall(_LENGTH.pack(len(data)) + data)
-
-
-def receive(connection: socket.socket, kind: type[R]) -> R:
-    """One frame. Raises EOFError where the peer is gone, ValueError for anything that is no such record."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    if length > MOST_BYTES:
-        raise ValueError(f"a frame of {length} bytes")
-    return kind.model_validate_json(_exactly(connection, length))
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        piece = connection.recv(min(length - len(data), 2**16))
-        if not piece:
-            raise EOFError("the other process has gone")
-        data += piece
-    return bytes(data)
-
-
-def _is_own(connection: socket.socket) -> bool:
-    """Whether the other process is of the same user, where the system tells."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return uid == os.getuid()
-
-
-# --- the side that asks ----------------------------------------------------------------------------------------------
-
-
-def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Answer | None:
-    """The answer of the model that is up; None where there is none, or it does not answer this, which `say` is told.
-
-    fields: of `Request`. Raises the errors of `Agent.ask`, which that process sends.
-    """
-    try:
-        connection = _connected()
-        if connection is None:
-            return None
-        with connection:
-            send(connection, Request(kind="ask", code=code_stamp(), folder=os.getcwd(), **fields))
-            while True:
-                event = receive(connection, Event)
-                if event.status is not None:
-                    say(event.status)
-                elif event.step is not None:
-                    on_step(event.step)
-                elif event.trouble is not None:
-                    kind = getattr(errors, event.trouble.kind, LalmError)
-                    raise kind(event.trouble.message, event.trouble.hint)
-                elif event.answer is not None:
-                    return event.answer
-                else:
-                    say(f"not asking the model that is up: {event.refusal}")
-                    return None
-    except (OSError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        say(f"the model that is up does not answer: {reason}")
-        return None
-
-
-def standing() -> Standing | None:
-    """What is up; None where nothing is, or its model is not loaded yet. Raises UsageError where it does not reply."""
-    return _told("status")
-
-
-def stop() -> bool:
-    """End the process that is up, after the question it answers; whether there was one. Raises as `standing` does."""
-    if _told("down") is None:
-        return False
-    while is_held(home()):
-        time.sleep(_TICK_S)
-    return True
-
-
-def _told(kind: Literal["status", "down"]) -> Standing | None:
-    try:
-        connection = _connected()
-        if connection is None:
-            return None
-        with connection:
-            connection.settimeout(PATIENCE_S)
-            send(connection, Request(kind=kind, code=""))
-            return receive(connection, Event).standing
-    except (OSError, EOFError, ValueError) as error:
-        raise UsageError(f"what is up at {home()} does not reply: {error}", "end its process") from error
-
-
-def _connected() -> socket.socket | None:
-    """A connection to what is up; None where nothing is. Raises OSError where it is not this user's alone."""
-    folder = home()
-    if not (folder / "socket").exists():
-        return None
-    _refuse_shared(folder)
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(str(folder / "socket"))
-        if not _is_own(connection):
-            raise PermissionError(f"{folder} has another user's socket")
-    except OSError:
-        connection.close()
-        if is_held(folder):
-            raise
-        return None
-    return connection
-
-
-# --- the side that answers -------------------------------------------------------------------------------------------
+_TICK_S = 0.1
+_TRIES = 10
 
 
 class _Refused(Exception):
@@ -331,9 +83,7 @@ class Resident:
         if weights_on_disk(self._config) != (info.revision, info.weights_sha256):
             raise UsageError(f"{info.ref} is no checkpoint on this machine", "nothing of it would be kept loaded")
         settings = {name: getattr(self._config, name) for name in LOADING}
-        with Agent(
-            hears_audio=self._model.spec.hears_audio, shipped_policy=True, load=self._loaded, **settings
-        ) as agent:
+        with Agent(hears_audio=self._model.spec.hears_audio, load=self._loaded, **settings) as agent:
             agent.ask((np.zeros(16_000, np.float32), 16_000), "What is heard?", ("nothing", "something"))
             self._adapter_sha256 = agent.spec.info.adapter_sha256
 
@@ -377,16 +127,16 @@ class Resident:
                 self._last_s = time.monotonic()
 
     def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
+        while listener.fileno() >= 0:
+            with suppress(OSError):
                 connection, _ = listener.accept()
                 threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
 
     def _greet(self, connection: socket.socket) -> None:
         """Read a request; what is none, or another user's, ends this connection and nothing else."""
         connection.settimeout(PATIENCE_S)
-        with suppress(OSError, EOFError, ValueError):
-            request = receive(connection, Request) if _is_own(connection) else None
+        with suppress(OSError, EOFError, ValueError), connection.makefile("rb") as stream:
+            request = receive(stream, Request) if is_own(connection) else None
             if request is not None and request.kind == "ask":
                 if waiting := self._asks.qsize():
                     send(connection, Event(status=f"waiting behind {waiting} other questions"))
@@ -427,7 +177,7 @@ class Resident:
         except OSError:
             raise
         except LalmError as error:
-            send(connection, Event(trouble=Trouble(kind=type(error).__name__, message=error.message, hint=error.hint)))
+            send(connection, Event(error=(type(error).__name__, error.message, error.hint)))
         except Exception as error:  # whatever it is, the client's own process will meet it, and say so as it does
             reason = str(error) if isinstance(error, _Refused) else f"{type(error).__name__}: {error}"
             send(connection, Event(refusal=reason))
@@ -442,8 +192,9 @@ class Resident:
 
         config = request.config.model_copy(update={"adapter": self._config.adapter})
         with Agent(config, on_status=say, shipped_policy=request.shipped_policy, load=self._loaded) as agent:
-            asked = agent.stream(request.clip, request.question, request.choices, window_s=request.window_s)
-            for item in asked:
+            if self._adapter_sha256 is not None and agent.spec.info.adapter_sha256 != self._adapter_sha256:
+                raise _Refused("it has another content in its adapter's files")
+            for item in agent.stream(request.clip, request.question, request.choices, window_s=request.window_s):
                 # The same checkpoint may have been named in another way.
                 yield replace(item, model=replace(item.model, ref=config.model)) if isinstance(item, Answer) else item
 
@@ -484,14 +235,6 @@ class Resident:
         return f"it has another {difference}" if difference else None
 
 
-def same_place(here: str | None, there: str | None) -> bool:
-    """Whether two references are the same, or lead to the same folder; `there` is that of the model that is up."""
-    if here is None or there is None or here == there:
-        return here == there
-    paths = [Path(ref).expanduser() for ref in (here, there)]
-    return all(path.is_dir() for path in paths) and paths[0].resolve() == paths[1].resolve()
-
-
 def hold(config: AgentConfig, idle_minutes: float, say: Say) -> None:
     """Load a model and answer with it, in this process, until it is told to stop. Raises what `Resident` does.
 
@@ -499,7 +242,7 @@ def hold(config: AgentConfig, idle_minutes: float, say: Say) -> None:
     """
     folder = private_home()
     for _ in range(_TRIES):
-        with _lock(folder) as free:
+        with lock(folder) as free:
             if free:
                 (folder / "socket").unlink(missing_ok=True)
                 resident = Resident(config, idle_minutes)
