@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from os import environ
 from typing import Any
 
+from lalm_agent.errors import UsageError
 from lalm_agent.models.endpoint import (
     RATE,
     EndpointOptions,
@@ -19,7 +20,6 @@ from lalm_agent.models.endpoint import (
     run_async,
     wav_of,
 )
-from lalm_agent.errors import UsageError
 from lalm_agent.models.openai_ref import Endpoint, endpoint_of
 from lalm_agent.registry import Task, ToolResult
 from lalm_agent.tools.asr_confidence import segment_confidence, token_confidence

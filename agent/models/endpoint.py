@@ -368,7 +368,9 @@ class Servers:
         now, count = time.monotonic(), len(self._servers)
         if count == 1 or any(server.out_until <= now for server in self._servers):
             return failed
-        return replace(failed, message=f"none of the {count} servers of {self._endpoint.name} replies: {failed.message}")
+        return replace(
+            failed, message=f"none of the {count} servers of {self._endpoint.name} replies: {failed.message}"
+        )
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------

@@ -154,7 +154,9 @@ def test_all_gone_is_said(stub: Any, second: Running, model_of: Any, failure: An
 # --- one connection for many calls, and many requests at once --------------------------------------------------------
 
 
-def test_a_connection_serves_one_call_after_the_other(stub: Any, model_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_serves_one_call_after_the_other(
+    stub: Any, model_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accepted: list[Any] = []
     accept = stub.get_request
     monkeypatch.setattr(stub, "get_request", lambda: accepted.append(got := accept()) or got)
