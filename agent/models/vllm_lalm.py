@@ -82,9 +82,11 @@ def load(ref: str, options: LoadOptions, adapter: str | None = None) -> "VllmLAL
         settings: dict[str, Any] = {"trust_remote_code": options.trust_remote_code, "dtype": options.dtype}
         if family.hears:
             settings["limit_mm_per_prompt"] = {"audio": 1, "image": 0, "video": 0}
+        room = 0
         if adapter is not None:
             rank = adapter_rank(Path(adapter).expanduser(), family, ref)
-            settings |= {"enable_lora": True, "max_lora_rank": next(size for size in _RANKS if size >= rank)}
+            room = next(size for size in _RANKS if size >= rank)
+            settings |= {"enable_lora": True, "max_lora_rank": room}
         processor = load_processor(files.folder, family, options.trust_remote_code)
         stops = _stop_tokens(files.folder, processor)
         try:
@@ -101,7 +103,7 @@ def load(ref: str, options: LoadOptions, adapter: str | None = None) -> "VllmLAL
         hearing = hearing_of(processor, family)
         window_s = hearing.window_s if hearing else None
         spec = ModelSpec(info, window_s, str(current_platform.device_type), dtype, family.hears)
-        return VllmLALM(engine, processor, family, spec, stops)
+        return VllmLALM(engine, processor, family, spec, stops, room)
 
 
 def adapter_rank(folder: Path, family: Family, ref: str) -> int:
@@ -145,13 +147,17 @@ def seed_of(request: Request) -> int:
 
 
 class VllmLALM:
-    """An engine of vLLM's that answers requests. stops: the tokens that end a reply. lora: vLLM's `LoRARequest`."""
+    """An engine of vLLM's that answers requests.
+
+    stops: the tokens that end a reply. room: the largest rank of an adapter that the engine takes, 0 for none.
+    """
 
     def __init__(
-        self, engine: Any, processor: Any, family: Family, spec: ModelSpec, stops: set[int], lora: Any = None
+        self, engine: Any, processor: Any, family: Family, spec: ModelSpec, stops: set[int], room: int = 0
     ) -> None:
         self._engine, self._processor, self._family = engine, processor, family
-        self._stops, self._lora = stops, lora
+        self._stops, self._room = stops, room
+        self._lora: Any = None
         self._hearing = hearing_of(processor, family)
         self._renamed: tempfile.TemporaryDirectory[str] | None = None
         self.spec = spec
@@ -165,15 +171,16 @@ class VllmLALM:
             DataError: no PEFT folder.
         """
         path = Path(folder).expanduser()
-        adapter_rank(path, self._family, self.spec.info.ref)
+        if adapter_rank(path, self._family, self.spec.info.ref) > self._room:
+            raise UsageError("vLLM's engine was started without room for the adapter", "load the model with it")
         refuse_other_weights(path, self.spec.info.weights_sha256, self.spec.info.ref)
         from vllm.lora.request import LoRARequest
 
         sha256, renamed = weights_sha256(adapter_files(path)), tempfile.TemporaryDirectory(prefix="lalm-lora-")
         _rename(path, Path(renamed.name), _LORA[self._family.model])
-        lora = LoRARequest(lora_name=sha256, lora_int_id=next(_IDS), lora_path=renamed.name)
         spec = replace(self.spec, info=replace(self.spec.info, adapter_sha256=sha256))
-        adapted = VllmLALM(self._engine, self._processor, self._family, spec, self._stops, lora)
+        adapted = VllmLALM(self._engine, self._processor, self._family, spec, self._stops, self._room)
+        adapted._lora = LoRARequest(lora_name=sha256, lora_int_id=next(_IDS), lora_path=renamed.name)
         # vLLM reads it when it is first used.
         adapted._renamed = renamed
         return adapted

@@ -13,7 +13,7 @@ import json
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def entry(value: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LLM]]:
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[LLM]:
     """The stand-in under the names of vLLM; the engines that are made."""
     modules = {name: types.ModuleType(name) for name in ("vllm", "vllm.lora", "vllm.lora.request", "vllm.platforms")}
     modules["vllm"].__spec__ = importlib.machinery.ModuleSpec("vllm", None)
@@ -199,7 +199,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LLM]]:
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     LLM.made = []
-    yield LLM.made
+    return LLM.made
 
 
 def load(folder: Path, **options: Any) -> vllm_lalm.VllmLALM:
@@ -220,7 +220,7 @@ def test_the_names_that_are_written_down_are_those_of_the_installed_vllm() -> No
     if REAL is None:
         assert all(NAMES[what] == set(TAKEN[what].split()) for what in TAKEN)
     else:
-        assert {what: set(TAKEN[what].split()) - NAMES[what] for what in TAKEN} == dict.fromkeys(TAKEN, set())
+        assert [name for what in TAKEN for name in TAKEN[what].split() if name not in NAMES[what]] == []
 
 
 def test_an_argument_that_vllm_does_not_have_is_refused_by_the_stand_in() -> None:
@@ -389,8 +389,12 @@ def test_a_reply_that_was_broken_off_is_no_answer(tiny_checkpoint: Path, engines
         lalm.generate([ask("q")])
 
 
-def test_an_adapter_of_other_weights_is_refused(tiny_family: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_adapter_that_the_engine_is_not_made_for_is_refused(
+    tiny_family: Callable[[str], Path], tmp_path: Path
+) -> None:
     adapter = make_adapter(tiny_family("gemma-4"), tmp_path / "adapter")
+    with pytest.raises(UsageError, match="without room"):
+        load(tiny_family("gemma-4")).with_adapter(adapter)
     lalm = load(tiny_family("gemma-4"), adapter=str(adapter))
     (adapter / "spec.json").write_text(json.dumps({"identity": {"model": "x", "weights_sha256": "0" * 64}}))
     with pytest.raises(UsageError, match="other weights"):
