@@ -562,6 +562,11 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
 
         options = EndpointOptions(config.timeout_s, hears_audio=config.hears_audio, trust_env=config.trust_env)
         return load(ref, options)
+    if ref.startswith("vllm:"):
+        from lalm_agent.models import vllm_lalm
+        from lalm_agent.models.hf_loading import LoadOptions
+
+        return vllm_lalm.load(ref, LoadOptions(config.device, config.dtype, config.trust_remote_code), config.adapter)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
@@ -572,7 +577,7 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
     if plugin is None:
         valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
-        forms = "a folder, a hub id, openai:NAME, scripted:FILE, module:attribute"
+        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 
@@ -582,7 +587,7 @@ def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
 
     Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
     """
-    ref = config.model
+    ref = config.model.removeprefix("vllm:")
     if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
         return None
     from lalm_agent.models.hf_loading import find_weights

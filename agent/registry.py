@@ -44,11 +44,12 @@ MODEL_FORMS: dict[str, str] = {
     "FOLDER": "a checkpoint on this machine",
     "OWNER/NAME[@REVISION]": "a checkpoint of the hub, downloaded when first used",
     "openai:NAME[@URL[,URL]]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
+    "vllm:MODEL": "a checkpoint (mini, FOLDER or OWNER/NAME) in vLLM's engine; needs the extra vllm and a GPU",
     "scripted:FILE": "replies from a JSON-lines file, for dry runs",
     "module:attribute[:ARGUMENT]": "a class, function or object of your own with .generate and .spec",
 }
 """What a model's reference can be (CONTRACT, References)."""
-BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted"})
+BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted", "vllm"})
 MODEL_GROUP = "lalm_agent.models"
 _CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -183,6 +184,7 @@ EXTRAS = {
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
+        ("vllm", ("vllm",), "a model vllm:MODEL"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )
 }

@@ -103,6 +103,11 @@ def _model_state(config: Any, online: bool) -> tuple[str, str]:
     ref = config.model
     if ref.startswith("openai:"):
         return _endpoint_state(ref, online, config.trust_env)
+    if ref.startswith("vllm:"):
+        from lalm_agent.registry import require_extra
+
+        require_extra("vllm")
+        ref = ref.removeprefix("vllm:")
     if ref == "mini" or ref.startswith("scripted:") or not (Path(ref).expanduser().exists() or ref.count("/") == 1):
         # Small, or a class or function that is looked up: made as `ask` makes it, but for the weights of `mini`.
         return _mini() if ref == "mini" else (_made(config), "")

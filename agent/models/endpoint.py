@@ -442,7 +442,7 @@ def wait_s(failed_attempts: int, asked_s: float | None) -> float:
 
 
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result, from the loop of all requests; also for a caller inside a loop of its own (a notebook)."""
+    """The coroutine's result, from the loop of all requests; a caller may be inside a loop of its own (a notebook)."""
 
     async def outcome() -> _T | Exception:
         try:

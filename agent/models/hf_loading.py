@@ -113,6 +113,7 @@ class CheckpointFiles:
 
     @property
     def sha256(self) -> str:
+        """Of the weights (`weights_sha256`), an adapter that belongs to the checkpoint included."""
         return weights_sha256([*self.weights, *(adapter_files(self.own_adapter) if self.own_adapter else [])])
 
 

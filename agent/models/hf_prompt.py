@@ -220,6 +220,14 @@ def text_tokens(processor: Any, text: str) -> int:
     return len(begun) - 1
 
 
+def placeholder_tokens(processor: Any, turns: tuple[Turn, ...], has_clip: bool) -> list[int]:
+    """Token ids of a prompt in which one audio token stands for the clip, for what makes room for the clip itself."""
+    if isinstance(processor, TextProcessor):
+        return processor.token_ids(turns, **_ending(turns))
+    sound = np.zeros(1, np.float32) if has_clip else None
+    return _ids(processor, [conversation(turns, sound)], **_ending(turns))[0]
+
+
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
     """Token ids of a conversation without its clip."""
     return _all_text_ids(processor, [turns], **ending)[0]
@@ -229,8 +237,12 @@ def _all_text_ids(processor: Any, conversations: Sequence[tuple[Turn, ...]], **e
     """Token ids of several conversations without their clips; one call costs less than one for each."""
     if isinstance(processor, TextProcessor):
         return [processor.token_ids(turns, **ending) for turns in conversations]
+    return _ids(processor, [conversation(turns, None) for turns in conversations], **ending)
+
+
+def _ids(processor: Any, messages: list[list[dict[str, Any]]], **ending: bool) -> list[list[int]]:
     ids: list[list[int]] = processor.tokenizer.apply_chat_template(
-        [conversation(turns, None) for turns in conversations],
+        messages,
         chat_template=processor.chat_template,
         tokenize=True,
         return_dict=False,

@@ -75,6 +75,7 @@ def pretrained_clips_of(ref: str) -> PretrainedClips:
     Raises:
         DataError: the file is there and cannot be used.
     """
+    ref = ref.removeprefix("vllm:")
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models.mini")) as folder:
             return _of_folder(folder)

@@ -1,7 +1,7 @@
 """An adapter that is added to its base's weights for good: a checkpoint that needs no peft, for servers without it.
 
 config, tokenizer, processor, template   copies of the base's files
-*.safetensors                            the base's files, tensor by tensor, but for the tensors that the adapter changes
+*.safetensors                            the base's files, but for the tensors that the adapter changes
 pretrained_clips.u64                     the clips of the base's pretraining, and those that the adapter was trained on
 merge.json                               what was merged: `MergeRecord`
 
