@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lalm_agent.cli import flags
+from lalm_agent.cli.flags import option
 from lalm_agent.errors import UsageError
 from lalm_agent.terminal import json_text, say
 
@@ -19,24 +20,19 @@ class Division(StrEnum):
 
 def calibrate(
     folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="FOLDER", help="Of `confidence`, or of a run.", show_default=False),
+        Path | None, typer.Argument(metavar="FOLDER", help="Of `confidence`, or of a run.", show_default=False)
     ] = None,
     estimator: Annotated[
-        str,
-        typer.Option(help="Whose confidence decides: a name, combined, or best: chosen on half of the recordings."),
+        str, option("Whose confidence decides: a name, combined, or best: chosen on half of the recordings.", True)
     ] = "best",
     max_risk: Annotated[float, typer.Option(help="Largest share of wrong answers among those given.")] = 0.10,
     delta: Annotated[float, typer.Option(help="Largest chance that the promise does not hold.")] = 0.10,
     by: Annotated[
         Division | None, typer.Option(help="A threshold for each modality; delta is divided among them.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The policy's file.", show_default=False)] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option(help="New labelled data instead: a folder of `confidence`, or a run.", show_default=False),
-    ] = None,
-    policy: Annotated[Path | None, typer.Option(help="The policy to check.", show_default=False)] = None,
+    out: Annotated[Path | None, option("The policy's file.")] = None,
+    check: Annotated[Path | None, option("New labelled data instead: a folder of `confidence`, or a run.")] = None,
+    policy: Annotated[Path | None, option("The policy to check.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     debug: flags.DebugFlag = None,
 ) -> None:

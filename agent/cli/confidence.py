@@ -6,30 +6,21 @@ from typing import Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import option, settings_from
 from lalm_agent.confidence import NAMES
 from lalm_agent.terminal import json_text, printable, say
 
 
 def confidence(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that eval wrote.", show_default=False)],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the estimates; the same command again resumes.", show_default=False)
-    ],
+    out: Annotated[Path, option("Folder of the estimates; the same command again resumes.")],
     estimators: Annotated[
-        str | None,
-        typer.Option(
-            "--with",
-            help=f"With commas: {', '.join(NAMES)}.",
-            show_default="all that the model can give",
-        ),
+        str | None, option(f"With commas: {', '.join(NAMES)}.", "all that the model can give", "--with")
     ] = None,
     draws: Annotated[int, typer.Option(min=2, help="Sampled replies, where RUN has no draws of its own.")] = 5,
     permutations: Annotated[int, typer.Option(min=1, help="Other orders of the choices that are tried.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the sampled replies and the orders.")] = 0,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that clips are named from.", show_default="where RUN found them")
-    ] = None,
+    audio_root: Annotated[Path | None, option("Folder that clips are named from.", "where RUN found them")] = None,
     adapter: flags.AdapterFlag = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,

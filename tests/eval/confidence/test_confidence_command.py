@@ -62,7 +62,7 @@ def test_the_agent_s_evidence_is_read_off_its_steps(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, conf = tmp_path / "run", tmp_path / "conf"
-    settings = ("--answer-mode", "score", "--device", "cpu")
+    settings = ("--answer-mode", "score", "--device", "cpu", "--limit", 4)
     assert command(capsys, "eval", data, "--out", run, "--method", "agent", *settings)[0] == 0
     code, _, err = command(capsys, "confidence", run, "--out", conf, "--device", "cpu", "--with", "evidence,option")
     assert code == 0, err
