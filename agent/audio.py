@@ -161,6 +161,8 @@ class ClipStore:
         """Decode a file, unless it is kept and unchanged, and keep it. Raises what `audio.load` raises."""
         file = _settled_file(path)
         kept = self._sounds.get((self._files.get(file, ""), None)) if file is not None else None
+        if kept is not None and kept.ref.path != path:
+            kept = None
         sound = load(path, self._max_s) if kept is None else kept
         self._keep((sound.ref.sha256, None), sound)
         if file is not None and kept is None and file == _settled_file(path):

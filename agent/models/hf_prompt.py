@@ -70,7 +70,7 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
 class FrontEndMemory:
     """An audio front end that keeps what it made of the last clip: several prompts about one clip need it once.
 
-    A clip is known by its array, which nobody writes to. One thread at a time.
+    A clip is known by where its samples lie in memory, which nobody writes to. One thread at a time.
     """
 
     def __init__(self, front_end: Any) -> None:
@@ -86,11 +86,20 @@ class FrontEndMemory:
         """The front end's BatchFeature; of several clips it is made anew."""
         if not isinstance(audio, list) or len(audio) != 1:
             return self._front_end(audio, **settings)
-        if audio[0] is not self._clip or settings != self._settings:
+        if not _is_same(audio[0], self._clip) or settings != self._settings:
             self._features = of_own_frames(self._front_end, audio, settings)
             self._clip, self._settings = audio[0], settings
         # A processor renames and takes away members.
         return copy.copy(self._features)
+
+
+def _is_same(one: NDArray[np.float32], other: NDArray[np.float32] | None) -> bool:
+    """Whether two arrays are one; each call of `Sound.mono` gives another view of a clip's samples."""
+    return other is not None and (one.ctypes.data, one.shape, one.strides) == (
+        other.ctypes.data,
+        other.shape,
+        other.strides,
+    )
 
 
 def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: dict[str, Any]) -> Any:
