@@ -21,8 +21,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ import numpy as np
 import soundfile
 import torch
 from harness import script
+from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
 from lalm_agent import AgentConfig, agent, audio, graph, prompts
 from lalm_agent.eval import EvaluateRequest, evaluate
@@ -64,7 +65,7 @@ def chosen(benchmark: Benchmark, questions: int) -> Benchmark:
     for item in sorted(benchmark.items, key=order_key):
         by_clip.setdefault(item.audio, []).append(item)
     items = [item for same in by_clip.values() for item in same][:questions]
-    return Benchmark(benchmark.name, None, benchmark.sha256, tuple(items), benchmark.audio_root)
+    return replace(benchmark, items=tuple(items))
 
 
 # --- the loop of the public harnesses ---------------------------------------------------------------------------------
@@ -82,176 +83,144 @@ class PublicLoop:
             kind = transformers.Qwen2AudioForConditionalGeneration
             self._model = kind.from_pretrained(place, dtype=getattr(torch, dtype)).eval()
 
-    def replies(self, root: Path, asked: Sequence[tuple[Item, str]], batch: int) -> list[str]:
-        """The reply to each prompt about its item's clip."""
+    def replies(self, paths: Sequence[Path], asked: Sequence[str], batch: int) -> list[str]:
+        """The reply to each prompt about its clip."""
         made: list[str] = []
         for start in range(0, len(asked), batch):
-            some = asked[start : start + batch]
-            clips = [self._clip(audio_file(root, item.audio)) for item, _ in some]
-            texts = [self._text(prompt) for _, prompt in some]
+            clips = [self._clip(path) for path in paths[start : start + batch]]
+            texts = [self._text(prompt) for prompt in asked[start : start + batch]]
             inputs = self._processor(text=texts, audio=clips, sampling_rate=RATE, return_tensors="pt", padding=True)
-            inputs = inputs.to(self._model.dtype)
             with torch.inference_mode():
-                output = self._model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=NEW_TOKENS)
+                output = self._model.generate(
+                    **inputs.to(self._model.dtype), do_sample=False, num_beams=1, max_new_tokens=NEW_TOKENS
+                )
             new = output[:, inputs["input_ids"].shape[1] :]
             made += [text.strip() for text in self._processor.batch_decode(new, skip_special_tokens=True)]
         return made
 
     def _clip(self, path: Path) -> Any:
-        import soxr
-
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        mono = samples.mean(axis=1)
-        return mono if rate == RATE else soxr.resample(mono, rate, RATE)
+        return audio.resample(samples.mean(axis=1), rate, RATE)
 
-    def _text(self, prompt: str) -> str:
+    def _text(self, prompt: str) -> Any:
         content = [{"type": "audio", "audio_url": "clip"}, {"type": "text", "text": prompt}]
-        text: str = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        return text
+        turns = [{"role": "user", "content": content}]
+        return self._processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
 
-    def baseline(self, benchmark: Benchmark, batch: int) -> list[str]:
-        """A call for each question."""
-        assert benchmark.audio_root is not None
-        asked = [(i, prompts.answer_prompt(Method.BASELINE, i.question, i.choices)) for i in benchmark.items]
-        return self.replies(benchmark.audio_root, asked, batch)
-
-    def three_calls(self, benchmark: Benchmark, batch: int) -> list[str]:
-        """Type, content, and answer of each question, a call each."""
-        root, items = benchmark.audio_root, benchmark.items
-        assert root is not None
-        named = [
-            graph.named_type(text) for text in self.replies(root, [(i, prompts.type_prompt()) for i in items], batch)
-        ]
-        types = [kind or AudioType.SOUND for kind in named]
-        of_type = [prompts.content_prompt(kind) for kind in types]
-        contents = self.replies(root, list(zip(items, of_type, strict=True)), batch)
+    def answers(self, benchmark: Benchmark, method: Method, batch: int) -> list[str]:
+        """A call for each question; for the agent three: type, content, answer."""
+        items, root = benchmark.items, benchmark.audio_root or Path()
+        paths = [audio_file(root, item.audio) for item in items]
+        types: list[AudioType | None] = [None] * len(items)
+        contents: list[str] = [""] * len(items)
+        if method is Method.AGENT:
+            types = [
+                graph.named_type(text) for text in self.replies(paths, [prompts.type_prompt()] * len(items), batch)
+            ]
+            contents = self.replies(paths, [prompts.content_prompt(t or AudioType.SOUND) for t in types], batch)
         asked = [
-            (i, prompts.answer_prompt(Method.AGENT, i.question, i.choices, kind, content if kind else None))
-            for i, kind, content in zip(items, named, contents, strict=True)
+            prompts.answer_prompt(method, item.question, item.choices, kind, content if kind else None)
+            for item, kind, content in zip(items, types, contents, strict=True)
         ]
-        return self.replies(root, asked, batch)
+        return self.replies(paths, asked, batch)
 
 
 # --- where our time goes ----------------------------------------------------------------------------------------------
 
+STAGES: tuple[tuple[Any, str, str], ...] = (
+    (agent.Agent, "ask_item", "graph"),
+    (audio, "load", "decode"),
+    (audio.Sound, "mono", "resample"),
+    (hf_engine, "prepare", "the clip's hash"),
+    (hf_engine, "batch_inputs", "tokens"),
+    (hf_engine, "option_tokens", "tokens"),
+    (hf_prompt, "of_own_frames", "mel"),
+    (Qwen2AudioEncoder, "forward", "encoder"),
+    (hf_engine, "prefill", "prefill: the clip"),
+    (hf_engine, "compute", "prefill: question and options"),
+    (hf_decoding, "_write_on", "decode steps"),
+    (folder.RunFolder, "keep", "store"),
+    (ask.Tally, "add", "store"),
+    (ask, "stored", "store"),
+)
+"""Our functions, and the stage that each is."""
 
-class Stages:
+
+def stages_of(job: Callable[[], object]) -> Counter[str]:
     """Seconds of the processor in each stage, without those of a stage within it."""
+    seconds: Counter[str] = Counter()
+    local = threading.local()
 
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._local = threading.local()
-
-    @contextmanager
-    def counted(self, stage: str) -> Iterator[None]:
-        """Count what happens within this context."""
-        within = self._local.__dict__.setdefault("within", [0.0])
-        start = time.thread_time()
-        within.append(0.0)
-        try:
-            yield
-        finally:
-            taken = time.thread_time() - start
-            self.seconds[stage] += taken - within.pop()
-            within[-1] += taken
-
-    @contextmanager
-    def watching(self, model: Any) -> Iterator[None]:
-        """Count calls of our own functions, which get their own names back at the end."""
-        places: tuple[tuple[Any, str, str], ...] = (
-            (agent.Agent, "ask_item", "graph"),
-            (audio, "load", "decode"),
-            (audio.Sound, "mono", "resample"),
-            (hf_engine, "prepare", "clip's hash"),
-            (hf_engine, "batch_inputs", "tokens"),
-            (hf_engine, "option_tokens", "tokens"),
-            (hf_engine, "begun_tokens", "tokens"),
-            (hf_prompt, "of_own_frames", "mel"),
-            (hf_engine, "prefill", "prefill: the clip"),
-            (hf_engine, "compute", "prefill: question and options"),
-            (hf_decoding, "_write_on", "decode steps"),
-            (folder.RunFolder, "keep", "store"),
-            (ask.Tally, "add", "store"),
-            (ask, "stored", "store"),
-        )
-        before = [(owner, name, getattr(owner, name)) for owner, name, _ in places if hasattr(owner, name)]
-        tower = model.base_model.audio_tower
-        kind = type(tower)
-        before.append((kind, "forward", kind.forward))
-        for owner, name, stage in (*places, (kind, "forward", "encoder")):
-            if hasattr(owner, name):
-                setattr(owner, name, self._counting(getattr(owner, name), stage))
-        try:
-            yield
-        finally:
-            for owner, name, function in before:
-                setattr(owner, name, function)
-
-    def _counting(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
+    def counting(function: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def call(*positional: Any, **named: Any) -> Any:
-            with self.counted(stage):
+            within: list[float] = local.__dict__.setdefault("within", [0.0])
+            start = time.thread_time()
+            within.append(0.0)
+            try:
                 return function(*positional, **named)
+            finally:
+                taken = time.thread_time() - start
+                seconds[stage] += taken - within.pop()
+                within[-1] += taken
 
         return call
+
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in STAGES]
+    for (owner, name, function), (*_, stage) in zip(before, STAGES, strict=True):
+        setattr(owner, name, counting(function, stage))
+    try:
+        job()
+    finally:
+        for owner, name, function in before:
+            setattr(owner, name, function)
+    return seconds
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def timed(job: Callable[[], Any]) -> tuple[Any, float, float]:
-    """(result, seconds by the clock, of this process's CPUs)."""
-    start, busy = time.perf_counter(), time.process_time()
-    made = job()
-    return made, time.perf_counter() - start, time.process_time() - busy
-
-
 def compare(benchmark: Benchmark, method: Method, dtype: str, pairs: int) -> None:
     """Print questions a second of both, ratios, and our stages."""
-    loop = PublicLoop(dtype)
-    calls = loop.three_calls if method is Method.AGENT else loop.baseline
+    loop, n = PublicLoop(dtype), len(benchmark.items)
     config = AgentConfig(model="mini", method=method, preset="paper")
     model, _ = load_models(config, 1)
-    n = len(benchmark.items)
 
-    def ours() -> list[str | None]:
+    def ours(some: Benchmark = benchmark) -> list[str | None]:
         with tempfile.TemporaryDirectory() as place:
-            run = evaluate(EvaluateRequest(data=benchmark, out=Path(place, "run"), config=config, loaded_model=model))
-        return [run.answers[item.id, 0].reply for item in benchmark.items]
+            run = evaluate(EvaluateRequest(data=some, out=Path(place, "run"), config=config, loaded_model=model))
+        return [run.answers[item.id, 0].reply for item in some.items]
 
-    jobs: dict[str, Callable[[], list[Any]]] = {
-        "the loop, batch 1": lambda: calls(benchmark, 1),
+    jobs: dict[str, Callable[[Benchmark], list[Any]]] = {
+        "the loop, batch 1": lambda some: loop.answers(some, method, 1),
         "ours": ours,
-        "the loop, batch 8": lambda: calls(benchmark, 8),
+        "the loop, batch 8": lambda some: loop.answers(some, method, 8),
     }
-    warm = Benchmark(benchmark.name, None, benchmark.sha256, benchmark.items[:8], benchmark.audio_root)
-    for job in (lambda: calls(warm, 1), lambda: calls(warm, 8), ours):
-        job()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     replies: dict[str, list[Any]] = {}
-    for _ in range(pairs):
+    for pair in range(pairs + 1):
         for name, job in jobs.items():
-            replies[name], *seconds = timed(job)
-            times[name].append((seconds[0], seconds[1]))
+            # The first warms up.
+            some = benchmark if pair else replace(benchmark, items=benchmark.items[:8])
+            start, busy = time.perf_counter(), time.process_time()
+            replies[name] = job(some)
+            if pair:
+                times[name].append((time.perf_counter() - start, time.process_time() - busy))
     print(f"{method}, {n} questions, {len({i.audio for i in benchmark.items})} clips, the loop in {dtype}")
     for name, taken in times.items():
-        clock, busy = (statistics.median(part) for part in zip(*taken, strict=True))
+        clock, cpus = (statistics.median(part) for part in zip(*taken, strict=True))
         equal = sum(a == b for a, b in zip(replies[name], replies["ours"], strict=True))
-        print(
-            f"  {name:18} {n / clock:7.2f} a second   {1e3 * busy / n:7.1f} ms of the CPUs   {equal} of {n} replies ours"
-        )
+        rates = f"{n / clock:7.2f} a second  {1e3 * cpus / n:7.1f} ms of the CPUs"
+        print(f"  {name:18} {rates}  {equal} of {n} replies as ours")
     for name in ("the loop, batch 1", "the loop, batch 8"):
-        for what, part in (("by the clock", 0), ("of the CPUs", 1)):
+        for part, what in enumerate(("by the clock", "of the CPUs")):
             ratios = sorted(a[part] / b[part] for a, b in zip(times[name], times["ours"], strict=True))
             print(f"  {name} : ours, {what:12} {statistics.median(ratios):5.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    stages = Stages()
-    with stages.watching(model._checkpoint.model):
-        *_, busy = timed(ours)
-    print(f"  where ours goes, ms of the CPUs a question ({1e3 * busy / n:.1f} in all)")
-    rest = busy - sum(stages.seconds.values())
-    for stage, seconds in (*stages.seconds.most_common(), ("plan, start and waiting", rest)):
-        print(f"    {stage:32} {1e3 * seconds / n:7.2f}")
+    start = time.process_time()
+    seconds = stages_of(ours)
+    seconds["plan, start and waiting"] = time.process_time() - start - sum(seconds.values())
+    print("  where ours goes, ms of the CPUs a question")
+    for stage, taken_s in seconds.most_common():
+        print(f"    {stage:32} {1e3 * taken_s / n:7.2f}")
 
 
 def main() -> None:

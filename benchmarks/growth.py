@@ -30,17 +30,11 @@ from lalm_agent.records import ModelInfo
 
 RATE, WORSE = 16_000, 1.15
 LINE = "--one"
-SIZES = {
-    "questions": (100, 1_000, 10_000),
-    "clips": (1, 2, 4, 8),
-    "choices": (2, 5, 10, 20, 50, 100),
-    "audio": (1, 10, 60, 600, 3_600),
-}
-UNITS = {
-    "questions": "questions to a stub, all three steps",
-    "clips": "questions about one clip, asked of mini",
-    "choices": "choices of one question, scored by mini",
-    "audio": "seconds of the clip of one question to a stub",
+PARTS = {
+    "questions": ((100, 1_000, 10_000), "questions to a stub, all three steps"),
+    "clips": ((1, 2, 4, 8), "questions about one clip, asked of mini"),
+    "choices": ((2, 5, 10, 20, 50, 100), "choices of one question, scored by mini"),
+    "audio": ((1, 10, 60, 600, 3_600), "seconds of the clip of one question to a stub"),
 }
 
 
@@ -102,9 +96,10 @@ def seconds(part: str, size: int) -> float:
 
 def rows(part: str, most: int) -> Iterator[str]:
     """The lines of a part's table, each size in a process of its own."""
-    yield f"{UNITS[part]:48} {'ms':>10} {'ms each':>9} {'MB':>6}  order"
+    sizes, unit = PARTS[part]
+    yield f"{unit:48} {'ms':>10} {'ms each':>9} {'MB':>6}  order"
     before: tuple[int, float] | None = None
-    for size in (size for size in SIZES[part] if size <= most):
+    for size in (size for size in sizes if size <= most):
         command = [sys.executable, "-W", "ignore", __file__, "--part", part, LINE, str(size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         taken, memory = map(float, done.stdout.split())
@@ -117,7 +112,7 @@ def rows(part: str, most: int) -> Iterator[str]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=SIZES, help="one table alone")
+    parser.add_argument("--part", choices=PARTS, help="one table alone")
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="no larger size than that")
     parser.add_argument(LINE, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -127,7 +122,7 @@ def main() -> None:
         taken = seconds(options.part, options.one)
         print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB)
         return
-    for part in SIZES if options.part is None else (options.part,):
+    for part in PARTS if options.part is None else (options.part,):
         for line in rows(part, options.most):
             print(line, flush=True)
 

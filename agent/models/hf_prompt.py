@@ -76,7 +76,7 @@ class FrontEndMemory:
     def __init__(self, front_end: Any) -> None:
         self._front_end = front_end
         self._clip: Any = None
-        self._settings: dict[str, Any] = {}
+        self._name: object = None
         self._features: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -86,20 +86,14 @@ class FrontEndMemory:
         """The front end's BatchFeature; of several clips it is made anew."""
         if not isinstance(audio, list) or len(audio) != 1:
             return self._front_end(audio, **settings)
-        if not _is_same(audio[0], self._clip) or settings != self._settings:
+        # Each call of `Sound.mono` gives another view of a clip's samples.
+        name = audio[0].ctypes.data, audio[0].shape, audio[0].strides, settings
+        if name != self._name:
             self._features = of_own_frames(self._front_end, audio, settings)
-            self._clip, self._settings = audio[0], settings
+            # The array, too, so that nothing else comes to lie where it does.
+            self._name, self._clip = name, audio[0]
         # A processor renames and takes away members.
         return copy.copy(self._features)
-
-
-def _is_same(one: NDArray[np.float32], other: NDArray[np.float32] | None) -> bool:
-    """Whether two arrays are one; each call of `Sound.mono` gives another view of a clip's samples."""
-    return other is not None and (one.ctypes.data, one.shape, one.strides) == (
-        other.ctypes.data,
-        other.shape,
-        other.strides,
-    )
 
 
 def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: dict[str, Any]) -> Any:
