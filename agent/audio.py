@@ -172,7 +172,7 @@ class ClipStore:
             with self._lock:
                 kept = set(map(id, self._sounds.values()))
                 self._opened = {name: pair for name, pair in self._opened.items() if id(pair[1]) in kept}
-                if state is not None:
+                if state is not None and state == _file_state(path):
                     self._opened[path] = state, sound
             return sound
 

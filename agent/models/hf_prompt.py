@@ -70,13 +70,13 @@ def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple
 class FrontEndMemory:
     """An audio front end that keeps what it made of the last clip: several prompts about one clip need it once.
 
-    A clip is known by its array, which nobody writes to. One thread at a time.
+    A clip is known by where its samples lie in memory, which nobody writes to. One thread at a time.
     """
 
     def __init__(self, front_end: Any) -> None:
         self._front_end = front_end
         self._clip: Any = None
-        self._settings: dict[str, Any] = {}
+        self._name: object = None
         self._features: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -86,9 +86,12 @@ class FrontEndMemory:
         """The front end's BatchFeature; of several clips it is made anew."""
         if not isinstance(audio, list) or len(audio) != 1:
             return self._front_end(audio, **settings)
-        if audio[0] is not self._clip or settings != self._settings:
+        # Each call of `Sound.mono` gives another view of a clip's samples.
+        name = audio[0].ctypes.data, audio[0].shape, audio[0].strides, settings
+        if name != self._name:
             self._features = of_own_frames(self._front_end, audio, settings)
-            self._clip, self._settings = audio[0], settings
+            # The array, too, so that nothing else comes to lie where it does.
+            self._name, self._clip = name, audio[0]
         # A processor renames and takes away members.
         return copy.copy(self._features)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -264,3 +265,24 @@ def test_a_clip_under_another_name_is_the_same_clip(write_clip: WriteClip) -> No
     moved = store.open(str(path.rename(path.with_name("after.wav"))))
     assert ClipStore().open(moved.ref.path).ref.sha256 == ref.sha256
     assert store.get(ref) is moved
+
+
+def test_a_file_is_decoded_again_only_where_it_has_changed(
+    write_clip: WriteClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, load = list[str](), audio.load
+    monkeypatch.setattr(audio, "load", lambda path, max_s: loads.append(path) or load(path, max_s))
+    store, path = ClipStore(), write_clip(0.1)
+    before = store.open(str(path)).ref
+    assert store.open(str(path)).ref == before
+    # Written a moment ago: another write could have left the same time behind.
+    assert len(loads) == 2
+    os.utime(path, (1, 1))
+    assert [store.open(str(path)).ref for _ in range(3)] == [before] * 3
+    assert len(loads) == 3
+    other = write_clip(0.1, name="other.wav", level=0.9)
+    os.utime(other, (1, 1))
+    other.rename(path)
+    assert store.open(str(path)).ref.sha256 != before.sha256
+    assert store.open(str(path)).ref.path == str(path)
+    assert len(loads) == 4
