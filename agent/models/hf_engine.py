@@ -42,6 +42,7 @@ from lalm_agent.models.hf_prefix import (
     extend,
     keeps_plain_cache,
     prefill,
+    room_for_prefixes,
 )
 from lalm_agent.models.hf_prompt import (
     Hearing,
@@ -296,9 +297,10 @@ class Engine:
         self._processor = checkpoint.processor
         self._rows = rows
         self._inputs = inputs or InputCache(checkpoint)
-        self._prefixes = PrefixCache()
+        room = room_for_prefixes(self._model.device)
+        self._prefixes = PrefixCache(room)
         # Whole prompts, for replies that are begun in different ways; of these alone.
-        self._questions = PrefixCache()
+        self._questions = PrefixCache(room)
 
     @cached_property
     def shares(self) -> bool:

@@ -4,7 +4,7 @@ adapter_config.json, adapter_model.safetensors   the adapter as peft reads it, t
 trained_clips.json   {"audio_sha256": [...]}: the clips that evaluations of this adapter leave out
 README.md            the model card
 spec.json            what the training is: `TrainingSpec`
-log.jsonl            a line for each step: step, loss, lr, grad_norm, epoch, seconds
+log.jsonl            a line for each step: step, loss, lr, grad_norm, epoch, tokens, clips, questions, seconds
 tensorboard/         the same for TensorBoard
 checkpoints/         the last two while training runs; a file `complete` in each has the sha256 of the others
 lock                 held by the process that trains

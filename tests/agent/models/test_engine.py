@@ -14,7 +14,7 @@ from lalm_agent.models import hf_engine
 from lalm_agent.models.base import Decoding, OptionScore, Request, Response, Turn
 from lalm_agent.models.hf_engine import Engine, PreparedRequest, answer_rows, moved, prepare
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prefix import KEPT_CLIPS, Prefix, PrefixCache, keeps_plain_cache
+from lalm_agent.models.hf_prefix import KEPT_CLIPS, Prefix, PrefixCache, keeps_plain_cache, room_for_prefixes
 from lalm_agent.models.hf_prompt import hearing_of
 
 FAMILIES = [
@@ -359,6 +359,19 @@ def test_kept_prefixes_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept.get("c", (1, 3)) is None
     kept.put("d", Prefix((1,), ((torch.zeros(1, 1, 500, 1), torch.zeros(1, 1, 500, 1)),)))
     assert len(kept) == 1
+
+
+def test_a_gpu_keeps_as_many_prefixes_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not run on a GPU: the free memory is made up."""
+    free = 80 * 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    assert room_for_prefixes(torch.device("cuda")) == 10 * 2**30
+    free = 2**30
+    assert room_for_prefixes(torch.device("cuda")) == room_for_prefixes(torch.device("cpu")) == 2**30
+    kept = PrefixCache(1200)
+    for clip in ("a", "b", "c", "d"):
+        kept.put(clip, Prefix((1, 2), ((torch.zeros(1, 1, 50, 1), torch.zeros(1, 1, 50, 1)),)))
+    assert len(kept) == 3
 
 
 @pytest.mark.parametrize("rope", [{"rope_type": "longrope"}, {"full_attention": {"rope_type": "dynamic"}}])

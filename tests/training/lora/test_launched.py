@@ -43,21 +43,28 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
+def counts(out: Path) -> list[tuple[int, int, int]]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [(line["tokens"], line["clips"], line["questions"]) for line in lines]
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize(("strategy", "more"), [("ddp", ()), ("fsdp", ()), ("ddp", ("--pack",))])
 def test_two_processes_make_the_adapter_that_one_makes(
-    strategy: str, hub_folder: Path, make_rows: Any, tmp_path: Path
+    strategy: str, more: tuple[str, ...], hub_folder: Path, make_rows: Any, tmp_path: Path
 ) -> None:
     """Two processes with batches of two take the rows of one with batches of four."""
     rows, alone, out = make_rows(8), tmp_path / "alone", tmp_path / strategy
-    assert run([*command(rows, hub_folder, alone), "--batch-size", "4"]) == 0
-    done = launched(strategy, [*command(rows, hub_folder, out), "--batch-size", "2"], tmp_path)
+    assert run([*command(rows, hub_folder, alone), "--batch-size", "4", *more]) == 0
+    done = launched(strategy, [*command(rows, hub_folder, out), "--batch-size", "2", *more], tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"2 processes by {strategy}" in done.stderr
     assert done.stdout.count("adapter: ") == 1
     spec = json.loads((out / "spec.json").read_text())
     assert (spec["identity"]["processes"], spec["identity"]["strategy"]) == (2, strategy)
     assert losses(out) == pytest.approx(losses(alone), rel=1e-4)
+    # Every process counts for all.
+    assert counts(out) == counts(alone)
     ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (out, alone))
     assert ours.keys() == theirs.keys()
     assert all(abs(value - theirs[name]).max() < 1e-3 for name, value in ours.items())
