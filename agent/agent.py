@@ -150,8 +150,8 @@ class Agent:
             # What only the loaded model knows is taken for right until it is.
             system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
             refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
-        self._clips = ClipStore(self.config.max_audio_s) if beside is None else beside._clips
-        self._weights = SharedWeights() if beside is None else beside._weights
+        self._clips: ClipStore = ClipStore(self.config.max_audio_s) if beside is None else beside._clips
+        self._weights: SharedWeights = SharedWeights() if beside is None else beside._weights
         self._checkpointer = checkpointer
         self._folder: str | None = None
         self._loading = threading.Lock()

@@ -125,7 +125,8 @@ class _ModelWork:
     """Answers requests: (adapter or None, requests) -> responses, (adapter or None, text) -> number of tokens."""
 
     def __init__(self, config: AgentConfig, rows: int, batch: int) -> None:
-        from lalm_agent.agent import OneAtATime, load_hearing_model, with_adapter
+        from lalm_agent.agent import load_hearing_model, with_adapter
+        from lalm_agent.models.wrappers import OneAtATime
 
         model = load_hearing_model(config, rows)
         models = {None: model, config.adapter: with_adapter(model, config.adapter)}

@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -349,16 +349,18 @@ class Engine:
         for _, alike in groupby(sorted(groups.values(), key=order), lambda sharing: order(sharing)[:2]):
             prompts = list(alike)
             while prompts:
-                responses |= self._fitting(lambda rows, left=prompts: self._of_prompts(prepared, left[:rows]))
+                responses |= self._fitting(partial(self._of_prompts, prepared, prompts))
                 prompts = prompts[self._rows :]
         return [responses[index] for index in range(len(prepared))]
 
-    def _of_prompts(self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]]) -> dict[int, Response]:
-        """Responses by request index, for the requests of a few prompts: for each prompt the indices that share it."""
+    def _of_prompts(
+        self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]], rows: int
+    ) -> dict[int, Response]:
+        """Responses by request index, for the requests of the first `rows` prompts: for each the indices that share it."""
         computed: dict[int, Computed] = {}
         audio_tokens: dict[int, int] = {}
         scores: dict[int, tuple[OptionScore, ...]] = {}
-        for sharing in prompts:
+        for sharing in prompts[:rows]:
             prompt, count = self._prefill(prepared[sharing[0]])
             audio_tokens.update(dict.fromkeys(sharing, count))
             # Each from the same beginning, so that no request's scores hang on another's.

@@ -180,7 +180,7 @@ def is_own(connection: socket.socket) -> bool:
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return uid == os.getuid()
+    return bool(uid == os.getuid())
 
 
 # --- the side that asks ----------------------------------------------------------------------------------------------

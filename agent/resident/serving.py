@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lalm_agent.config import FLAGS, AgentConfig
 from lalm_agent.errors import LalmError, UsageError
@@ -263,7 +263,7 @@ def start(config: AgentConfig, idle_minutes: float, say: Say) -> int:
     log = private_home() / "log"
     command = [sys.executable, "-P", "-m", "lalm_agent", "up", "--foreground", "--idle-minutes", str(idle_minutes)]
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out, log.open("rb") as written:
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True}
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True}
         process = subprocess.Popen([*command, *flags], **quiet)
         try:
             while True:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,11 +55,11 @@ class LoraTrainer(Trainer):
 
     pack = False
     """Whether rows come clip after clip."""
-    _counts = (0, 0, 0)
+    _counts: tuple[int, ...] = (0, 0, 0)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.pack:
-            return ByClip([row.audio_sha256 for row in self.train_dataset], self.args.seed)
+            return ByClip([row.audio_sha256 for row in cast("Any", self.train_dataset)], self.args.seed)
         return super()._get_train_sampler(train_dataset)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
