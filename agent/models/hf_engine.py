@@ -356,7 +356,7 @@ class Engine:
     def _of_prompts(
         self, prepared: Sequence[PreparedRequest], prompts: Sequence[Sequence[int]], rows: int
     ) -> dict[int, Response]:
-        """Responses by request index, for the requests of the first `rows` prompts: for each the indices that share it."""
+        """Responses by request index, for the requests of the first `rows` prompts: each the indices that share it."""
         computed: dict[int, Computed] = {}
         audio_tokens: dict[int, int] = {}
         scores: dict[int, tuple[OptionScore, ...]] = {}
