@@ -451,11 +451,11 @@ class Agent:
         wrapped = model if self._wrap is None else self._wrap(model)
         if self.config.model.startswith("openai:") or getattr(getattr(model, "inner", model), "takes_threads", False):
             return wrapped
+        from lalm_agent.models.wrappers import MicroBatch, OneAtATime
+
         alone = OneAtATime(wrapped, lock)
         if self._batch_rows == 1:
             return alone
-        from lalm_agent.models.wrappers import MicroBatch
-
         return MicroBatch(alone, self._batch_rows)
 
     def _decoding(self, node: str) -> Decoding:
@@ -643,20 +643,6 @@ class OwnModel:
                 count = f"{len(response.completions)} completions for n={request.n}"
                 raise PermanentBackendError(f"{self._who} returned {count}", _MODEL_HINT)
         return responses
-
-
-class OneAtATime:
-    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
-
-    def __init__(self, model: LALM, lock: threading.Lock) -> None:
-        self.spec = model.spec
-        self._model = model
-        self._lock = lock
-
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Wait, then answer."""
-        with self._lock:
-            return self._model.generate(requests)
 
 
 # --- tools -----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from lalm_agent.eval.runs.folder import RESPONSES, SILENCE, RunFolder, responder
 from lalm_agent.eval.runs.plan import EvaluateRequest, Plan, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, Key, QuestionDraw, RunIdentity, Session, StoredAnswer
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
-from lalm_agent.ray_engine import RayEngine, load_on_ray
+from lalm_agent.models.ray_engine import RayEngine, load_on_ray
 from lalm_agent.records import Method, Status
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def load_models(
     from lalm_agent.agent import load_hearing_model, with_adapter
 
     if loaded is None and ray is not None and stack is not None:
-        model: LALM = load_on_ray(ray, rows, stack, config, rows)
+        model: LALM = load_on_ray(load_models, ray, rows, stack, config, rows)
     else:
         model = load_hearing_model(config, rows, loaded)
     return model, with_adapter(model, config.adapter)
@@ -266,7 +266,7 @@ def _prepare(request: EvaluateRequest, plan: Plan, folder: Path, stack: ExitStac
     if request.audio == "swap":
         clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
-    load = None if request.ray is None else partial(load_on_ray, request.ray, rows, stack)
+    load = None if request.ray is None else partial(load_on_ray, load_models, request.ray, rows, stack)
     agent = Agent(config, model=model, tools={**config.tools, **fixed}, batch_rows=rows, wrap=wrap, load=load)
     return _Ready(request, plan, agent, {**agent.tool_names, **{node: tool.name for node, tool in fixed.items()}}, clip)
 
