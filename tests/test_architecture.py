@@ -32,7 +32,7 @@ RANKS = {
     2: ("models",),
     3: ("tools",),
     4: ("confidence", "graph"),
-    5: ("agent", "drawing", "ray_engine"),
+    5: ("agent", "drawing"),
     6: ("eval", "resident"),
     7: ("training",),
     8: ("cli",),
@@ -43,8 +43,8 @@ RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 PROTOCOLS = ("lalm_agent.models", "lalm_agent.models.base", "lalm_agent.tools")
 # Not a model but what every client of an OpenAI-compatible endpoint shares: references, keys, retries, errors.
 PROTOCOLS += ("lalm_agent.models.endpoint", "lalm_agent.models.openai_ref")
-# What is put around any model, and the clips that one was pretrained on.
-PROTOCOLS += ("lalm_agent.models.wrappers", "lalm_agent.models.pretrained_clips")
+# What is put around any model, the clips that one was pretrained on, and where one may be loaded.
+PROTOCOLS += ("lalm_agent.models.wrappers", "lalm_agent.models.pretrained_clips", "lalm_agent.models.ray_engine")
 MAY_NAME_CONCRETE = ("agent", "cli", "training")
 # Beyond the ranks, (importer, imported): the graph receives its toolbox, and an evaluation asks an `Agent`.
 FORBIDDEN = (("graph", "tools"), ("eval", "graph"))

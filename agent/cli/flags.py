@@ -135,7 +135,7 @@ def settings_from(flags: dict[str, Any]) -> Any:
 
 def ray_from(flags: Mapping[str, Any]) -> Any:
     """The `RayEngine` of `engine`, `workers`, `address` and `gpus`; None for the local engine. Raises UsageError."""
-    from lalm_agent.ray_engine import RayEngine
+    from lalm_agent.models.ray_engine import RayEngine
 
     workers, address, gpus = flags["workers"], flags["address"], flags["gpus"]
     if flags["engine"] == "local":

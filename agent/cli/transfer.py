@@ -48,6 +48,7 @@ TrainBatchFlag = Annotated[
     int | None, typer.Option("--batch-size", help="Rows at once in training.", show_default="the preset's")
 ]
 BatchFlag = Annotated[int, typer.Option("--eval-batch-size", min=1, help="Questions that are answered at once.")]
+ResamplesFlag = Annotated[int, typer.Option(min=100, help="Resamples of the bootstrap that makes the intervals.")]
 ReportFlag = Annotated[bool, typer.Option("--report-only", help="Write the report of what is there; ask nothing.")]
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and how long; write nothing.")]
 
@@ -99,9 +100,7 @@ def transfer(
     max_audio_s: flags.MaxAudioFlag = None,
     skip_missing: eval_flags.SkipMissingFlag = False,
     skip_faulty: eval_flags.SkipFaultyFlag = False,
-    resamples: Annotated[
-        int, typer.Option(min=100, help="Resamples of the bootstrap that makes the intervals.")
-    ] = 2000,
+    resamples: ResamplesFlag = 2000,
     report_only: ReportFlag = False,
     dry_run: DryRunFlag = False,
     device: flags.DeviceFlag = None,
@@ -118,10 +117,8 @@ def transfer(
 ) -> int:
     """Train an adapter on each modality, with two controls and several seeds, and ask all of them everything.
 
-    For each source modality and seed: one adapter by the rule's labels (K@N), one with all labels kept, one with as
-    many IDK labels at random places. The report says where refusing transfers beyond both controls. Kill it at any
-    time: the same command goes on. docs/transfer.md describes the folder. `lalm-agent transfer mechanism STUDY` says
-    where in the model a study's adapters learned it.
+    For each source modality and seed: an adapter by the rule's labels (K@N), one with all labels kept, one with as many
+    at random places. The report says where refusing transfers beyond both controls. The same command goes on.
     """
     return _run(dict(locals()))
 

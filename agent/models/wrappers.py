@@ -306,6 +306,20 @@ _RECENT = 4
 """After that many batches without a request of its own a thread is no longer waited for."""
 
 
+class OneAtATime:
+    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
+
+    def __init__(self, model: LALM, lock: Lock) -> None:
+        self.spec = model.spec
+        self._model = model
+        self._lock = lock
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Wait, then answer."""
+        with self._lock:
+            return self._model.generate(requests)
+
+
 @dataclass(slots=True, eq=False)
 class _Call:
     """One thread's requests, what came of them, and the batch while this thread computes it."""

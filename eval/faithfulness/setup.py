@@ -40,9 +40,9 @@ from lalm_agent.eval.runs.folder import RunFolder
 from lalm_agent.eval.runs.plan import ENDPOINT, ENDPOINT_THREADS, EvaluateRequest, Plan, make_plan
 from lalm_agent.eval.runs.records import DataIdentity, QuestionDraw
 from lalm_agent.models.base import LALM, Decoding, Request, Turn, token_counter
+from lalm_agent.models.ray_engine import RayEngine
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.prompts.perturbing import ANSWER_CUE, perturbing_hashes
-from lalm_agent.ray_engine import RayEngine
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line
 

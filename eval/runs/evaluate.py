@@ -45,8 +45,8 @@ from lalm_agent.eval.runs.records import (
     TypeSource,
 )
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
+from lalm_agent.models.ray_engine import RayEngine, load_on_ray
 from lalm_agent.models.wrappers import Budget
-from lalm_agent.ray_engine import RayEngine, load_on_ray
 from lalm_agent.records import Failure, Method, Status
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def load_models(
     from lalm_agent.agent import load_hearing_model, with_adapter
 
     if loaded is None and ray is not None and stack is not None:
-        model: LALM = load_on_ray(ray, rows, stack, config, rows)
+        model: LALM = load_on_ray(load_models, ray, rows, stack, config, rows)
     else:
         model = load_hearing_model(config, rows, loaded)
     return model, with_adapter(model, config.adapter)
@@ -403,7 +403,7 @@ def _prepare(
     if request.audio == "swap":
         clip = controls.swapped_clips(root, plan.pool, plan.absent, config.seed, config.max_audio_s)
     model, rows = request.loaded_model, request.batch_size
-    load = None if request.ray is None else partial(load_on_ray, request.ray, rows, stack)
+    load = None if request.ray is None else partial(load_on_ray, load_models, request.ray, rows, stack)
     key = (id(model), rows, request.ray, *config.model_dump(include=_LOADING).values())
     tools, beside = {**config.tools, **fixed}, agents.get(key)
     agent = Agent(config, model=model, tools=tools, batch_rows=rows, beside=beside, wrap=wrap, load=load)

@@ -30,7 +30,7 @@ from lalm_agent.eval.runs.records import (
     StoredAnswer,
     TypeSource,
 )
-from lalm_agent.ray_engine import RayEngine
+from lalm_agent.models.ray_engine import RayEngine
 from lalm_agent.records import Status
 
 ENDPOINT = "openai:"

@@ -24,7 +24,7 @@ from lalm_agent.eval.faithfulness import open_study
 from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.eval.runs.records import Key, StoredAnswer
 from lalm_agent.jobs import ResumableTask, TaskObserver
-from lalm_agent.ray_engine import RayEngine, RayPool, connect
+from lalm_agent.models.ray_engine import RayEngine, RayPool, connect
 
 ENGINE = RayEngine(workers=2)
 ON_RAY = ("--engine", "ray", "--workers", "2")
@@ -87,7 +87,7 @@ def wait_for(what: Any) -> None:
 
 CLUSTER = """
 import os, secrets, sys
-from lalm_agent.ray_engine import RayEngine, connect
+from lalm_agent.models.ray_engine import RayEngine, connect
 print(connect(RayEngine(workers=2)).get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
 sys.stdin.read()
 """

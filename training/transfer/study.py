@@ -36,7 +36,7 @@ from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity
 from lalm_agent.models.hf_loading import find_weights
-from lalm_agent.ray_engine import RayEngine, RayPool
+from lalm_agent.models.ray_engine import RayEngine, RayPool
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import duration

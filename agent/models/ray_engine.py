@@ -28,9 +28,12 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, PermanentBackendError, UsageError
 from lalm_agent.jobs import ResumableTask, TaskObserver, Work, next_task
 from lalm_agent.models.base import LALM, ModelSpec, Request, Response, token_counter
-from lalm_agent.models.wrappers import MicroBatch
+from lalm_agent.models.wrappers import MicroBatch, OneAtATime
 from lalm_agent.registry import require_extra
 from lalm_agent.terminal import say
+
+Load = Callable[[AgentConfig, int], tuple[LALM, LALM]]
+"""Loads the model of a config, and the same with the config's adapter on, in a worker: (config, rows)."""
 
 _MOST_DEATHS = 3
 """So many workers may die of one piece of work, or while they load, before it counts as the cause."""
@@ -124,12 +127,9 @@ class _Described:
 class _ModelWork:
     """Answers requests: (adapter or None, requests) -> responses, (adapter or None, text) -> number of tokens."""
 
-    def __init__(self, config: AgentConfig, rows: int, batch: int) -> None:
-        from lalm_agent.agent import load_hearing_model, with_adapter
-        from lalm_agent.models.wrappers import OneAtATime
-
-        model = load_hearing_model(config, rows)
-        models = {None: model, config.adapter: with_adapter(model, config.adapter)}
+    def __init__(self, load: Load, config: AgentConfig, rows: int, batch: int) -> None:
+        model, adapted = load(config, rows)
+        models = {None: model, config.adapter: adapted}
         lock, counter = threading.Lock(), token_counter(model)
         alone = {name: OneAtATime(own, lock) for name, own in models.items()}
         self._models: Mapping[str | None, LALM] = (
@@ -354,11 +354,11 @@ class RayLALM:
         return tokens
 
 
-def load_on_ray(engine: RayEngine, batch: int, stack: ExitStack, config: AgentConfig, rows: int) -> RayLALM:
+def load_on_ray(load: Load, engine: RayEngine, batch: int, stack: ExitStack, config: AgentConfig, rows: int) -> RayLALM:
     """The model of a config on each of the workers, with the config's adapter at hand. Raises as `RayPool`.
 
     batch: prompts of several threads that a worker computes at once. stack: ends the workers. rows: as of `load_model`.
     """
-    pool = RayPool(engine, partial(_ModelWork, config, rows, batch), batch, config.device)
+    pool = RayPool(engine, partial(_ModelWork, load, config, rows, batch), batch, config.device)
     stack.callback(pool.close)
     return RayLALM(pool)
