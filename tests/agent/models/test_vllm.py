@@ -356,7 +356,7 @@ def test_an_adapter_is_put_on_under_the_names_that_vllm_looks_for(
     ("family", "targets", "more", "reason"),
     [
         ("qwen2-audio", r".*language_model.*\.q_proj", {}, "no adapter on a Qwen2AudioForConditionalGeneration"),
-        ("gemma-4", r".*(language_model|audio_tower).*\.q_proj(\.linear)?", {}, "language model alone"),
+        ("gemma-4", r".*(language_model.*\.q_proj|audio_tower.*\.q_proj\.linear)", {}, "language model alone"),
         ("gemma-4", r".*language_model.*\.q_proj", {"use_dora": True}, "use_dora"),
     ],
 )
