@@ -19,7 +19,9 @@ control tokens.
 import hashlib
 import itertools
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +161,6 @@ class VllmLALM:
         self._stops, self._room = stops, room
         self._lora: Any = None
         self._hearing = hearing_of(processor, family)
-        self._renamed: tempfile.TemporaryDirectory[str] | None = None
         self.spec = spec
         protect_from_control_tokens(processor, spec.info.ref)
 
@@ -176,13 +177,13 @@ class VllmLALM:
         refuse_other_weights(path, self.spec.info.weights_sha256, self.spec.info.ref)
         from vllm.lora.request import LoRARequest
 
-        sha256, renamed = weights_sha256(adapter_files(path)), tempfile.TemporaryDirectory(prefix="lalm-lora-")
-        _rename(path, Path(renamed.name), _LORA[self._family.model])
+        sha256, renamed = weights_sha256(adapter_files(path)), tempfile.mkdtemp(prefix="lalm-lora-")
+        _rename(path, Path(renamed), _LORA[self._family.model])
         spec = replace(self.spec, info=replace(self.spec.info, adapter_sha256=sha256))
         adapted = VllmLALM(self._engine, self._processor, self._family, spec, self._stops, self._room)
-        adapted._lora = LoRARequest(lora_name=sha256, lora_int_id=next(_IDS), lora_path=renamed.name)
+        adapted._lora = LoRARequest(lora_name=sha256, lora_int_id=next(_IDS), lora_path=renamed)
         # vLLM reads it when it is first used.
-        adapted._renamed = renamed
+        weakref.finalize(adapted, shutil.rmtree, renamed, ignore_errors=True)
         return adapted
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from lalm_agent import Agent
 from lalm_agent.audio import Sound
@@ -206,11 +207,11 @@ def load(folder: Path, **options: Any) -> vllm_lalm.VllmLALM:
     return vllm_lalm.load(f"vllm:{folder}", LoadOptions(), **options)
 
 
-def ask(text: str = "Which animal?", sound: Sound | None = None, tokens: int = 5, **more: Any) -> Request:
+def ask(text: str = "Which animal?", sound: Sound | None = None, tokens: int = 3, **more: Any) -> Request:
     return Request((Turn("user", text),), sound, more.pop("decoding", Decoding(tokens)), **more)
 
 
-SAMPLED = Decoding(5, temperature=1.0, seed=3)
+SAMPLED = Decoding(3, temperature=1.0, seed=3)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -240,7 +241,9 @@ def test_it_answers_as_transformers_do(family: str, tiny_family: Callable[[str],
     here, there = load(folder), hf_engine.load(str(folder), LoadOptions("cpu"))
     for mine, theirs in zip(here.generate(requests), there.generate(requests), strict=True):
         assert [done.text for done in mine.completions] == [done.text for done in theirs.completions]
-        assert (mine.audio_tokens, mine.heard_s) == (theirs.audio_tokens, theirs.heard_s)
+        # A model whose prompts are not shared does not count them where it is only scored.
+        assert theirs.audio_tokens in (mine.audio_tokens, None)
+        assert mine.heard_s == theirs.heard_s
         for one, other in zip(mine.completions, theirs.completions, strict=True):
             assert one.finish == other.finish
             assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-3)
@@ -259,10 +262,10 @@ def test_all_requests_go_in_one_call_and_a_clip_has_one_name(
     tiny_checkpoint: Path, sound: Sound, engines: list[LLM]
 ) -> None:
     lalm = load(tiny_checkpoint)
-    responses = lalm.generate([ask(f"q{i}", sound, options=("dog", "cat")) for i in range(5)])
-    assert [len(response.completions) for response in responses] == [1] * 5
+    responses = lalm.generate([ask(f"q{i}", sound, tokens=1, options=("dog",)) for i in range(3)])
+    assert [len(response.completions) for response in responses] == [1] * 3
     ((prompts, params, lora),) = engines[0].calls
-    assert (len(prompts), len(params), lora) == (15, 15, None)
+    assert (len(prompts), len(params), lora) == (6, 6, None)
     assert len({prompt["multi_modal_uuids"]["audio"][0] for prompt in prompts}) == 1
     assert lalm.generate([]) == []
     assert engines[0].settings["limit_mm_per_prompt"]["audio"] == 1
@@ -272,9 +275,9 @@ def test_draws_are_one_request_and_each_is_the_same_alone(
     tiny_checkpoint: Path, sound: Sound, engines: list[LLM]
 ) -> None:
     lalm = load(tiny_checkpoint)
-    together = lalm.generate([ask("q", sound, decoding=SAMPLED, n=4, key="k")])[0].completions
+    together = lalm.generate([ask("q", sound, decoding=SAMPLED, n=3, key="k")])[0].completions
     ((prompts, params, _),) = engines[0].calls
-    assert (len(prompts), params[0].n) == (1, 4)
+    assert (len(prompts), params[0].n) == (1, 3)
     assert len({done.text for done in together}) > 1
     alone = lalm.generate([ask("q", sound, decoding=SAMPLED, n=1, key="k", draw=2)])[0].completions
     assert alone[0].text == together[2].text
@@ -283,7 +286,7 @@ def test_draws_are_one_request_and_each_is_the_same_alone(
 
 
 def test_an_agent_asks_it(tiny_checkpoint: Path, write_clip: Callable[..., Path]) -> None:
-    settings = {"method": "baseline", "max_new_tokens": 4, "answer_mode": "score"}
+    settings = {"method": "baseline", "max_new_tokens": 1, "answer_mode": "score"}
     answer = Agent(model=f"vllm:{tiny_checkpoint}", **settings).ask(write_clip(), "Which?", ["dog", "cat"])
     other = Agent(model=str(tiny_checkpoint), device="cpu", **settings).ask(write_clip(), "Which?", ["dog", "cat"])
     assert (answer.answer, answer.model.ref) == (other.answer, f"vllm:{tiny_checkpoint}")
@@ -304,6 +307,16 @@ def make_adapter(checkpoint: Path, folder: Path, targets: str = r".*language_mod
     return folder
 
 
+def write_adapter(folder: Path) -> Path:
+    """As peft saves one: of the first layer's q_proj, rank 9."""
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 9, "lora_alpha": 9, "bias": "none"}))
+    name = "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_{}.weight"
+    tensors = {name.format("A"): torch.zeros(9, 32), name.format("B"): torch.zeros(32, 9)}
+    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    return folder
+
+
 # What `hf_to_vllm_mapper` of vLLM 0.33.0 makes of names, and its own name of a projection of the language model.
 RENAMES = {
     "gemma-4": {"model.language_model.": "language_model.model."},
@@ -318,12 +331,15 @@ IN_VLLM = "language_model.model.layers.0.self_attn.q_proj.lora_A.weight"
 def test_an_adapter_is_put_on_under_the_names_that_vllm_looks_for(
     family: str, tiny_family: Callable[[str], Path], tmp_path: Path, engines: list[LLM]
 ) -> None:
-    adapter = make_adapter(tiny_family(family), tmp_path / "adapter")
+    # peft makes another target of a mixture of experts' regular expression.
+    by_hand = family == "qwen3-omni"
+    adapter = tmp_path / "adapter"
+    adapter = write_adapter(adapter) if by_hand else make_adapter(tiny_family(family), adapter)
     lalm = load(tiny_family(family), adapter=str(adapter))
     assert (engines[0].settings["enable_lora"], engines[0].settings["max_lora_rank"]) == (True, 16)
     adapted = lalm.with_adapter(adapter)
-    adapted.generate([ask("q")])
-    lalm.generate([ask("q")])
+    adapted.generate([ask("q", tokens=1)])
+    lalm.generate([ask("q", tokens=1)])
     (_, _, lora), (_, _, none) = engines[0].calls
     assert none is None
     names = {name.removeprefix("base_model.model.") for name in lora.names}
@@ -340,7 +356,7 @@ def test_an_adapter_is_put_on_under_the_names_that_vllm_looks_for(
     ("family", "targets", "more", "reason"),
     [
         ("qwen2-audio", r".*language_model.*\.q_proj", {}, "no adapter on a Qwen2AudioForConditionalGeneration"),
-        ("gemma-4", r".*(language_model|audio_tower).*\.q_proj(\.linear)?", {}, "language model alone"),
+        ("gemma-4", r".*(language_model.*\.q_proj|audio_tower.*\.q_proj\.linear)", {}, "language model alone"),
         ("gemma-4", r".*language_model.*\.q_proj", {"use_dora": True}, "use_dora"),
     ],
 )
@@ -392,7 +408,7 @@ def test_a_reply_that_was_broken_off_is_no_answer(tiny_checkpoint: Path, engines
 def test_an_adapter_that_the_engine_is_not_made_for_is_refused(
     tiny_family: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    adapter = make_adapter(tiny_family("gemma-4"), tmp_path / "adapter")
+    adapter = write_adapter(tmp_path / "adapter")
     with pytest.raises(UsageError, match="without room"):
         load(tiny_family("gemma-4")).with_adapter(adapter)
     lalm = load(tiny_family("gemma-4"), adapter=str(adapter))
