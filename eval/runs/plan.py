@@ -159,14 +159,11 @@ def make_plan(
     # Fewer draws than before must not take away the orders that the others were asked in.
     draws = max([request.draws, *(len(run_item.orders) for run_item in there)])
     items = tuple(with_orders(item, request.shuffle_choices, request.config.seed, draws) for item in chosen)
-    places: dict[str, int] = {}
-    for place, run_item in enumerate(items):
-        places.setdefault(run_item.item.audio, place)
-    by_clip = sorted(items, key=lambda run_item: places[run_item.item.audio])
-    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in by_clip]
+    in_order = by_clip(items)
+    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in in_order]
     if request.bank and not request.is_remote:
         # Question by question, so that a model here can share work between the draws; an endpoint shares none.
-        every = [QuestionDraw(run_item, draw) for run_item in by_clip for draw in range(request.draws)]
+        every = [QuestionDraw(run_item, draw) for run_item in in_order for draw in range(request.draws)]
     left = [question for question in every if is_left(*question.key)]
     to_hear = {question.run_item.item.id for question in left}
     return Plan(
@@ -183,6 +180,14 @@ def make_plan(
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
     )
+
+
+def by_clip(items: Sequence[RunItem]) -> list[RunItem]:
+    """The questions in order, but for those about a clip that has come before, which follow each other."""
+    places: dict[str, int] = {}
+    for place, run_item in enumerate(items):
+        places.setdefault(run_item.item.audio, place)
+    return sorted(items, key=lambda run_item: places[run_item.item.audio])
 
 
 def check_clips(plan: Plan) -> None:

@@ -124,8 +124,8 @@ def test_questions_about_one_clip_follow_each_other(plan_of: Any, make_items: An
     items = [replace(item, audio=f"{number % 4}.wav") for number, item in enumerate(make_items(12))]
     plan = plan_of(items, request_of(draws=2))
     assert [run_item.item for run_item in plan.items] == sorted(items, key=order_key)
-    for asked in (plan.left[:12], plan.left[12:]):
-        clips = [work.run_item.item.audio for work in asked]
+    for part in (plan.left[:12], plan.left[12:]):
+        clips = [work.run_item.item.audio for work in part]
         assert [clip for clip, _ in groupby(clips)] == list(dict.fromkeys(item.item.audio for item in plan.items))
     of_one = [work.run_item.item for work in plan.left[:3]]
     assert of_one == sorted(of_one, key=order_key)
