@@ -54,8 +54,8 @@ def synthetic(root: Path, questions: int) -> Benchmark:
         seconds = np.arange(round(44_100 * rng.uniform(1, 12)))[:, None] / 44_100
         tone = np.sin(2 * np.pi * rng.uniform(100, 2000, 2) * seconds) + rng.standard_normal((len(seconds), 2))
         soundfile.write(root / f"{number}.wav", 0.1 * tone, 44_100)
-    asked = ("Which animal is heard?", "Which animal is closest?")
-    items = (Item(f"{n}", f"{n // 2}.wav", asked[n % 2], CHOICES, "dog") for n in range(questions))
+    wording = ("Which animal is heard?", "Which animal is closest?")
+    items = (Item(f"{n}", f"{n // 2}.wav", wording[n % 2], CHOICES, "dog") for n in range(questions))
     return Benchmark("synthetic", None, "none", tuple(items), root)
 
 
@@ -83,13 +83,13 @@ class PublicLoop:
             kind = transformers.Qwen2AudioForConditionalGeneration
             self._model = kind.from_pretrained(place, dtype=getattr(torch, dtype)).eval()
 
-    def replies(self, paths: Sequence[Path], asked: Sequence[str], batch: int) -> list[str]:
+    def replies(self, paths: Sequence[Path], texts: Sequence[str], batch: int) -> list[str]:
         """The reply to each prompt about its clip."""
         made: list[str] = []
-        for start in range(0, len(asked), batch):
+        for start in range(0, len(texts), batch):
             clips = [self._clip(path) for path in paths[start : start + batch]]
-            texts = [self._text(prompt) for prompt in asked[start : start + batch]]
-            inputs = self._processor(text=texts, audio=clips, sampling_rate=RATE, return_tensors="pt", padding=True)
+            turns = [self._text(text) for text in texts[start : start + batch]]
+            inputs = self._processor(text=turns, audio=clips, sampling_rate=RATE, return_tensors="pt", padding=True)
             with torch.inference_mode():
                 output = self._model.generate(
                     **inputs.to(self._model.dtype), do_sample=False, num_beams=1, max_new_tokens=NEW_TOKENS
@@ -118,11 +118,11 @@ class PublicLoop:
                 graph.named_type(text) for text in self.replies(paths, [prompts.type_prompt()] * len(items), batch)
             ]
             contents = self.replies(paths, [prompts.content_prompt(t or AudioType.SOUND) for t in types], batch)
-        asked = [
+        questions = [
             prompts.answer_prompt(method, item.question, item.choices, kind, content if kind else None)
             for item, kind, content in zip(items, types, contents, strict=True)
         ]
-        return self.replies(paths, asked, batch)
+        return self.replies(paths, questions, batch)
 
 
 # --- where our time goes ----------------------------------------------------------------------------------------------

@@ -453,20 +453,6 @@ class MicroBatch:
 # --- one model for several agents ------------------------------------------------------------------------------------
 
 
-class OneAtATime:
-    """Lets one thread at a time into a model that computes here: tokenizers and adapters are not made for more."""
-
-    def __init__(self, model: LALM, lock: Lock) -> None:
-        self.spec = model.spec
-        self._model = model
-        self._lock = lock
-
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Wait, then answer."""
-        with self._lock:
-            return self._model.generate(requests)
-
-
 class SharedWeights:
     """One set of weights, bare and under adapters, for several agents: loaded once, with one thread at a time in it."""
 

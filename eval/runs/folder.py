@@ -1,7 +1,7 @@
 """A run's folder: what lies in it, how it is held while a process asks, and how its answers are read.
 
     spec.json      what the run is: `records.RunSpec`. Replaced as a whole, never changed in place.
-    items.jsonl    the questions of the run in the order of asking, one a line: id, audio, question, choices (the
+    items.jsonl    the questions of the run in the order of their choice, one a line: id, audio, question, choices (the
                    file's order), gold, groups, content, orders (for each draw: place shown -> place in the file; empty
                    where nothing was shuffled). Scoring needs neither the data file nor the audio. Replaced as a whole.
     answers.jsonl  one complete line an answer, appended and never changed: `records.StoredAnswer`. Of several lines of
