@@ -1,10 +1,13 @@
 """The scripts of `benchmarks/` run from any folder, or end in one clear line."""
 
 import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +115,45 @@ def test_a_change_that_would_clip_or_change_nothing_is_left_out(robustness: Modu
     loud = np.full((800, 2), 0.6, np.float32)
     for kind in ("8 kHz and back", "+6 dB", "stereo copy"):
         assert robustness.SOUNDS[kind](loud, 8000) is None
+
+
+def test_the_floors_of_a_gpu_are_what_the_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes by the parameters, FLOP by torch's counter, on the shapes of the rehearsal."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+    shapes, tokens = gpu.TWENTIETH, 50
+    model = gpu.random_model(shapes, "cpu")._checkpoint.model
+    model.set_attn_implementation("eager")  # the counter does not know the CPU's own kernel
+    language, tower = model.model.language_model, model.model.audio_tower
+    matrices = [weight for layer in language.layers for weight in layer.parameters() if weight.ndim == 2]
+    read = sum(weight.nbytes for weight in [*matrices, model.lm_head.weight])
+    assert gpu.weight_bytes(shapes) == read
+
+    def flops(run: Callable[[], Any]) -> float:
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            run()
+        return float(counter.get_total_flops())
+
+    heard = flops(lambda: model.model.multi_modal_projector(tower(torch.zeros(1, 128, 3000)).last_hidden_state))
+    assert gpu.encoder_flops(shapes) == pytest.approx(heard, rel=0.01)
+    # The counter takes all pairs of tokens, the floor those that a causal model needs.
+    unseen = shapes.layers * 4 * shapes.size * tokens**2 / 2
+    counted = flops(lambda: language(input_ids=torch.zeros(1, tokens, dtype=torch.long)))
+    assert gpu.prefill_flops(shapes, tokens) + unseen == pytest.approx(counted, rel=0.01)
+    cache = language(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=True).past_key_values
+    assert gpu.cache_bytes(shapes, tokens) == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    card = gpu.Card("a card", 1e12, 1e14)
+    once, anew = (card.floor_s(shapes, (800, 800), (1, 1), 8, repeat) for repeat in (False, True))
+    assert anew == pytest.approx(2 * (gpu.encoder_flops(shapes) + gpu.prefill_flops(shapes, 800)) / 1e14)
+    assert once < 0.6 * anew
+
+
+def test_a_benchmark_of_a_gpu_says_that_there_is_none(tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "gpu.py")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "error: there is no GPU here"
