@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": "eval:evaluate",
     "score": "score:score",
     "show": "show:show",
+    "report": "report:report",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
