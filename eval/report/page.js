@@ -67,12 +67,12 @@
   const scorersDiffer = (answer) => answer.match !== undefined && answer.match !== answer.outcome;
   const COLUMNS = [
     { name: "#", width: "3.6rem", of: (question) => question.number },
-    { name: "id", width: "9rem", of: (question) => question.id },
+    { name: "id", width: "7.5rem", of: (question) => question.id },
     { name: "modality", width: "5.5rem", of: (question) => question.modality },
-    { name: "question", width: several ? "15rem" : "21rem", of: (question) => question.question },
     ...data.runs.map((name, run) => ({
       name: several ? name : "outcome", width: "8.5rem", ending: true, of: (question) => ended(made(question, run)), run,
     })),
+    { name: "question", width: "17rem", of: (question) => question.question },
     { name: "confidence", width: "6rem", of: (question) => made(question).confidence ?? null },
     { name: "answer", width: "8rem", of: (question) => made(question).chosen ?? "" },
     { name: "refusal", width: "7.5rem", of: (question) => made(question).kind ?? "" },
