@@ -9,21 +9,13 @@ from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
 from lalm_agent.terminal import say
 
-RunsArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="RUN...", help="Folders of runs; the others are compared with the first.", show_default=False
-    ),
-]
+RUNS = "Folders of runs; the others are compared with the first."
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help=RUNS, show_default=False)]
 OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.")]
 StudyFlag = Annotated[Path | None, flags.option("A folder of `transfer`: its heat map is shown.")]
 FaithfulnessFlag = Annotated[Path | None, flags.option("A folder of `faithfulness`: its curves are drawn.")]
-EmbedFlag = Annotated[
-    float,
-    flags.option(
-        "Megabytes of clips that are written into the page; the others are linked.", True, metavar="MB", min=0
-    ),
-]
+EMBED = "Megabytes of clips that are written into the page; the others are linked."
+EmbedFlag = Annotated[float, flags.option(EMBED, True, metavar="MB", min=0)]
 
 
 def report(

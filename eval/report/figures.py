@@ -21,7 +21,7 @@ from lalm_agent.eval.metrics.estimate import ClipResamples, percentile_interval
 from lalm_agent.eval.report.score import shown_groups
 from lalm_agent.eval.report.table import percent
 from lalm_agent.eval.scoring.compare import TOTAL, Graded, Study
-from lalm_agent.eval.scoring.schema import Group, MethodScore, Report
+from lalm_agent.eval.scoring.schema import MethodScore, Report
 from lalm_agent.terminal import printable
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -100,11 +100,13 @@ def _outcomes(report: Report) -> PageFigure:
             left += share
         if group.acc.value is not None and group.acc.low is not None and group.acc.high is not None:
             middle = 100 * group.acc.value
-            ends = [[max(0.0, middle - 100 * group.acc.low)], [max(0.0, 100 * group.acc.high - middle)]]
-            axes.errorbar([middle], [place], xerr=ends, color="black", capsize=3, linewidth=1.2)
+            spans = [[max(0.0, middle - 100 * group.acc.low)], [max(0.0, 100 * group.acc.high - middle)]]
+            axes.errorbar([middle], [place], xerr=spans, color="black", capsize=3, linewidth=1.2)
         who = f"{key}, {name}" if len(report.methods) > 1 else key
         names.append(label(f"{who} (n = {group.n})"))
-        words.append(f"{who}: {_counts(group)}; right {_interval(group)}")
+        counts = ", ".join(f"{group.counts[outcome]} {outcome}" for outcome in OUTCOMES)
+        ends = f"[{percent(group.acc.low, 1)}, {percent(group.acc.high, 1)}]"
+        words.append(f"{who}: {counts}; right {percent(group.acc.value, 1)} % {ends}")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="questions (%)")
@@ -114,15 +116,6 @@ def _outcomes(report: Report) -> PageFigure:
         f"Whiskers: {report.level:.0%} interval of the share that is right, bootstrap over clips."
     )
     return PageFigure("Outcomes by modality", svg_text(picture, "outcomes"), ". ".join(words), caption)
-
-
-def _counts(group: Group) -> str:
-    return ", ".join(f"{group.counts[outcome]} {outcome}" for outcome in OUTCOMES)
-
-
-def _interval(group: Group) -> str:
-    acc = group.acc
-    return f"{percent(acc.value, 1)} % [{percent(acc.low, 1)}, {percent(acc.high, 1)}]"
 
 
 def _transitions(report: Report, others: Sequence[MethodScore]) -> PageFigure:
@@ -207,28 +200,22 @@ def _reliability(rankings: Sequence[_Ranking]) -> PageFigure:
     """The share right over the mean confidence in bins of equal width, as of the ECE."""
     picture, axes = _axes(6.0, 3.8)
     axes.plot([0, 100], [0, 100], color="#999999", linestyle="--", linewidth=0.8)
-    words = []
+    words, edges = [], np.arange(1, selective.ECE_BINS) / selective.ECE_BINS
     for number, ranking in enumerate(rankings):
         bins = selective.reliability_bins(ranking.ranked)
-        edges = np.arange(1, selective.ECE_BINS) / selective.ECE_BINS
         is_ranked = np.isin(ranking.codes, (ABSTAINED, FAILED), invert=True) & ~np.isnan(ranking.confidence)
         which = np.where(is_ranked, np.digitize(ranking.confidence, edges, right=True), -1)
-        used = [at for at in range(selective.ECE_BINS) if (which == at).any()]
+        used = np.unique(which[is_ranked])
         means = [ranking.draws.mean(np.where(which == at, ranking.codes == CORRECT, np.nan)) for at in used]
-        spans = np.array(
-            [[right - (m.low or 0.0), (m.high or 0.0) - right] for right, m in zip(bins.right, means, strict=True)]
-        )
-        axes.errorbar(
-            100 * bins.confidence,
-            100 * bins.right,
-            yerr=100 * np.maximum(0, spans.T),
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=4,
-            linewidth=1.0,
-            capsize=2,
-            label=label(f"{ranking.name} (ECE {selective.ece(ranking.ranked):.3f})"),
-        )
+        ends = np.array([[mean.low or 0.0, mean.high or 0.0] for mean in means]).T
+        style: dict[str, Any] = {
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "markersize": 4,
+        }
+        spans = 100 * np.maximum(0, np.array([bins.right - ends[0], ends[1] - bins.right]))
+        name = label(f"{ranking.name} (ECE {selective.ece(ranking.ranked):.3f})")
+        axes.errorbar(100 * bins.confidence, 100 * bins.right, spans, label=name, linewidth=1.0, capsize=2, **style)
         shown = zip(bins.confidence, bins.right, bins.n, strict=True)
         points = (f"{percent(c, 0)} % confident, {percent(r, 0)} % right (n = {n})" for c, r, n in shown)
         words.append(f"{ranking.name}: {', '.join(points)}")

@@ -43,7 +43,7 @@
     return element;
   }
 
-  // A text of a model or file, isolated from the text around it. tag: what holds it.
+  // tag: what holds the text and isolates it from the one around it
   function told(text, tag = "bdi") {
     const element = make(tag, { class: tag === "bdi" ? null : "text", dir: "auto" });
     if (text.length <= CUT) return put(element, text);
@@ -63,7 +63,6 @@
     return answer.status === answer.outcome ? answer.outcome : `${answer.outcome}, ${answer.status}`;
   };
   const SIGNS = { correct: "✓", wrong: "✗", abstained: "∅", unparsed: "?", failed: "!" };
-  const differs = (question, of) => new Set(question.runs.filter(Boolean).map(of)).size > 1;
   const scorersDiffer = (answer) => answer.match !== undefined && answer.match !== answer.outcome;
   const COLUMNS = [
     { name: "#", width: "3.6rem", of: (question) => question.number },
@@ -86,8 +85,8 @@
       const sorted = state.sort === column;
       const button = make("button", { type: "button", tabindex: "-1" }, line(column.name, 24), sorted ? (state.falling ? " ▼" : " ▲") : "");
       button.addEventListener("click", () => sortBy(column));
-      const order = state.falling ? "descending" : "ascending";
-      return make("div", { role: "columnheader", "aria-sort": sorted ? order : "none", title: line(column.name) }, button);
+      const order = sorted ? (state.falling ? "descending" : "ascending") : "none";
+      return make("div", { role: "columnheader", "aria-sort": order, title: line(column.name) }, button);
     });
     head.replaceChildren(make("div", { role: "row", "aria-rowindex": 1 }, ...cells));
   }
@@ -108,7 +107,7 @@
     const drawn = [];
     for (let place = first; place < last; place += 1) {
       const question = state.view[place];
-      const attributes = { role: "row", id: `row-${place}`, "aria-rowindex": place + 2, "aria-selected": place === state.active };
+      const attributes = { role: "row", id: `row-${place}`, "aria-rowindex": place + 2, "aria-selected": String(place === state.active) };
       const row = make("div", attributes, ...COLUMNS.map((column) => cell(column, question)));
       row.style.top = `${place * ROW}px`;
       row.addEventListener("click", () => choose(place));
@@ -121,12 +120,9 @@
     state.active = Math.max(0, Math.min(place, state.view.length - 1));
     const top = state.active * ROW;
     const room = grid.clientHeight - head.offsetHeight - ROW;
-    if (scroll && (top < grid.scrollTop || top > grid.scrollTop + room)) {
-      grid.scrollTop = top < grid.scrollTop ? top : top - room;
-    }
+    if (scroll) grid.scrollTop = Math.max(top - room, Math.min(top, grid.scrollTop));
     drawRows();
-    if (state.view.length) grid.setAttribute("aria-activedescendant", `row-${state.active}`);
-    else grid.removeAttribute("aria-activedescendant");
+    grid.setAttribute("aria-activedescendant", state.view.length ? `row-${state.active}` : "");
     drawDetail(state.view[state.active]);
   }
 
@@ -174,9 +170,8 @@
     addFilter("rule", "Read by the rule", same(ofRuns("rule")));
     const disagreements = [];
     if (several) disagreements.push(["outcome", "the runs end differently"], ["chosen", "the runs answer differently"]);
-    if (data.questions.some((question) => question.runs.some((answer) => answer && scorersDiffer(answer)))) {
-      disagreements.push(["match", "the scorers differ"]);
-    }
+    const unequal = data.questions.some((question) => question.runs.some((answer) => answer && scorersDiffer(answer)));
+    if (unequal) disagreements.push(["match", "the scorers differ"]);
     addFilter("differ", "Disagreement", disagreements, "all questions");
     const search = make("input", { type: "search", id: "search", autocomplete: "off" });
     search.addEventListener("input", filter);
@@ -185,8 +180,7 @@
   }
 
   function disagrees(question, kind) {
-    if (kind === "match") return scorersDiffer(made(question));
-    return differs(question, (answer) => (kind === "outcome" ? answer.outcome : answer.chosen));
+    return kind === "match" ? scorersDiffer(made(question)) : new Set(question.runs.filter(Boolean).map((of) => of[kind])).size > 1;
   }
 
   function searched(words) {
@@ -233,9 +227,7 @@
         if (!audio.paused && audio.isConnected) requestAnimationFrame(follow);
       };
       for (const name of ["play", "seeked", "timeupdate"]) audio.addEventListener(name, follow);
-      picture.addEventListener("click", (event) => {
-        audio.currentTime = (event.offsetX / picture.clientWidth) * clip.seconds;
-      });
+      picture.addEventListener("click", (event) => { audio.currentTime = (event.offsetX / picture.clientWidth) * clip.seconds; });
       box.append(picture);
     }
     box.append(audio);
@@ -245,15 +237,15 @@
   function choiceList(question) {
     const items = question.choices.map((choice, place) => {
       const item = make("li", {}, told(choice));
-      if (choice === question.gold && question.choices.indexOf(choice) === place) item.append(make("span", { class: "tag correct" }, "✓ right"));
+      if (choice === question.gold && question.choices.indexOf(choice) === place) item.append(" ", make("span", { class: "tag correct" }, "✓ right"));
       question.runs.forEach((answer, run) => {
         if (!answer || answer.chosen !== choice || question.choices.indexOf(choice) !== place) return;
         const sign = choice === question.gold ? "✓" : "✗";
         const tag = make("span", { class: `tag ${choice === question.gold ? "correct" : "wrong"}` }, `${sign} chosen`);
         if (several) tag.append(" by ", make("bdi", {}, line(data.runs[run])));
-        item.append(tag);
+        item.append(" ", tag);
         if (answer.confidence !== undefined) {
-          item.append(make("meter", { min: 0, max: 1, value: answer.confidence, "aria-label": "its probability" }), answer.confidence.toFixed(3));
+          item.append(" ", make("meter", { min: 0, max: 1, value: answer.confidence, "aria-label": "its probability" }), ` ${answer.confidence.toFixed(3)}`);
         }
       });
       return item;
@@ -268,8 +260,9 @@
   }
 
   function step(name, work) {
-    const title = [name, work.tool, work.seconds === undefined ? "" : `${work.seconds.toFixed(2)} s`, work.cached ? "kept from an earlier question" : ""];
-    const box = make("div", { class: "step" }, make("h4", {}, line([...title, work.responder ?? ""].filter(Boolean).join(" · "))));
+    const seconds = work.seconds === undefined ? "" : `${work.seconds.toFixed(2)} s`;
+    const title = [name, work.tool, seconds, work.cached ? "kept from an earlier question" : "", work.responder];
+    const box = make("div", { class: "step" }, make("h4", {}, line(title.filter(Boolean).join(" · "))));
     if (work.prompt) box.append(make("details", {}, make("summary", {}, "prompt"), told(work.prompt, "div")));
     if (work.raw) box.append(make("details", {}, make("summary", {}, "as the model wrote it, with its reasoning"), told(work.raw, "div")));
     if (work.output !== undefined) box.append(work.output instanceof Node ? work.output : told(work.output, "div"));
@@ -287,7 +280,8 @@
 
   function runPart(answer, run) {
     const box = make("section", { class: "run" }, make("h4", {}, make("bdi", {}, line(data.runs[run]))));
-    if (!answer) return make("section", { class: "run" }, ...box.childNodes, make("p", {}, "It was not asked this."));
+    box.append(answer ? "" : "It was not asked this.");
+    if (!answer) return box;
     box.append(make("span", { class: `tag ${answer.outcome}` }, `${SIGNS[answer.outcome]} ${ended(answer)}`));
     const heard = answer.heard_s && answer.audio_s ? `${answer.heard_s.map((s) => s.toFixed(1)).join(" to ")} s of ${answer.audio_s.toFixed(1)} s` : null;
     const facts = {
@@ -309,10 +303,7 @@
   }
 
   function drawDetail(question) {
-    if (!question) {
-      detail.replaceChildren(make("p", {}, "No question is left by these filters."));
-      return;
-    }
+    if (!question) return detail.replaceChildren(make("p", {}, "No question is left by these filters."));
     const groups = question.groups.map(([name, value]) => `${name}: ${value}`).join(" · ");
     const move = (by, text) => {
       const button = make("button", { type: "button" }, text);
@@ -360,12 +351,7 @@
     KEYS[event.key]();
   });
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((box) => { box.open = true; }));
-  let waits = false;
-  grid.addEventListener("scroll", () => {
-    if (waits) return;
-    waits = true;
-    requestAnimationFrame(() => { waits = false; drawRows(); });
-  });
+  grid.addEventListener("scroll", drawRows);
   addEventListener("resize", drawRows);
   buildFilters();
   drawHead();

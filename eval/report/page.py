@@ -4,7 +4,7 @@ One file of HTML that needs no network. Texts of models and files go into it as 
 policy in its head lets nothing but the page's own script run.
 
     index.html    the page. Clips are linked relatively or embedded.
-    page.json     what it was made of: `PageRecord`. The folder is a report of ours where it is there with the page.
+    page.json     the call that made it: `Invocation`. The folder is a report of ours where it is there with the page.
     clips.jsonl   one line a clip that was decoded, with its picture, so that the same command goes on after a kill.
 """
 
@@ -25,7 +25,8 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from lalm_agent.answers import parse
-from lalm_agent.artefacts import Folder, FolderKind, Invocation, Journal, Record, read_lines, write_record, write_whole
+from lalm_agent.artefacts import Folder, FolderKind, Invocation, Journal, read_lines, write_record, write_whole
+from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.faithfulness.chains import sentences
 from lalm_agent.eval.faithfulness.report import curve_figures
@@ -39,9 +40,9 @@ from lalm_agent.eval.report.show import ShownQuestion, questions_of_run
 from lalm_agent.eval.report.table import as_html, plain
 from lalm_agent.eval.runs.folder import SPEC, is_run
 from lalm_agent.eval.runs.records import RunSpec, read_spec
-from lalm_agent.eval.scoring.compare import Resampling, Study
+from lalm_agent.eval.scoring.compare import Study
 from lalm_agent.eval.scoring.score import ScoreRequest, compared
-from lalm_agent.eval.scoring.summary import Config, summarise
+from lalm_agent.eval.scoring.summary import summarise
 from lalm_agent.records import Status
 from lalm_agent.registry import install_line, is_installed
 from lalm_agent.terminal import ProgressDisplay
@@ -62,7 +63,7 @@ class PageRequest:
     runs: folders of runs, finished or not; the others are compared with the first. study: a folder of `transfer`,
     whose heat map is shown. faithfulness: a folder of `faithfulness`, whose curves are drawn. audio_root: folder of the
     clips; None for where each run found them. embed_mb: so many megabytes of clips, in the order of the questions, are
-    written into the page. resamples: of the intervals.
+    written into the page.
     """
 
     runs: tuple[Path, ...]
@@ -71,14 +72,6 @@ class PageRequest:
     faithfulness: Path | None = None
     audio_root: Path | None = None
     embed_mb: float = 0.0
-    resamples: int = 2000
-
-
-class PageRecord(Record):
-    """`page.json`. runs: name in the report -> the run's id."""
-
-    runs: dict[str, str]
-    made: Invocation
 
 
 class ReportFolder(Folder):
@@ -107,32 +100,23 @@ def write_report(request: PageRequest, tell: Tell = lambda line: None) -> Path:
     further = list(_further_figures(request, drawn))
     with ReportFolder(request.out) as folder:
         tell(f"scoring {len(specs)} runs")
-        config = Config(resampling=Resampling(resamples=request.resamples))
-        study, config = compared(ScoreRequest(request.runs, config=config), tell)
+        study, config = compared(ScoreRequest(request.runs), tell)
         report = summarise(study, config)
-        roots = [request.audio_root] if request.audio_root is not None else [root for s in specs for root in _roots(s)]
-        clips = _clips(study.items, _Clips(roots, folder.path, drawn), request.embed_mb * 1e6, tell)
+        clips = _clips(study.items, specs, request, drawn, tell)
         hashes = {audio: row.pop("sha256") for audio, row in clips.items() if "sha256" in row}
         names = [method.name for method in study.methods]
         rows = _rows(study, specs, [questions_of_run(path) for path in request.runs], list(clips), hashes)
-        data = {"runs": names, "clips": list(clips.values()), "questions": rows}
-        figures = [*(score_figures(study, report) if drawn else ()), *further]
         page = _rendered(
-            names=", ".join(map(plain, names)),
-            figures=figures,
-            overview=[as_html(table) for table in overview(report)],
-            tables=[as_html(table) for table in tables_of(report)],
-            notes=[plain(note) for note in notes(report)],
-            data=script_json(data),
+            names=", ".join(names),
+            figures=[*(score_figures(study, report) if drawn else ()), *further],
+            overview=overview(report),
+            tables=tables_of(report),
+            notes=list(notes(report)),
+            data=script_json({"runs": names, "clips": list(clips.values()), "questions": rows}),
         )
-        write_record(folder.path / ABOUT, _record(names, specs))
+        write_record(folder.path / ABOUT, Invocation.starting(packages=("jinja2", "matplotlib")))
         write_whole(folder.path / PAGE, page.encode())
     return request.out / PAGE
-
-
-def _record(names: Sequence[str], specs: Sequence[RunSpec]) -> PageRecord:
-    runs = {name: spec.run_id for name, spec in zip(names, specs, strict=True)}
-    return PageRecord(runs=runs, made=Invocation.starting(packages=("jinja2", "matplotlib")))
 
 
 def _spec_of(folder: Path) -> RunSpec:
@@ -147,17 +131,15 @@ def _further_figures(request: PageRequest, drawn: bool) -> Iterator[PageFigure]:
         path = request.study / HEATMAP
         try:
             svg = path.read_text("utf-8")
-            words = [text for text in ElementTree.fromstring(svg).itertext() if text.strip()]
+            words = [text.strip() for text in ElementTree.fromstring(svg).itertext() if text.strip()]
         except (OSError, ValueError, ElementTree.ParseError) as error:
             hint = f"lalm-agent transfer --report-only --out {request.study} draws it"
             raise DataError(f"{path} is no heat map of a study: {error}", hint) from error
-        caption = (
-            f"Study {request.study.resolve().name}: rows are what adapters were trained on, columns what was tested."
-        )
-        yield PageFigure("Does refusing transfer?", svg, ", ".join(" ".join(w.split()) for w in words), caption)
+        caption = f"Study {request.study.resolve().name}. Rows: what adapters were trained on; columns: what was asked."
+        yield PageFigure("Does refusing transfer?", svg, ", ".join(words), caption)
     if request.faithfulness is not None and drawn:
         data, released = read_study(request.faithfulness)
-        yield from curve_figures(faithfulness_report(data, resamples=request.resamples, released=released))
+        yield from curve_figures(faithfulness_report(data, released=released))
 
 
 def _rendered(**values: Any) -> str:
@@ -165,16 +147,16 @@ def _rendered(**values: Any) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    text = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in _ASSETS}
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(text[_ASSETS[0]])
-    for name, asset in zip(("style", "script"), _ASSETS[1:], strict=True):
-        digest = b64encode(hashlib.sha256(text[asset].encode()).digest()).decode()
-        values |= {name: Markup(text[asset]), f"{name}_hash": Markup(f"'sha256-{digest}'")}
-    made = {name: [Markup(table) for table in values[name]] for name in ("overview", "tables")}
-    return template.render(values | made | {"data": Markup(values["data"])})
+    text = {name: resources.files(__package__).joinpath(f"page.{name}").read_text("utf-8") for name in _ASSETS}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"plain": plain, "table": lambda table: Markup(as_html(table))}
+    for name in ("css", "js"):
+        digest = b64encode(hashlib.sha256(text[name].encode()).digest()).decode()
+        values |= {name: Markup(text[name]), f"{name}_hash": Markup(f"'sha256-{digest}'")}
+    return environment.from_string(text["html.j2"]).render(values | {"data": Markup(values["data"])})
 
 
-_ASSETS = ("page.html.j2", "page.css", "page.js")
+_ASSETS = ("html.j2", "css", "js")
 
 
 def script_json(value: Any) -> str:
@@ -281,75 +263,55 @@ def _sentence_spans(text: str) -> list[tuple[int, int]]:
 # --- the clips -------------------------------------------------------------------------------------------------------
 
 
-def _roots(spec: RunSpec) -> list[Path]:
-    """Where the last call of `eval` that said so found the clips."""
-    known = [session.audio_root for session in spec.sessions if session.audio_root is not None]
-    return [Path(known[-1])] if known else []
-
-
-@dataclass(frozen=True, slots=True)
-class _Clips:
-    """Where clips may lie, and what is made of them. drawn: whether they get a picture."""
-
-    roots: Sequence[Path]
-    out: Path
-    drawn: bool
-
-    def path(self, audio: str) -> Path | str:
-        """The clip's file, or why there is none."""
-        try:
-            paths = [audio_file(root, audio) for root in self.roots]
-        except DataError as error:
-            return error.message
-        if not paths:
-            return "the run does not say where its clips are: give --audio-root"
-        return next((path for path in paths if path.is_file()), f"the clip is not at {paths[0]}")
-
-    def decoded(self, path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
-        """A line of `clips.jsonl`: the key, then what decoding gave."""
-        from lalm_agent.audio import load
-
-        try:
-            sound = load(path)
-            picture = b64encode(clip_png(sound.mono(CLIP_RATE))).decode() if self.drawn else None
-        except DataError as error:
-            return {**key, "note": error.message}
-        return {**key, "seconds": sound.ref.seconds, "sha256": sound.ref.sha256, "picture": picture}
-
-
-def _clips(items: Sequence[Item], clips: _Clips, budget: float, tell: Tell) -> dict[str, dict[str, Any]]:
-    """Clip's name -> its row of the page, in the order of the questions. budget: bytes that may be embedded."""
-    there = {tuple(line.get(k) for k in _KEY): line for line in read_lines(clips.out / CLIPS)}
-    names = list(dict.fromkeys(item.audio for item in items))
-    rows, missing = {}, 0
-    with Journal(clips.out / CLIPS) as journal, closing(ProgressDisplay(0, len(names), "clips")) as display:
+def _clips(
+    items: Sequence[Item], specs: Sequence[RunSpec], request: PageRequest, drawn: bool, tell: Tell
+) -> dict[str, dict[str, Any]]:
+    """Clip's name -> its row of the page, with its sha256, in the order of the questions."""
+    recorded = [[session.audio_root for session in spec.sessions if session.audio_root is not None] for spec in specs]
+    roots = [request.audio_root] if request.audio_root is not None else [Path(known[-1]) for known in recorded if known]
+    journal_path, budget = request.out / CLIPS, request.embed_mb * 1e6
+    done = {line["key"]: line for line in read_lines(journal_path)}
+    names, rows = list(dict.fromkeys(item.audio for item in items)), {}
+    with Journal(journal_path) as journal, closing(ProgressDisplay(0, len(names), "clips")) as display:
         for number, audio in enumerate(names, 1):
-            path = clips.path(audio)
-            if isinstance(path, str):
-                rows[audio] = {"audio": audio, "note": path}
-                missing += 1
-                continue
-            size = path.stat().st_size
-            key = {"path": str(path), "size": size, "mtime_ns": path.stat().st_mtime_ns, "drawn": clips.drawn}
-            line = there.get(tuple(key.values()))
-            if line is None:
-                line = clips.decoded(path, key)
-                journal.append(line)
-            row = {name: line[name] for name in ("seconds", "sha256", "picture", "note") if line.get(name) is not None}
-            is_embedded, budget = size <= budget, budget - size if size <= budget else budget
-            rows[audio] = {"audio": audio, "source": _source(path, clips.out, is_embedded), **row}
             display.show(number, "clips")
-    if missing:
+            try:
+                path = _clip_path(roots, audio)
+            except DataError as error:
+                rows[audio] = {"audio": audio, "note": error.message}
+                continue
+            status = path.stat()
+            key = f"{path} {status.st_size} {status.st_mtime_ns} {drawn}"
+            if key not in done:
+                done[key] = {"key": key, **_decoded(path, drawn)}
+                journal.append(done[key])
+            source = quote(os.fsencode(os.path.relpath(path, request.out.resolve())))
+            if status.st_size <= budget:
+                budget -= status.st_size
+                kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
+                source = f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+            rows[audio] = {"audio": audio, "source": source, **done[key]}
+            del rows[audio]["key"]
+    if missing := sum("source" not in row for row in rows.values()):
         tell(f"warning: {missing} of {len(names)} clips are not there: --audio-root FOLDER says where they are")
     return rows
 
 
-_KEY = ("path", "size", "mtime_ns", "drawn")
+def _clip_path(roots: Sequence[Path], audio: str) -> Path:
+    """The clip's file under the first root that has it. Raises DataError, with why there is none."""
+    paths = [audio_file(root, audio) for root in roots]
+    if not paths:
+        raise DataError("the run does not say where its clips are: give --audio-root")
+    if (path := next((path for path in paths if path.is_file()), None)) is None:
+        raise DataError(f"the clip is not at {paths[0]}")
+    return path
 
 
-def _source(path: Path, out: Path, is_embedded: bool) -> str:
-    """What a player plays: a relative address, or the file itself."""
-    if not is_embedded:
-        return quote(os.fsencode(os.path.relpath(path, out.resolve())))
-    kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
-    return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+def _decoded(path: Path, drawn: bool) -> dict[str, Any]:
+    """Length, hash and picture of a clip, or why it cannot be decoded."""
+    try:
+        sound = load(str(path))
+        picture = {"picture": b64encode(clip_png(sound.mono(CLIP_RATE))).decode()} if drawn else {}
+    except DataError as error:
+        return {"note": error.message}
+    return {"seconds": sound.ref.seconds, "sha256": sound.ref.sha256, **picture}

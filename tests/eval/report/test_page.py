@@ -220,7 +220,7 @@ def test_the_same_command_replaces_the_page_and_decodes_no_clip_again(
     def refuse(path: str) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr("lalm_agent.audio.load", refuse)
+    monkeypatch.setattr("lalm_agent.eval.report.page.load", refuse)
     assert run(["report", *map(str, two_runs), "--out", str(page.parent)]) == 0
     assert page.read_text("utf-8") == before
 

@@ -69,7 +69,7 @@ class Opened:
         return list(self.page.locator(f"#rows [role=row] > :nth-child({place})").all_inner_texts())
 
     def sort(self, name: str) -> None:
-        self.page.get_by_role("columnheader", name=name).get_by_role("button").click()
+        self.page.locator("#head button").filter(has_text=re.compile(f"^{name}( .)?$")).click()
 
     def title(self) -> str:
         return str(self.page.inner_text("#detail h3"))
@@ -191,7 +191,7 @@ def test_texts_that_mean_harm_are_shown_and_do_nothing(
 ) -> None:
     view = opened(page_of(hostile_run))
     view.page.fill("#search", "q0?")
-    assert view.title().startswith("1. <img src=x onerror=\"document.title = 'taken'\"> &amp; <!--")
+    assert "<img src=x onerror=\"document.title = 'taken'\"> &amp; <!--" in view.title()
     choices = view.page.locator("#detail .choices li")
     assert choices.nth(0).inner_text().startswith("</script><script>document.title = 'taken'</script>")
     assert "left \\u{202e}right\\u{202c} \\u{2028} end" in choices.nth(2).inner_text()
