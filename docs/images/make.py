@@ -23,7 +23,7 @@ from lalm_agent.terminal import say
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1280, "height": 800}
-COLOURS = 64
+COLOURS = 128
 
 
 def keep(page: Any, name: str) -> None:
@@ -39,6 +39,7 @@ def to_questions(page: Any, **filters: str) -> None:
     for name, value in filters.items():
         page.select_option(f"#filter-{name}", value)
     page.evaluate("document.getElementById('questions').scrollIntoView()")
+    page.evaluate("document.getElementById('grid').scrollLeft = 0")
     page.wait_for_function("() => [...document.querySelectorAll('#detail audio')].every(audio => audio.duration > 0)")
 
 
@@ -47,11 +48,14 @@ def pictures(page: Any) -> None:
     keep(page, "report-figures")
     to_questions(page, outcome="correct", modality="music")
     page.locator("#head button", has_text="confidence").click()
+    page.evaluate("document.getElementById('grid').scrollLeft = 0")
     keep(page, "report-table")
+    page.set_viewport_size({"width": 1280, "height": 1100})
     to_questions(page, run="1", outcome="wrong", modality="speech")
     page.locator("#detail summary", has_text="prompt").last.click()
     page.evaluate("document.getElementById('detail').scrollTop = 60")
     keep(page, "report-question")
+    page.set_viewport_size(SIZE)
     to_questions(page, outcome="abstained", modality="sound", differ="outcome")
     page.evaluate("document.getElementById('detail').scrollTop = 260")
     keep(page, "report-disagreement")

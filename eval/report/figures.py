@@ -233,6 +233,8 @@ def _reliability(rankings: Sequence[_Ranking]) -> PageFigure:
 CLIP_SIZE, CLIP_RATE = (160, 48), 16_000
 """Pixels of a clip's picture, and the rate in Hz of the samples that it is made of."""
 _WAVE_ROWS, _FRAME, _FRAMES, _FLOOR_DB, _SHADES = 16, 512, 4, 70.0, 16
+_LEAST_PEAK = 0.01
+"""-40 dBFS: a clip that is not as loud is drawn against that, so that a silent clip looks silent."""
 
 
 def clip_png(samples: Samples) -> bytes:
@@ -248,7 +250,7 @@ def clip_png(samples: Samples) -> bytes:
     edges = np.linspace(0, len(samples), width + 1).astype(int)
     peaks = np.array([np.abs(samples[a : max(b, a + 1)]).max(initial=0.0) for a, b in pairwise(edges)])
     half = _WAVE_ROWS / 2
-    reach = np.maximum(0.5, half * peaks / max(float(peaks.max()), 1e-9))
+    reach = np.maximum(0.5, half * peaks / max(float(peaks.max()), _LEAST_PEAK))
     wave = np.abs(np.arange(_WAVE_ROWS)[:, None] + 0.5 - half) <= reach[None]
     starts = np.linspace(0, max(0, len(samples) - _FRAME), width * _FRAMES).astype(int)
     padded = np.pad(samples, (0, max(0, _FRAME - len(samples))))
@@ -256,7 +258,9 @@ def clip_png(samples: Samples) -> bytes:
     power = np.square(np.abs(np.fft.rfft(frames, axis=1)))[:, : _FRAME // 2]
     rows = height - _WAVE_ROWS
     pooled = power.reshape(width, _FRAMES, rows, -1).mean(axis=(1, 3)).T[::-1]
-    level = 10 * np.log10(np.maximum(pooled, 1e-12) / max(float(pooled.max()), 1e-12))
+    # The power of a sine of that amplitude at its peak: the sum of a Hann window is half its length.
+    loudest = max(float(pooled.max()), (_LEAST_PEAK * _FRAME / 4) ** 2)
+    level = 10 * np.log10(np.maximum(pooled, 1e-12) / loudest)
     shades = np.clip((level + _FLOOR_DB) / _FLOOR_DB * (_SHADES - 1), 0, _SHADES - 1).round()
     picture = Image.fromarray(np.concatenate([wave * (_SHADES - 4), shades]).astype(np.uint8), mode="P")
     picture.putpalette((colormaps["magma"](np.linspace(0, 1, _SHADES))[:, :3] * 255).round().astype(np.uint8).tobytes())

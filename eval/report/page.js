@@ -65,17 +65,17 @@
   const SIGNS = { correct: "✓", wrong: "✗", abstained: "∅", unparsed: "?", failed: "!" };
   const scorersDiffer = (answer) => answer.match !== undefined && answer.match !== answer.outcome;
   const COLUMNS = [
-    { name: "#", width: "3.6rem", of: (question) => question.number },
-    { name: "id", width: "7.5rem", of: (question) => question.id },
-    { name: "modality", width: "5.5rem", of: (question) => question.modality },
+    { name: "#", width: "3.2rem", of: (question) => question.number },
+    { name: "modality", width: "5rem", of: (question) => question.modality },
     ...data.runs.map((name, run) => ({
       name: several ? name : "outcome", width: "8.5rem", ending: true, of: (question) => ended(made(question, run)), run,
     })),
+    { name: "confidence", width: "5.8rem", of: (question) => made(question).confidence ?? null },
     { name: "question", width: "17rem", of: (question) => question.question },
-    { name: "confidence", width: "6rem", of: (question) => made(question).confidence ?? null },
     { name: "answer", width: "8rem", of: (question) => made(question).chosen ?? "" },
     { name: "refusal", width: "7.5rem", of: (question) => made(question).kind ?? "" },
     { name: "rule", width: "7.5rem", of: (question) => made(question).rule ?? "" },
+    { name: "id", width: "9rem", of: (question) => question.id },
   ];
   grid.style.setProperty("--columns", COLUMNS.map((column) => column.width).join(" "));
   grid.setAttribute("aria-colcount", COLUMNS.length);
@@ -323,10 +323,9 @@
 
   // --- keys
 
-  const page = () => Math.max(1, Math.floor((grid.clientHeight - head.offsetHeight) / ROW) - 1);
   const MOVES = {
     ArrowDown: () => state.active + 1, ArrowUp: () => state.active - 1, Home: () => 0, End: () => state.view.length - 1,
-    PageDown: () => state.active + page(), PageUp: () => state.active - page(),
+    PageDown: () => state.active + 20, PageUp: () => state.active - 20,
   };
   grid.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
