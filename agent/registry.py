@@ -177,7 +177,7 @@ def install_line(extra: str) -> str:
 EXTRAS = {
     name: Needs(note, modules, install_line(name))
     for name, modules, note in (
-        ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot"),
+        ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot, figures of report"),
         ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
         ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),

@@ -32,6 +32,7 @@ COMMANDS = {
     "merge": "eval:merge",
     "score": "score:score",
     "show": "show:show",
+    "report": "report:report",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -3,7 +3,6 @@
 The terminal leads with what may be said of each intervention and why nothing more. Figures in tables are in percent.
 """
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ from lalm_agent.eval.faithfulness.pairs import MINIMUM, PAIRS, RESAMPLES, StudyA
 from lalm_agent.eval.faithfulness.records import Intervention, StudyData
 from lalm_agent.eval.metrics.estimate import Figure
 from lalm_agent.eval.report import table as texts
+from lalm_agent.eval.report.figures import COLOURS, MARKERS, PageFigure, label, svg_text
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.records import Status
 from lalm_agent.registry import require_extra
-from lalm_agent.terminal import json_text, printable
+from lalm_agent.terminal import json_text
 
 FORMS = ("", "json", "markdown", "latex")
 
@@ -262,10 +262,6 @@ def _shown(figure: Figure) -> str:
 
 # --- curves ----------------------------------------------------------------------------------------------------------
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vPX"
-
 
 def write_curves(report: schema.FaithfulnessReport, folder: Path) -> tuple[Path, ...]:
     """One SVG for each intervention with a curve of enough clips: a line a chain length, its floor dashed.
@@ -279,40 +275,50 @@ def write_curves(report: schema.FaithfulnessReport, folder: Path) -> tuple[Path,
     except OSError as error:
         raise StorageError(f"{folder} cannot be made: {error.strerror}", "give another folder to --out") from error
     files = []
-    for arm in report.arms:
-        curves = [curve for curve in arm.curves if curve.n_clips >= report.minimum and len(curve.points) > 1]
-        if curves:
-            name = re.sub(r"[^a-z0-9]+", "-", arm.name.replace("chain ", "").lower()).strip("-")
-            files.append(folder / f"{name}.svg")
-            write_whole(files[-1], _curves_svg(report, arm, curves).encode())
+    for figure in curve_figures(report):
+        name = re.sub(r"[^a-z0-9]+", "-", figure.title.replace("chain ", "").lower()).strip("-")
+        files.append(folder / f"{name}.svg")
+        write_whole(files[-1], figure.svg.encode())
     return tuple(files)
 
 
+def curve_figures(report: schema.FaithfulnessReport) -> Iterator[PageFigure]:
+    """The same curves as figures, each called as its intervention is; matplotlib has to be there."""
+    for arm in report.arms:
+        curves = [curve for curve in arm.curves if curve.n_clips >= report.minimum and len(curve.points) > 1]
+        if curves:
+            words = (
+                f"{_length(curve)}: {', '.join(f'{_place(arm, p)} {_shown(p.same_answer)}' for p in curve.points)}"
+                for curve in curves
+            )
+            caption = f"{report.name}: answers that stay the same, 95 % intervals over clips; dashed: the floor."
+            yield PageFigure(arm.name, _curves_svg(report, arm, curves), ". ".join(words), caption)
+
+
 def _curves_svg(report: schema.FaithfulnessReport, arm: schema.ArmReading, curves: Sequence[schema.LengthCurve]) -> str:
-    import matplotlib
     from matplotlib.figure import Figure as Picture
 
-    # Text stays text, and without a date and with a fixed salt the same report gives the same bytes.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "faithfulness"}):
-        picture = Picture(figsize=(6.0, 3.8), layout="constrained")
-        axes = picture.add_subplot()
-        for number, curve in enumerate(curves):
-            _draw(axes, curve, number)
-        noise = arm.intervention == Intervention.NOISE
-        part = "clip" if arm.intervention == Intervention.MASK else "chain"
-        axes.set_xlabel("signal-to-noise ratio (dB)" if noise else f"share of the {part} left as it was (%)")
-        axes.set_ylabel("same answer (%)")
-        axes.set_ylim(-2, 102)
-        axes.grid(axis="y", linewidth=0.4)
-        axes.legend(fontsize="small", frameon=False)
-        axes.set_title(_plain(f"{report.name}: {arm.name}"), fontsize="medium")
-        file = io.StringIO()
-        picture.savefig(file, format="svg", metadata={"Date": None, "Title": _plain(arm.name)})
-    return file.getvalue()
+    picture = Picture(figsize=(6.0, 3.8), layout="constrained")
+    axes = picture.add_subplot()
+    for number, curve in enumerate(curves):
+        _draw(axes, curve, number)
+    noise = arm.intervention == Intervention.NOISE
+    part = "clip" if arm.intervention == Intervention.MASK else "chain"
+    axes.set_xlabel("signal-to-noise ratio (dB)" if noise else f"share of the {part} left as it was (%)")
+    axes.set_ylabel("same answer (%)")
+    axes.set_ylim(-2, 102)
+    axes.grid(axis="y", linewidth=0.4)
+    axes.legend(fontsize="small", frameon=False)
+    axes.set_title(label(f"{report.name}: {arm.name}"), fontsize="medium")
+    return svg_text(picture, arm.name, "faithfulness")
+
+
+def _length(curve: schema.LengthCurve) -> str:
+    return "all lengths" if curve.length is None else f"{curve.length} sentences"
 
 
 def _draw(axes: Any, curve: schema.LengthCurve, number: int) -> None:
-    colour = _COLOURS[number % len(_COLOURS)]
+    colour = COLOURS[number % len(COLOURS)]
     points = [point for point in curve.points if point.same_answer.value is not None]
     values = [100 * (point.same_answer.value or 0.0) for point in points]
     ends = [(point.same_answer.low or 0.0, point.same_answer.high or 0.0) for point in points]
@@ -321,14 +327,8 @@ def _draw(axes: Any, curve: schema.LengthCurve, number: int) -> None:
         [max(0.0, 100 * high - value) for value, (_, high) in zip(values, ends, strict=True)],
     ]
     places = [100 * point.kept if point.kept is not None else point.level or 0.0 for point in points]
-    name = "all lengths" if curve.length is None else f"{curve.length} sentences"
-    label = f"{name} (n = {curve.n_chains:,})"
-    style = {"color": colour, "marker": _MARKERS[number % len(_MARKERS)], "markersize": 4, "linewidth": 1.2}
-    axes.errorbar(places, values, yerr=spans, label=label, capsize=2, **style)
+    style = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
+    name = f"{_length(curve)} (n = {curve.n_chains:,})"
+    axes.errorbar(places, values, yerr=spans, label=name, capsize=2, **style)
     if curve.floor.value is not None:
         axes.axhline(100 * (1 - curve.floor.value), color=colour, linestyle="--", linewidth=0.8)
-
-
-def _plain(text: str) -> str:
-    """Text as it is, though matplotlib reads dollar signs as mathematics."""
-    return printable(text, one_line=True).replace("$", r"\$")

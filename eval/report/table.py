@@ -1,6 +1,7 @@
-"""One table, written for a terminal, as Markdown, LaTeX or CSV. Text of strangers is made safe for each of them."""
+"""One table, written for a terminal, as Markdown, LaTeX, CSV or HTML. Strangers' texts are made safe for each."""
 
 import csv
+import html
 import io
 import re
 import shutil
@@ -104,6 +105,21 @@ def as_latex(table: Table, notes: str = "") -> str:
         *(r"\end{tabular}", r"\end{table*}"),
     ]
     return "\n".join(lines)
+
+
+def as_html(table: Table) -> str:
+    """A `table` with its title as the caption and the names of rows as row headers; nothing in a cell is markup."""
+    header, *rows = table.cells(lambda text: html.escape(plain(text)))
+    sides = ["" if side == "l" else ' class="number"' for side in table.columns]
+    tags = ['th scope="row"' if at < table.names else "td" for at in range(len(sides))]
+    head = "".join(f'<th scope="col"{side}>{cell}</th>' for cell, side in zip(header, sides, strict=True))
+    lines = (
+        "".join(f"<{tag}{side}>{cell}</{tag[:2]}>" for cell, side, tag in zip(row, sides, tags, strict=True))
+        for row in rows
+    )
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    caption = html.escape(plain(table.title))
+    return f"<table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def as_csv(lines: Sequence[Mapping[str, object]]) -> str:

@@ -11,7 +11,7 @@ from lalm_agent.eval.reading.logs import Keys
 from lalm_agent.eval.reading.predictions import ReadOptions, questions_of, read_predictions, read_run
 from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.scorers.making import make_scorer, model_ref, published_match
-from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, study
+from lalm_agent.eval.scoring.compare import LEAVABLE, Grading, Study, study
 from lalm_agent.eval.scoring.counts import counts_report
 from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
@@ -45,14 +45,19 @@ def score(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None
     """
     if (request.counts is None) == (not request.paths):
         raise UsageError("give either BASELINE METHOD… or --counts FILE", "lalm-agent score --help")
-    benchmark = request.config.benchmark
     if request.counts is not None:
+        benchmark = request.config.benchmark
         scorer = None if request.scorer == "rule" else request.scorer
         flags = {"--benchmark": benchmark, "--data": request.data, "--reply-key": request.key}
         flags |= {"--exclude": request.exclude, "--scorer": scorer}
         if idle := [name for name, value in flags.items() if value is not None]:
             raise UsageError(f"{', '.join(idle)} says nothing about counts", "leave it out, or give prediction files")
         return counts_report(request.counts, request.config)
+    return summarise(*compared(request, tell))
+
+
+def compared(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None) -> tuple[Study, Config]:
+    """The graded methods of some paths, and how to summarise them. Raises as `score`."""
     if model_ref(request.scorer) is not None:
         hint = f"lalm-agent rescore RUN_OR_FILE --with {request.scorer}"
         raise UsageError(f"score asks no model, and {request.scorer} does", hint)
@@ -60,14 +65,15 @@ def score(request: ScoreRequest, tell: Callable[[str], None] = lambda line: None
     if unknown := [name for name in names if name not in LEAVABLE]:
         hint = f"one or both of: {', '.join(LEAVABLE)}"
         raise UsageError(f"--exclude {unknown[0] or '(empty)'} cannot be", hint)
+    benchmark = request.config.benchmark
     questions = questions_of(benchmark, request.data)
     outputs = _read(request.paths, ReadOptions(benchmark, questions, Keys(request.key)), tell)
     benchmark = next((name for name in (benchmark, *(o.facts.get("benchmark") for o in outputs)) if name), None)
     published = published_match(benchmark)
     match = make_scorer(published) if published != request.scorer else None
     grading = Grading(make_scorer(request.scorer), match, frozenset(map(Outcome, names)))
-    compared = study(outputs, grading, questions.items if questions else None)
-    return summarise(compared, replace(request.config, benchmark=benchmark))
+    universe = questions.items if questions else None
+    return study(outputs, grading, universe), replace(request.config, benchmark=benchmark)
 
 
 def _read(paths: Sequence[Path], reading: ReadOptions, tell: Callable[[str], None]) -> list[Outputs]:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lalm_agent.errors import UsageError
+from lalm_agent.eval.report.figures import MARKERS, label
 from lalm_agent.registry import require_extra
-from lalm_agent.terminal import printable
 from lalm_agent.training.idk.make import BankCurve
 
 _FORMATS = (".png", ".svg")
 _INCHES = (6.0, 3.8)
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vPX"
 
 
 def check_plot(path: Path) -> None:
@@ -81,8 +80,8 @@ def draw_panels(path: Path, panels: Sequence[Panel], caption: Caption) -> None:
         axes = figure.add_subplot(1, len(panels), number + 1)
         _draw(axes, panel)
         if number == 0:
-            axes.set_title(_plain(caption.title), fontsize="medium")
-            axes.set_xlabel(_plain(caption.note), fontsize=6, loc="right")
+            axes.set_title(label(caption.title), fontsize="medium")
+            axes.set_xlabel(label(caption.note), fontsize=6, loc="right")
     try:
         # Without a date and with a fixed salt the same bank gives the same bytes.
         with matplotlib.rc_context({"svg.hashsalt": caption.salt}):
@@ -104,9 +103,9 @@ def _draw(axes: Any, panel: Panel) -> None:
             [x + shift for x, *_ in series.points],
             [value for _, value, *_ in series.points],
             yerr=[below, above],
-            label=_plain(series.label),
+            label=label(series.label),
             color=_COLOURS[number % len(_COLOURS)],
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             markersize=4,
             linewidth=1.2,
             capsize=2,
@@ -118,8 +117,3 @@ def _draw(axes: Any, panel: Panel) -> None:
     axes.grid(axis="y", linewidth=0.4)
     if panel.series:
         axes.legend(fontsize="small", frameon=False)
-
-
-def _plain(text: str) -> str:
-    """Text as it is, though matplotlib reads dollar signs as mathematics."""
-    return printable(text, one_line=True).replace("$", r"\$")

@@ -4,7 +4,6 @@ The folder is only read. The heat map is figure 3 of P1 (arXiv 2505.19294) with 
 against tested on. The same study gives the same bytes each time.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lalm_agent.artefacts import SPEC, read_record
 from lalm_agent.eval.metrics.estimate import Kind, shown_end
 from lalm_agent.eval.metrics.rgi import Convention
 from lalm_agent.eval.report import table as texts
+from lalm_agent.eval.report.figures import label, svg_text
 from lalm_agent.eval.report.table import NOTHING, Row, Table, percent
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
 from lalm_agent.eval.scoring.diagnosis import SIGNIFICANT, shown_p
@@ -428,32 +428,27 @@ _FULL = 1.0
 
 def heatmap_svg(report: StudyReport) -> str:
     """The strict RGI of every cell, drawn by matplotlib, one panel an arm; claimed transfer has a thick border."""
-    import matplotlib
     from matplotlib.figure import Figure as Picture
 
     arms = [str(arm) for arm in report.study.identity.arms]
     claimed = {(claim.source, str(Arm.KN), claim.target) for claim in report.claims if claim.claimed}
     middles = [at + 0.5 for at in range(len(SOURCES))]
     lines = [line for text in _caption(report) for line in wrap(text, 65 * len(arms))]
-    # Text stays text, and without a date and with a fixed salt the same study gives the same bytes.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": report.study.study_id}):
-        picture = Picture(figsize=(0.8 + 3.6 * len(arms), 3.2 + 0.16 * len(lines)), layout="constrained")
-        panels = picture.subplots(1, len(arms), sharey=True, squeeze=False)[0]
-        for axes, arm in zip(panels, arms, strict=True):
-            axes.set_title(f"labels: {ARM_NAMES[arm]}", fontweight="bold")
-            axes.set(xlim=(0, len(SOURCES)), ylim=(len(SOURCES), 0))
-            axes.set_xticks(middles, SOURCES)
-            axes.set_yticks(middles, SOURCES)
-            axes.xaxis.tick_top()
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
-            for cell in report.cells:
-                if cell.arm == arm:
-                    _square(axes, cell, (cell.source, cell.arm, cell.target) in claimed)
-        picture.supxlabel("\n".join(map(_safe, lines)), x=0.01, ha="left", fontsize=8)
-        file = io.StringIO()
-        picture.savefig(file, format="svg", metadata={"Date": None, "Title": "Strict RGI: trained on, tested on"})
-    return file.getvalue()
+    picture = Picture(figsize=(0.8 + 3.6 * len(arms), 3.2 + 0.16 * len(lines)), layout="constrained")
+    panels = picture.subplots(1, len(arms), sharey=True, squeeze=False)[0]
+    for axes, arm in zip(panels, arms, strict=True):
+        axes.set_title(f"labels: {ARM_NAMES[arm]}", fontweight="bold")
+        axes.set(xlim=(0, len(SOURCES)), ylim=(len(SOURCES), 0))
+        axes.set_xticks(middles, SOURCES)
+        axes.set_yticks(middles, SOURCES)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for cell in report.cells:
+            if cell.arm == arm:
+                _square(axes, cell, (cell.source, cell.arm, cell.target) in claimed)
+    picture.supxlabel("\n".join(map(label, lines)), x=0.01, ha="left", fontsize=8)
+    return svg_text(picture, "Strict RGI: trained on, tested on", report.study.study_id)
 
 
 def _square(axes: Any, cell: schema.Cell, thick: bool) -> None:
@@ -494,8 +489,3 @@ def _caption(report: StudyReport) -> Iterator[str]:
         yield f"Blank: {'; '.join(blank)}."
     identity = report.study.identity
     yield f"Study {report.study.study_id}, model {identity.model}, data {identity.data.name}."
-
-
-def _safe(text: str) -> str:
-    """One safe line, in which a dollar is no mathematics."""
-    return texts.plain(text).replace("$", r"\$")
