@@ -160,7 +160,7 @@ def make_plan(
     chosen = selected(pool, limit, left_out, settled & {run_item.item.id for run_item in there})
     if request.shard is not None:
         chosen, left_out = _shard(request, pool, chosen, left_out, absent)
-        _refuse_shrinking(limit, there, chosen)
+        _refuse_shrinking(limit, there, selected(pool, limit, left_out, ()))
     if not chosen:
         why = ("every clip is missing", "give --audio-root") if left_out else ("the data are empty", "give questions")
         raise UsageError(f"there is no question to ask: {why[0]}", why[1])
