@@ -85,13 +85,14 @@ def _merged_spec(runs: Sequence[RunFolder]) -> RunSpec:
     if missing := [f"{number}/{of}" for number in range(1, of + 1) if number not in there]:
         raise UsageError(f"shards are missing: {', '.join(missing)}", "give the folders of all shards")
     specs = list(map(_spec, runs))
-    sessions = {session.model_dump_json(): session for spec in specs for session in spec.sessions}
+    by_shard = {spec.selection.shard: spec for spec in specs}
+    sessions = [session for spec in by_shard.values() for session in spec.sessions]
     missing_ids = {id_ for spec in specs for id_ in spec.selection.missing}
     return first.model_copy(
         update={
             "created": min(spec.created for spec in specs),
             "identity": first.identity.model_copy(update={"draws": max(spec.identity.draws for spec in specs)}),
-            "sessions": tuple(sorted(sessions.values(), key=lambda session: session.started)),
+            "sessions": tuple(sorted(sessions, key=lambda session: session.started)),
             "selection": first.selection.model_copy(update={"shard": None, "missing": sorted_ids(missing_ids)}),
         }
     )

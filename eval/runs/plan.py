@@ -143,9 +143,8 @@ def make_plan(
 ) -> Plan:
     """Choose the questions. What is in the run already stays in it: a run can only grow.
 
-    there, answers: the questions and answers in the run's folder. Raises UsageError for no such modality, no question
-    left, or a limit below what the run has, and what `_shard` raises, DataError for rows that cannot be used, unless
-    they are to be skipped.
+    there, answers: the questions and answers in the run's folder. Raises UsageError for no such modality or shard, no
+    question left, or a limit below what the run has, DataError for rows that cannot be used, unless they are skipped.
     """
     if benchmark.faults and not request.skip_faulty:
         raise DataError(
@@ -170,24 +169,14 @@ def make_plan(
     chosen = selected(pool, limit, left_out, settled & {run_item.item.id for run_item in there})
     if request.shard is not None:
         chosen, left_out = _shard(request, pool, chosen, left_out, absent)
-        if limit is not None and (gone := {run_item.item.id for run_item in there} - {item.id for item in chosen}):
-            raise UsageError(f"--limit {limit} leaves out {len(gone)} questions of the run", "a run only grows")
-    if not chosen and left_out:
-        raise UsageError("there is no question to ask: every clip is missing", "give --audio-root")
+        _refuse_shrinking(limit, there, selected(pool, limit, left_out, ()))
     if not chosen:
-        raise UsageError("there is no question to ask: the data are empty", "give a file with questions")
+        why = ("every clip is missing", "give --audio-root") if left_out else ("the data are empty", "give questions")
+        raise UsageError(f"there is no question to ask: {why[0]}", why[1])
     # Fewer draws than before must not take away the orders that the others were asked in.
     draws = max([request.draws, *(len(run_item.orders) for run_item in there)])
     items = tuple(with_orders(item, request.shuffle_choices, request.config.seed, draws) for item in chosen)
-    places: dict[str, int] = {}
-    for place, run_item in enumerate(items):
-        places.setdefault(run_item.item.audio, place)
-    by_clip = sorted(items, key=lambda run_item: places[run_item.item.audio])
-    every = [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in by_clip]
-    if request.bank and not request.is_remote:
-        # Question by question, so that a model here can share work between the draws; an endpoint shares none.
-        every = [QuestionDraw(run_item, draw) for run_item in by_clip for draw in range(request.draws)]
-    left = [question for question in every if is_left(*question.key)]
+    left = [question for question in _draws_of(items, request) if is_left(*question.key)]
     to_hear = {question.run_item.item.id for question in left}
     return Plan(
         benchmark=benchmark,
@@ -249,6 +238,22 @@ def _shard(
     shard = shard_of(pool, shards)
     own = {item.id for item in pool if shard[item.audio] == number}
     return [item for item in chosen if item.id in own], {id_: why for id_, why in left_out.items() if id_ in own}
+
+
+def _draws_of(items: Sequence[RunItem], request: EvaluateRequest) -> list[QuestionDraw]:
+    """All that is asked, in order: draw by draw, but for a bank of a model here question by question.
+
+    It can share work between the draws of a question; an endpoint shares none.
+    """
+    if request.bank and not request.is_remote:
+        return [QuestionDraw(run_item, draw) for run_item in items for draw in range(request.draws)]
+    return [QuestionDraw(run_item, draw) for draw in range(request.draws) for run_item in items]
+
+
+def _refuse_shrinking(limit: int | None, there: Sequence[RunItem], chosen: Sequence[Item]) -> None:
+    """Raise UsageError where a limit leaves out questions that a shard has already."""
+    if limit is not None and (gone := {run_item.item.id for run_item in there} - {item.id for item in chosen}):
+        raise UsageError(f"--limit {limit} leaves out {len(gone)} questions of the run", "a run only grows")
 
 
 def check_clips(plan: Plan) -> None:
