@@ -1,8 +1,6 @@
 """What a call has to do: limits, missing clips, faulty rows, draws, failed questions."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +116,3 @@ def test_faulty_rows_are_refused_unless_they_are_to_be_left_out(
         make_plan(benchmark, request_of())
     assert "--skip-faulty" in (refused.value.hint or "")
     assert make_plan(benchmark, request_of(skip_faulty=True)).selection.faulty == 5
-
-
-def test_questions_about_one_clip_follow_each_other(plan_of: Any, make_items: Any) -> None:
-    items = [replace(item, audio=f"{number % 4}.wav") for number, item in enumerate(make_items(12))]
-    plan = plan_of(items, request_of(draws=2))
-    assert [run_item.item for run_item in plan.items] == sorted(items, key=order_key)
-    for asked in (plan.left[:12], plan.left[12:]):
-        clips = [work.run_item.item.audio for work in asked]
-        assert [clip for clip, _ in groupby(clips)] == list(dict.fromkeys(item.item.audio for item in plan.items))
-    of_one = [work.run_item.item for work in plan.left[:3]]
-    assert of_one == sorted(of_one, key=order_key)
