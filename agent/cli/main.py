@@ -26,7 +26,7 @@ COMMANDS = {
     "eval": "eval:evaluate",
     "score": "score:score",
     "show": "show:show",
-    "report": "report:report",
+    "report": "show:report",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
