@@ -1,4 +1,4 @@
-"""A run's questions with steps, reply and right answer: `lalm-agent show` prints them, `report` makes a page of them."""
+"""A run's questions with steps and replies: `lalm-agent show` prints them, `report` makes a page of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from lalm_agent.cli import flags
 from lalm_agent.terminal import say
 
 RUNS = "Folders of runs; the others are compared with the first."
-RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help=RUNS, show_default=False)]
+RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help=RUNS, show_default=False)]
 OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.")]
 StudyFlag = Annotated[Path | None, flags.option("A folder of `transfer`: its heat map is shown.")]
 FaithfulnessFlag = Annotated[Path | None, flags.option("A folder of `faithfulness`: its curves are drawn.")]
