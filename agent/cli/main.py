@@ -32,7 +32,7 @@ COMMANDS = {
     "merge": "eval:merge",
     "score": "score:score",
     "show": "show:show",
-    "report": "report:report",
+    "report": "show:report",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -248,6 +248,25 @@ def test_the_heat_map_of_a_study_comes_with_its_words(
     assert base64.b64decode((image["src"] or "").partition(",")[2]).decode() == svg
 
 
+def test_the_curves_of_a_faithfulness_study_come_with_their_values(
+    two_runs: tuple[Path, Path], tmp_path: Path, page_of: Callable[..., Path]
+) -> None:
+    fields = {"chain_id": 0, "choices": "(A) dog (B) cat", "correct_choice": "A", "predicted_choice": "A"}
+    fields |= {"corresponding_baseline_predicted_choice": "A", "sanitized_cot": "It barks. It is a dog."}
+    rows = [
+        fields
+        | {"id": str(at), "audio_path": f"{at}.wav", "final_answer_raw": f"The answer is ({'BBA'[kept]})"}
+        | {"total_sentences_in_chain": 2, "num_sentences_provided": kept}
+        for at in range(35)
+        for kept in range(3)
+    ]
+    (tmp_path / "early.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert run(["faithfulness", "import", str(tmp_path / "early.jsonl"), "--out", str(tmp_path / "study")]) == 0
+    page = page_of(two_runs[0], flags=["--faithfulness", str(tmp_path / "study")])
+    words = [attributes["alt"] or "" for tag, attributes in Elements(page).all if tag == "img"]
+    assert words[-1].startswith("2 sentences: first 0 0.0 [0.0, 9.9], first 1 0.0 [0.0, 9.9], first 2 100.0 [")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
