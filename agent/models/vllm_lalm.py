@@ -61,7 +61,13 @@ _LORA = {
 """Families with LoRA in vLLM 0.33.0, and what it calls the language model of an adapter that transformers trained. It
 leaves out names that it does not know without a word, so that each name has to be right."""
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-_PLAIN: dict[str, Any] = {"use_dora": False, "modules_to_save": None, "bias": "none", "rank_pattern": {}, "alpha_pattern": {}}
+_PLAIN: dict[str, Any] = {
+    "use_dora": False,
+    "modules_to_save": None,
+    "bias": "none",
+    "rank_pattern": {},
+    "alpha_pattern": {},
+}
 _IDS = itertools.count(1)
 
 
