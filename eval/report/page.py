@@ -25,7 +25,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from lalm_agent.answers import parse
-from lalm_agent.artefacts import Folder, FolderKind, Invocation, Journal, read_lines, write_record, write_whole
+from lalm_agent.artefacts import SPEC, Folder, FolderKind, Invocation, Journal, read_lines, write_record, write_whole
 from lalm_agent.audio import load
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.faithfulness.chains import sentences
@@ -38,7 +38,7 @@ from lalm_agent.eval.report.figures import CLIP_RATE, PageFigure, clip_png, scor
 from lalm_agent.eval.report.score import notes, overview, tables_of
 from lalm_agent.eval.report.show import ShownQuestion, questions_of_run
 from lalm_agent.eval.report.table import as_html, plain
-from lalm_agent.eval.runs.folder import SPEC, is_run
+from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.runs.records import RunSpec, read_spec
 from lalm_agent.eval.scoring.compare import Study
 from lalm_agent.eval.scoring.score import ScoreRequest, compared
@@ -149,7 +149,8 @@ def _rendered(**values: Any) -> str:
 
     text = {name: resources.files(__package__).joinpath(f"page.{name}").read_text("utf-8") for name in _ASSETS}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"plain": plain, "table": lambda table: Markup(as_html(table))}
+    environment.filters["plain"] = plain
+    environment.filters["table"] = lambda table: Markup(as_html(table))
     for name in ("css", "js"):
         digest = b64encode(hashlib.sha256(text[name].encode()).digest()).decode()
         values |= {name: Markup(text[name]), f"{name}_hash": Markup(f"'sha256-{digest}'")}
