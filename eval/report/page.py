@@ -37,7 +37,7 @@ from lalm_agent.eval.items import Item, audio_file
 from lalm_agent.eval.report.figures import CLIP_RATE, PageFigure, clip_png, score_figures
 from lalm_agent.eval.report.score import notes, overview, tables_of
 from lalm_agent.eval.report.show import ShownQuestion, questions_of_run
-from lalm_agent.eval.report.table import Table, as_html, plain
+from lalm_agent.eval.report.table import as_html, plain
 from lalm_agent.eval.runs.folder import is_run
 from lalm_agent.eval.runs.records import RunSpec, read_spec
 from lalm_agent.eval.scoring.compare import Study
@@ -149,7 +149,8 @@ def _rendered(**values: Any) -> str:
 
     text = {name: resources.files(__package__).joinpath(f"page.{name}").read_text("utf-8") for name in _ASSETS}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"plain": plain, "table": lambda table: Markup(as_html(cast("Table", table)))}
+    environment.filters["plain"] = plain
+    environment.filters["table"] = lambda table: Markup(as_html(table))
     for name in ("css", "js"):
         digest = b64encode(hashlib.sha256(text[name].encode()).digest()).decode()
         values |= {name: Markup(text[name]), f"{name}_hash": Markup(f"'sha256-{digest}'")}
