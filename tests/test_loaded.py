@@ -16,7 +16,7 @@ KINDS = ("sound", "music", "speech")
 ANSWERS = ("dog", "cat")
 
 # Files of which a function runs. A whole study runs through some 75; its plan (`--dry-run`) through these.
-LIMITS = {"ask": 30, "ask under a policy": 33, "eval": 45, "train": 30, "transfer": 60}
+LIMITS = {"ask": 30, "ask under a policy": 35, "eval": 45, "train": 30, "transfer": 60}
 COMMANDS = {
     "ask": ("ask", "bank0.wav", "Which animal is heard?", "-c", "dog", "-c", "cat", "--no-policy"),
     "ask under a policy": ("ask", "bank0.wav", "Which animal is heard?", "-c", "dog", "-c", "cat"),

@@ -17,6 +17,7 @@ class StudyTerminal(TerminalObserver, FaithfulnessObserver):
 
     def __init__(self) -> None:
         """Show nothing yet."""
+        super().__init__()
         self._done, self._total, self._statuses = 0, 0, Counter[str]()
 
     def trials_started(self, done: int, total: int) -> None:

@@ -315,7 +315,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_is_130(clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lalm_agent.agent.Agent.ask", interrupted)
@@ -325,7 +325,7 @@ def test_ctrl_c_is_130(clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_a_bug_is_one_line_and_exit_code_1(
     clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("lalm_agent.agent.Agent.ask", broken)

@@ -60,7 +60,7 @@ def test_an_adapter_is_trained_without_the_command_line(hub_folder: Path, make_r
     assert adapter.loss is not None
     spec = json.loads((tmp_path / "one" / "spec.json").read_text("utf-8"))
     assert list(spec) == ["schema", "identity", "base", "preset", "trainable", "steps", "sessions"]
-    assert list(spec["sessions"][0]) == "started command versions commit dirty device from_step".split()
+    assert list(spec["sessions"][0]) == "started command versions commit dirty engine device from_step".split()
     assert spec["preset"] == "paper"
     assert any(line.startswith("trained: ") for line in said)
     assert train(request, said.append).loss is None

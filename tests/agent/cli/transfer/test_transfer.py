@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from lalm_agent.artefacts import SPEC
+from lalm_agent.artefacts import SPEC, read_record
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval.runs.controls import trained_clips
 from lalm_agent.eval.runs.folder import read_answers
 from lalm_agent.training import StudyObserver, StudyRequest, plan_study, report_study, study
 from lalm_agent.training.lora.recipe import PRESETS
-from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, read_spec
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder, StudySpec
 from lalm_agent.training.transfer.probe import read_result
 from lalm_agent.training.transfer.schema import StudyReport
 from lalm_agent.training.transfer.study import _prepare
@@ -51,7 +51,7 @@ def test_a_study_from_end_to_end(study_place: Any, said: Any) -> None:
     assert len(read_answers(folder.run(None))) == 12
     assert len(read_answers(folder.run(JOBS[0], "bench"))) == 2
     assert len({frozenset(read_result(folder.probe(job)).questions) for job in (None, *JOBS)}) == 1
-    spec = read_spec(folder.path / SPEC)
+    spec = read_record(folder.path / SPEC, StudySpec, "")
     assert (spec.tried, spec.seeds, spec.identity.labels.k, spec.identity.own_data) == (4, (0,), 3, False)
     report = json.loads(folder.report.read_text())
     assert report["study"]["study_id"] == spec.study_id
@@ -89,7 +89,7 @@ def _a_call_of_python_is_the_same_study(place: Any, folder: StudyFolder) -> None
     )
     again = study(request, StudyObserver(notes.append))
     assert notes == [f"nothing to do: all 39 parts of {folder.path} are done"]
-    assert again.spec == read_spec(folder.path / SPEC)
+    assert again.spec == read_record(folder.path / SPEC, StudySpec, "")
     assert place.files() == before
     with StudyFolder(folder.path):  # it is held no longer
         pass
@@ -137,7 +137,7 @@ def _another_study_is_refused(place: Any, said: Any) -> None:
 def test_without_data_the_bank_s_own_questions_are_asked(study_place: Any, said: Any) -> None:
     assert study_place.transfer(*QUIET, own=True) == 0, said()[1]
     folder = StudyFolder(study_place.out)
-    assert read_spec(folder.path / SPEC).identity.own_data
+    assert read_record(folder.path / SPEC, StudySpec, "").identity.own_data
     for job in JOBS:
         answers = read_answers(folder.run(job))
         trained = {row["id"] for row in rows_of(folder, job)}
