@@ -2,6 +2,7 @@
 # make test       what the tests need, and all tests
 # make check      lint, types, tests
 # make coverage   branch coverage of the files that decide a number, held to 100 %
+# make bench      the benchmarks of docs/performance.md, at a size for a laptop
 #
 # PYTHON=…        the interpreter that makes .venv (3.11 or newer)
 # TORCH_INDEX=…   another package index, for torch alone: a build for your GPU, or a CPU build where the default is CUDA
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 # Two pip processes must not write to one environment.
 .NOTPARALLEL:
-.PHONY: demo test check lint typecheck coverage clean
+.PHONY: demo test check lint typecheck coverage bench clean
 
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 TORCH_INDEX ?=
@@ -46,6 +47,17 @@ typecheck: .venv/.installed-lint
 coverage: .venv/.installed-test
 	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_reasoning.py tests/agent/test_replies.py tests/eval $(PYTEST_ARGS)
 	$(BIN)/coverage report
+
+# One thread, so that a ratio is not one of threads that wait for each other.
+bench: export OMP_NUM_THREADS = 1
+bench: .venv/.installed-test
+	$(BIN)/python benchmarks/eval_loop.py --questions 100 --pairs 3
+	$(BIN)/python benchmarks/eval_loop.py --questions 48 --pairs 3 --agent
+	$(BIN)/python benchmarks/passes.py --limit 40 --pairs 2
+	$(BIN)/python benchmarks/growth.py --most 1000
+	$(BIN)/python benchmarks/startup.py --pairs 3
+	$(BIN)/python benchmarks/train.py --model mini --pairs 3 --clips 6
+	$(BIN)/python benchmarks/gpu.py --rehearse --blocks 2
 
 clean:
 	rm -rf .venv .typecheck .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
