@@ -45,7 +45,8 @@ typecheck: .venv/.installed-lint
 	$(BIN)/mypy
 
 coverage: .venv/.installed-test
-	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_reasoning.py tests/agent/test_replies.py tests/eval $(PYTEST_ARGS)
+	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_reasoning.py tests/agent/test_replies.py tests/eval \
+	  --ignore=tests/eval/report/test_page_in_a_browser.py $(PYTEST_ARGS)
 	$(BIN)/coverage report
 
 # One thread, so that a ratio is not one of threads that wait for each other.

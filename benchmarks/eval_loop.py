@@ -176,6 +176,17 @@ def stages_of(job: Callable[[], object]) -> Counter[str]:
     return seconds
 
 
+def linear_speed() -> float:
+    """Multiplications and additions a second of a layer about as wide as those of `mini`, on a prompt's tokens."""
+    layer, states, runs = torch.nn.Linear(512, 512, bias=False), torch.zeros(128, 512), 200
+    with torch.inference_mode():
+        layer(states)
+        start = time.process_time()
+        for _ in range(runs):
+            layer(states)
+    return runs * 2 * 128 * 512 * 512 / (time.process_time() - start)
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +226,7 @@ def compare(benchmark: Benchmark, method: Method, dtype: str, pairs: int) -> Non
         for part, what in enumerate(("by the clock", "of the CPUs")):
             ratios = sorted(a[part] / b[part] for a, b in zip(times[name], times["ours"], strict=True))
             print(f"  {name} : ours, {what:12} {statistics.median(ratios):5.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"  linear layers here: {linear_speed() / 1e9:.0f} * 10^9 operations a second of the CPUs")
     start = time.process_time()
     seconds = stages_of(ours)
     seconds["plan, start and waiting"] = time.process_time() - start - sum(seconds.values())

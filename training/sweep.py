@@ -109,7 +109,7 @@ class SweepFolder(artefacts.Folder):
     def begin(self, identity: SweepIdentity) -> None:
         """Write what is swept. Raises MismatchError where the folder is another sweep's, StorageError."""
         if self.spec is not None and (changes := self.spec.identity.changes(identity)):
-            raise artefacts.MismatchError(self.path, changes)
+            raise artefacts.MismatchError(self.path, changes, self.kind.name)
         sessions = (*(self.spec.sessions if self.spec else ()), artefacts.Invocation.starting())
         artefacts.write_record(self.path / artefacts.SPEC, SweepSpec(identity=identity, sessions=sessions))
 
@@ -207,11 +207,8 @@ def sweep_alpha(request: AlphaSweepRequest, observer: Observer = lambda _: None)
         points, adapters = {}, {}
         for factor in factors:
             name = f"{factor:g}"
-            points[name], out = (
-                sweep_report.SweepPoint(name=name, value=factor * alpha),
-                request.out / "adapters" / name,
-            )
-            adapters[name] = out
+            points[name] = sweep_report.SweepPoint(name=name, value=factor * alpha)
+            adapters[name] = out = request.out / "adapters" / name
             if request.rows is None:
                 scaled_adapter(request.adapter, config, factor, out)
                 continue

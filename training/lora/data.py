@@ -240,6 +240,7 @@ def packed(packs: Sequence[Pack], pad: int) -> dict[str, "Tensor"]:
     for pack in packs:
         # The last token of a prompt is its own: the target is read off behind it.
         most = min(map(len, pack.prompts)) - 1
+        # What the first and the last in order have in common, all have.
         pairs = zip(min(pack.prompts), max(pack.prompts), strict=False)
         start = min(most, next((place for place, (left, right) in enumerate(pairs) if left != right), most))
         tokens, places = pack.prompts[0][:start], [*range(start)]

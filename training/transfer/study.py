@@ -583,7 +583,7 @@ def _require_same(folder: StudyFolder, there: StudySpec, identity: StudyIdentity
     if not folder.has_adapter:
         identity = identity.model_copy(update={name: getattr(there.identity, name) for name in _OF_ADAPTERS})
     if changes := there.identity.changes(identity):
-        raise MismatchError(folder.path, changes)
+        raise MismatchError(folder.path, changes, folder.kind.name)
 
 
 def _refuse_other_model(bank: GradedBank, identity: StudyIdentity) -> None:

@@ -129,7 +129,7 @@ def test_alpha_of_one_adapter(bank: Path, tmp_path: Path, capsys: pytest.Capture
     assert run([*sweep, "--factors", "-1", "--out", "anew"]) == 2
     assert "a factor of alpha is a number from 0 on" in capsys.readouterr().err
     assert run([*sweep, "--factors", "1,2", "--anew", "rows.jsonl", "--out", "dial"]) == 2
-    assert "is another run; what differs: kind" in capsys.readouterr().err
+    assert "is another sweep; what differs: kind" in capsys.readouterr().err
     assert run([*sweep, "--factors", "1,2", "--anew", "rows.jsonl", "--out", "anew"]) == 0
     adapters = tmp_path / "anew" / "adapters"
     alphas = [json.loads((adapters / n / "spec.json").read_text())["identity"]["recipe"]["alpha"] for n in ("1", "2")]
