@@ -197,6 +197,8 @@ class Answer:
 
     abstention: why it abstains; None unless it does.
     confidence: length-normalised probability of the answer given, softmax over the choices; in [0, 1] or None.
+    option_probs: (distinct choice, probability) pairs in the order of the choices, which sum to 1; none where they are
+        not known.
     reason: what was said and seen, where it abstains: evidence, and no cause. reason_kind: the most telling of it; None
         where nothing but the refusal was seen. suggestion: what to ask next; None where the evidence suggests nothing.
     withheld: the answer that a policy held back.
@@ -210,6 +212,7 @@ class Answer:
     audio_type: AudioType | None
     content: str | None
     confidence: float | None
+    option_probs: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
     reason: str | None
     reason_kind: ReasonKind | None = field(default=None, kw_only=True)
     suggestion: str | None = field(default=None, kw_only=True)

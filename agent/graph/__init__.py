@@ -609,6 +609,7 @@ class Runner:
             abstention=AbstentionKind(kind) if kind else None,
             reason_kind=ReasonKind(reason) if reason else None,
             audio_type=_type_of(state),
+            option_probs=tuple((choice, probability) for choice, probability in state.get("option_probs") or ()),
             heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
             audio=question.audio,
             method=self.method,

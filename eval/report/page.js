@@ -239,13 +239,16 @@
       const item = make("li", {}, told(choice));
       if (choice === question.gold && question.choices.indexOf(choice) === place) item.append(" ", make("span", { class: "tag correct" }, "✓ right"));
       question.runs.forEach((answer, run) => {
-        if (!answer || answer.chosen !== choice || question.choices.indexOf(choice) !== place) return;
-        const sign = choice === question.gold ? "✓" : "✗";
-        const tag = make("span", { class: `tag ${choice === question.gold ? "correct" : "wrong"}` }, `${sign} chosen`);
-        if (several) tag.append(" by ", make("bdi", {}, line(data.runs[run])));
-        item.append(" ", tag);
-        if (answer.confidence !== undefined) {
-          item.append(" ", make("meter", { min: 0, max: 1, value: answer.confidence, "aria-label": "its probability" }), ` ${answer.confidence.toFixed(3)}`);
+        if (!answer || question.choices.indexOf(choice) !== place) return;
+        const chosen = answer.chosen === choice, by = several ? [" by ", make("bdi", {}, line(data.runs[run]))] : [];
+        if (chosen) {
+          const sign = choice === question.gold ? "✓" : "✗";
+          item.append(" ", make("span", { class: `tag ${choice === question.gold ? "correct" : "wrong"}` }, `${sign} chosen`, ...by));
+        }
+        const value = answer.option_probs?.[place] ?? (chosen ? answer.confidence : null);
+        if (value != null) {
+          item.append(" ", make("meter", { min: 0, max: 1, value, "aria-label": "its probability" }), ` ${value.toFixed(3)}`);
+          if (!chosen) item.append(...by);
         }
       });
       return item;
@@ -253,8 +256,8 @@
     const box = make("div", {}, items.length ? make("ol", { class: "choices", type: "A" }, ...items) : "");
     if (!items.length) box.append(make("p", {}, "An open question. Right: ", told(question.gold ?? "")));
     if (question.gold === null) box.append(make("p", {}, "It has no right answer: refusing is right."));
-    if (items.length && question.runs.some((answer) => answer?.confidence !== undefined)) {
-      box.append(make("p", { class: "facts" }, "A run keeps the probability of the answer that it gave, not those of the other choices."));
+    if (items.length && question.runs.some((answer) => answer?.confidence !== undefined && !answer.option_probs)) {
+      box.append(make("p", { class: "facts" }, "Runs of older versions kept only the probability of the answer that was given."));
     }
     return box;
   }

@@ -209,7 +209,7 @@ def _answer_row(item: Item, question: ShownQuestion, spec: RunSpec, clip_sha256:
         row["shown"] = question.item.choices
     if answer is None:
         return row | {"failure": "it has no answer yet"}
-    told = ("confidence", "reason", "suggestion", "withheld", "heard_clip", "heard_s", "audio_s", "raw")
+    told = ("confidence", "option_probs", "reason", "suggestion", "withheld", "heard_clip", "heard_s", "audio_s", "raw")
     row |= {name: value for name in (*told, "responder") if (value := getattr(answer, name)) not in (None, ())}
     row |= {"seconds": answer.seconds, "prompt": answer.prompt, "tool": tools.get("answer", "")}
     row["warnings"] = list(answer.warnings)

@@ -212,14 +212,15 @@ class StoredAnswer:
         first of equals.
     reply, prompt: what the answering node's model wrote and was asked; None where it was not reached.
     confidence: length-normalised probability of the answer, in [0, 1] or None.
+    option_probs: the same of each choice, in the order of the data file; None where it is not known.
     audio_sha256: of the clip that the model heard (see `heard_clip`); None where it could not be read.
     heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
     seen: the question's own clip is among those that the adapter was trained on.
     steps: all but the answering one, which is `prompt` and `reply`.
     raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
-        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these is in what older
-        versions wrote.
+        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these, nor `option_probs`,
+        is in what older versions wrote.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 
@@ -249,6 +250,7 @@ class StoredAnswer:
     reason_kind: ReasonKind | None = None
     suggestion: str | None = None
     withheld: str | None = None
+    option_probs: tuple[FiniteFloat | None, ...] | None = None
 
     @property
     def key(self) -> Key:
@@ -279,6 +281,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
     unreached = Step("answer", "", None, None, 0.0)
     last = next((step for step in reversed(answer.steps) if step.node in ANSWERING), unreached)
     step_fields = [field.name for field in fields(StoredStep)]
+    probability = dict(answer.option_probs)
     kept = StoredAnswer(
         **{name: getattr(answer, name) for name in _AS_ANSWERED},
         id=run_item.item.id,
@@ -288,6 +291,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
         prompt=last.prompt,
         raw=last.raw,
         responder=last.responder,
+        option_probs=tuple(probability.get(choice) for choice in run_item.item.choices) if probability else None,
         audio_sha256=answer.audio.sha256,
         audio_s=answer.audio.seconds,
         heard_s=None if last is unreached else answer.heard_s,

@@ -108,6 +108,9 @@ def test_json_is_one_object(clip: str, script: Script, capsys: pytest.CaptureFix
     assert answer["status"] == "answered"
     assert (answer["answer"], answer["choice"], answer["audio_type"]) == ("dog", 0, "sound")
     assert answer["confidence"] == pytest.approx(0.9002, abs=1e-3)
+    assert [text for text, _ in answer["option_probs"]] == ["dog", "cat"]
+    assert dict(answer["option_probs"])["dog"] == answer["confidence"]
+    assert sum(dict(answer["option_probs"]).values()) == pytest.approx(1)
     assert (answer["abstention"], answer["reason"]) == (None, None)
     assert answer["heard_s"] == [0.0, 1.0]
     assert len(answer["audio"]["sha256"]) == 64

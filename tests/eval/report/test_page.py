@@ -98,7 +98,8 @@ def test_a_question_has_what_each_run_made_of_it(page: Path) -> None:
     assert [step["node"] for step in second["steps"]] == ["type", "caption"]
     assert second["steps"][1]["output"] == "a bark"
     assert second["steps"][1]["tool"] == "lalm"
-    assert 0 < first["confidence"] <= 1
+    assert first["option_probs"][by_id["q5"]["choices"].index("dog")] == first["confidence"]
+    assert sum(first["option_probs"]) == pytest.approx(1)
 
 
 def test_clips_are_linked_from_the_page_and_shared_by_questions(page: Path) -> None:
