@@ -185,6 +185,7 @@ EXTRAS = {
         ("ray", ("ray",), "--engine ray"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
+        ("web", ("gradio", "mcp"), "lalm-agent web"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )
 }

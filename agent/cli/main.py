@@ -33,6 +33,7 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "report": "show:report",
+    "web": "web:web",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -26,7 +26,7 @@ from lalm_agent.eval.runs.records import RunItem, StoredAnswer
 from lalm_agent.graph.chat import Chat
 from lalm_agent.records import Answer, AudioRef, Method, ModelInfo, Question, Step, check_question
 from lalm_agent.registry import is_installed
-from lalm_agent.terminal import printable
+from lalm_agent.terminal import printable, shortened
 
 DEFAULT_MAX_S = 600.0
 """Longest clip in seconds where no setting says another."""
@@ -173,10 +173,6 @@ class Workbench:
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
 
-    def check(self, path: str) -> None:
-        """Decode a clip. Raises DataError where it cannot be used, or is longer than `max_audio_s`."""
-        load(path, self.config.max_audio_s)
-
     def ask(self, draft: Draft) -> Iterator[Step | Trial]:
         """Each step as it ends, and then the trial.
 
@@ -244,7 +240,9 @@ class Workbench:
     def _told(self, chat: Chat, items: Iterator[Step | Answer], draft: Draft) -> Iterator[Step | Trial]:
         clip = Path(draft.clip).name
         if draft.treatment is not Treatment.ITSELF:
-            clip = "silence" if draft.treatment is Treatment.SILENCE else f"{clip} {draft.snr_db:g} dB above white noise"
+            clip = (
+                "silence" if draft.treatment is Treatment.SILENCE else f"{clip} {draft.snr_db:g} dB above white noise"
+            )
         for item in items:
             if isinstance(item, Step):
                 yield item
@@ -258,7 +256,9 @@ class Workbench:
         with self._lock:
             if key not in self._agents:
                 agents = self._agents.values()
-                same = [a for a in agents if (a.config.model, a.config.hears_audio) == (config.model, config.hears_audio)]
+                same = [
+                    a for a in agents if (a.config.model, a.config.hears_audio) == (config.model, config.hears_audio)
+                ]
                 self._agents[key] = Agent(config, beside=same[0] if same else None)
             agent = self._agents[key]
         if draft.content is None:
@@ -323,6 +323,11 @@ class _Run:
             self.answers = {id: answer for (id, draw), answer in run.answers.items() if draw == 0}
         self._roots = clip_roots([self.spec], audio_root)
         self._clips = {run_item.item.audio for run_item in self.items.values()}
+
+    def label(self, id: str) -> str:
+        """A question in a list."""
+        answer = self.answers.get(id)
+        return shortened(f"{id} · {answer.status if answer else 'no answer'} · {self.items[id].item.question}", 90)
 
     def clip(self, audio: str) -> Path:
         """The file of a clip of the run. Raises DataError where the run has no such clip, or it is not there."""

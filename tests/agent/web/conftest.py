@@ -13,11 +13,14 @@ from lalm_agent.cli.main import run as run_command
 
 RATE = 16_000
 LOUD = """
+import time
+from pathlib import Path
+
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Response
 from lalm_agent.records import ModelInfo
 
 class Loud:
-    '''The louder the clip, the likelier the first choice; it refuses a clip that is silent.'''
+    '''The louder the clip, the likelier its first choice; silence is refused, and `Wait` waits for the file `go`.'''
     spec = ModelSpec(ModelInfo("loud"), None, "cpu", "float32")
     def generate(self, requests):
         return [self._response(request) for request in requests]
@@ -31,6 +34,10 @@ class Loud:
             reply = "Sound"
         elif "What is the Sound" in text:
             reply = "a bark"
+        elif "Wait" in text:
+            while not Path("go").exists():
+                time.sleep(0.05)
+            reply = "a dog"
         elif level == 0:
             reply = "I do not know."
         else:

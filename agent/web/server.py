@@ -1,0 +1,192 @@
+"""Serves the workbench and the report of its run: on this machine alone, or elsewhere behind a token."""
+
+import hmac
+import mimetypes
+import os
+import secrets
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import DataError, UsageError
+from lalm_agent.registry import require_extra
+
+HERE = ("127.0.0.1", "localhost")
+COOKIE = "lalm-agent-token"
+_SETTINGS = {
+    **{"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SHARE": "False"},
+    **{"GRADIO_ALLOWED_PATHS": "", "GRADIO_SSR_MODE": "False", "GRADIO_ROOT_PATH": ""},
+}
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
+)
+"""No page of this server loads anything from elsewhere. Gradio's own page needs inline scripts and `eval`."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WebRequest:
+    """What to serve.
+
+    config: of the agents; other_models: further ones to choose from. run, audio_root: see `Workbench`. host, port:
+    where to listen; beyond this machine a token is asked for. max_mb: largest upload in megabytes.
+    """
+
+    config: AgentConfig
+    run: Path | None = None
+    audio_root: Path | None = None
+    other_models: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_mb: float = 25.0
+
+
+def serve(request: WebRequest, tell: Tell) -> None:
+    """Serve until SIGINT or SIGTERM, and then remove all that was uploaded. tell: told the address and the token.
+
+    Raises:
+        UsageError: the extra `web` is not installed, or the address is not free.
+        DataError: the run cannot be used.
+        KeyboardInterrupt: at the end.
+    """
+    require_extra("web")
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+    try:
+        listener = socket.create_server((request.host, request.port), family=family)
+    except OSError as error:
+        message = f"cannot listen on {request.host}, port {request.port}: {error.strerror}"
+        raise UsageError(message, "--port takes another one, 0 any") from error
+    with listener, tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder:
+        token = None if request.host in HERE else secrets.token_urlsafe(32)
+        app = make_app(request, Path(folder), token, tell)
+        host = f"[{request.host}]" if ":" in request.host else request.host
+        address = f"http://{host}:{listener.getsockname()[1]}/"
+        tell(f"workbench: {address}{f'?token={token}' if token else ''}")
+        tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
+        # Uvicorn raises the signal again when it has ended, and SIGTERM would leave the uploads behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -> Any:
+    """The ASGI application. folder: private, for uploads, changed clips and the report; the caller removes it.
+
+    token: what requests are let in by; None lets in those that come to this machine by its local names.
+    Raises as `serve`.
+    """
+    # Gradio reads them when it is imported, and again later.
+    os.environ |= {**_SETTINGS, "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    import gradio as gr
+    from fastapi import FastAPI, HTTPException
+    from fastapi.responses import FileResponse
+    from fastapi.staticfiles import StaticFiles
+
+    from lalm_agent.eval.report.page import PageRequest, write_report
+    from lalm_agent.web.page import look, make_page
+    from lalm_agent.web.workbench import Workbench
+
+    (folder / "uploads").mkdir(mode=0o700)
+    bench = Workbench(request.config, folder / "uploads", request.other_models, request.run, request.audio_root)
+    app = FastAPI(openapi_url=None)
+    run = bench.run
+    if run is not None:
+        report = folder / "report"
+        write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clips/"), tell)
+
+        @app.get("/report/clips/{name:path}")
+        def clip(name: str) -> FileResponse:
+            try:
+                path = run.clip(name)
+            except DataError as error:
+                raise HTTPException(404) from error
+            kind = mimetypes.guess_type(path.name)[0] or ""
+            return FileResponse(path, media_type=kind if kind.startswith(("audio/", "video/")) else "audio/wav")
+
+        app.mount("/report", StaticFiles(directory=report))
+    max_bytes = round(request.max_mb * 1e6)
+    page = make_page(bench)
+    page.queue(max_size=32, api_open=False)
+    options: dict[str, Any] = dict.fromkeys(
+        ("show_error", "ssr_mode", "run_history", "enable_monitoring", "pwa"), False
+    )
+    options |= {"footer_links": [], "mcp_server": True, "max_file_size": max_bytes}
+    gr.mount_gradio_app(app, page, "/", **options, **look())
+    # In base64, as an MCP client sends it, a file is a third longer.
+    return Guard(app, token, max_bytes * 4 // 3 + 2**20)
+
+
+class Guard:
+    """ASGI middleware: only requests with the token, or to a local name; none from another page; none too large."""
+
+    def __init__(self, app: Any, token: str | None, max_bytes: int) -> None:
+        """max_bytes: of the largest body."""
+        self._app, self._token, self._max_bytes = app, token, max_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer, or refuse with a status and one line."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        from starlette.datastructures import Headers
+        from starlette.responses import PlainTextResponse, RedirectResponse
+
+        headers = Headers(scope=scope)
+        by_link = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        if scope["type"] == "http" and self._token is not None and self._is_token(by_link):
+            response: Any = RedirectResponse("/", 303)
+            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+        elif refusal := self._refusal(scope, headers):
+            response = PlainTextResponse(refusal[1], refusal[0])
+        else:
+            return await self._app(scope, receive, self._with_policy(send))
+        return await response(scope, receive, send)
+
+    def _refusal(self, scope: Any, headers: Any) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname
+        if self._token is None and name not in HERE:
+            return 421, "This server answers to 127.0.0.1 and localhost only."
+        if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
+            return 403, "This server takes no request from another page."
+        if self._token is not None and not self._is_token(self._sent(headers)):
+            return 401, "Open the address with its token, or send Authorization: Bearer TOKEN."
+        if scope.get("method") in ("POST", "PUT", "PATCH"):
+            length = headers.get("content-length", "")
+            if not length.isdecimal():
+                return 411, "The length of the body is not said."
+            if int(length) > self._max_bytes:
+                return 413, f"The body is larger than {self._max_bytes} bytes."
+        return None
+
+    def _sent(self, headers: Any) -> str:
+        from http.cookies import CookieError, SimpleCookie
+
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return str(bearer.strip())
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return ""
+        return cookie.value if cookie is not None else ""
+
+    def _is_token(self, text: str) -> bool:
+        return self._token is not None and hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
+
+    def _with_policy(self, send: Any) -> Any:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                own = [(b"content-security-policy", _POLICY.encode()), (b"x-content-type-options", b"nosniff")]
+                message = {**message, "headers": [*message["headers"], *own, (b"referrer-policy", b"no-referrer")]}
+            await send(message)
+
+        return sent
