@@ -33,7 +33,7 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "report": "show:report",
-    "web": "web:web",
+    "web": "show:web",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -86,7 +86,7 @@ def _fields(gr: Any, bench: Workbench) -> tuple[dict[str, Any], dict[Treatment, 
     by_id: dict[str, Any] = {"value": None, "allow_custom_value": True, "visible": run is not None}
     field(gr.Dropdown, "of_run", listed, label="Question of the run: choose, or write its id", **by_id)
     field(gr.Audio, "clip", label="Clip", sources=["upload", "microphone"], type="filepath", buttons=["download"])
-    _take_files_only(fields["clip"])
+    _take_uploads_only(fields["clip"], bench.folder.resolve())
     field(gr.Textbox, "question", label="Question", lines=2)
     field(gr.Textbox, "choices", label="Choices, one a line; none for an open question", lines=4)
     with gr.Row():
@@ -105,13 +105,13 @@ def _fields(gr: Any, bench: Workbench) -> tuple[dict[str, Any], dict[Treatment, 
     return fields, buttons
 
 
-def _take_files_only(clip: Any) -> None:
-    """Gradio would fetch a clip that a client names by an address."""
+def _take_uploads_only(clip: Any, folder: Path) -> None:
+    """Gradio would fetch a clip that a client names by an address, and (6.31, mounted) read one by any path."""
     move = clip.async_move_resource_to_block_cache
 
     async def move_file(path: Any) -> Any:
-        if str(path).lower().startswith(("http:", "https:")):
-            raise ValueError("a clip is a file, not an address")
+        if path is not None and not Path(path).resolve().is_relative_to(folder):
+            raise ValueError("a clip is a file that was uploaded")
         return await move(path)
 
     clip.async_move_resource_to_block_cache = move_file
@@ -158,7 +158,8 @@ def _ask(bench: Workbench, treatment: Treatment, session: Session, *values: Any)
     try:
         yield from _told(bench.ask(_draft(session, treatment, values)), session)
     except LalmError as error:
-        yield shown(session.last, session.reference, error=_words(error)), session, _reply_field(session.last)
+        words = _words(error).replace(str(values[0]), "the clip")
+        yield shown(session.last, session.reference, error=words), session, _reply_field(session.last)
 
 
 def _reply(bench: Workbench, session: Session, text: str) -> Iterator[tuple[Any, ...]]:

@@ -100,6 +100,8 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     app = FastAPI(openapi_url=None)
     run = bench.run
     if run is not None:
+        if (model := run.spec.identity.model) not in bench.models:
+            tell(f"the run asked {model}; this page asks {request.config.model}: --model {model} asks the same again")
         report = folder / "report"
         write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clips/"), tell)
 
@@ -116,6 +118,8 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     max_bytes = round(request.max_mb * 1e6)
     page = make_page(bench)
     page.queue(max_size=32, api_open=False)
+    # Gradio 6.31 lets a page that is mounted, and not launched, take and give any file of this machine without it.
+    page.has_launched = True
     options: dict[str, Any] = dict.fromkeys(
         ("show_error", "ssr_mode", "run_history", "enable_monitoring", "pwa"), False
     )

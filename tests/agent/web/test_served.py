@@ -209,6 +209,23 @@ def test_uploads_are_bounded_and_no_other_file_is_served(address: str, folder: P
         assert client.post("gradio_api/upload", headers={"Origin": "http://evil.example"}).status_code == 403
 
 
+def test_a_clip_is_what_was_uploaded_and_nothing_else(address: str, folder: Path) -> None:
+    """By the requests that the page itself sends, with another file in them."""
+    with httpx.Client(base_url=address, trust_env=False) as client:
+        ask = next(of for of in client.get("config").json()["dependencies"] if len(of["inputs"]) == 9)
+        (uploaded,) = client.post(
+            "gradio_api/upload", files={"files": ("loud.wav", (folder / "loud.wav").read_bytes())}
+        ).json()
+        for path, is_taken in ((uploaded, True), (str(folder / "loud.wav"), False), (f"{address}static/x.wav", False)):
+            clip = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
+            data = [None, clip, "Which?", "dog\ncat", "baseline", "loud_models:Loud", False, "", 10]
+            sent = {"data": data, "fn_index": ask["id"], "session_hash": f"session-{path}"}
+            assert client.post("gradio_api/queue/join", json=sent).status_code == 200
+            events = client.get("gradio_api/queue/data", params={"session_hash": sent["session_hash"]}).text
+            (end,) = [line for line in events.splitlines() if '"process_completed"' in line]
+            assert json.loads(end.removeprefix("data:"))["success"] is is_taken
+
+
 # --- the tool --------------------------------------------------------------------------------------------------------
 
 
