@@ -187,13 +187,11 @@ class Workbench:
             raise UsageError(f"the method {draft.method} needs an adapter", "start the workbench with --adapter")
         if draft.content is not None and draft.method is not Method.AGENT:
             raise UsageError(f"the method {draft.method} has no transcript and no caption", "choose the method agent")
-        of_run = None if self.run is None else self.run.items.get(draft.of_run)
-        check_question(draft.question, draft.choices, empty_choices=of_run is not None)
-        if self.config.answer_mode == "score" and not draft.choices:
+        check_question(draft.question, draft.choices, empty_choices=bool(draft.of_run))
+        config = self._config(draft)
+        if config.answer_mode == "score" and not draft.choices:
             raise UsageError("there is nothing to score in an open question", "give choices")
-        path = self._heard(draft)
-        agent = self._agent(draft)
-        chat = agent.chat(path)
+        chat = self._agent(config, draft).chat(self._heard(draft))
         question = Question(draft.question.strip(), chat.audio, draft.choices, draft.of_run)
         yield from self._told(chat, chat.ask(question), draft)
 
@@ -249,9 +247,8 @@ class Workbench:
             else:
                 yield Trial(_setup(draft, item, clip, draft.model), item, self._picture(item.audio.path), chat)
 
-    def _agent(self, draft: Draft) -> Agent:
+    def _agent(self, config: AgentConfig, draft: Draft) -> Agent:
         """The agent of a draft; one whose content is replaced is not kept."""
-        config = self._config(draft)
         key = config.model_dump_json()
         with self._lock:
             if key not in self._agents:
@@ -267,7 +264,7 @@ class Workbench:
         return Agent(config, tools=dict.fromkeys(CONTENT_NODES, text), beside=agent)
 
     def _config(self, draft: Draft) -> AgentConfig:
-        """The settings of a draft; of a run's question those of the run, as far as they are no one else's to choose."""
+        """The settings of a draft; for a run's question those of the run but for unsafe ones: see `_SAFE_TOOLS`."""
         own = self.config
         changes: dict[str, Any] = {"model": draft.model, "method": draft.method, "policy_unchecked": True}
         if self.run is not None and draft.of_run:

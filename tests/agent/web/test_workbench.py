@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lalm_agent.audio import load
+from lalm_agent.cli.main import run as run_command
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.records import Method, Status, Step
@@ -96,6 +97,17 @@ def test_a_question_of_a_run_begins_where_the_run_ended(bench: Workbench) -> Non
     assert difference(before, changed).changes == ("clip: quiet.wav before, loud.wav after",)
     with pytest.raises(UsageError, match="no question"):
         bench.of_run("quit")
+
+
+def test_a_run_without_sound_is_compared_with_its_clip(folder: Path, loud_run: Path, tmp_path: Path) -> None:
+    arguments = ["eval", "questions.jsonl", "--model", MODEL, "--method", "baseline", "--audio", "silence"]
+    assert run_command([*arguments, "--out", "silent"]) == 0
+    bench = Workbench(AgentConfig(model=MODEL), tmp_path, run=folder / "silent")
+    draft, before = bench.of_run("loud")
+    assert (before.setup.clip, before.picture, before.answer.status) == ("silence", "", Status.ABSTAINED)
+    shown = difference(before, ask(bench, draft))
+    assert shown.changes == ("clip: silence before, loud.wav after",)
+    assert "status: abstained before, answered after" in shown.outcome
 
 
 def test_a_refusal_asks_back_and_a_reply_is_asked_with(bench: Workbench, draft: Draft) -> None:
