@@ -60,18 +60,19 @@ QuestionT = TypeVar("QuestionT", bound=QuestionDraw)
 class Asker:
     """From a question to what is kept of its answer.
 
-    clip: the file that a question is asked about (see `controls`). clips: where `ask` keeps what it decoded. trained: sha256 of the clips that the adapter was
+    clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
     trained on, over the decoded samples or of their mono mix. pretrained: those that the model was pretrained on.
     recordings: clip's name ->
-    sha256 of the questions' own clips so far; those of later answers are compared and added.
+    sha256 of the questions' own clips so far; those of later answers are compared and added. clips: the store in which
+    `ask` keeps what it decodes.
     """
 
     ask: Ask
     clip: ClipOf
-    clips: ClipStore
     trained: frozenset[str] = frozenset()
     pretrained: Container[str] = frozenset()
     recordings: dict[str, str] = field(default_factory=dict)
+    clips: ClipStore = field(default_factory=ClipStore)
 
     def __call__(self, question: QuestionDraw) -> StoredAnswer:
         """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.

@@ -546,7 +546,7 @@ def _begin(run: _Run, observer: Observer) -> None:
     request, plan, agent = ready.request, ready.plan, ready.agent
     trained, pretrained = controls.trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
     run.tally, device, root = Tally(plan.items, folder.answers), agent.spec.device, plan.benchmark.audio_root
-    run.asker = Asker(agent.ask_item, ready.clip, agent.clips, trained, pretrained, run.recordings)
+    run.asker = Asker(agent.ask_item, ready.clip, trained, pretrained, run.recordings, agent.clips)
     run.responders = responders(folder.answers.values())
     observer.started(RunStart(identity, plan, len(folder.answers), device, request.batch_size, run.tally))
     session = Session.starting(
@@ -683,7 +683,7 @@ def _seconds_left(ready: _Ready, answers: Mapping[Key, StoredAnswer], observer: 
         return None, "not estimated: no clip is there"
     observer.note("loading the model")
     ready.agent.spec  # noqa: B018 - loading is not part of what is timed
-    per_question, tried = by_trying(hearable, Asker(ready.agent.ask_item, ready.clip, ready.agent.clips), time.monotonic)
+    per_question, tried = by_trying(hearable, Asker(ready.agent.ask_item, ready.clip), time.monotonic)
     if per_question is None:
         return None, f"not estimated: {tried} questions failed"
     seconds = per_question * len(left) / request.workers
