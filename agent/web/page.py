@@ -38,8 +38,9 @@ class Session:
 
 def make_page(bench: Workbench) -> Any:
     """The `gradio.Blocks` of a workbench. With a run, the server has to have its report at `report/`."""
-    import gradio as gr
+    import gradio
 
+    gr: Any = gradio  # whose components get their events when it runs
     with gr.Blocks(title="lalm-agent", analytics_enabled=False, delete_cache=(60, FILE_AGE_S)) as page:
         session = gr.State(Session())
         with gr.Tabs() as tabs:

@@ -138,21 +138,18 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or refuse with a status and one line."""
-        if scope["type"] == "lifespan":
-            return await self._app(scope, receive, send)
         from starlette.datastructures import Headers
         from starlette.responses import PlainTextResponse, RedirectResponse
 
-        headers = Headers(scope=scope)
+        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers()
         by_link = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        if scope["type"] == "http" and self._token is not None and self._is_token(by_link):
-            response: Any = RedirectResponse("/", 303)
-            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
-        elif refusal := self._refusal(scope, headers):
+        response: Any = self._app
+        if scope["type"] == "http" and self._is_token(by_link):
+            response = RedirectResponse("/", 303)
+            response.set_cookie(COOKIE, by_link, httponly=True, samesite="strict")
+        elif scope["type"] != "lifespan" and (refusal := self._refusal(scope, headers)):
             response = PlainTextResponse(refusal[1], refusal[0])
-        else:
-            return await self._app(scope, receive, self._with_policy(send))
-        return await response(scope, receive, send)
+        await response(scope, receive, self._with_policy(send))
 
     def _refusal(self, scope: Any, headers: Any) -> tuple[int, str] | None:
         host = headers.get("host", "")

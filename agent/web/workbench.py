@@ -116,7 +116,7 @@ class Difference:
 class _Outcome(Record):
     status: str
     answer: str | None
-    kind: str | None
+    refusal: str | None
     audio_type: str | None
     content: str | None
 
@@ -125,7 +125,7 @@ def difference(before: Trial, after: Trial) -> Difference:
     """What was changed between two trials, and what that changed."""
     then, now = before.probabilities, after.probabilities
     ends = [
-        _Outcome(status=a.status, answer=a.answer, kind=a.abstention, audio_type=a.audio_type, content=a.content)
+        _Outcome(status=a.status, answer=a.answer, refusal=a.abstention, audio_type=a.audio_type, content=a.content)
         for a in (before.answer, after.answer)
     ]
     places = ("before", "after")
