@@ -100,8 +100,10 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     app = FastAPI(openapi_url=None)
     run = bench.run
     if run is not None:
-        if (model := run.spec.identity.model) not in bench.models:
-            tell(f"the run asked {model}; this page asks {request.config.model}: --model {model} asks the same again")
+        for name in bench.not_taken_over:
+            tell(
+                f"the run had {name}, which its questions are asked again without: see --model, --tool, --adapter, --policy"
+            )
         report = folder / "report"
         write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clips/"), tell)
 

@@ -173,6 +173,20 @@ class Workbench:
         self._agents: dict[str, Agent] = {}
         self._lock = threading.Lock()
 
+    @property
+    def not_taken_over(self) -> tuple[str, ...]:
+        """What the run had, and its questions are asked again without."""
+        if self.run is None:
+            return ()
+        identity = self.run.spec.identity
+        had = {
+            f"model {identity.model}": identity.model not in self.models,
+            "tools": not set(identity.tools.values()) <= _SAFE_TOOLS and identity.tools != self.config.tools,
+            "adapter": identity.adapter_sha256 is not None and self.config.adapter is None,
+            "policy": identity.policy is not None and self.config.policy is None,
+        }
+        return tuple(name for name, is_missing in had.items() if is_missing)
+
     def ask(self, draft: Draft) -> Iterator[Step | Trial]:
         """Each step as it ends, and then the trial.
 
@@ -191,7 +205,9 @@ class Workbench:
         config = self._config(draft)
         if config.answer_mode == "score" and not draft.choices:
             raise UsageError("there is nothing to score in an open question", "give choices")
-        chat = self._agent(config, draft).chat(self._heard(draft))
+        with self._lock:
+            path = self._heard(draft)
+        chat = self._agent(config, draft).chat(path)
         question = Question(draft.question.strip(), chat.audio, draft.choices, draft.of_run)
         yield from self._told(chat, chat.ask(question), draft)
 
@@ -215,14 +231,8 @@ class Workbench:
         path, identity = str(run.clip(run_item.item.audio)), run.spec.identity
         model = identity.model if identity.model in self.models else self.config.model
         method = Method(identity.method)
-        draft = Draft(
-            path,
-            run_item.item.question,
-            run_item.shown(0),
-            method if method in self.methods else Method.BASELINE,
-            model,
-            of_run=id,
-        )
+        method = method if method in self.methods else Method.BASELINE
+        draft = Draft(path, run_item.item.question, run_item.shown(0), method, model, of_run=id)
         answer = _answer_of(stored, run_item, run)
         clip = Path(run_item.item.audio).name
         if identity.audio != "real":
@@ -230,17 +240,10 @@ class Workbench:
         setup = _setup(draft, answer, clip, identity.model)
         return draft, Trial(setup, answer, self._picture(path) if identity.audio == "real" else "")
 
-    def close(self) -> None:
-        """Close the agents."""
-        for agent in self._agents.values():
-            agent.close()
-
     def _told(self, chat: Chat, items: Iterator[Step | Answer], draft: Draft) -> Iterator[Step | Trial]:
-        clip = Path(draft.clip).name
-        if draft.treatment is not Treatment.ITSELF:
-            clip = (
-                "silence" if draft.treatment is Treatment.SILENCE else f"{clip} {draft.snr_db:g} dB above white noise"
-            )
+        name = Path(draft.clip).name
+        words = {Treatment.SILENCE: "silence", Treatment.NOISE: f"{name} {draft.snr_db:g} dB above white noise"}
+        clip = words.get(draft.treatment, name)
         for item in items:
             if isinstance(item, Step):
                 yield item
@@ -252,11 +255,9 @@ class Workbench:
         key = config.model_dump_json()
         with self._lock:
             if key not in self._agents:
-                agents = self._agents.values()
-                same = [
-                    a for a in agents if (a.config.model, a.config.hears_audio) == (config.model, config.hears_audio)
-                ]
-                self._agents[key] = Agent(config, beside=same[0] if same else None)
+                loaded = config.model, config.hears_audio
+                same = (a for a in self._agents.values() if (a.config.model, a.config.hears_audio) == loaded)
+                self._agents[key] = Agent(config, beside=next(same, None))
             agent = self._agents[key]
         if draft.content is None:
             return agent

@@ -1,6 +1,5 @@
 """A question asked again with one thing changed: what the model hears, what is asked, and what that changed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,8 @@ MODEL, OTHER = "loud_models:Loud", "loud_models:Other"
 
 
 @pytest.fixture(scope="module")
-def bench(folder: Path, loud_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    bench = Workbench(AgentConfig(model=MODEL), tmp_path_factory.mktemp("bench"), (OTHER,), loud_run)
-    yield bench
-    bench.close()
+def bench(folder: Path, loud_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(AgentConfig(model=MODEL), tmp_path_factory.mktemp("bench"), (OTHER,), loud_run)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +94,14 @@ def test_a_question_of_a_run_begins_where_the_run_ended(bench: Workbench) -> Non
     assert difference(before, changed).changes == ("clip: quiet.wav before, loud.wav after",)
     with pytest.raises(UsageError, match="no question"):
         bench.of_run("quit")
+
+
+def test_what_cannot_be_taken_over_of_a_run_is_said(bench: Workbench, loud_run: Path, tmp_path: Path) -> None:
+    assert bench.not_taken_over == ()
+    other = Workbench(AgentConfig(model=OTHER), tmp_path, run=loud_run)
+    assert other.not_taken_over == (f"model {MODEL}",)
+    draft, before = other.of_run("loud")
+    assert (draft.model, before.setup.model) == (OTHER, MODEL)
 
 
 def test_a_run_without_sound_is_compared_with_its_clip(folder: Path, loud_run: Path, tmp_path: Path) -> None:
