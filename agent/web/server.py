@@ -101,9 +101,7 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     run = bench.run
     if run is not None:
         for name in bench.not_taken_over:
-            tell(
-                f"the run had {name}, which its questions are asked again without: see --model, --tool, --adapter, --policy"
-            )
+            tell(f"the run's {name} is left out: --model, --tool, --adapter or --policy names one")
         report = folder / "report"
         write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clips/"), tell)
 
