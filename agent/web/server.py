@@ -103,9 +103,9 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
         for name in bench.not_taken_over:
             tell(f"the run's {name} is left out: --model, --tool, --adapter or --policy names one")
         report = folder / "report"
-        write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clips/"), tell)
+        write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clip?name="), tell)
 
-        @app.get("/report/clips/{name:path}")
+        @app.get("/report/clip")
         def clip(name: str) -> FileResponse:
             try:
                 path = run.clip(name)

@@ -63,8 +63,8 @@ class PageRequest:
     runs: folders of runs, finished or not; the others are compared with the first. study: a folder of `transfer`,
     whose heat map is shown. faithfulness: a folder of `faithfulness`, whose curves are drawn. audio_root: folder of the
     clips; None for where each run found them. embed_mb: so many megabytes of clips, in the order of the questions, are
-    written into the page. clip_url: what links to the others begin with, before the clip's name in the data; None links
-    them relatively, as files.
+    written into the page. clip_url: what links to the others begin with, before the clip's name in the data, all of
+    it quoted; None links them relatively, as files.
     """
 
     runs: tuple[Path, ...]
@@ -289,7 +289,7 @@ def _clips(
                 journal.append(done[key])
             source = quote(os.fsencode(os.path.relpath(path, request.out.resolve())))
             if request.clip_url is not None:
-                source = request.clip_url + quote(audio, errors="surrogateescape")
+                source = request.clip_url + quote(audio, safe="", errors="surrogateescape")
             if status.st_size <= budget:
                 budget -= status.st_size
                 kind = mimetypes.guess_type(path.name)[0] or "audio/wav"

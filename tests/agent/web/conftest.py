@@ -74,10 +74,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def loud_run(folder: Path) -> Path:
     """A run by the method agent: one question about each clip, and one whose texts mean harm."""
     rows = [
-        {"id": name, "audio": f"{name}.wav", "question": "Which animal is heard?", "choices": ["dog", "cat"]}
+        {"id": name, "audio": f"./{name}.wav", "question": "Which animal is heard?", "choices": ["dog", "cat"]}
         for name in ("quiet", "loud")
     ]
-    rows.append({"id": HOSTILE[0], "audio": "loud.wav", "question": " ".join(HOSTILE[:4]), "choices": HOSTILE})
+    rows.append({"id": HOSTILE[0], "audio": "./loud.wav", "question": " ".join(HOSTILE[:4]), "choices": HOSTILE})
     rows = [row | {"answer": row["choices"][0], "modality": "sound"} for row in rows]
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     arguments = ["eval", "questions.jsonl", "--model", "loud_models:Loud", "--method", "agent", "--out", "run"]
