@@ -1,0 +1,317 @@
+"""Every code block of the documents: run as a reader would run it, or checked as far as that goes without running.
+
+A block runs unless `<!-- not run: WHY -->` stands before it, or `<!-- not run below: WHY -->` above it on its page.
+Blocks of one page run in order in one folder, which has examples/, benchmarks/ and stand-ins for what a reader brings
+(see `stand_ins`). README runs as it is printed; elsewhere sizes are cut (see `SMALLER`). `text` is what a command
+prints, or a synopsis; it is compared where its command ran uncut.
+"""
+
+import ast
+import inspect
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from markdown_it import MarkdownIt
+from typer.core import TyperGroup
+from typer.exceptions import Exit, TyperException
+
+from lalm_agent.cli.main import COMMANDS, make_app
+from lalm_agent.cli.main import run as run_here
+from lalm_agent.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+README, CARD = "README.md", "agent/models/mini/README.md"
+DOCUMENTS = [README, CARD, *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+NOT_RUN = re.compile(r"<!-- not run(?P<all> below)?: (?P<why>\S.*?) -->")
+COMMAND_LINE = re.compile(r"lalm-agent [^)]*")
+SHELL, DATA = ("", "bash"), ("toml", "yaml", "json")
+SET_UP = (".", "make", "pip")  # what a test has behind it
+STAYS = {"down", "serve", "status", "up", "web"}  # do not end by themselves, or look for what does not
+SMALLER = {"--n": 16, "--limit": 8}
+SMALLEST = {"train": ("--max-steps", "2"), "faithfulness synth": ("--limit", "1")}
+PREFIXES = re.compile(r"^(?:(?:do|then|time|[A-Z_a-z]+=\S*)$)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block. reason: why it is not run."""
+
+    place: str
+    language: str
+    text: str
+    reason: str | None
+
+    @property
+    def commands(self) -> Iterator[list[str]]:
+        """The words of each simple command, operators of the shell being words of their own."""
+        for line in self.text.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            if words := list(lexer):
+                yield words
+
+
+def blocks_of(document: str) -> list[Block]:
+    blocks, reason, below = [], None, None
+    for token in MarkdownIt().parse((ROOT / document).read_text("utf-8")):
+        place = f"{document}:{token.map[0] + 1}" if token.map else document
+        if match := NOT_RUN.search(token.content) if token.type == "html_block" else None:
+            reason, below = match["why"], match["why"] if match["all"] else below
+        elif token.type in ("fence", "code_block"):
+            language = token.info if token.type == "fence" else "indented"
+            blocks.append(Block(place, language, token.content, reason or below))
+            reason = None
+    return blocks
+
+
+# --- checked ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_is_of_a_known_kind_and_right_as_far_as_reading_tells(document: str) -> None:
+    for block in blocks_of(document):
+        assert block.language in (*SHELL, *DATA, "python", "text"), f"{block.place} is {block.language}: who checks it?"
+        try:
+            check(block)
+        except Exception as error:
+            raise AssertionError(f"{block.place}: {error}") from error
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_in_the_text_has_its_flags(document: str) -> None:
+    texts = [token.content for token in MarkdownIt().parse((ROOT / document).read_text("utf-8")) if token.children]
+    for span in (span for text in texts for span in re.findall(r"`(lalm-agent [^`]+)`", text)):
+        check_flags(span)
+
+
+def check(block: Block) -> None:
+    if block.language in SHELL:
+        done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for words in block.commands:
+            check_words(words)
+    elif block.language == "python":
+        check_python(block.text)
+    elif block.language == "toml":
+        tomllib.loads(block.text)
+    elif block.language == "yaml":
+        for text in texts_in(list(yaml.safe_load_all(block.text))):
+            check_words(shlex.split(text)) if "lalm-agent " in text else None
+    elif block.language == "json":
+        json.loads(block.text)
+    else:
+        for line in block.text.splitlines():
+            check_flags(line) if line.startswith("lalm-agent ") else None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(part)
+
+
+def check_words(words: list[str]) -> None:
+    """Check each `lalm-agent …` and each script among the words, in quotes and behind operators too."""
+    ends = [i for i, word in enumerate(words) if re.fullmatch(r"[|&;<>()]+", word)]
+    for start, end in zip([0, *(i + 1 for i in ends)], [*ends, len(words)], strict=True):
+        command = words[start:end]
+        while command and PREFIXES.match(command[0]):
+            command = command[1:]
+        program, *arguments = command or [""]
+        if program == "lalm-agent":
+            check_arguments(arguments)
+        elif program == "python" and arguments[0].endswith(".py"):
+            check_script(*arguments)
+        for inner in (match[0] for word in arguments for match in COMMAND_LINE.finditer(word)):
+            check_words(shlex.split(inner))
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """The command line takes these arguments."""
+    command: Any = typer.main.get_command(make_app(arguments[:1] if arguments[0] in COMMANDS else COMMANDS))
+    try:
+        context = command.make_context("lalm-agent", list(arguments))
+        while isinstance(command, TyperGroup):
+            name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            context = command.make_context(name, rest, parent=context)
+    except Exit:
+        pass
+    except TyperException as error:
+        raise AssertionError(f"lalm-agent {shlex.join(arguments)}: {error.format_message()}") from error
+
+
+def check_flags(synopsis: str) -> None:
+    """The command that a synopsis names has its flags."""
+    words = re.findall(r"[\w-]+", synopsis)[1:]
+    if words[0].startswith("-"):
+        return
+    assert words[0] in COMMANDS, f"{synopsis}: there is no {words[0]}"
+    command: Any = typer.main.get_command(make_app(words[:1])).commands[words[0]]
+    group = getattr(command, "commands", {})
+    commands = [group[words[1]]] if len(words) > 1 and words[1] in group else [command, *group.values()]
+    flags = {flag for command in commands for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    named = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", synopsis))
+    assert named <= flags | {"--help", "-h"}, f"{synopsis}: there is no {', '.join(sorted(named - flags))}"
+
+
+def check_script(script: str, *arguments: str) -> None:
+    """There is such a script, and its source has the flags."""
+    folder = (ROOT / script).parent
+    source = (ROOT / script).read_text("utf-8") + "".join(path.read_text("utf-8") for path in folder.glob("harness.py"))
+    flags = [word.removeprefix("--") for word in arguments if word.startswith("--")]
+    assert [flag for flag in flags if not re.search(rf'"(?:--)?{flag}"', source)] == [], script
+
+
+def check_python(code: str) -> None:
+    """It compiles, its imports are there, and the functions that it imports take its keywords."""
+    tree = ast.parse(code)
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = import_module(node.module)
+            names |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Name) and call.func.id in names:
+            takes = inspect.signature(names[call.func.id]).parameters
+            open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+            unknown = {keyword.arg for keyword in call.keywords if keyword.arg} - takes.keys()
+            assert open_ended or not unknown, f"{call.func.id} takes no {unknown}"
+
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory, needs_synth: None) -> Path:
+    """What a reader brings: a model M, an adapter A, a benchmark file with its clips DIR, a set, files of replies."""
+    folder = tmp_path_factory.mktemp("documents")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    (folder / "M").symlink_to(ROOT / "agent" / "models" / "mini")
+    replies = ROOT / "tests" / "recorded" / "data"
+    for name, source in {"base.json": "base", "idk.json": "idk", "predictions.json": "idk"}.items():
+        shutil.copy(replies / f"{source}.json", folder / name)
+    row = {"doc_id": 0, "target": "cat", "filtered_resps": ["B"], "input": "Which?\nA. dog\nB. cat\nAnswer with the letter."}
+    hashes = {"doc_hash": "0", "prompt_hash": "1", "target_hash": "2", "accuracy": {"overall": 1.0}}
+    (folder / "20260101_samples_mmau_test_mini.jsonl").write_text(json.dumps(row | hashes) + "\n", "utf-8")
+    for line in (
+        "data synth --split dev --n 16 --seed 5 --out DIR",
+        "data synth --split train --n 16 --seed 3 --out clips",
+        "idk sample synth --data clips --n 2 --out clips-bank",
+        "idk build clips-bank --k 2 --out idk.jsonl",
+        "train --data idk.jsonl --max-steps 1 --out A",
+    ):
+        done = in_folder(folder, ["lalm-agent", *line.split()])
+        assert done == 0, line
+    rows = json.loads((folder / "DIR" / "questions.json").read_text("utf-8"))
+    answerable = [row for row in rows if row["answer"] is not None]
+    (folder / "mmau-test-mini.json").write_text(json.dumps(answerable), "utf-8")
+    return folder
+
+
+def in_folder(folder: Path, words: list[str]) -> int:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return run_here(words[1:])
+    finally:
+        os.chdir(before)
+
+
+RUNNING = [name for name in DOCUMENTS if any(b.reason is None and b.language in (*SHELL, "python") for b in blocks_of(name))]
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("document", RUNNING)
+def test_the_blocks_of_a_page_run_in_order(
+    document: str, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(stand_ins, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    printed, is_cut = "", False
+    for block in blocks_of(document):
+        if block.language == "text":
+            lines = [line.rstrip("… ") for line in block.text.splitlines()]
+            assert is_cut or not printed or [line for line in lines if line not in printed] == [], block.place
+        printed = ""
+        if block.reason is not None:
+            continue
+        if block.language == "python":
+            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+        elif block.language == "toml":
+            Path("lalm-agent.toml").write_text(block.text, "utf-8")
+            load_config()
+            Path("lalm-agent.toml").unlink()
+        elif block.language in SHELL:
+            for words in block.commands:
+                smaller = words if document == README else cut(words)
+                is_cut = is_cut or smaller != words
+                run(smaller, block.place, monkeypatch)
+                out, err = capfd.readouterr()
+                printed += out
+                assert words[0] in SET_UP or out.strip() or err.strip(), f"{block.place}: {words} prints nothing"
+
+
+def cut(words: list[str]) -> list[str]:
+    """The same command on less."""
+    words = [
+        str(min(SMALLER[before], int(word))) if before in SMALLER and word.isdigit() else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    more = next((more for name, more in SMALLEST.items() if " ".join(words).startswith(f"lalm-agent {name} ")), ())
+    return [*words, *more] if more and more[0] not in words and ">" not in words else words
+
+
+def run(words: list[str], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run `[echo TEXT |] PROGRAM ARGUMENTS [> FILE]` in this process, which has loaded torch."""
+    typed = ""
+    if words[0] == "echo" and words[2:3] == ["|"]:
+        typed, words = words[1] + "\n", words[3:]
+    file = words[-1] if words[-2:-1] == [">"] else None
+    program, *arguments = words[:-2] if file else words
+    if program in SET_UP:
+        return
+    assert arguments[0] not in STAYS, f"{place}: `{arguments[0]}` stays; write <!-- not run: WHY --> before the block"
+    with monkeypatch.context() as patch, ExitStack() as stack:
+        Path("typed.txt").write_text(typed, "utf-8")
+        patch.setattr(sys, "stdin", stack.enter_context(Path("typed.txt").open(encoding="utf-8")))
+        if file:
+            patch.setattr(sys, "stdout", stack.enter_context(Path(file).open("w", encoding="utf-8")))
+        if program == "python":
+            patch.setattr(sys, "argv", arguments)
+            patch.syspath_prepend(str(Path(arguments[0]).parent))
+            code = script_code(arguments[0])
+        else:
+            assert program == "lalm-agent", f"{place}: who runs {program}?"
+            code = run_here(arguments)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("examples", "harness")]:
+        del sys.modules[name]
+    assert code == 0, f"{place}: {shlex.join(words)}"
+
+
+def script_code(path: str) -> int:
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
