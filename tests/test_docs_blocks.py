@@ -9,7 +9,6 @@ prints, or a synopsis; it is compared where its command ran uncut.
 import ast
 import inspect
 import json
-import os
 import re
 import runpy
 import shlex
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +42,7 @@ COMMAND_LINE = re.compile(r"lalm-agent [^)]*")
 SHELL, DATA = ("", "bash"), ("toml", "yaml", "json")
 SET_UP = (".", "make", "pip")  # what a test has behind it
 STAYS = {"down", "serve", "status", "up", "web"}  # do not end by themselves, or look for what does not
-SMALLER = {"--n": 16, "--limit": 8}
+SMALLER = {"--n": 9, "--limit": 4}
 SMALLEST = {"train": ("--max-steps", "2"), "faithfulness synth": ("--limit", "1")}
 PREFIXES = re.compile(r"^(?:(?:do|then|time|[A-Z_a-z]+=\S*)$)")
 
@@ -111,13 +110,13 @@ def check(block: Block) -> None:
     elif block.language == "toml":
         tomllib.loads(block.text)
     elif block.language == "yaml":
-        for text in texts_in(list(yaml.safe_load_all(block.text))):
-            check_words(shlex.split(text)) if "lalm-agent " in text else None
+        for text in filter(COMMAND_LINE.search, texts_in(list(yaml.safe_load_all(block.text)))):
+            check_words(shlex.split(text))
     elif block.language == "json":
         json.loads(block.text)
     else:
-        for line in block.text.splitlines():
-            check_flags(line) if line.startswith("lalm-agent ") else None
+        for line in filter(COMMAND_LINE.match, block.text.splitlines()):
+            check_flags(line)
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -167,7 +166,8 @@ def check_flags(synopsis: str) -> None:
     command: Any = typer.main.get_command(make_app(words[:1])).commands[words[0]]
     group = getattr(command, "commands", {})
     commands = [group[words[1]]] if len(words) > 1 and words[1] in group else [command, *group.values()]
-    flags = {flag for command in commands for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    options = [option for command in commands for option in command.params]
+    flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
     named = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", synopsis))
     assert named <= flags | {"--help", "-h"}, f"{synopsis}: there is no {', '.join(sorted(named - flags))}"
 
@@ -209,38 +209,30 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory, needs_synth: None) -> Pa
     replies = ROOT / "tests" / "recorded" / "data"
     for name, source in {"base.json": "base", "idk.json": "idk", "predictions.json": "idk"}.items():
         shutil.copy(replies / f"{source}.json", folder / name)
-    row = {"doc_id": 0, "target": "cat", "filtered_resps": ["B"], "input": "Which?\nA. dog\nB. cat\nAnswer with the letter."}
-    hashes = {"doc_hash": "0", "prompt_hash": "1", "target_hash": "2", "accuracy": {"overall": 1.0}}
-    (folder / "20260101_samples_mmau_test_mini.jsonl").write_text(json.dumps(row | hashes) + "\n", "utf-8")
-    for line in (
-        "data synth --split dev --n 16 --seed 5 --out DIR",
-        "data synth --split train --n 16 --seed 3 --out clips",
+    row = {"doc_id": 0, "target": "cat", "filtered_resps": ["B"], "input": "Which?\nA. dog\nB. cat\nGive the letter."}
+    row |= {"doc_hash": "0", "prompt_hash": "1", "target_hash": "2", "accuracy": {"overall": 1.0}}
+    (folder / "20260101_samples_mmau_test_mini.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    commands = (
+        "data synth --split dev --n 9 --seed 5 --out DIR",
+        "data synth --split train --n 9 --seed 3 --out clips",
         "idk sample synth --data clips --n 2 --out clips-bank",
         "idk build clips-bank --k 2 --out idk.jsonl",
         "train --data idk.jsonl --max-steps 1 --out A",
-    ):
-        done = in_folder(folder, ["lalm-agent", *line.split()])
-        assert done == 0, line
+    )
+    with chdir(folder):
+        assert [run_here(line.split()) for line in commands] == [0] * len(commands)
     rows = json.loads((folder / "DIR" / "questions.json").read_text("utf-8"))
     answerable = [row for row in rows if row["answer"] is not None]
     (folder / "mmau-test-mini.json").write_text(json.dumps(answerable), "utf-8")
     return folder
 
 
-def in_folder(folder: Path, words: list[str]) -> int:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        return run_here(words[1:])
-    finally:
-        os.chdir(before)
-
-
-RUNNING = [name for name in DOCUMENTS if any(b.reason is None and b.language in (*SHELL, "python") for b in blocks_of(name))]
+def has_what_runs(document: str) -> bool:
+    return any(block.reason is None and block.language in (*SHELL, "python") for block in blocks_of(document))
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("document", RUNNING)
+@pytest.mark.parametrize("document", list(filter(has_what_runs, DOCUMENTS)))
 def test_the_blocks_of_a_page_run_in_order(
     document: str, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
