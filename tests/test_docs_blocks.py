@@ -2,8 +2,8 @@
 
 A block runs unless `<!-- not run: WHY -->` stands before it, or `<!-- not run below: WHY -->` above it on its page.
 Blocks of one page run in order in one folder, which has examples/, benchmarks/ and stand-ins for what a reader brings
-(see `stand_ins`). README runs as it is printed; elsewhere sizes are cut (see `SMALLER`). `text` is what a command
-prints, or a synopsis; it is compared where its command ran uncut.
+(see `stand_ins`). README runs as it is printed; elsewhere sizes are cut (see `SMALLER`). A server that a page starts
+runs beside the blocks below. `text` is what a command prints, compared where its command ran uncut, or a synopsis.
 """
 
 import ast
@@ -13,12 +13,14 @@ import re
 import runpy
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir
-from dataclasses import dataclass
+from contextlib import ExitStack, chdir, contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,9 +41,12 @@ README, CARD = "README.md", "agent/models/mini/README.md"
 DOCUMENTS = [README, CARD, *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 NOT_RUN = re.compile(r"<!-- not run(?P<all> below)?: (?P<why>\S.*?) -->")
 COMMAND_LINE = re.compile(r"lalm-agent [^)]*")
+SYNOPSIS = re.compile(r"^(?:[A-Z_]+=\S+ )*(lalm-agent .*)", re.MULTILINE)
+HERE_DOCUMENT = re.compile(r"<<(\w+)\n.*?^\1\n", re.DOTALL | re.MULTILINE)
 SHELL, DATA = ("", "bash"), ("toml", "yaml", "json")
 SET_UP = (".", "make", "pip")  # what a test has behind it
-STAYS = {"down", "serve", "status", "up", "web"}  # do not end by themselves, or look for what does not
+STAYS = {"down", "status", "up", "web"}  # do not end by themselves, or look for what does not
+SERVED = "8000"  # the port that the documents name; the server of a page has a free one
 SMALLER = {"--n": 9, "--limit": 4}
 SMALLEST = {"train": ("--max-steps", "2"), "faithfulness synth": ("--limit", "1")}
 PREFIXES = re.compile(r"^(?:(?:do|then|time|[A-Z_a-z]+=\S*)$)")
@@ -59,7 +64,7 @@ class Block:
     @property
     def commands(self) -> Iterator[list[str]]:
         """The words of each simple command, operators of the shell being words of their own."""
-        for line in self.text.replace("\\\n", " ").splitlines():
+        for line in HERE_DOCUMENT.sub("\n", self.text).replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             if words := list(lexer):
@@ -115,7 +120,7 @@ def check(block: Block) -> None:
     elif block.language == "json":
         json.loads(block.text)
     else:
-        for line in filter(COMMAND_LINE.match, block.text.splitlines()):
+        for line in SYNOPSIS.findall(block.text):
             check_flags(line)
 
 
@@ -231,17 +236,28 @@ def has_what_runs(document: str) -> bool:
     return any(block.reason is None and block.language in (*SHELL, "python") for block in blocks_of(document))
 
 
+@pytest.fixture
+def servers() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("document", list(filter(has_what_runs, DOCUMENTS)))
 def test_the_blocks_of_a_page_run_in_order(
-    document: str, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    document: str,
+    stand_ins: Path,
+    servers: ExitStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(stand_ins, folder, symlinks=True)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    printed, is_cut = "", False
-    for block in blocks_of(document):
+    printed, is_cut, names = "", False, {"__name__": "__main__"}
+    for block in with_free_port(blocks_of(document)):
         if block.language == "text":
             lines = [line.rstrip("… ") for line in block.text.splitlines()]
             assert is_cut or not printed or [line for line in lines if line not in printed] == [], block.place
@@ -249,19 +265,47 @@ def test_the_blocks_of_a_page_run_in_order(
         if block.reason is not None:
             continue
         if block.language == "python":
-            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+            exec(compile(block.text, block.place, "exec"), names)
         elif block.language == "toml":
             Path("lalm-agent.toml").write_text(block.text, "utf-8")
             load_config()
             Path("lalm-agent.toml").unlink()
-        elif block.language in SHELL:
-            for words in block.commands:
-                smaller = words if document == README else cut(words)
-                is_cut = is_cut or smaller != words
-                run(smaller, block.place, monkeypatch)
-                out, err = capfd.readouterr()
-                printed += out
-                assert words[0] in SET_UP or out.strip() or err.strip(), f"{block.place}: {words} prints nothing"
+        for words in block.commands if block.language in SHELL else ():
+            smaller = words if document == README else cut(words)
+            is_cut = is_cut or smaller != words
+            if words[:2] == ["lalm-agent", "serve"]:
+                servers.enter_context(server(words[1:]))
+                continue
+            run(smaller, block, monkeypatch)
+            out, err = capfd.readouterr()
+            printed += out
+            assert words[0] in SET_UP or out.strip() or err.strip(), f"{block.place}: {words} prints nothing"
+
+
+def with_free_port(blocks: list[Block]) -> list[Block]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    return [replace(block, text=block.text.replace(SERVED, str(port))) for block in blocks]
+
+
+@contextmanager
+def server(arguments: list[str]) -> Iterator[None]:
+    """`lalm-agent serve … --port PORT` in a process of its own, from where it listens."""
+    command = [sys.executable, "-m", "lalm_agent", *arguments]
+    with Path("server.log").open("wb") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+        try:
+            while process.poll() is None and not listens(int(arguments[-1])):
+                time.sleep(0.1)
+            assert process.poll() is None, Path("server.log").read_text("utf-8")
+            yield
+        finally:
+            process.terminate()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def cut(words: list[str]) -> list[str]:
@@ -274,21 +318,26 @@ def cut(words: list[str]) -> list[str]:
     return [*words, *more] if more and more[0] not in words and ">" not in words else words
 
 
-def run(words: list[str], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run `[echo TEXT |] PROGRAM ARGUMENTS [> FILE]` in this process, which has loaded torch."""
-    typed = ""
-    if words[0] == "echo" and words[2:3] == ["|"]:
-        typed, words = words[1] + "\n", words[3:]
-    file = words[-1] if words[-2:-1] == [">"] else None
-    program, *arguments = words[:-2] if file else words
+def run(words: list[str], block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run `[echo TEXT |] PROGRAM ARGUMENTS [< FILE] [> FILE]` in this process, which has loaded torch."""
+    place = block.place
+    if words[0] == "curl":  # with what it sends behind it
+        subprocess.run(["bash", "-euc", block.text], check=True)
+        return
+    files = {"<": "typed.txt"}
+    Path(files["<"]).write_text(words[1] + "\n" if words[0] == "echo" else "", "utf-8")
+    words = words[3:] if words[0] == "echo" else words
+    while words[-2:-1] in (["<"], [">"]):
+        *words, sign, file = words
+        files[sign] = file
+    program, *arguments = words
     if program in SET_UP:
         return
     assert arguments[0] not in STAYS, f"{place}: `{arguments[0]}` stays; write <!-- not run: WHY --> before the block"
     with monkeypatch.context() as patch, ExitStack() as stack:
-        Path("typed.txt").write_text(typed, "utf-8")
-        patch.setattr(sys, "stdin", stack.enter_context(Path("typed.txt").open(encoding="utf-8")))
-        if file:
-            patch.setattr(sys, "stdout", stack.enter_context(Path(file).open("w", encoding="utf-8")))
+        patch.setattr(sys, "stdin", stack.enter_context(Path(files["<"]).open(encoding="utf-8")))
+        if ">" in files:
+            patch.setattr(sys, "stdout", stack.enter_context(Path(files[">"]).open("w", encoding="utf-8")))
         if program == "python":
             patch.setattr(sys, "argv", arguments)
             patch.syspath_prepend(str(Path(arguments[0]).parent))
