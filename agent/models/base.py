@@ -181,6 +181,14 @@ def token_counter(model: LALM) -> Callable[[str], int] | None:
     return getattr(model, "tokens_of", None)
 
 
+def window_warnings(sound: Sound | None, heard_s: tuple[float, float] | None) -> tuple[str, ...]:
+    """The warning of a response for which only the beginning of the clip was heard; empty where that is not so."""
+    if sound is None or heard_s is None or heard_s[1] >= sound.ref.seconds:
+        return ()
+    window, whole = heard_s[1], sound.ref.seconds
+    return (f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",)
+
+
 def softmax_of_scores(scores: Sequence[OptionScore]) -> tuple[float, ...]:
     """Probabilities over the options from their length-normalised log-probabilities; they sum to 1."""
     top = max(score.mean_logprob for score in scores)
