@@ -38,7 +38,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 
 from lalm_agent.errors import LalmError, PermanentBackendError, TransientBackendError, UsageError, first_complaint
 from lalm_agent.models import worker
-from lalm_agent.models.base import FORKED, Completion, ModelSpec, OptionScore, Request, Response, window_warnings
+from lalm_agent.models.base import (
+    FORKED,
+    Completion,
+    ModelSpec,
+    OptionScore,
+    Request,
+    Response,
+    waveform,
+    window_warnings,
+)
 from lalm_agent.models.endpoint import RATE, wav_of
 from lalm_agent.models.openai_wire import seed_of
 from lalm_agent.records import ModelInfo
@@ -197,15 +206,14 @@ class ExecLALM:
         turns = [asdict(turn) for turn in request.turns]
         if request.sound is None:
             return {"turns": turns, "audio": None, "seconds": None}
-        window_s, ref = self._hello.window_s, request.sound.ref
-        if ref.sha256 not in self._clips:
-            samples = request.sound.mono(RATE, window_s)
-            is_whole = window_s is None or round(ref.seconds * RATE) <= round(window_s * RATE)
-            path = Path(self._folder, f"{ref.sha256}.wav")
+        name = request.sound.ref.sha256
+        if name not in self._clips:
+            samples, (_, end_s) = waveform(request.sound, RATE, self._hello.window_s)
+            path = Path(self._folder, f"{name}.wav")
             path.write_bytes(wav_of(samples))
-            self._clips[ref.sha256] = str(path), ref.seconds if is_whole else len(samples) / RATE
-        self._clips.move_to_end(ref.sha256)
-        audio, seconds = self._clips[ref.sha256]
+            self._clips[name] = str(path), end_s
+        self._clips.move_to_end(name)
+        audio, seconds = self._clips[name]
         return {"turns": turns, "audio": audio, "seconds": seconds}
 
     def _response(
@@ -232,9 +240,7 @@ class ExecLALM:
             items = self._read(op, answer)
             if (sizes := [len(item) for item in items]) != counts[op]:
                 message = _shown(f"{self._who} answered {op} by lists of {sizes} items where it was asked {counts[op]}")
-                raise PermanentBackendError(
-                    message, f"a list for each request, an item in it for each of its {each[op]}"
-                )
+                raise PermanentBackendError(message, f"a list for each request, an item for each of its {each[op]}")
             made[op] = iter(items)
         return made
 

@@ -49,8 +49,9 @@ def main(folder: str, path: str, argument: str | None = None) -> None:
     faulthandler.enable()
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(requests, messages, folder), daemon=True).start()
-    # Not this file's folder, whose modules have names such as `base`.
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
+    # In place of this file's folder, whose modules have names such as `base`.
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [os.path.dirname(path), *(entry for entry in sys.path if os.path.abspath(entry) != here)]
     model: Any = None
     while True:
         message = messages.get()
