@@ -220,7 +220,7 @@ class ExecLALM:
         self, request: Request, row: Mapping[str, Any], replies: Iterator[Any], scores: Iterator[Any]
     ) -> Response:
         completions = [
-            Completion(reply.text, None if reply.logprobs is None else tuple(reply.logprobs), reply.finish)
+            Completion(reply.text.strip(), None if reply.logprobs is None else tuple(reply.logprobs), reply.finish)
             for reply in (next(replies) if request.n else ())
         ]
         options = None
