@@ -231,6 +231,11 @@ def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
         value = values.get(name)
         if not isinstance(value, str) or at == folder:
             continue
+        if value.startswith("exec:"):
+            kind, *parts = value.split(":", 3)
+            paths = (os.path.relpath(at / part, folder) if (at / part).exists() else part for part in parts[:2])
+            values[name] = ":".join([kind, *paths, *parts[2:]])
+            continue
         prefix = "scripted:" if value.startswith("scripted:") else ""
         path = at / value.removeprefix(prefix)
         if name in ("checkpoint", "policy") or path.exists():

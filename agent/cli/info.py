@@ -103,6 +103,11 @@ def _model_state(config: Any, online: bool) -> tuple[str, str]:
     ref = config.model
     if ref.startswith("openai:"):
         return _endpoint_state(ref, online, config.trust_env)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import exec_reference
+
+        named = exec_reference(ref)
+        return "here, not loaded", f"{named.python} {named.worker}"
     if ref.startswith("vllm:"):
         from lalm_agent.registry import require_extra
 

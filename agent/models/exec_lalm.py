@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from lalm_agent.errors import LalmError, PermanentBackendError, TransientBackendError, UsageError, first_complaint
 from lalm_agent.models import worker
@@ -84,8 +84,14 @@ class _Hello(_Part):
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair can stand in JSON, and could not be stored. Raises ValueError."""
+    text.encode("utf-8")
+    return text
+
+
 class _Reply(_Part):
-    text: str
+    text: Annotated[str, AfterValidator(_encodable)]
     finish: Literal["stop", "length"] = "stop"
     logprobs: list[Annotated[FiniteFloat, Field(le=0)]] | None = None
 
@@ -300,7 +306,9 @@ class ExecLALM:
             raise UsageError(f"{reference.python} cannot be run: {error.strerror}", _FORM) from error
         try:
             answer = self._exchange(self._greeting, self._start_s)["hello"]
-            if "ok" in answer and (version := dict(answer["ok"]).get("protocol")) != worker.PROTOCOL:
+            said = answer.get("ok")
+            version = said.get("protocol") if isinstance(said, dict) else worker.PROTOCOL
+            if version != worker.PROTOCOL:
                 message = f"{self._who} speaks version {version} of the protocol, and lalm-agent {worker.PROTOCOL}"
                 raise PermanentBackendError(_shown(message), "take the worker.py of this lalm-agent")
             hello: _Hello = self._read("hello", answer)
