@@ -18,9 +18,12 @@ the checkpoint, and of its README (Python 3.8 or newer, torch 1.12 or newer, the
 - `model.chat` writes `<|im_start|>ROLE\nTEXT<|im_end|>` turns with a line feed between them, beginning with the system
   turn "You are a helpful assistant.", and stops at either control token. It cannot go on with a begun reply or return
   scores, so the prompt is written here.
-- `model.generate(**inputs, audio_info=..., stop_words_ids=[[ID], ...], **settings)`; its own settings sample
+- `model.generate(**inputs, audio_info=..., stop_words_ids=[[ID], ...], max_new_tokens, do_sample, temperature, top_p,
+  top_k, num_beams, repetition_penalty)`; inputs are input_ids and attention_mask. Its own settings sample
   (`chat_generation_config.json`: top_p 0.5), so that all of them are said.
 - `model(input_ids=..., audio_info=...).logits`, `model.device`, `model.dtype`, `model.eval()`.
+- torch: `manual_seed`, `inference_mode`, `tensor(..., device=)`, `log_softmax(..., dim=)`; of tensors `to`, `shape`,
+  `float`, `item`, `tolist`.
 """
 
 import re

@@ -17,7 +17,8 @@ Facts of the branch `salmonn` of github.com/bytedance/SALMONN at a58bba7 (the co
 
 - `models.salmonn.SALMONN.from_config(CONFIG)` takes what has `.get`: llama_path, whisper_path, beats_path, ckpt, and
   lora_alpha (32), low_resource (False), max_txt_len (128) and others. It loads `bert-base-uncased`'s configuration.
-- `utils.prepare_one_sample(PATH, WhisperFeatureExtractor, cuda_enabled=True)` hears 30 s and pads to 1 s.
+- `utils.prepare_one_sample(PATH, transformers.WhisperFeatureExtractor.from_pretrained(PATH), cuda_enabled=True)` hears
+  30 s and pads to 1 s.
 - `.generate(SAMPLES, CONFIG, prompts=[TEXT])` with max_new_tokens, num_beams, do_sample, min_length, temperature,
   top_p, repetition_penalty and length_penalty; TEXT has `<SpeechHere>` once. Replies keep `<s>` and `</s>`. It runs
   under `torch.cuda.amp.autocast(dtype=torch.float16)`.
@@ -30,6 +31,8 @@ Facts of the first code, `model.py` at ce25d43 (2023-11), from which SALMONN-7B'
 - `.generate(PATH, prompt, prompt_pattern, device, max_length, num_beams, do_sample, min_length, top_p,
   repetition_penalty, length_penalty, temperature)`: prompt_pattern is formatted with the prompt and has `<SpeechHere>`
   once; the length counts from one token. Replies come without special tokens. It scores nothing.
+
+Of torch: `manual_seed`, `inference_mode`; of a model `to(DEVICE)` and `eval()`; of a loss `item()`.
 
 Neither takes top_k, and sampling keeps transformers' own (50). Prompts are Vicuna's: `USER: ... \nASSISTANT:`.
 """
@@ -68,11 +71,12 @@ class Salmonn:
         for request in requests:
             if request["top_k"]:
                 raise ValueError("SALMONN's generate takes no top_k")
+            prompt, settings = prompt_of(request), self.settings(request)
             replies.append([])
             for seed in request["seeds"]:
                 torch.manual_seed(seed)
                 with torch.inference_mode():
-                    replies[-1].append(self.reply(request, self.settings(request)))
+                    replies[-1].append(self.reply(request, prompt, settings))
         return replies
 
     def settings(self, request):
@@ -109,11 +113,11 @@ class BranchSalmonn(Salmonn):
         """The clip as the model takes it."""
         return self.prepare(request["audio"], self.front_end, cuda_enabled=True)
 
-    def reply(self, request, settings):
+    def reply(self, request, prompt, settings):
         """One reply; without `</s>` it was cut off."""
         settings = dict(settings, max_new_tokens=request["max_new_tokens"])
         with torch.cuda.amp.autocast(dtype=torch.float16):
-            text = self.model.generate(self.samples(request), settings, prompts=[prompt_of(request)])[0]
+            text = self.model.generate(self.samples(request), settings, prompts=[prompt])[0]
         whole, end, _ = text.partition("</s>")
         return {"text": whole.replace("<s>", ""), "finish": "stop" if end else "length"}
 
@@ -121,8 +125,8 @@ class BranchSalmonn(Salmonn):
         """Log-probability of each option with `</s>` behind it, and its tokens."""
         scores = []
         for request in requests:
-            samples = self.samples(request)
             self.model.prompt_dict = {"ask": [prompt_of(request)]}
+            samples = self.samples(request)
             self.model.multi_prompt = False
             scores.append([])
             for option in request["options"]:
@@ -144,10 +148,10 @@ class FirstSalmonn(Salmonn):
 
         self.model = SALMONN(**config)
 
-    def reply(self, request, settings):
+    def reply(self, request, prompt, settings):
         """One reply; whether it was cut off is not known."""
         # The pattern is formatted by that code, and is whole already.
-        pattern = prompt_of(request).replace("{", "{{").replace("}", "}}")
+        pattern = prompt.replace("{", "{{").replace("}", "}}")
         length = request["max_new_tokens"] + 1
         return self.model.generate(
             request["audio"], prompt="", prompt_pattern=pattern, device=self.device, max_length=length, **settings
