@@ -36,7 +36,8 @@ class AgentConfig(BaseModel):
     temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they say
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
-    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that.
+    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that. Of an
+        `exec:` worker: seconds for each reply of a batch.
     trust_env: honour the environment's proxies (`http_proxy` and the like) for endpoints.
     hears_audio: False to ask the model without the clip: a text-only one, or a blind control of one that hears. Tools
         that hear for themselves, such as an ASR, still do.

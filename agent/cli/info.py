@@ -247,11 +247,13 @@ def models(debug: flags.DebugFlag = None) -> None:
     plugins = installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)
     named = {name: f"from {_package(entry)}" for name, entry in plugins.items()}
     for form, meaning in {**MODEL_FORMS, **named}.items():
-        typer.echo(f"{form:<31}{meaning}")
+        typer.echo(f"{form:<34}{meaning}")
     typer.echo("\narchitectures of checkpoints:")
     for name in sorted(FAMILIES):
         typer.echo(f"  {name}")
     typer.echo("  any language model with a chat template, for `rescore --with llm:MODEL` and `ask --text-only`")
+    typer.echo("\nby workers in environments of their own (exec:), never run on real weights here:")
+    typer.echo("  Qwen-Audio-Chat, SALMONN-7B, SALMONN-13B")
 
 
 def _package(entry: EntryPoint) -> str:
