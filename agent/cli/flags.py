@@ -66,8 +66,8 @@ MaxAudioFlag = Annotated[
 TimeoutFlag = Annotated[
     float | None,
     typer.Option(
-        help="Seconds for one attempt at an endpoint, of which all at a request have three times that, or for one reply "
-        "of an exec: worker.",
+        help="Seconds for one attempt at an endpoint, all at a request having three times that, or for a reply of an "
+        "exec: worker.",
         show_default="120",
     ),
 ]
