@@ -118,7 +118,7 @@ def test_what_is_served_is_what_is_asked() -> None:
     text = (ROOT / "docs/models.md").read_text("utf-8")
     served = re.findall(r"^    vllm serve (\S+) .*\n    lalm-agent .*--model openai:(\S+)@http", text, re.MULTILINE)
     assert len(served) > 5
-    assert [(model, asked) for model, asked in served if model != asked] == []
+    assert [pair for pair in served if pair[0] != pair[1]] == []
 
 
 def test_the_own_model_of_the_documents_runs_as_it_is_printed(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def _model_state(config: Any, online: bool) -> tuple[str, str]:
     if ref.startswith("exec:"):
         from lalm_agent.models.exec_lalm import exec_reference
 
-        named = exec_reference(ref)
-        return "here, not loaded", f"{named.python} {named.worker}"
+        reference = exec_reference(ref)
+        return "here, not loaded", f"{reference.python} {reference.worker}"
     if ref.startswith("vllm:"):
         from lalm_agent.registry import require_extra
 

@@ -187,14 +187,14 @@ class ExecLALM:
         with self._lock:
             rows = [self._row(request) for request in requests]
             pairs = list(zip(requests, rows, strict=True))
-            asked = {
+            parts = {
                 "generate": [{**row, **_decoding(request)} for request, row in pairs if request.n],
                 "score": [{**row, "options": request.options} for request, row in pairs if self._scores(request)],
             }
-            made = self._made({op: {"requests": part} for op, part in asked.items() if part})
+            items = self._items({op: {"requests": part} for op, part in parts.items() if part})
             while len(self._clips) > _KEPT_CLIPS:
                 os.remove(self._clips.popitem(last=False)[1][0])
-        replies, scores = made["generate"], made["score"]
+        replies, scores = items["generate"], items["score"]
         return [self._response(request, row, replies, scores) for request, row in pairs]
 
     def close(self) -> None:
@@ -236,19 +236,19 @@ class ExecLALM:
         heard_s = (0.0, row["seconds"]) if request.sound is not None else None
         return Response(tuple(completions), options, heard_s, None, window_warnings(request.sound, heard_s))
 
-    def _made(self, bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, Iterator[Any]]:
+    def _items(self, bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, Iterator[Any]]:
         """What the worker made of each message, one item for each request in it, of the right form and number."""
         each = {"generate": "seeds", "score": "options"}
         counts = {op: [len(row[each[op]]) for row in body["requests"]] for op, body in bodies.items()}
         answers = self._answers(bodies, self._timeout_s * sum(map(sum, counts.values())))
-        made: dict[str, Iterator[Any]] = {"generate": iter(()), "score": iter(())}
+        checked: dict[str, Iterator[Any]] = {"generate": iter(()), "score": iter(())}
         for op, answer in answers.items():
             items = self._read(op, answer)
             if (sizes := [len(item) for item in items]) != counts[op]:
                 message = _shown(f"{self._who} answered {op} by lists of {sizes} items where it was asked {counts[op]}")
                 raise PermanentBackendError(message, f"a list for each request, an item for each of its {each[op]}")
-            made[op] = iter(items)
-        return made
+            checked[op] = iter(items)
+        return checked
 
     def _read(self, op: str, answer: Mapping[str, Any]) -> Any:
         """An answer's content. Raises what the worker says went wrong, and PermanentBackendError for another form."""
@@ -306,8 +306,8 @@ class ExecLALM:
             raise UsageError(f"{reference.python} cannot be run: {error.strerror}", _FORM) from error
         try:
             answer = self._exchange(self._greeting, self._start_s)["hello"]
-            said = answer.get("ok")
-            version = said.get("protocol") if isinstance(said, dict) else worker.PROTOCOL
+            content = answer.get("ok")
+            version = content.get("protocol") if isinstance(content, dict) else worker.PROTOCOL
             if version != worker.PROTOCOL:
                 message = f"{self._who} speaks version {version} of the protocol, and lalm-agent {worker.PROTOCOL}"
                 raise PermanentBackendError(_shown(message), "take the worker.py of this lalm-agent")
@@ -443,7 +443,8 @@ class _Process:
                 pass
         self.end()
         code = self._popen.returncode
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        signals = {number.value: number.name for number in signal.Signals}
+        how = f"exit code {code}" if code >= 0 else signals.get(-code, f"signal {-code}")
         words = [line for line in self.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
         telling = [line for line in words if re.search("error|exception|killed", line, re.IGNORECASE)]
         last = f": {_shown((telling or words)[-1])}" if words else ", without a word on stderr"
@@ -452,7 +453,10 @@ class _Process:
 
 def _has_ended(popen: "subprocess.Popen[bytes]") -> bool:
     """Without collecting it: until that is done, its number is no other process's."""
-    return os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # collected by somebody else
+        return True
 
 
 def _waited(popen: "subprocess.Popen[bytes]") -> bool:

@@ -70,7 +70,9 @@ def main(folder: str, path: str, argument: str | None = None) -> None:
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             kind = "transient" if isinstance(error, (ConnectionError, TimeoutError)) else "permanent"
-            line = json.dumps({"id": message["id"], "error": {"kind": kind, "message": _named(error)}})
+            line = json.dumps(
+                {"id": message["id"], "error": {"kind": kind, "message": f"{type(error).__name__}: {error}"[:2000]}}
+            )
         replies.write(line.encode("ascii") + b"\n")
         replies.flush()
 
@@ -136,10 +138,6 @@ def _number(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a {type(value).__name__} is no JSON")
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:2000]
 
 
 if __name__ == "__main__":

@@ -100,13 +100,13 @@ import json, os, wave
 
 class Model(Model):
     def __init__(self, argument, dtype):
-        self.told = [argument, dtype]
+        self.offers = [argument, dtype]
 
     def hello(self):
         return {"name": "echo", "version": "2", "window_s": 2, "device": "cpu", "dtype": "int8", "unknown": []}
 
     def generate(self, requests):
-        return [[{"text": json.dumps([request, self.told]), "finish": "length", "logprobs": [-0.5, 0]}]
+        return [[{"text": json.dumps([request, self.offers]), "finish": "length", "logprobs": [-0.5, 0]}]
                 for request in requests]
 
     def score(self, requests):
@@ -124,8 +124,8 @@ def test_a_worker_is_told_everything_and_believed(worker: Write, write_clip: Cal
     clip = load(write_clip(3.0, 44_100))
     response = lalm.generate([Request(turns, clip, decoding, options=("dog", "cat"), key="k", draw=4)])[0]
     (completion,) = response.completions
-    request, told = json.loads(completion.text)
-    assert told == ["an argument: with colons", "int8"]
+    request, offers = json.loads(completion.text)
+    assert offers == ["an argument: with colons", "int8"]
     assert [turn["text"] for turn in request["turns"]] == ["be é", "what?", "I"]
     assert (request["max_new_tokens"], request["temperature"], request["top_p"], request["top_k"]) == (7, 0.5, 0.9, 3)
     assert (completion.finish, completion.token_logprobs) == ("length", (-0.5, 0))
