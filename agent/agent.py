@@ -570,6 +570,8 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     if ref.startswith("exec:"):
         from lalm_agent.models.exec_lalm import START_S, ExecLALM
 
+        if config.adapter is not None:
+            raise UsageError(f"the model {ref} takes no adapter", "adapters go on checkpoints only")
         return ExecLALM(ref, config.timeout_s, max(START_S, config.timeout_s), config.device, config.dtype)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:

@@ -60,7 +60,7 @@ LONGEST_LINE = 2**26
 """Bytes of a worker's message beyond which it is not read."""
 
 _MOST_DEATHS = 5
-_KEPT_CLIPS, _KEPT_STDERR, _SHOWN = 32, 2**14, 300
+_KEPT_CLIPS, _KEPT_STDERR, _SHOWN = 8, 2**14, 300
 _LOOK_S, _PATIENCE_S, _CHUNK = 0.2, 2.0, 2**16
 _NOT_PASSED_ON = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "OPENAI_API_KEY", "LALM_API_KEY"})
 _FORM = "write exec:PYTHON:WORKER.py[:ARGUMENT], such as exec:envs/salmonn/bin/python:worker.py"
@@ -258,7 +258,8 @@ class ExecLALM:
             error = _FORMS["error"].validate_python(answer.get("error"))
         except ValidationError as complaint:
             where, reason = first_complaint(complaint)
-            message = f"{self._who} answered {op} by what is none of its answers: {'.'.join(where)}: {reason.lower()}"
+            place = f"{'.'.join(where)}: " if where else ""
+            message = f"{self._who} answered {op} by what is none of its answers: {place}{reason.lower()}"
             raise PermanentBackendError(message, _SEE) from complaint
         kind = TransientBackendError if error.kind == "transient" else PermanentBackendError
         raise self._noted(kind(f"{self._who}: {_shown(error.message)}", _SEE))

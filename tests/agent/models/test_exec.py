@@ -532,6 +532,11 @@ def test_doctor_looks_without_loading(worker: Write, said: Callable[[], tuple[st
     assert "no program no-such-python" in said()[0]
 
 
+def test_an_adapter_is_refused_before_anything_loads(worker: Write, write_clip: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="takes no adapter"):
+        Agent(model=worker("raise RuntimeError('loaded')"), adapter="folder").ask(write_clip(), "What is heard?")
+
+
 def test_a_settings_file_names_a_worker_from_its_own_folder(
     worker: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_clip: Callable[..., Path]
 ) -> None:
