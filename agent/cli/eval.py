@@ -18,7 +18,7 @@ DataArgument = Annotated[
     str,
     typer.Argument(metavar="DATA", help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."),
 ]
-OutFlag = Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes.", show_default=False)]
+OutFlag = Annotated[Path, flags.option("Folder of the run; the same command again resumes.", False, "--out", "-o")]
 DataFileFlag = Annotated[Path | None, typer.Option("--data", help="The file or folder of a benchmark called by name.")]
 AudioRootFlag = Annotated[
     Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's folder")
@@ -137,7 +137,7 @@ def evaluate(
 
 def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The folders of all shards.")],
-    out: Annotated[Path, typer.Option(help="Folder of the merged run.", show_default=False)],
+    out: Annotated[Path, flags.option("Folder of the merged run.", False, "--out", "-o")],
     as_json: JsonFlag = False,
     debug: flags.DebugFlag = None,
 ) -> int:

@@ -11,7 +11,7 @@ from lalm_agent.terminal import say
 
 RUNS = "Folders of runs; the others are compared with the first."
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help=RUNS, show_default=False)]
-OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.")]
+OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.", False, "--out", "-o")]
 StudyFlag = Annotated[Path | None, flags.option("A folder of `transfer`: its heat map is shown.")]
 FaithfulnessFlag = Annotated[Path | None, flags.option("A folder of `faithfulness`: its curves are drawn.")]
 EMBED = "Megabytes of clips that are written into the page; the others are linked."
