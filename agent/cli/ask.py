@@ -1,12 +1,13 @@
-"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe.
+"""`lalm-agent ask clip.wav… "question" [--choice …]`: one question about clips, or many from a file or a pipe.
 
 `up`, `status` and `down` are about a model that stays loaded for it (`lalm_agent.resident`).
 """
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,14 +21,25 @@ from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_q
 from lalm_agent.terminal import duration, json_text, printable, say, shortened
 
 if TYPE_CHECKING:
+    from lalm_agent.config import AgentConfig
     from lalm_agent.resident import Standing
 
 _STEP_WIDTH = 88
 
 
-ClipArgument = Annotated[str | None, typer.Argument(metavar="CLIP", help="The audio file.", show_default=False)]
-QuestionArgument = Annotated[
-    str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.", show_default=False)
+ClipsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CLIP... QUESTION",
+        help="Audio files, - for one from standard input, or URLs (--allow-url), and last what to ask about each.",
+        show_default=False,
+    ),
+]
+AllowUrlFlag = Annotated[
+    bool,
+    typer.Option(
+        "--allow-url", help="Fetch clips that are http or https URLs: at most 1 GiB each, for 3 x --timeout-s."
+    ),
 ]
 ChoiceFlag = Annotated[
     list[str] | None, typer.Option("--choice", "-c", help="A possible answer; give two or more, or none.")
@@ -50,8 +62,7 @@ WindowFlag = Annotated[
 
 
 def ask(
-    clip: ClipArgument = None,
-    question: QuestionArgument = None,
+    clips: ClipsArgument = None,
     choice: ChoiceFlag = None,
     window: WindowFlag = None,
     batch: BatchFlag = None,
@@ -77,37 +88,128 @@ def ask(
     checkpoint: flags.CheckpointFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
+    allow_url: AllowUrlFlag = False,
     no_resident: Annotated[bool, typer.Option("--no-resident", help="Load a model, even where one is up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each question.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Answer a question about a clip, or say IDK.
 
+    Of several clips each is asked about by itself, and has its name above its answer.
     Steps are shown on stderr as they happen; the answer comes on stdout. Every setting can also stand in
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
-    values = dict(locals(), preset=tools, tools=tool)
+    return _ask(dict(locals(), preset=tools, tools=tool))
+
+
+def _ask(values: Mapping[str, Any]) -> int:
+    """Do what `ask` was called for; the exit code. values: the command's parameters."""
     _print_start()
-    choices = _checked(clip, question, choice or (), batch is not None, window)
-    config = _settings(values)
-    what: dict[str, Any] = {"question": str(question), "choices": choices, "window_s": _span(window)}
-    if not no_resident and batch is None:
-        from lalm_agent.resident import ask_resident
+    batch, as_json, window = values["batch"], values["as_json"], values["window"]
+    clips, question = _clips_of(values["clips"] or (), batch is not None)
+    choices = _checked(question, values["choice"] or (), batch is not None, window)
+    config, shipped = _settings(values), not values["no_policy"]
+    if batch is not None:
+        from lalm_agent.agent import Agent
 
-        settings = {"config": config, "shipped_policy": not no_policy}
-        if ready := ask_resident(print_status, print_step, clip=str(clip), **what, **settings):
-            return _print_one(ready, as_json)
+        with Agent(config, on_status=print_status, shipped_policy=shipped) as agent:
+            return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
+    what = {"question": question, "choices": choices, "window_s": _span(window), "config": config, "shipped": shipped}
+    with _as_files(clips, values["allow_url"], config) as paths:
+        answers = _answers([paths[clip] for clip in clips], not values["no_resident"], **what)
+        if len(clips) > 1:
+            return _print_all(_with_clips(clips, paths, answers), as_json)
+        (answer,) = (_named(answer, clips[0], paths[clips[0]]) for answer in answers)
+    return _print_one(answer, as_json)
 
+
+def _as_files(
+    clips: Sequence[str], allow_url: bool, config: "AgentConfig"
+) -> AbstractContextManager[Mapping[str, str]]:
+    """The path of each clip, as of `audio.as_files`, which is loaded only where it may be needed."""
+    if all(clip != "-" and "://" not in clip for clip in clips):
+        return nullcontext({clip: clip for clip in clips})
+    from lalm_agent.audio import as_files
+
+    return as_files(clips, allow_url, config.timeout_s, config.trust_env)
+
+
+def _answers(
+    paths: Sequence[str], resident: bool, config: "AgentConfig", shipped: bool, **what: Any
+) -> Iterator[Answer | Failure]:
+    """The answer about each clip, by the model that is up as far as it answers. One clip's error is raised."""
+    n = 0
+    if resident:
+        from lalm_agent.resident import ask_resident_clips
+
+        what_of = {"clip": paths[0]} if len(paths) == 1 else {"clips": tuple(paths)}
+        settings = {"config": config, "shipped_policy": shipped}
+        for item in ask_resident_clips(print_status, print_step, **what_of, **what, **settings):
+            n += 1
+            yield item
+    if n == len(paths):
+        return
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
-    with Agent(config, on_status=print_status, shipped_policy=not no_policy) as agent:
-        if batch is not None:
-            return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        answer = agent.ask(str(clip), **what, on_step=print_step, thread_id=thread_id)
+    with Agent(config, on_status=print_status, shipped_policy=shipped) as agent:
+        if len(paths) == 1:
+            yield agent.ask(paths[0], **what, on_step=print_step, thread_id=thread_id)
+        else:
+            yield from agent.ask_clips(paths[n:], **what, on_step=print_step, thread_id=thread_id)
     if thread_id is not None:
-        typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
-    return _print_one(answer, as_json)
+        many = "" if len(paths) == 1 else f"-1 to {thread_id}-{len(paths)}"
+        typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}{many}", err=True)
+
+
+def _with_clips(
+    clips: Sequence[str], paths: Mapping[str, str], answers: Iterator[Answer | Failure]
+) -> Iterator[tuple[str, Answer | Failure]]:
+    """Each clip with its answer; its name stands on stderr before its steps."""
+    for clip in clips:
+        print_status(clip)
+        yield clip, _named(next(answers), clip, paths[clip])
+    # What it does in the end is still to come.
+    next(answers, None)
+
+
+def _named(answer: Answer | Failure, clip: str, path: str) -> Answer | Failure:
+    """The answer with the clip's name as it was given, in the place of the file that stood for it."""
+    if clip == path:
+        return answer
+    if isinstance(answer, Failure):
+        return replace(answer, message=answer.message.replace(path, clip))
+    failure = answer.failure and _named(answer.failure, clip, path)
+    return replace(answer, audio=replace(answer.audio, path=clip), failure=failure)
+
+
+def _clips_of(words: Sequence[str], is_batch: bool) -> tuple[list[str], str]:
+    """Clips and question. Raises UsageError where one is missing or is no such thing, before anything is loaded.
+
+    Of a single clip, whoever opens it says what is wrong with it.
+    """
+    if is_batch:
+        if words:
+            raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
+        return [], ""
+    if len(words) < 2:
+        raise UsageError(f"Missing argument '{'QUESTION' if words else 'CLIP'}'.", "lalm-agent ask --help")
+    *clips, question = words
+    if _is_file(question):
+        raise UsageError(
+            f"{printable(question)} is a file, and the question comes last", 'lalm-agent ask CLIP... "QUESTION"'
+        )
+    for clip in clips if len(clips) > 1 else ():
+        if clip != "-" and "://" not in clip and not Path(clip).exists():
+            raise UsageError(f"{clip} does not exist", 'check the path; the question is one word: "What is heard?"')
+    return clips, question
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a null
+        return False
 
 
 def _print_one(answer: Answer, as_json: bool) -> int:
@@ -145,31 +247,32 @@ def _span(window: str | None) -> tuple[float, float] | None:
     return span
 
 
-def _checked(
-    clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool, window: str | None
-) -> tuple[str, ...]:
+def _checked(question: str, choices: Sequence[str], is_batch: bool, window: str | None) -> tuple[str, ...]:
     """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
     _span(window)
-    if is_batch and (clip is not None or choices or window is not None):
+    if is_batch and (choices or window is not None):
         raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
     distinct = tuple(dict.fromkeys(choices))
     if len(distinct) < len(choices):
         typer.echo("note: equal choices are asked once", err=True)
     if not is_batch:
-        if clip is None or question is None:
-            raise UsageError(f"Missing argument '{'CLIP' if clip is None else 'QUESTION'}'.", "lalm-agent ask --help")
         check_question(question, distinct)
     return distinct
 
 
-def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -> int:
-    """The answers as they come, each with the number of its line unless as JSON; the gravest exit code."""
-    code = 0
-    for number, answer in answers:
+def _print_all(answers: Iterable[tuple[int | str, Answer | Failure]], as_json: bool) -> int:
+    """The answers as they come, unless as JSON each with its line's number or below its clip; the gravest exit code."""
+    code, gap = 0, ""
+    for of, answer in answers:
         if not as_json:
-            typer.echo(f"[{number}] ", nl=False)
+            typer.echo(
+                f"[{of}] " if isinstance(of, int) else f"{gap}==> {printable(of, one_line=True)} <==\n", nl=False
+            )
+            gap = "\n"
         if isinstance(answer, Failure):
-            typer.echo(json_text({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
+            fields = {"status": "failed", "failure": asdict(answer)}
+            fields |= {"audio": {"path": of}} if isinstance(of, str) else {}
+            typer.echo(json_text(fields) if as_json else "FAILED")
             print_failure(answer)
             code = max(code, answer.exit_code)
         else:

@@ -1,4 +1,4 @@
-"""`lalm-agent doctor`, `init`, `tools`, `models` and `graph`: what is here, what can be named, and how a method goes."""
+"""`lalm-agent doctor`, `init`, `tools`, `models`, `graph`: what is here, what can be named, how a method goes."""
 
 import os
 import platform
