@@ -255,10 +255,7 @@ class Agent:
     def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
-        Raises:
-            BudgetSpent: a model that `wrap` put a limit on has reached it; the question was not asked.
-            UsageError: an empty question, one choice, or an open question to be scored.
-            DataError: a clip or a checkpoint that cannot be used.
+        Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
         """
         return self._answer(self._question(audio, text, choices, id, draw, empty_choices=True))
 

@@ -179,7 +179,7 @@ EXTRAS = {
     for name, modules, note in (
         ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot, figures of report"),
         ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
-        ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
+        ("inspect", ("inspect_ai",), "reading and writing inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),

@@ -33,6 +33,7 @@ COMMANDS = {
     "score": "score:score",
     "show": "show:show",
     "report": "show:report",
+    "export": "show:export",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -1,5 +1,6 @@
-"""A run's questions with steps and replies: `lalm-agent show` prints them, `report` makes a page of them."""
+"""A run's questions with steps and replies: `show` prints them, `report` makes a page of them, `export` a log."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -63,3 +64,28 @@ def report(
 
     page = write_report(PageRequest(tuple(runs), out, study, faithfulness, audio_root, embed_audio), say)
     typer.echo(f"report: {page}")
+
+
+class ExportFormat(StrEnum):
+    """What a run can be written as."""
+
+    INSPECT = "inspect"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    out: Annotated[Path, flags.option("The file to write, such as run.eval.", False, "--out", "-o")],
+    to: Annotated[ExportFormat, flags.option("inspect: a log for `inspect view`, .eval.", True)] = ExportFormat.INSPECT,
+    draw: Annotated[int, typer.Option(help="Which draw of a run that asked several times.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """Write a run as a log of another harness: inspect's .eval, which `inspect view` opens.
+
+    Each question is a sample with its choices, messages, steps and the score of the rule scorer. `rescore` and `score`
+    read the log again, with the same outcomes. Clips are named, not copied.
+    """
+    from lalm_agent.eval.report.inspect_export import write_inspect_log
+
+    write_inspect_log(run, out, draw, force, say)
+    typer.echo(f"written: {out}")

@@ -173,8 +173,9 @@ class Resident:
                 raise _Refused(reason)
             send(connection, Event(status=f"asking {request.config.model}, which is up (pid {os.getpid()})"))
             for item in self._items(request, connection):
+                # Before it is sent, after which its client may ask how many there were.
+                self._answered += item.step is None
                 send(connection, item)
-            self._answered += len(request.clips) or 1
         except OSError:
             raise
         except LalmError as error:
