@@ -3,6 +3,7 @@
 `up`, `status` and `down` are about a model that stays loaded for it (`lalm_agent.resident`).
 """
 
+import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import settings_from, traced
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import duration, json_text, printable, say, shortened
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from lalm_agent.resident import Standing
 
 _STEP_WIDTH = 88
+_BAR_WIDTH = 32
+_COLOURS = {
+    Status.ANSWERED: "bold green",
+    Status.ABSTAINED: "bold yellow",
+    Status.UNPARSED: "bold magenta",
+    Status.FAILED: "bold red",
+}
 
 
 ClipsArgument = Annotated[
@@ -89,6 +97,7 @@ def ask(
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
     allow_url: AllowUrlFlag = False,
+    trace: flags.TraceFlag = False,
     no_resident: Annotated[bool, typer.Option("--no-resident", help="Load a model, even where one is up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each question.")] = False,
     debug: flags.DebugFlag = None,
@@ -99,12 +108,14 @@ def ask(
     Steps are shown on stderr as they happen; the answer comes on stdout. Every setting can also stand in
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
-    return _ask(dict(locals(), preset=tools, tools=tool))
+    values = dict(locals(), preset=tools, tools=tool)
+    _print_start()
+    with traced(trace):
+        return _ask(values)
 
 
 def _ask(values: Mapping[str, Any]) -> int:
     """Do what `ask` was called for; the exit code. values: the command's parameters."""
-    _print_start()
     batch, as_json, window = values["batch"], values["as_json"], values["window"]
     clips, question = _clips_of(values["clips"] or (), batch is not None)
     choices = _checked(question, values["choice"] or (), batch is not None, window)
@@ -116,11 +127,21 @@ def _ask(values: Mapping[str, Any]) -> int:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
     what = {"question": question, "choices": choices, "window_s": _span(window), "config": config, "shipped": shipped}
     with _as_files(clips, values["allow_url"], config) as paths:
-        answers = _answers([paths[clip] for clip in clips], not values["no_resident"], **what)
+        answers = _answers([paths[clip] for clip in clips], _may_ask_resident(values), **what)
         if len(clips) > 1:
             return _print_all(_with_clips(clips, paths, answers), as_json)
         (answer,) = (_named(answer, clips[0], paths[clips[0]]) for answer in answers)
     return _print_one(answer, as_json)
+
+
+def _may_ask_resident(values: Mapping[str, Any]) -> bool:
+    if values["no_resident"] or not values["trace"]:
+        return not values["no_resident"]
+    from lalm_agent.resident import home, is_held
+
+    if is_held(home()):
+        print_status("not asking the model that is up: --trace needs a process of its own")
+    return False
 
 
 def _as_files(
@@ -301,7 +322,7 @@ def print_answer(answer: Answer, as_json: bool) -> None:
     if as_json:
         typer.echo(json_text(asdict(answer)))
     else:
-        typer.echo("\n".join(answer_lines(answer)))
+        show_answer(answer)
     if answer.failure is not None:
         print_failure(answer.failure)
 
@@ -313,36 +334,61 @@ def print_failure(failure: Failure) -> None:
         typer.echo(f"try: {printable(failure.hint, one_line=True)}", err=True)
 
 
+def show_answer(answer: Answer) -> None:
+    """The answer with its evidence on stdout: with colours and bars on a terminal, else as plain lines."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        typer.echo("\n".join(answer_lines(answer)))
+        return
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    # Everything is a Text: what stands in a str would be read as markup.
+    console = Console(file=sys.stdout)
+    console.print(Text(_headline(answer), style=_COLOURS[answer.status]), soft_wrap=True)
+    if answer.option_probs:
+        bars = Table(box=None, show_header=False, pad_edge=False)
+        for choice, probability in answer.option_probs:
+            style = "bold" if choice in (answer.answer, answer.withheld) else ""
+            bar = ProgressBar(total=1.0, completed=probability, width=_BAR_WIDTH)
+            bars.add_row(Text(shortened(choice, _BAR_WIDTH), style), bar, Text(f"{probability:4.0%}", style))
+        console.print(bars)
+    rows = Table(box=None, show_header=False, pad_edge=False)
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    for label, text in answer_rows(answer):
+        rows.add_row(Text(label, "yellow" if label == "warning" else "dim"), Text(text))
+    console.print(rows)
+
+
 def answer_lines(answer: Answer) -> list[str]:
-    """The answer with its evidence, for a person."""
-    lines, nodes = [_headline(answer)], {step.node for step in answer.steps}
-    if answer.abstention is not None:
-        lines.append(f"abstention:  {answer.abstention.words}")
-    if answer.reason:
-        named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
-        lines.append(f"reason:      {named}{printable(answer.reason, one_line=True)}")
-    if answer.withheld is not None:
-        lines.append(f"withheld:    {printable(answer.withheld, one_line=True)}")
-    if answer.suggestion:
-        lines.append(f"try:         {printable(answer.suggestion, one_line=True)}")
-    if answer.confidence is not None:
-        lines.append(f"confidence:  {answer.confidence:.2f}")
-    if answer.audio_type is not None:
-        lines.append(f"audio type:  {answer.audio_type}")
-    if answer.content is not None:
-        label = "transcript:" if "asr" in nodes else "caption:"
-        lines.append(f"{label:<13}{printable(answer.content, one_line=True) or '(empty)'}")
-    if nodes & set(ANSWERING):
-        window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
-        lines.append(f"heard:       {window} of {answer.audio.seconds:.1f} s")
+    """The answer with its evidence, as plain text."""
+    return [_headline(answer), *(f"{label + ':':<13}{text}" for label, text in answer_rows(answer))]
+
+
+def answer_rows(answer: Answer) -> list[tuple[str, str]]:
+    """The evidence of an answer, safe to print: what it is, and one line of text."""
+    nodes = {step.node for step in answer.steps}
+    named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
     tools = [f"{node}={name}" for node, name in answer.tools.items() if node in nodes]
     if "first" in nodes:
         tools.insert(0, "asked as the baseline first")
-    lines.append(
-        f"asked:       {', '.join([printable(answer.model.ref, one_line=True), f'method {answer.method}', *tools])}"
-    )
-    lines.extend(f"warning:     {printable(warning, one_line=True)}" for warning in answer.warnings)
-    return lines
+    window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
+    content = None if answer.content is None else answer.content.strip() or "(empty)"
+    rows = [
+        ("abstention", answer.abstention and answer.abstention.words),
+        ("reason", f"{named}{answer.reason}" if answer.reason else None),
+        ("withheld", answer.withheld),
+        ("try", answer.suggestion or None),
+        ("confidence", None if answer.confidence is None else f"{answer.confidence:.2f}"),
+        ("audio type", answer.audio_type),
+        ("transcript" if "asr" in nodes else "caption", content),
+        ("heard", f"{window} of {answer.audio.seconds:.1f} s" if nodes & set(ANSWERING) else None),
+        ("asked", ", ".join([answer.model.ref, f"method {answer.method}", *tools])),
+        *(("warning", warning) for warning in answer.warnings),
+    ]
+    return [(label, printable(text, one_line=True)) for label, text in rows if text is not None]
 
 
 def _headline(answer: Answer) -> str:
