@@ -150,7 +150,7 @@ class Agent:
             # What only the loaded model knows is taken for right until it is.
             system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
             refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
-        self._clips: ClipStore = ClipStore(self.config.max_audio_s) if beside is None else beside._clips
+        self.clips: ClipStore = ClipStore(self.config.max_audio_s) if beside is None else beside.clips
         self._weights: SharedWeights = SharedWeights() if beside is None else beside._weights
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -188,7 +188,7 @@ class Agent:
             known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
             system = self.system(**known, dtype=answering.spec.dtype)
             gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
-        context = Context(toolbox, self._clips, config.debug, self._on_status, gate, config.adaptive)
+        context = Context(toolbox, self.clips, config.debug, self._on_status, gate, config.adaptive)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
         return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
@@ -335,7 +335,7 @@ class Agent:
             UsageError: the thread waits for a reply about another clip; and what `runner` raises.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        ref = self._clips.open(str(audio)).ref
+        ref = self.clips.open(str(audio)).ref
         runner = self._ready()
         from langgraph.checkpoint.memory import InMemorySaver
 
@@ -387,9 +387,9 @@ class Agent:
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
         path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        ref = self._clips.open(path).ref
+        ref = self.clips.open(path).ref
         if window_s is not None:
-            self._clips.get(ref, window_s)
+            self.clips.get(ref, window_s)
         return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
 
     def _written(self, samples: Any, rate: int) -> str:
@@ -442,7 +442,7 @@ class Agent:
         config = config.model_copy(update=changes)
         same: dict[str, Any] = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
         agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
-        agent._clips = self._clips
+        agent.clips = self.clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
         if other := policy.differences(system):
