@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -88,6 +89,28 @@ def test_no_sample_of_the_clip_is_in_a_span(
         assert data[3000:3030].hex() not in text
     assert str(float(samples[100])) not in text
     assert len(text) < len(raw) / 5
+
+
+def test_a_failed_node_and_a_callers_span_are_seen(exported: InMemorySpanExporter, tmp_path: Path) -> None:
+    (tmp_path / "script.jsonl").write_text(json.dumps({"reply": "Sound"}) + "\n")
+    tracer = LangChainInstrumentor()._tracer._tracer
+    with tracer.start_as_current_span("mine") as mine:
+        answer = Agent(model="scripted:script.jsonl").ask("clip.wav", "Which animal?", ["dog", "cat"])
+    assert answer.status == "failed"
+    spans = {span.name: span for span in exported.get_finished_spans()}
+    assert spans["lalm-agent-agent"].parent.span_id == mine.get_span_context().span_id
+    assert not spans["caption"].status.is_ok
+    assert spans["type"].status.is_ok
+
+
+def test_the_documents_code_sends_spans(collector: "Collector") -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "tracing.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    try:
+        exec(code.replace('"mini"', '"scripted:script.jsonl"').replace("examples/clip.wav", "clip.wav"), {})
+    finally:
+        LangChainInstrumentor().uninstrument()
+    assert "answer" in {span.name for span in collector.spans()}
 
 
 # --- from the command line -------------------------------------------------------------------------------------------
