@@ -332,7 +332,8 @@ def _absence(path: str, name: str) -> tuple[str, str]:
     if path == "-":
         return "a clip is a file: standard input is not read", "write it to a file first"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
-        return f"{name} is a URL: a clip is a file on this machine", "download it first, or `ask --allow-url`"
+        hint = ", or `ask --allow-url`" if _URL.match(path) else ""
+        return f"{name} is a URL: a clip is a file on this machine", f"download it first{hint}"
     return f"{name} does not exist", "check the path"
 
 

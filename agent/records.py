@@ -234,7 +234,12 @@ class Answer:
         label = {Status.ANSWERED: self.answer or "", Status.ABSTAINED: "IDK"}.get(
             self.status, self.status.value.upper()
         )
-        facts = [self.status.value, self.abstention and self.abstention.words, self.reason, self.suggestion]
+        facts: list[str | None] = [
+            self.status.value,
+            self.abstention and self.abstention.words,
+            self.reason,
+            self.suggestion,
+        ]
         facts += [None if self.confidence is None else f"confidence {self.confidence:.2f}", *self.warnings]
         facts.append(self.failure and self.failure.message)
         parts = [f"<div><b>{_html(label)}</b> <small>{_html('; '.join(filter(None, facts)))}</small></div>"]

@@ -125,12 +125,19 @@ def _ask(values: Mapping[str, Any]) -> int:
 
         with Agent(config, on_status=print_status, shipped_policy=shipped) as agent:
             return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-    what = {"question": question, "choices": choices, "window_s": _span(window), "config": config, "shipped": shipped}
+    what: dict[str, Any] = {
+        "question": question,
+        "choices": choices,
+        "window_s": _span(window),
+        "config": config,
+        "shipped": shipped,
+    }
     with _as_files(clips, values["allow_url"], config) as paths:
         answers = _answers([paths[clip] for clip in clips], _may_ask_resident(values), **what)
         if len(clips) > 1:
             return _print_all(_with_clips(clips, paths, answers), as_json)
         (answer,) = (_named(answer, clips[0], paths[clips[0]]) for answer in answers)
+    assert isinstance(answer, Answer)
     return _print_one(answer, as_json)
 
 
@@ -163,8 +170,8 @@ def _answers(
     if resident:
         from lalm_agent.resident import ask_resident_clips
 
-        what_of = {"clip": paths[0]} if len(paths) == 1 else {"clips": tuple(paths)}
-        settings = {"config": config, "shipped_policy": shipped}
+        what_of: dict[str, Any] = {"clip": paths[0]} if len(paths) == 1 else {"clips": tuple(paths)}
+        settings: dict[str, Any] = {"config": config, "shipped_policy": shipped}
         for item in ask_resident_clips(print_status, print_step, **what_of, **what, **settings):
             n += 1
             yield item
@@ -198,9 +205,11 @@ def _named(answer: Answer | Failure, clip: str, path: str) -> Answer | Failure:
     """The answer with the clip's name as it was given, in the place of the file that stood for it."""
     if clip == path:
         return answer
+    failure = answer if isinstance(answer, Failure) else answer.failure
+    if failure is not None:
+        failure = replace(failure, message=failure.message.replace(path, clip))
     if isinstance(answer, Failure):
-        return replace(answer, message=answer.message.replace(path, clip))
-    failure = answer.failure and _named(answer.failure, clip, path)
+        return failure or answer
     return replace(answer, audio=replace(answer.audio, path=clip), failure=failure)
 
 
@@ -291,7 +300,7 @@ def _print_all(answers: Iterable[tuple[int | str, Answer | Failure]], as_json: b
             )
             gap = "\n"
         if isinstance(answer, Failure):
-            fields = {"status": "failed", "failure": asdict(answer)}
+            fields: dict[str, Any] = {"status": "failed", "failure": asdict(answer)}
             fields |= {"audio": {"path": of}} if isinstance(of, str) else {}
             typer.echo(json_text(fields) if as_json else "FAILED")
             print_failure(answer)
@@ -376,7 +385,7 @@ def answer_rows(answer: Answer) -> list[tuple[str, str]]:
         tools.insert(0, "asked as the baseline first")
     window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
     content = None if answer.content is None else answer.content.strip() or "(empty)"
-    rows = [
+    rows: list[tuple[str, str | None]] = [
         ("abstention", answer.abstention and answer.abstention.words),
         ("reason", f"{named}{answer.reason}" if answer.reason else None),
         ("withheld", answer.withheld),

@@ -12,10 +12,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lalm_agent.artefacts import now
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.report.show import ShownQuestion, questions_of_run
@@ -71,19 +71,22 @@ async def _write(run: Path, draw: int, spec: RunSpec, n: int, path: Path) -> int
         from inspect_ai.log._recorders.eval import EvalRecorder
     except ImportError:
         raise UsageError("this inspect_ai has another recorder", "pip install inspect_ai==0.3.285") from None
-    header, counts = _header(spec, draw, n), Counter[str]()
+    header, counts, seconds = _header(spec, draw, n), Counter[str](), 0.0
     recorder = EvalRecorder(str(path.parent))
     await recorder.log_init(header, str(path.resolve()))
     await recorder.log_start(header, EvalPlan(name=str(spec.identity.method)))
     for number, question in enumerate(questions_of_run(run, draw), 1):
         counts[question.status] += 1
         counts["without an answer"] += question.answer is None
+        seconds += 0 if question.answer is None else question.answer.seconds
         if question.status != "excluded":
             await recorder.log_sample(header, _sample(question, spec))
         if number % _IN_MEMORY == 0:
             await recorder.flush(header)
-    stats = EvalStats(started_at=header.created, completed_at=spec.sessions[-1].started if spec.sessions else now())
     status: Any = "cancelled" if counts["without an answer"] else "success"
+    # A run knows when its calls began, not when they ended: what is shown as its duration is that of all questions.
+    end = (datetime.fromisoformat(spec.created) + timedelta(seconds=seconds)).isoformat()
+    stats = EvalStats(started_at=spec.created, completed_at=end)
     await recorder.log_finish(header, status, stats, _results(counts), None, header_only=True)
     return counts["excluded"]
 
@@ -173,10 +176,11 @@ def _events(answer: StoredAnswer, spec: RunSpec) -> Iterator[Any]:
     after = [step for step in answer.steps if step.node == "policy"]
     for step in (*before, answering, *after):
         tool = spec.identity.tools.get("answer" if step.node == "first" else step.node)
-        data = {"tool": tool, "prompt": step.prompt, "output": step.output, "details": step.details}
+        data: dict[str, Any] = {"tool": tool, "prompt": step.prompt, "output": step.output, "details": step.details}
         # The time of the answering step is within that of the whole question.
-        seconds = {} if step is answering else {"seconds": step.seconds, "cached": step.cached}
-        yield InfoEvent(source=step.node, data=data | seconds)
+        if step is not answering:
+            data |= {"seconds": step.seconds, "cached": step.cached}
+        yield InfoEvent(source=step.node, data=data)
 
 
 def _results(counts: Counter[str]) -> Any:

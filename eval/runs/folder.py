@@ -176,7 +176,7 @@ _OF_ANSWER = (
 
 def _row(item: Item, answer: StoredAnswer) -> dict[str, Any]:
     (grade,) = grades_of(RuleScorer(), [item], [answer.output])
-    row = {"id": item.id, "draw": answer.draw, "audio": item.audio, "question": item.question}
+    row: dict[str, Any] = {"id": item.id, "draw": answer.draw, "audio": item.audio, "question": item.question}
     row |= {"choices": item.choices, "gold": item.gold, "outcome": str(grade.outcome), "chosen": grade.chosen}
     row |= {"rule": grade.rule, "counts": item.answerable and not answer.seen}
     fields = {name: getattr(answer, name) for name in _OF_ANSWER}

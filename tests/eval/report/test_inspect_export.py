@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def test_inspects_reader_finds_samples_scores_steps_and_errors(folder: Path, log
     log = log_api.read_eval_log(str(log_file))
     assert (log.status, log.eval.model.partition(":")[0], log.eval.dataset.samples) == ("success", "scripted", 24)
     samples = {sample.id: sample for sample in log.samples}
+    start, end = (datetime.fromisoformat(text) for text in (log.stats.started_at, log.stats.completed_at))
+    assert (end - start).total_seconds() == pytest.approx(sum(sample.total_time for sample in log.samples), abs=1e-4)
     values = {id: sample.scores and sample.scores["rule"].value for id, sample in samples.items()}
     by_outcome = {"correct": "C", "wrong": "I", "abstained": "N", "unparsed": "I", "failed": "I"}
     expected = {id: by_outcome[outcome] for id, (outcome, *_) in outcomes(folder).items()}
