@@ -174,14 +174,22 @@ def install_line(extra: str) -> str:
     return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
 
 
+_TRACING = (
+    "openinference.instrumentation.langchain",
+    "opentelemetry.sdk",
+    "opentelemetry.exporter.otlp.proto.http",
+)
+
 # The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.
 EXTRAS = {
     name: Needs(note, modules, install_line(name))
     for name, modules, note in (
         ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot, figures of report"),
         ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
-        ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
+        ("inspect", ("inspect_ai",), "reading and writing inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
+        ("pandas", ("pandas",), "RunFolder.to_pandas()"),
+        ("trace", _TRACING, "--trace, which sends spans to an OTLP collector,"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
