@@ -45,5 +45,12 @@ def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None
 def test_every_printed_example_is_its_file() -> None:
     texts = [path.read_text("utf-8") for path in DOCUMENTS]
     printed = {match["name"]: match["code"] for text in texts for match in EXAMPLE.finditer(text)}
-    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py"}
+    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py", "workers/template.py"}
     assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
+
+
+def test_what_is_served_is_what_is_asked() -> None:
+    text = (ROOT / "docs/models.md").read_text("utf-8")
+    served = re.findall(r"^vllm serve (\S+) .*\nlalm-agent .*--model openai:(\S+)@http", text, re.MULTILINE)
+    assert len(served) > 5
+    assert [pair for pair in served if pair[0] != pair[1]] == []

@@ -35,6 +35,7 @@ from typer.exceptions import Exit, TyperException
 from lalm_agent.cli.main import COMMANDS, make_app
 from lalm_agent.cli.main import run as run_here
 from lalm_agent.config import load_config
+from lalm_agent.models.openai_ref import parse_ref
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CARD = "README.md", "agent/models/mini/README.md"
@@ -156,10 +157,19 @@ def check_arguments(arguments: list[str]) -> None:
         while isinstance(command, TyperGroup):
             name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
             context = command.make_context(name, rest, parent=context)
+        check_model(context.params.get("model") or "")
     except Exit:
         pass
     except TyperException as error:
         raise AssertionError(f"lalm-agent {shlex.join(arguments)}: {error.format_message()}") from error
+
+
+def check_model(ref: str) -> None:
+    if ref.startswith("openai:"):
+        parse_ref(ref)
+    elif ref.startswith("exec:"):
+        worker = ref.split(":")[2]
+        assert not worker.startswith("examples/") or (ROOT / worker).is_file(), ref
 
 
 def check_flags(synopsis: str) -> None:
