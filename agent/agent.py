@@ -583,6 +583,12 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         from lalm_agent.models.hf_loading import LoadOptions
 
         return vllm_lalm.load(ref, LoadOptions(config.device, config.dtype, config.trust_remote_code), config.adapter)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import START_S, ExecLALM
+
+        if config.adapter is not None:
+            raise UsageError(f"the model {ref} takes no adapter", "adapters go on checkpoints only")
+        return ExecLALM(ref, config.timeout_s, max(START_S, config.timeout_s), config.device, config.dtype)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
@@ -593,7 +599,7 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
     if plugin is None:
         valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
-        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, scripted:FILE, module:attribute"
+        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, exec:PYTHON:WORKER.py, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 

@@ -38,7 +38,8 @@ class AgentConfig(BaseModel):
     temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they say
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
-    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that.
+    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that. Of an
+        `exec:` worker: seconds for each reply of a batch.
     trust_env: honour the environment's proxies (`http_proxy` and the like) for endpoints.
     hears_audio: False to ask the model without the clip: a text-only one, or a blind control of one that hears. Tools
         that hear for themselves, such as an ASR, still do.
@@ -281,6 +282,11 @@ def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
     for name in ("model", "adapter", "checkpoint", "policy"):
         value = values.get(name)
         if not isinstance(value, str) or at == folder:
+            continue
+        if value.startswith("exec:"):
+            kind, *parts = value.split(":", 3)
+            paths = (os.path.relpath(at / part, folder) if (at / part).exists() else part for part in parts[:2])
+            values[name] = ":".join([kind, *paths, *parts[2:]])
             continue
         prefix = "scripted:" if value.startswith("scripted:") else ""
         path = at / value.removeprefix(prefix)

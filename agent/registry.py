@@ -45,11 +45,12 @@ MODEL_FORMS: dict[str, str] = {
     "OWNER/NAME[@REVISION]": "a checkpoint of the hub, downloaded when first used",
     "openai:NAME[@URL[,URL]]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
     "vllm:MODEL": "a checkpoint (mini, FOLDER or OWNER/NAME) in vLLM's engine; needs the extra vllm and a GPU",
+    "exec:PYTHON:WORKER.py[:ARGUMENT]": "a model in an environment of its own, asked over pipes; see docs/exec.md",
     "scripted:FILE": "replies from a JSON-lines file, for dry runs",
     "module:attribute[:ARGUMENT]": "a class, function or object of your own with .generate and .spec",
 }
 """What a model's reference can be (CONTRACT, References)."""
-BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted", "vllm"})
+BUILT_IN_MODELS = frozenset({"exec", "mini", "openai", "scripted", "vllm"})
 MODEL_GROUP = "lalm_agent.models"
 _CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -68,7 +68,8 @@ MaxAudioFlag = Annotated[
 TimeoutFlag = Annotated[
     float | None,
     typer.Option(
-        help="Seconds for one attempt at an endpoint; all attempts at a request have three times that.",
+        help="Seconds for one attempt at an endpoint, all at a request having three times that, or for a reply of an "
+        "exec: worker.",
         show_default="120",
     ),
 ]

@@ -103,6 +103,11 @@ def _model_state(config: Any, online: bool) -> tuple[str, str]:
     ref = config.model
     if ref.startswith("openai:"):
         return _endpoint_state(ref, online, config.trust_env)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import exec_reference
+
+        reference = exec_reference(ref)
+        return "here, not loaded", f"{reference.python} {reference.worker}"
     if ref.startswith("vllm:"):
         from lalm_agent.registry import require_extra
 
@@ -262,11 +267,13 @@ def models(debug: flags.DebugFlag = None) -> None:
     plugins = installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)
     named = {name: f"from {_package(entry)}" for name, entry in plugins.items()}
     for form, meaning in {**MODEL_FORMS, **named}.items():
-        typer.echo(f"{form:<31}{meaning}")
+        typer.echo(f"{form:<34}{meaning}")
     typer.echo("\narchitectures of checkpoints:")
     for name in sorted(FAMILIES):
         typer.echo(f"  {name}")
     typer.echo("  any language model with a chat template, for `rescore --with llm:MODEL` and `ask --text-only`")
+    typer.echo("\nby workers in environments of their own (exec:), never run on real weights here:")
+    typer.echo("  Qwen-Audio-Chat, SALMONN-7B, SALMONN-13B")
 
 
 def _package(entry: EntryPoint) -> str:
