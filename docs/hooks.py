@@ -54,6 +54,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the pages whose source is elsewhere."""
     for page, source in SOURCES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text("utf-8")))
+    for path in (ROOT / "examples").rglob("*"):
+        if path.suffix in (".py", ".txt"):  # pages link to them
+            files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, COMMANDS, content=command_line()))
 
 
