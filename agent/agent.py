@@ -38,7 +38,7 @@ from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
 from lalm_agent.models.wrappers import SharedWeights, WithoutClip
-from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
+from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
@@ -100,6 +100,7 @@ class Agent:
             cache of responses or a count of requests.
         load: in place of loading the model that the settings name, its adapter aside: (config, rows), the prompts that
             it computes at once.
+        clips: what opens the clips, such as a store that takes shorter ones only than the settings allow.
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
@@ -121,6 +122,7 @@ class Agent:
         on_status: Callable[[str], None] = lambda text: None,
         shipped_policy: bool = False,
         load: Callable[[AgentConfig, int], LALM] | None = None,
+        clips: ClipStore | None = None,
         **settings: Any,
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
@@ -150,7 +152,8 @@ class Agent:
             # What only the loaded model knows is taken for right until it is.
             system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
             refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
-        self._clips: ClipStore = ClipStore(self.config.max_audio_s) if beside is None else beside._clips
+        own_clips = clips if clips is not None else ClipStore(self.config.max_audio_s)
+        self._clips: ClipStore = own_clips if beside is None else beside._clips
         self._weights: SharedWeights = SharedWeights() if beside is None else beside._weights
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -164,7 +167,7 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
-        if self._own_model is None and self._load is None:
+        if self._own_model is None and self._load is None and not self._weights.is_loaded:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
         from lalm_agent.graph.checkpoints import open_checkpoints
@@ -197,6 +200,15 @@ class Agent:
     def spec(self) -> ModelSpec:
         """Of the answering model, which is loaded for it: weights, adapter, device, dtype. Raises as `runner` does."""
         return self._ready().spec
+
+    def policy_for(self, choices: Sequence[str]) -> tuple[Policy, bool] | None:
+        """The policy that decides about a question with these choices, and whether its guarantee holds here.
+
+        None where every answer is given. The model is loaded for it. Raises as `runner` does.
+        """
+        agent = (self._under_policy if choices else None) or self
+        gate = agent._ready().context.gate
+        return None if gate is None or agent.policy is None else (agent.policy, not gate.warnings)
 
     @property
     def decoding(self) -> Decoding:
@@ -425,8 +437,10 @@ class Agent:
         }
         config = config.model_copy(update=changes)
         same: dict[str, Any] = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
-        agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
-        agent._clips = self._clips
+        # One set of weights for both, where they are loaded already, as the policy wants them.
+        is_loaded = "runner" in vars(self) and self.runner.spec.dtype == config.dtype
+        beside = self if is_loaded else None
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, clips=self._clips, beside=beside, **same)
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
         if other := policy.differences(system):

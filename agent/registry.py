@@ -183,6 +183,7 @@ EXTRAS = {
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
+        ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),

@@ -5,7 +5,7 @@
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import answering_settings, settings_from
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import duration, json_text, printable, say, shortened
@@ -89,7 +89,7 @@ def ask(
     values = dict(locals(), preset=tools, tools=tool)
     _print_start()
     choices = _checked(clip, question, choice or (), batch is not None, window)
-    config = _settings(values)
+    config = answering_settings(values)
     what: dict[str, Any] = {"question": str(question), "choices": choices, "window_s": _span(window)}
     if not no_resident and batch is None:
         from lalm_agent.resident import ask_resident
@@ -113,18 +113,6 @@ def ask(
 def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
-
-
-def _settings(values: Mapping[str, Any]) -> Any:
-    """The `AgentConfig` of the command's parameters."""
-    from lalm_agent.config import FIELDS
-
-    config = settings_from({name: values[name] for name in FIELDS})
-    if not values["no_policy"]:
-        return config
-    if values["policy"] is not None:
-        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
-    return config.model_copy(update={"policy": None})
 
 
 def _print_start() -> None:
