@@ -100,7 +100,6 @@ class Agent:
             cache of responses or a count of requests.
         load: in place of loading the model that the settings name, its adapter aside: (config, rows), the prompts that
             it computes at once.
-        clips: what opens the clips, such as a store that takes shorter ones only than the settings allow.
         **settings: fields of `AgentConfig`, in place of those of `config`.
 
     Raises:
@@ -122,7 +121,6 @@ class Agent:
         on_status: Callable[[str], None] = lambda text: None,
         shipped_policy: bool = False,
         load: Callable[[AgentConfig, int], LALM] | None = None,
-        clips: ClipStore | None = None,
         **settings: Any,
     ) -> None:
         own_tools = {node: tool for node, tool in (tools or {}).items() if not isinstance(tool, str)}
@@ -152,8 +150,7 @@ class Agent:
             # What only the loaded model knows is taken for right until it is.
             system = self.system(**{name: getattr(self.policy.system, name) for name in _WHEN_LOADED})
             refuse_other_system(self.policy, system, str(self.config.policy), self.config.policy_unchecked)
-        own_clips = clips if clips is not None else ClipStore(self.config.max_audio_s)
-        self._clips: ClipStore = own_clips if beside is None else beside._clips
+        self.clips: ClipStore = ClipStore(self.config.max_audio_s) if beside is None else beside.clips
         self._weights: SharedWeights = SharedWeights() if beside is None else beside._weights
         self._checkpointer = checkpointer
         self._folder: str | None = None
@@ -191,7 +188,7 @@ class Agent:
             known = {name: getattr(answering.spec.info, name) for name in _WHEN_LOADED - {"dtype"}}
             system = self.system(**known, dtype=answering.spec.dtype)
             gate = make_gate(self.policy, judge, system, str(config.policy), config.policy_unchecked)
-        context = Context(toolbox, self._clips, config.debug, self._on_status, gate, config.adaptive)
+        context = Context(toolbox, self.clips, config.debug, self._on_status, gate, config.adaptive)
         names = {node: toolbox[node].name for node in self._tools}
         graph = build_graph(config.method, context, self._checkpointer)
         return Runner(graph, context, config.method, names, answering.spec, config.checkpoint)
@@ -339,7 +336,7 @@ class Agent:
             UsageError: the thread waits for a reply about another clip; and what `runner` raises.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        ref = self._clips.open(str(audio)).ref
+        ref = self.clips.open(str(audio)).ref
         runner = self._ready()
         from langgraph.checkpoint.memory import InMemorySaver
 
@@ -391,9 +388,9 @@ class Agent:
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
         path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        ref = self._clips.open(path).ref
+        ref = self.clips.open(path).ref
         if window_s is not None:
-            self._clips.get(ref, window_s)
+            self.clips.get(ref, window_s)
         return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
 
     def _written(self, samples: Any, rate: int) -> str:
@@ -440,7 +437,8 @@ class Agent:
         # One set of weights for both, where they are loaded already, as the policy wants them.
         is_loaded = "runner" in vars(self) and self.runner.spec.dtype == config.dtype
         beside = self if is_loaded else None
-        agent = Agent(config, self._checkpointer, on_status=self._on_status, clips=self._clips, beside=beside, **same)
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, beside=beside, **same)
+        agent.clips = self.clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
         if other := policy.differences(system):

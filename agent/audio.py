@@ -369,7 +369,9 @@ class _Meter:
             piece = block[start : start + self._rate]
             mixed = mix(piece)
             self._digest.add(self._rate, mixed[:, None])
-            rows = np.concatenate([mixed[None], piece.T])
+            # Made row by row: `concatenate` would keep the order of interleaved channels, whose maxima are slow.
+            rows = np.empty((len(self._peaks), len(piece)), np.float32)
+            rows[0], rows[1:] = mixed, piece.T
             self._peaks = np.maximum(self._peaks, np.maximum(rows.max(axis=1), -rows.min(axis=1)))
             if len(rows) > 2:
                 self._energy[self.n // self._rate] += np.square(rows, dtype=np.float64).sum(axis=1)

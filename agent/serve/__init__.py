@@ -90,9 +90,7 @@ def serve(
     except OSError as error:
         raise UsageError(f"cannot listen at {host}:{port}: {error}", "name another --port or --host") from error
     with listener:
-        clips = ClipStore(min(limits.audio_s, config.max_audio_s))
-        rows, shipped = limits.concurrency, shipped_policy
-        with Agent(config, batch_rows=rows, on_status=say, shipped_policy=shipped, clips=clips) as agent:
+        with Agent(config, batch_rows=limits.concurrency, on_status=say, shipped_policy=shipped_policy) as agent:
             service = Service(agent, limits, keys, name, say)
             service.load()
             service.run(listener)
@@ -101,7 +99,7 @@ def serve(
 class Service:
     """An agent as an ASGI application, `app`, and the server that runs it.
 
-    agent: with `batch_rows` for what is asked at the same time. keys: who may ask; none for whoever reaches it. name:
+    agent: with `batch_rows` for what is asked at the same time; it opens clips of `limits` alone from now on. keys: who may ask; none for whoever reaches it. name:
     of the model; by default its reference, or the name of its folder. say: called with a line about the server.
     """
 
@@ -116,6 +114,7 @@ class Service:
         ref = agent.config.model
         self.name = name or (Path(ref).expanduser().resolve().name if Path(ref).expanduser().exists() else ref)
         self._agent, self._limits, self._say = agent, limits, say
+        agent.clips = ClipStore(min(limits.audio_s, agent.config.max_audio_s))
         self._created = int(time.time())
         self._metrics = Metrics()
         self._clips = Clips()

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from lalm_agent.artefacts import StorageError
-from lalm_agent.audio import load
+from lalm_agent.audio import ClipStore
 from lalm_agent.errors import BudgetSpent, DataError, Dropped, LalmError, PermanentBackendError
 from lalm_agent.eval.grade import OUTCOMES, Grade, Outcome, RuleScorer, grades_of
 from lalm_agent.eval.runs.controls import ClipOf, PretrainedError
@@ -63,7 +63,8 @@ class Asker:
     clip: the file that a question is asked about (see `controls`). trained: sha256 of the clips that the adapter was
     trained on, over the decoded samples or of their mono mix. pretrained: those that the model was pretrained on.
     recordings: clip's name ->
-    sha256 of the questions' own clips so far; those of later answers are compared and added.
+    sha256 of the questions' own clips so far; those of later answers are compared and added. clips: the store in which
+    `ask` keeps what it decodes.
     """
 
     ask: Ask
@@ -71,6 +72,7 @@ class Asker:
     trained: frozenset[str] = frozenset()
     pretrained: Container[str] = frozenset()
     recordings: dict[str, str] = field(default_factory=dict)
+    clips: ClipStore = field(default_factory=ClipStore)
 
     def __call__(self, question: QuestionDraw) -> StoredAnswer:
         """Ask; a clip that cannot be read, or an answer that cannot be kept, gives a `failed` answer.
@@ -106,7 +108,7 @@ class Asker:
         """A mono clip that was saved as stereo is still that clip. Looked at only where there are clips to be known."""
         if audio.channels == 1 or not (self.trained or self.pretrained):
             return audio.sha256
-        return load(audio.path).mixing.sha256
+        return self.clips.get(audio).mixing.sha256
 
 
 def refuse_other_recording(name: str, before: str, now: str) -> None:

@@ -546,7 +546,7 @@ def _begin(run: _Run, observer: Observer) -> None:
     request, plan, agent = ready.request, ready.plan, ready.agent
     trained, pretrained = controls.trained_clips(request.config.adapter), pretrained_clips_of(request.config.model)
     run.tally, device, root = Tally(plan.items, folder.answers), agent.spec.device, plan.benchmark.audio_root
-    run.asker = Asker(agent.ask_item, ready.clip, trained, pretrained, run.recordings)
+    run.asker = Asker(agent.ask_item, ready.clip, trained, pretrained, run.recordings, agent.clips)
     run.responders = responders(folder.answers.values())
     observer.started(RunStart(identity, plan, len(folder.answers), device, request.batch_size, run.tally))
     session = Session.starting(
