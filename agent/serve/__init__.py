@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["Limits", "Service", "keys_from", "serve"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "Service", "keys_from", "serve"]
 
 KEYS = "LALM_SERVER_KEYS"
 CHAT, DECISIONS, SYSTEM_ONE = "/v1/chat/completions", "/v1/decisions", "/v1/systemone"
@@ -89,18 +89,19 @@ def serve(
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise UsageError(f"cannot listen at {host}:{port}: {error}", "name another --port or --host") from error
-    with listener:
-        with Agent(config, batch_rows=limits.concurrency, on_status=say, shipped_policy=shipped_policy) as agent:
-            service = Service(agent, limits, keys, name, say)
-            service.load()
-            service.run(listener)
+    agent = Agent(config, batch_rows=limits.concurrency, on_status=say, shipped_policy=shipped_policy)
+    with listener, agent:
+        service = Service(agent, limits, keys, name, say)
+        service.load()
+        service.run(listener)
 
 
 class Service:
     """An agent as an ASGI application, `app`, and the server that runs it.
 
-    agent: with `batch_rows` for what is asked at the same time; it opens clips of `limits` alone from now on. keys: who may ask; none for whoever reaches it. name:
-    of the model; by default its reference, or the name of its folder. say: called with a line about the server.
+    agent: with `batch_rows` for what is asked at the same time; from now on it opens clips within `limits` only.
+    keys: who may ask; none for whoever reaches it. name: of the model; by default its reference, or the name of its
+    folder. say: called with a line about the server.
     """
 
     def __init__(

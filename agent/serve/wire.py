@@ -280,12 +280,12 @@ def _decision_inquiry(question: _Predicate | _Choice | _Score, context: str) -> 
 
 def read_systemone(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Clip, Call]:
     """Typed questions about a state and the clip of its assets. Raises ApiError for what cannot be asked."""
-    from transformers.decision import DecisionConfig, parse_questions
-
     form = _validated(SystemOneRequest, body)
     if len(form.assets) != 1:
         raise ApiError(400, "invalid_value", f"{len(form.assets)} assets: one, with the audio, is needed", "assets")
     ((placeholder, asset),) = form.assets.items()
+    from transformers.decision import DecisionConfig, parse_questions
+
     try:
         questions = parse_questions(form.questions, DecisionConfig())
     except ValueError as error:
