@@ -7,6 +7,7 @@ the keys, bounds, places and threads. Neither a request nor its audio is logged.
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 import traceback
@@ -100,8 +101,8 @@ class Service:
     """An agent as an ASGI application, `app`, and the server that runs it.
 
     agent: with `batch_rows` for what is asked at the same time; from now on it opens clips within `limits` only.
-    keys: who may ask; none for whoever reaches it. name: of the model; by default its reference, or the name of its
-    folder. say: called with a line about the server.
+    keys: who may ask; none for whoever reaches it. name: of the model; by default as in its reference, or its
+    folder's name. say: called with a line about the server.
     """
 
     def __init__(
@@ -112,8 +113,7 @@ class Service:
         name: str | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        ref = agent.config.model
-        self.name = name or (Path(ref).expanduser().resolve().name if Path(ref).expanduser().exists() else ref)
+        self.name = name or _short_name(agent.config.model)
         self._agent, self._limits, self._say = agent, limits, say
         agent.clips = ClipStore(min(limits.audio_s, agent.config.max_audio_s))
         self._created = int(time.time())
@@ -290,12 +290,12 @@ class Service:
             def handle_exit(self, sig: int, frame: Any) -> None:
                 self.should_exit = self.force_exit = desk.is_draining
                 desk.is_draining = True
-                self.ends_s = min(self.ends_s, time.monotonic() + grace_s)
 
             async def on_tick(self, counter: int) -> bool:
-                is_done = desk.is_idle and not pool.is_working
-                if desk.is_draining and (is_done or time.monotonic() >= self.ends_s):
-                    self.should_exit = True
+                if desk.is_draining:
+                    self.ends_s = min(self.ends_s, time.monotonic() + grace_s)
+                    is_done = desk.is_idle and not pool.is_working
+                    self.should_exit |= is_done or time.monotonic() >= self.ends_s
                 return await super().on_tick(counter)
 
         config = uvicorn.Config(
@@ -317,6 +317,12 @@ class Service:
             self._clips.close()
         if pool.is_working:
             raise Dropped
+
+
+def _short_name(ref: str) -> str:
+    """What clients call a model: a folder by its name, and no server's address."""
+    path = Path(ref).expanduser()
+    return path.resolve().name if path.exists() else re.sub(r"^openai:|@https?://.*$", "", ref)
 
 
 def _json(body: Mapping[str, Any]) -> "Response":

@@ -196,8 +196,7 @@ class FrontDesk:
             kind, _, key = headers.get(b"authorization", b"").partition(b" ")
             if not is_key(key.strip() if kind.lower() == b"bearer" else b"", self._keys):
                 raise ApiError(401, "invalid_api_key", "no such key; send one as `Authorization: Bearer KEY`")
-        host = headers.get(b"host", b"").decode("latin-1")
-        if not self._keys and not is_loopback(urlsplit(f"//{host}").hostname):
+        if not self._keys and not is_loopback(_host_of(headers)):
             raise ApiError(421, "invalid_host", "without keys only localhost is served")
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
@@ -222,7 +221,7 @@ class FrontDesk:
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(400, "invalid_content_type", "the body is JSON: send `Content-Type: application/json`")
         declared = headers.get(b"content-length", b"")
-        size = int(declared) if declared.isdigit() else self._limits.body_n
+        size = int(declared[:20]) if declared.isdigit() else self._limits.body_n
         if size > self._limits.body_n:
             raise too_large(self._limits)
         return size
@@ -245,6 +244,14 @@ class FrontDesk:
                 raise
         finally:
             watching.cancel()
+
+
+def _host_of(headers: dict[bytes, bytes]) -> str | None:
+    """The host that a request names, without its port; None where it names none."""
+    try:
+        return urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}").hostname
+    except ValueError:
+        return None
 
 
 def too_large(limits: Limits) -> ApiError:

@@ -461,7 +461,7 @@ def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]
     probabilities = _probabilities(inquiry, answer)
     if probabilities is None or answer.answer is None:
         return {"type": "refusal", EXTENSION: extension(answer)}
-    said = {"type": question.type, EXTENSION: extension(answer)}
+    said: dict[str, Any] = {"type": question.type, EXTENSION: extension(answer)}
     if isinstance(question, _Predicate):
         return said | {"probability": probabilities[0]}
     said["confidence"] = dict(zip(inquiry.choices, probabilities, strict=True))[answer.answer]
@@ -479,12 +479,11 @@ def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]
 
 def systemone_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """What transformers returns, each answer with its `lalm_agent`; a refused one has the type `refusal`."""
-    rows = {}
+    rows: dict[str, Any] = {}
     for inquiry, answer in zip(call.inquiries, answers, strict=True):
         question, probabilities = inquiry.form, _probabilities(inquiry, answer)
-        if probabilities is None:
-            row = {"type": "refusal"}
-        else:
+        row: dict[str, Any] = {"type": "refusal"}
+        if probabilities is not None:
             row = question.answer(list(probabilities))
             # The agent's answer, which its confidence and a policy are about; it need not be the likeliest choice.
             row |= {"choice": answer.answer} if question.type == "choice" else {}

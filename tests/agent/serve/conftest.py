@@ -39,8 +39,15 @@ class Running:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.root = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"{self.root}/v1"
-        self._thread = threading.Thread(target=service.run, args=(self._listener,))
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.service.run(self._listener)
+        except BaseException as error:
+            self.error = error
 
     def end(self) -> None:
         """As SIGTERM does, which reaches the main thread only; wait until it has ended."""
@@ -132,9 +139,3 @@ def policy_file(tmp_path: Path) -> Callable[[float], str]:
 def mp3(tmp_path: Path) -> str:
     soundfile.write(tmp_path / "clip.mp3", np.zeros(16_000), 16_000)
     return base64.b64encode((tmp_path / "clip.mp3").read_bytes()).decode()
-
-
-@pytest.fixture(scope="session")
-def clips() -> list[str]:
-    """Twenty clips of 0.01 s, 0.02 s and so on."""
-    return [base64.b64encode(wav_of(n / 100)).decode() for n in range(1, 21)]
