@@ -35,7 +35,7 @@ RATE = 8000
 
 
 class Echo:
-    """Answers with the number in the question and the milliseconds of the clip; the choices are equally likely."""
+    """Answers with the number in the question and the milliseconds of the clip, other prompts with `Sound`."""
 
     spec = ModelSpec(ModelInfo(STUB), window_s=None, device="none", dtype="none")
 
@@ -45,8 +45,8 @@ class Echo:
 
     def _response(self, request: Request) -> Response:
         assert request.sound is not None
-        number = re.findall(r"number (\d+)", request.turns[-1].text)[-1]
-        text = f"{number} after {round(request.sound.ref.seconds * 1000)} ms"
+        numbers = re.findall(r"number (\d+)", request.turns[-1].text)
+        text = f"{numbers[-1]} after {round(request.sound.ref.seconds * 1000)} ms" if numbers else "Sound"
         scores = tuple(OptionScore(option, -1.0, 1) for option in request.options)
         return Response((Completion(text, None, "stop"),) * request.n, scores or None, (0.0, 1.0), None)
 

@@ -205,12 +205,30 @@ class _Asset(_Form):
     data_base64: str
 
 
+class _Noul(_Form):
+    type: Literal["noul"]
+    instructions: Any = None
+    criteria: dict[Literal["true", "false"], Any] | None = None
+
+
+class _Options(_Form):
+    type: Literal["choice"]
+    criteria: dict[str, Any] = Field(min_length=1)
+    instructions: Any = None
+
+
+class _Scale(_Form):
+    type: Literal["score"]
+    criteria: list[Any] = Field(min_length=1)
+    instructions: Any = None
+
+
 class SystemOneRequest(_Form):
     """`/v1/systemone`. An asset is an image's as transformers takes it, with the type `audio`."""
 
     model: str | None = None
     state: str | dict[str, Any] | list[Any]
-    questions: dict[str, dict[str, Any]] = Field(min_length=1)
+    questions: dict[str, Annotated[_Noul | _Options | _Scale, Field(discriminator="type")]] = Field(min_length=1)
     assets: dict[str, _Asset]
 
 
@@ -284,27 +302,23 @@ def read_systemone(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Cl
     if len(form.assets) != 1:
         raise ApiError(400, "invalid_value", f"{len(form.assets)} assets: one, with the audio, is needed", "assets")
     ((placeholder, asset),) = form.assets.items()
-    from transformers.decision import DecisionConfig, parse_questions
-
-    try:
-        questions = parse_questions(form.questions, DecisionConfig())
-    except ValueError as error:
-        raise ApiError(400, "invalid_value", str(error), "questions") from None
 
     def said(value: Any) -> str:
         text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return text.replace(placeholder, _CLIP_WORDS) if placeholder else text
 
+    state = "" if said(form.state) == _CLIP_WORDS else said(form.state)
     inquiries = []
-    for question in questions:
-        descriptions = [said(value) for value in question.descriptions]
-        if question.type == "score":
-            choices, more = descriptions, ""
+    for question in form.questions.values():
+        if isinstance(question, _Scale):
+            named = [(said(level), "") for level in question.criteria]
+        elif isinstance(question, _Options):
+            named = [(name, said(description)) for name, description in question.criteria.items()]
         else:
-            choices = [YES, NO] if question.type == "noul" else question.options
-            more = _described(list(zip(choices, descriptions, strict=True)))
-        text = _joined("" if said(form.state) == _CLIP_WORDS else said(form.state), said(question.instructions), more)
-        inquiries.append(Inquiry(text, tuple(choices), question))
+            criteria = question.criteria or {}
+            named = [(YES, said(criteria.get("true"))), (NO, said(criteria.get("false")))]
+        text = _joined(state, said(question.instructions), _described(named))
+        inquiries.append(Inquiry(text, tuple(name for name, _ in named), question))
     clip = _decoded(asset.data_base64, asset.format, f"assets.{placeholder}")
     form.assets.clear()
     return clip, Call(_checked(inquiries, limits), form, form.model)
@@ -480,16 +494,34 @@ def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]
 def systemone_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """What transformers returns, each answer with its `lalm_agent`; a refused one has the type `refusal`."""
     rows: dict[str, Any] = {}
-    for inquiry, answer in zip(call.inquiries, answers, strict=True):
-        question, probabilities = inquiry.form, _probabilities(inquiry, answer)
-        row: dict[str, Any] = {"type": "refusal"}
-        if probabilities is not None:
-            row = question.answer(list(probabilities))
-            # The agent's answer, which its confidence and a policy are about; it need not be the likeliest choice.
-            row |= {"choice": answer.answer} if question.type == "choice" else {}
-        rows[question.name] = {**row, EXTENSION: extension(answer)}
+    for name_of, inquiry, answer in zip(call.form.questions, call.inquiries, answers, strict=True):
+        rows[name_of] = {**_systemone(inquiry, answer), EXTENSION: extension(answer)}
     usage = {"input_tokens": 0, "output_tokens": 0}
     return {"model": name, "answers": rows, "usage": usage, "metadata": {"policy": promise}}
+
+
+def _systemone(inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
+    """The confidence is how far the probabilities are from equal ones: of the likeliest option, or over the levels."""
+    question, probabilities = inquiry.form, _probabilities(inquiry, answer)
+    if probabilities is None:
+        return {"type": "refusal"}
+    if isinstance(question, _Noul):
+        return {"type": "noul", "noul": probabilities[0]}
+    n, best = len(probabilities), probabilities.index(max(probabilities))
+    if isinstance(question, _Options):
+        by_option = dict(zip(question.criteria, probabilities, strict=True))
+        # The agent's answer, which a policy is about; it need not be the likeliest option.
+        said = {"choice": answer.answer, "probabilities": by_option}
+        return {"type": "choice", "confidence": max(0.0, (max(probabilities) - 1 / n) / (1 - 1 / n)), **said}
+    distance = sum(p * abs(level - best) for level, p in enumerate(probabilities))
+    equal = sum(abs(level - (n - 1) / 2) for level in range(n)) / n
+    return {
+        "type": "score",
+        "score": sum(level * p for level, p in enumerate(probabilities)),
+        "legend": {str(level): text for level, text in enumerate(question.criteria)},
+        "confidence": max(0.0, 1 - distance / equal),
+        "probabilities": {str(level): p for level, p in enumerate(probabilities)},
+    }
 
 
 def _probabilities(inquiry: Inquiry, answer: Answer) -> tuple[float, ...] | None:

@@ -21,13 +21,18 @@ from lalm_agent.serve import DEFAULT_LIMITS, Limits, Service
 Serve = Callable[..., Any]
 
 
-def echo(request: Request) -> Response:
+def echoed(request: Request) -> Response:
     """`repeat WORDS.` is answered by WORDS, the n-th choice is n times less likely; all else is not known."""
     said = re.search(r"repeat ([^.]+)\.", request.turns[-1].text)
     scores = tuple(OptionScore(text, -float(np.log(at)), 1) for at, text in enumerate(request.options, 1))
     completion = Completion(said[1] if said else "I don't know.", None, "stop")
     heard_s = (0.0, request.sound.ref.seconds) if request.sound else None
     return Response((completion,) * request.n, scores or None, heard_s, None)
+
+
+@pytest.fixture
+def echo() -> Callable[[Request], Response]:
+    return echoed
 
 
 class Running:
@@ -59,12 +64,16 @@ class Running:
 
 @contextmanager
 def running(
-    script: Any = echo, keys: tuple[str, ...] = (), limits: Limits = DEFAULT_LIMITS, **agent: Any
+    script: Any = echoed,
+    keys: tuple[str, ...] = (),
+    limits: Limits = DEFAULT_LIMITS,
+    name: str = "echo",
+    **agent: Any,
 ) -> Iterator[Running]:
     lines: list[str] = []
     settings = {"method": "baseline", "batch_rows": limits.concurrency, **agent}
     with Agent(model=script if hasattr(script, "generate") else ScriptedLALM(script), **settings) as made:
-        server = Running(Service(made, limits, keys, name="echo", say=lines.append), lines)
+        server = Running(Service(made, limits, keys, name, say=lines.append), lines)
         try:
             yield server
         finally:
@@ -121,7 +130,7 @@ def policy_file(tmp_path: Path) -> Callable[[float], str]:
         path = packaged_policy("mini")
         assert path is not None
         policy = read_policy(path)
-        with Agent(model=ScriptedLALM(echo), method="baseline") as agent:
+        with Agent(model=ScriptedLALM(echoed), method="baseline") as agent:
             system = agent.system(revision=None, weights_sha256=None, adapter_sha256=None, dtype="none")
         changes = {
             "system": system,

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from openai import APIError, AsyncOpenAI, NotFoundError, OpenAI
 
 from lalm_agent import Agent
+from lalm_agent.models.base import Completion
 from lalm_agent.records import Status
 
+ROOT = Path(__file__).parents[3]
 Messages = Callable[..., list[dict[str, Any]]]
 ANIMALS = ["dog", "cat", "cow"]
 
@@ -178,8 +182,43 @@ def test_our_own_client_asks_our_own_server(server: Any, write_clip: Callable[..
         answer = agent.ask(write_clip(), "repeat cat.", ANIMALS)
         refused = agent.ask(write_clip(), "What?", ANIMALS)
     assert (answer.status, answer.answer) == (Status.ANSWERED, "cat")
-    assert refused.failure is not None
-    assert "refused: the model said that it does not know" in refused.failure.message
+    assert (refused.status, refused.abstention) == (Status.ABSTAINED, "does_not_know")
+
+
+def test_the_examples_of_the_document_run(
+    serve: Any, echo: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """Of a model that likes the first choice best; the document has `mini`."""
+    monkeypatch.chdir(ROOT)
+
+    def script(request: Any) -> Any:
+        kinds = ("type of audio", "Sound content?")
+        return replace(echo(request), completions=(Completion(_first_of(request, kinds), None, "stop"),))
+
+    server = serve(script, method="agent", name="mini")
+    text = (ROOT / "docs" / "serve.md").read_text("utf-8").replace("http://127.0.0.1:8000", server.root)
+    blocks = re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    python = "".join(block for kind, block in blocks if kind == "python")
+    names: dict[str, Any] = {}
+    exec(python, names)
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert re.match(r"dog 0\.48\d*\nSound\na dog\n", printed)
+    assert "choice animal answered" in printed
+    assert "predicate barks answered" in printed
+    assert "'choice': 'dog'" in printed
+    (shell,) = (block for kind, block in blocks if kind == "bash")
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "dog"
+
+
+def _first_of(request: Any, kinds: tuple[str, str]) -> str:
+    prompt = request.turns[-1].text
+    if kinds[0] in prompt:
+        return "Sound"
+    if kinds[1] in prompt:
+        return "a dog"
+    return request.options[0] if request.options else "dog"
 
 
 # --- decisions -------------------------------------------------------------------------------------------------------
