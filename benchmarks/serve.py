@@ -126,13 +126,13 @@ async def watch(pid: int, sizes: list[float]) -> None:
         await asyncio.sleep(1)
 
 
-async def load(address: tuple[str, int], pid: int, given: argparse.Namespace) -> tuple[Counts, list[float], float]:
+async def load(address: tuple[str, int], pid: int, options: argparse.Namespace) -> tuple[Counts, list[float], float]:
     """All clients at once; what they saw, the server's memory each second, and the seconds that it took."""
     counts, sizes, start_s = Counts(), list[float](), time.perf_counter()
     watching = asyncio.create_task(watch(pid, sizes))
-    ends_s = start_s + given.seconds
-    names = range(given.clients)
-    await asyncio.gather(*(client(address, given.model, name, ends_s, given.requests, counts) for name in names))
+    ends_s = start_s + options.seconds
+    names = range(options.clients)
+    await asyncio.gather(*(client(address, options.model, name, ends_s, options.requests, counts) for name in names))
     watching.cancel()
     return counts, sizes, time.perf_counter() - start_s
 
@@ -147,31 +147,31 @@ def main() -> None:
     parser.add_argument("--method", default="agent")
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--queue", type=int, default=256)
-    given = parser.parse_args()
+    options = parser.parse_args()
     command = [
         sys.executable,
         "-m",
         "lalm_agent",
         "serve",
         "--model",
-        given.model,
+        options.model,
         "--name",
-        given.model,
+        options.model,
         "--port",
         "0",
     ]
-    command += ["--method", given.method, "--concurrency", str(given.concurrency), "--queue", str(given.queue)]
+    command += ["--method", options.method, "--concurrency", str(options.concurrency), "--queue", str(options.queue)]
     folder, environment = Path(__file__).parent, os.environ | {"LALM_SERVER_KEYS": ""}
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = next((line for line in server.stderr if "serving" in line), "")
         port = int(re.findall(r":(\d+)/", line)[0])
-        counts, sizes, took_s = asyncio.run(load(("127.0.0.1", port), server.pid, given))
+        counts, sizes, took_s = asyncio.run(load(("127.0.0.1", port), server.pid, options))
         server.terminate()
         told = server.stderr.read()
     cuts = statistics.quantiles(counts.seconds, n=20)
     good = counts.statuses[200]
-    print(f"{given.clients} clients, {took_s:.0f} s, {given.model}, {given.method}: {good} answers, ", end="")
+    print(f"{options.clients} clients, {took_s:.0f} s, {options.model}, {options.method}: {good} answers, ", end="")
     print(f"{good / took_s:.0f} a second")
     print(f"sent {counts.sent}, lost {counts.sent - len(counts.seconds)}, mixed up {counts.mixed_up}")
     print(f"statuses {dict(counts.statuses)}, exit code {server.returncode}, log {told.strip()!r}")

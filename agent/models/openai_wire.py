@@ -200,8 +200,8 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: 
         )
     completions: list[Completion] = []
     # A server of this project says so where its agent abstains; the refusal of any other is no answer.
-    said = data.get("lalm_agent")
-    abstains = isinstance(said, dict) and said.get("status") == Status.ABSTAINED
+    extension = data.get("lalm_agent")
+    abstains = isinstance(extension, dict) and extension.get("status") == Status.ABSTAINED
     for choice in choices:
         completion = Completion(IDK, None, "stop") if abstains else _completion(choice, endpoint)
         if isinstance(completion, FailedAttempt):

@@ -6,6 +6,7 @@ the keys, bounds, places and threads. Neither a request nor its audio is logged.
 
 import asyncio
 import json
+import logging
 import os
 import re
 import socket
@@ -282,6 +283,8 @@ class Service:
         """
         import uvicorn
 
+        # It warns of every client that leaves within a stream.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         desk, pool, grace_s = self.app, self._pool, self._limits.grace_s
 
         class Server(uvicorn.Server):

@@ -10,7 +10,7 @@ import hmac
 import ipaddress
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -204,10 +204,10 @@ class FrontDesk:
         if self.is_draining:
             raise ApiError(503, "shutting_down", "the server is being shut down", retry_s=5)
         size = self._size(headers)
-        limits, taken = self._limits, self._held
-        if taken >= limits.concurrency + limits.queue or self._held_n + size > _WHOLE_BODIES * limits.body_n:
-            retry_s = min(_LONGEST_RETRY_S, ceil(self._mean_s * taken / limits.concurrency) or 1)
-            raise ApiError(429, "queue_full", f"{taken} requests run or wait; come again", retry_s=retry_s)
+        limits, n = self._limits, self._held
+        if n >= limits.concurrency + limits.queue or self._held_n + size > _WHOLE_BODIES * limits.body_n:
+            retry_s = min(_LONGEST_RETRY_S, ceil(self._mean_s * n / limits.concurrency) or 1)
+            raise ApiError(429, "queue_full", f"{n} requests run or wait; come again", retry_s=retry_s)
         self._held, self._held_n = self._held + 1, self._held_n + size
         self._metrics.held.set(self._held)
         try:
@@ -220,8 +220,8 @@ class FrontDesk:
         """Bytes of the body at most. Raises ApiError: it is no JSON, or too large."""
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(400, "invalid_content_type", "the body is JSON: send `Content-Type: application/json`")
-        declared = headers.get(b"content-length", b"")
-        size = int(declared[:20]) if declared.isdigit() else self._limits.body_n
+        length = headers.get(b"content-length", b"")
+        size = int(length[:20]) if length.isdigit() else self._limits.body_n
         if size > self._limits.body_n:
             raise too_large(self._limits)
         return size
@@ -310,7 +310,7 @@ class Pool:
 
     async def stream(
         self, clip: str, text: str, choices: Sequence[str], deadline_s: float
-    ) -> AsyncIterator[Step | Answer]:
+    ) -> AsyncGenerator[Step | Answer, None]:
         """Each step, and then the answer.
 
         deadline_s: a time of the event loop's clock. Close the iterator to give the slot back early.

@@ -27,7 +27,12 @@ _DATA_URL = re.compile(r"data:audio/([\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.ASCII
 _FORMATS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
 _FLOOR = -9999.0
 """OpenAI's log-probability of what is most unlikely: JSON has no infinity."""
-_NO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+_NO_USAGE: dict[str, Any] = {
+    **{"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 0},
+}
+"""Tokens are not counted, and the SDK's type of a decision has to have them."""
 _CLIP_WORDS = "the audio"
 
 
@@ -279,6 +284,7 @@ def read_decisions(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Cl
     """Decisions about a clip. Raises ApiError for what cannot be asked."""
     form = _validated(DecisionRequest, body)
     clip, context = _clip_and_text(form.input, "input", needs_text=False)
+    _check_length(len(context), limits)
     form.input.clear()
     inquiries = [_decision_inquiry(question, context) for question in form.questions]
     return clip, Call(_checked(inquiries, limits), form, form.model)
@@ -303,21 +309,22 @@ def read_systemone(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Cl
         raise ApiError(400, "invalid_value", f"{len(form.assets)} assets: one, with the audio, is needed", "assets")
     ((placeholder, asset),) = form.assets.items()
 
-    def said(value: Any) -> str:
+    def text_of(value: Any) -> str:
         text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        _check_length(len(text), limits)
         return text.replace(placeholder, _CLIP_WORDS) if placeholder else text
 
-    state = "" if said(form.state) == _CLIP_WORDS else said(form.state)
+    state = "" if text_of(form.state) == _CLIP_WORDS else text_of(form.state)
     inquiries = []
     for question in form.questions.values():
         if isinstance(question, _Scale):
-            named = [(said(level), "") for level in question.criteria]
+            named = [(text_of(level), "") for level in question.criteria]
         elif isinstance(question, _Options):
-            named = [(name, said(description)) for name, description in question.criteria.items()]
+            named = [(name, text_of(description)) for name, description in question.criteria.items()]
         else:
             criteria = question.criteria or {}
-            named = [(YES, said(criteria.get("true"))), (NO, said(criteria.get("false")))]
-        text = _joined(state, said(question.instructions), _described(named))
+            named = [(YES, text_of(criteria.get("true"))), (NO, text_of(criteria.get("false")))]
+        text = _joined(state, text_of(question.instructions), _described(named))
         inquiries.append(Inquiry(text, tuple(name for name, _ in named), question))
     clip = _decoded(asset.data_base64, asset.format, f"assets.{placeholder}")
     form.assets.clear()
@@ -330,16 +337,20 @@ def _checked(inquiries: Sequence[Inquiry], limits: Limits) -> tuple[Inquiry, ...
         message = f"{len(inquiries)} questions, and {limits.questions} are allowed"
         raise ApiError(400, "invalid_value", message, "questions")
     for inquiry in inquiries:
-        n = len(inquiry.text) + sum(map(len, inquiry.choices))
-        if n > limits.text_n:
-            message = f"a question and its choices have {n} characters, and {limits.text_n} are allowed"
-            raise ApiError(400, "string_above_max_length", message)
+        _check_length(len(inquiry.text) + sum(map(len, inquiry.choices)), limits)
         if len(inquiry.choices) > limits.choices:
             message = f"{len(inquiry.choices)} choices, and {limits.choices} are allowed"
             raise ApiError(400, "invalid_value", message)
         if len(set(inquiry.choices)) < len(inquiry.choices):
             raise ApiError(400, "invalid_value", "two choices of a question read the same")
     return tuple(inquiries)
+
+
+def _check_length(n: int, limits: Limits) -> None:
+    """Also of what stands before each question, before it is written as often as there are questions."""
+    if n > limits.text_n:
+        message = f"a question and its choices have {n} characters, and {limits.text_n} are allowed"
+        raise ApiError(400, "string_above_max_length", message)
 
 
 def _clip_and_text(messages: Sequence[_Message], param: str, needs_text: bool = True) -> tuple[Clip, str]:
@@ -352,11 +363,12 @@ def _clip_and_text(messages: Sequence[_Message], param: str, needs_text: bool = 
     text = _words([part for part in parts if isinstance(part, _Text | _Json)])
     if needs_text and not text.strip():
         raise ApiError(400, "invalid_value", "no question: send a text part", param)
-    if isinstance(clips[0], _AudioUrl):
-        if not clips[0].audio_url.url.startswith("data:"):
-            raise ApiError(400, "invalid_value", "nothing is fetched: send the audio as a data URL", param)
-        return _decoded(clips[0].audio_url.url, None, param), text
-    return _decoded(clips[0].input_audio.data, clips[0].input_audio.format, param), text
+    part = clips[0]
+    if isinstance(part, _Audio):
+        return _decoded(part.input_audio.data, part.input_audio.format, param), text
+    if not part.audio_url.url.startswith("data:"):
+        raise ApiError(400, "invalid_value", "nothing is fetched: send the audio as a data URL", param)
+    return _decoded(part.audio_url.url, None, param), text
 
 
 def _decoded(data: str, form: str | None, param: str) -> Clip:
@@ -396,9 +408,9 @@ def _value_text(value: str | bool) -> str:
 def extension(answer: Answer, steps: bool = False) -> dict[str, Any]:
     """What the formats have no room for. steps: every step of the agent, too."""
     names = ("status", "abstention", "reason", "reason_kind", "suggestion", "withheld", "confidence", "audio_type")
-    said = {name: getattr(answer, name) for name in (*names, "content", "heard_s", "warnings")}
-    said["option_probs"] = [{"choice": choice, "probability": p} for choice, p in answer.option_probs]
-    return said | ({"steps": [asdict(step) for step in answer.steps]} if steps else {})
+    fields = {name: getattr(answer, name) for name in (*names, "content", "heard_s", "warnings")}
+    fields["option_probs"] = [{"choice": choice, "probability": p} for choice, p in answer.option_probs]
+    return fields | ({"steps": [asdict(step) for step in answer.steps]} if steps else {})
 
 
 def guarantee(policy: Policy | None, holds: bool) -> dict[str, Any] | None:
@@ -466,29 +478,27 @@ def decisions_response(call: Call, answers: Sequence[Answer], name: str, promise
     questions = call.form.questions
     pairs = zip(questions, call.inquiries, answers, strict=True)
     rows = [{"name": question.name, **_decision(question, inquiry, answer)} for question, inquiry, answer in pairs]
-    details = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
-    usage = {**_NO_USAGE, **details, "output_tokens_details": {"reasoning_tokens": 0}}
-    return {"answers": rows, "model": name, "usage": usage, "metadata": {"policy": promise}}
+    return {"answers": rows, "model": name, "usage": _NO_USAGE, "metadata": {"policy": promise}}
 
 
 def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
     probabilities = _probabilities(inquiry, answer)
     if probabilities is None or answer.answer is None:
         return {"type": "refusal", EXTENSION: extension(answer)}
-    said: dict[str, Any] = {"type": question.type, EXTENSION: extension(answer)}
+    row: dict[str, Any] = {"type": question.type, EXTENSION: extension(answer)}
     if isinstance(question, _Predicate):
-        return said | {"probability": probabilities[0]}
-    said["confidence"] = dict(zip(inquiry.choices, probabilities, strict=True))[answer.answer]
+        return row | {"probability": probabilities[0]}
+    row["confidence"] = dict(zip(inquiry.choices, probabilities, strict=True))[answer.answer]
     if isinstance(question, _Choice):
         values = {text: option.value for text, option in zip(inquiry.choices, question.choices, strict=True)}
         rows = zip(values.values(), probabilities, strict=True)
-        said |= {"probabilities": [{"value": value, "probability": p} for value, p in rows]}
-        return said | {"choice": values[answer.answer]}
+        row |= {"probabilities": [{"value": value, "probability": p} for value, p in rows]}
+        return row | {"choice": values[answer.answer]}
     levels = [
         {"value": value, "label": level.label, "probability": p}
         for value, (level, p) in enumerate(zip(question.levels, probabilities, strict=True))
     ]
-    return said | {"score": sum(at * p for at, p in enumerate(probabilities)), "probabilities": levels}
+    return row | {"score": sum(at * p for at, p in enumerate(probabilities)), "probabilities": levels}
 
 
 def systemone_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
@@ -511,8 +521,8 @@ def _systemone(inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
     if isinstance(question, _Options):
         by_option = dict(zip(question.criteria, probabilities, strict=True))
         # The agent's answer, which a policy is about; it need not be the likeliest option.
-        said = {"choice": answer.answer, "probabilities": by_option}
-        return {"type": "choice", "confidence": max(0.0, (max(probabilities) - 1 / n) / (1 - 1 / n)), **said}
+        confidence = max(0.0, (max(probabilities) - 1 / n) / (1 - 1 / n))
+        return {"type": "choice", "choice": answer.answer, "confidence": confidence, "probabilities": by_option}
     distance = sum(p * abs(level - best) for level, p in enumerate(probabilities))
     equal = sum(abs(level - (n - 1) / 2) for level in range(n)) / n
     return {

@@ -94,16 +94,16 @@ def test_a_clip_comes_in_several_ways(client: OpenAI, messages: Messages, clip: 
 
 
 def test_a_system_message_stands_before_the_question(serve: Any, messages: Messages) -> None:
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def script(request: Any) -> str:
-        asked.append(request.turns[-1].text)
+        prompts.append(request.turns[-1].text)
         return "cat"
 
     with OpenAI(base_url=serve(script).url, api_key="none") as client:
         said = [{"role": "system", "content": "It is an animal."}, *messages("Which one?")]
         client.chat.completions.create(model="echo", messages=said)
-    assert asked == ["It is an animal.\nWhich one?"]
+    assert prompts == ["It is an animal.\nWhich one?"]
 
 
 @pytest.mark.parametrize("steps", [False, True])
@@ -263,10 +263,10 @@ def test_decisions_have_a_probability_for_each_choice(client: OpenAI, messages: 
 
 
 def test_a_decision_is_asked_about_its_input_and_what_its_choices_mean(serve: Any, messages: Messages) -> None:
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def script(request: Any) -> str:
-        asked.append(request.turns[-1].text)
+        prompts.append(request.turns[-1].text)
         return "unsure"
 
     said = [{"role": "developer", "content": "In a zoo."}, *messages("At night.")]
@@ -276,7 +276,7 @@ def test_a_decision_is_asked_about_its_input_and_what_its_choices_mean(serve: An
         client.decisions.create(
             model="echo", input=messages(" "), questions=[{"type": "predicate", "instructions": "A dog barks."}]
         )
-    first, second = asked
+    first, second = prompts
     assert first.startswith('In a zoo.\nAt night.\n{"cages": 2}\nrepeat cat.\ncat: it meows')
     assert second.startswith("Is this true? A dog barks.")
 

@@ -164,6 +164,15 @@ def test_errors_have_the_form_of_openai(serve: Any, path: str, body: bytes, stat
     assert httpx.post(f"{server.url}{CHAT}", content=b"{}").json()["error"]["code"] == "invalid_content_type"
 
 
+def test_what_stands_before_each_question_is_bounded(server: Any, messages: Messages, clip: str) -> None:
+    decisions = {"input": messages("a" * 30_000), "questions": [{"type": "predicate", "instructions": "Loud?"}]}
+    asset = {"type": "audio", "format": "wav", "data_base64": clip}
+    systemone = {"state": "a" * 30_000, "questions": {"a": {"type": "noul"}}, "assets": {"a": asset}}
+    for path, body in (("/decisions", decisions), ("/systemone", systemone)):
+        reply = httpx.post(f"{server.url}{path}", json={"model": "echo", **body})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "string_above_max_length")
+
+
 def test_another_model_is_not_here(server: Any, messages: Messages) -> None:
     reply = httpx.post(f"{server.url}{CHAT}", json={"model": "other", "messages": messages("What?")})
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
