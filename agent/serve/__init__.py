@@ -78,12 +78,14 @@ def serve(
     port: 0 takes a free one, which `say` tells. name: what clients call the model. shipped_policy: as in `Agent`.
 
     Raises:
-        UsageError: without keys, an address that others can reach; one where nothing can listen; the extra is missing;
-            or what loading the model raises.
+        UsageError: without keys, an address that others can reach; one where nothing can listen; a checkpoint; the
+            extra is missing; or what loading the model raises.
         DataError: as loading the model.
         Dropped: work did not end in the time that it has at the end.
     """
     require_extra("serve")
+    if config.checkpoint is not None:
+        raise UsageError("a server keeps no states of questions", "leave out the setting checkpoint")
     if not keys and not is_loopback(host):
         raise UsageError(f"{host} can be reached by others, and no key is set", f"set {KEYS}, or bind 127.0.0.1")
     try:

@@ -446,10 +446,13 @@ def chat_chunks(call: Call, item: Step | Answer, head: Mapping[str, Any], promis
         return [{**head, "choices": [], EXTENSION: {"step": asdict(item)}}] if call.form.steps else []
     content, refusal = spoken(item)
     # The answer is known when it is read and a policy has let it pass, and not while the model writes.
-    delta = {"role": "assistant", **({"content": content} if refusal is None else {"refusal": refusal})}
+    delta = {"content": content} if refusal is None else {"refusal": refusal}
     logprobs = _logprobs(call.form, item)
     more = {**extension(item), "policy": promise}
+    # The SDK's helper counts the log-probabilities of a first chunk twice, so that the role has a chunk of its own.
+    begin = {"index": 0, "delta": {"role": "assistant"}, "finish_reason": None, "logprobs": None}
     chunks = [
+        {**head, "choices": [begin]},
         {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None, "logprobs": logprobs}]},
         {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "logprobs": None}], EXTENSION: more},
     ]

@@ -129,10 +129,21 @@ def test_a_stream_has_the_steps_where_they_are_asked_for_and_then_the_answer(
     assert nodes == (["type", "caption", "answer"] if steps else [])
     told = [choice for chunk in chunks for choice in chunk.choices]
     assert "".join(choice.delta.content or "" for choice in told) == "cat"
-    assert [choice.finish_reason for choice in told] == [None, "stop"]
+    assert [choice.finish_reason for choice in told] == [None, None, "stop"]
     assert chunks[-2].model_extra["lalm_agent"]["status"] == "answered"
     assert chunks[-1].usage is not None
     assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_the_helper_of_the_sdk_collects_a_stream(client: OpenAI, messages: Messages) -> None:
+    more = {"choices": ANIMALS, "steps": True}
+    with client.chat.completions.stream(
+        model="echo", messages=messages("repeat cat."), logprobs=True, extra_body=more
+    ) as stream:
+        (choice,) = stream.get_final_completion().choices
+    assert choice.message.content == "cat"
+    assert choice.logprobs is not None
+    assert [token.token for token in choice.logprobs.content or ()] == ["cat"]
 
 
 def test_the_asynchronous_client_streams_a_refusal(server: Any, messages: Messages) -> None:
@@ -203,7 +214,7 @@ def test_the_examples_of_the_document_run(
     exec(python, names)
     names["client"].close()
     printed = capsys.readouterr().out
-    assert re.match(r"dog 0\.48\d*\nSound\na dog\n", printed)
+    assert re.match(r"dog 0\.48\d*\nSound\na dog\ndog\ndog\n", printed)
     assert "choice animal answered" in printed
     assert "predicate barks answered" in printed
     assert "'choice': 'dog'" in printed

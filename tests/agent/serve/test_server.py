@@ -75,6 +75,12 @@ def test_without_a_key_no_other_machine_is_served(host: str, capsys: pytest.Capt
     assert "no key is set" in capsys.readouterr().err
 
 
+def test_no_states_are_kept(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LALM_CHECKPOINT", "states.sqlite")
+    assert run(["serve", "--model", "scripted:none"]) == 2
+    assert "keeps no states" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert run(["serve", "--model", "scripted:none", "--port", str(other.getsockname()[1])]) == 2
