@@ -259,24 +259,14 @@ class Agent:
                 the clip does not have.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        for item in self.stream(audio, question, choices, thread_id, window_s):
-            if isinstance(item, Answer):
-                return item
-            if on_step is not None:
-                on_step(item)
-        raise AssertionError("a stream ends with its answer")
+        return self._answer(self._question(audio, question, choices, window_s=window_s), on_step, thread_id)
 
     def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
-        Raises:
-            BudgetSpent: a model that `wrap` put a limit on has reached it; the question was not asked.
-            UsageError: an empty question, one choice, or an open question to be scored.
-            DataError: a clip or a checkpoint that cannot be used.
+        Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
         """
-        *_, answer = self._stream(self._question(audio, text, choices, id, draw, empty_choices=True))
-        assert isinstance(answer, Answer)
-        return answer
+        return self._answer(self._question(audio, text, choices, id, draw, empty_choices=True))
 
     def stream(
         self,
@@ -319,12 +309,30 @@ class Agent:
                 question = self._question(str(folder / row["audio"]), row["question"], row["choices"])
             except (DataError, UsageError) as error:
                 yield number, Failure("listen", f"line {number}: {error.message}", error.hint, error.exit_code)
-                continue
-            for item in self._stream(question):
-                if isinstance(item, Answer):
-                    yield number, item
-                elif on_step is not None:
-                    on_step(item)
+            else:
+                yield number, self._answer(question, on_step)
+
+    def ask_clips(
+        self,
+        clips: Sequence[str],
+        question: str,
+        choices: Sequence[str] = (),
+        on_step: OnStep | None = None,
+        thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> Iterator[Answer | Failure]:
+        """`ask` about several clips, in their order; the n-th, from 1, has the thread `THREAD_ID-n`.
+
+        A clip that cannot be used is a failure of its own. Raises as `ask` what is wrong with question or model.
+        """
+        check_question(question, tuple(choices))
+        for number, clip in enumerate(clips, 1):
+            try:
+                record = self._question(clip, question, choices, window_s=window_s)
+            except (DataError, UsageError) as error:
+                yield Failure("listen", error.message, error.hint, error.exit_code)
+            else:
+                yield self._answer(record, on_step, thread_id and f"{thread_id}-{number}")
 
     def chat(self, audio: str | Path, thread_id: str | None = None) -> "Chat":
         """A conversation about a clip, in which the agent asks back where it abstains.
@@ -413,6 +421,14 @@ class Agent:
         if not path.exists():
             soundfile.write(path, array.astype(np.float32), rate, subtype="FLOAT")
         return str(path)
+
+    def _answer(self, question: Question, on_step: OnStep | None = None, thread_id: str | None = None) -> Answer:
+        for item in self._stream(question, thread_id):
+            if isinstance(item, Answer):
+                return item
+            if on_step is not None:
+                on_step(item)
+        raise AssertionError("a stream ends with its answer")
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         agent = self._under_policy if question.choices else None
@@ -579,6 +595,12 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         from lalm_agent.models.hf_loading import LoadOptions
 
         return vllm_lalm.load(ref, LoadOptions(config.device, config.dtype, config.trust_remote_code), config.adapter)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import START_S, ExecLALM
+
+        if config.adapter is not None:
+            raise UsageError(f"the model {ref} takes no adapter", "adapters go on checkpoints only")
+        return ExecLALM(ref, config.timeout_s, max(START_S, config.timeout_s), config.device, config.dtype)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
@@ -589,7 +611,7 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
     if plugin is None:
         valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
-        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, scripted:FILE, module:attribute"
+        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, exec:PYTHON:WORKER.py, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 
