@@ -23,7 +23,6 @@ import shutil
 import threading
 import uuid
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -40,11 +39,12 @@ from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
 from lalm_agent.models.wrappers import SharedWeights, WithoutClip
 from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
-from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
+from lalm_agent.records import Answer, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
+    PerClip,
     Reference,
     Task,
     Tool,
@@ -70,7 +70,6 @@ Audio = str | Path | tuple[Any, int]
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 _PER_CLIP_NODES = ("type", "asr", "caption")
-_KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -753,33 +752,6 @@ class OwnTool:
         kind = type(result).__name__ if not isinstance(result, ToolResult) else "ToolResult without text"
         message = f"the tool {self._ref} returned a {kind}, not text"
         raise PermanentBackendError(message, "return a str or a lalm_agent.ToolResult")
-
-
-class PerClip:
-    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
-
-    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
-    """
-
-    def __init__(self, tool: Tool) -> None:
-        self.name = tool.name
-        self._tool = tool
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
-
-    def __call__(self, task: Task) -> ToolResult:
-        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
-        key = (task.sound.ref.sha256, task.audio_type)
-        with self._lock:
-            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
-            self._kept.move_to_end(key)
-            if len(self._kept) > _KEPT_CLIPS:
-                self._kept.popitem(last=False)
-        with turn:
-            if results:
-                return replace(results[0], cached=True)
-            results.append(self._tool(task))
-            return results[0]
 
 
 def _parameters(reference: Reference, offers: Sequence[str], positional: int) -> list[str]:

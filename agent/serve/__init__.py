@@ -325,9 +325,11 @@ class Service:
 
 
 def _short_name(ref: str) -> str:
-    """What clients call a model: a folder by its name, and no server's address."""
+    """What clients call a model: a file or a folder by its name, and no server's address."""
     path = Path(ref).expanduser()
-    return path.resolve().name if path.exists() else re.sub(r"^openai:|@https?://.*$", "", ref)
+    if path.exists() or ref.startswith(("exec:", "scripted:")):
+        return path.resolve().name
+    return re.sub(r"^openai:|@https?://.*$", "", ref)
 
 
 def _json(body: Mapping[str, Any]) -> "Response":
