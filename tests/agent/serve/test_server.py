@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import inspect
 import json
 import os
 import re
@@ -73,6 +74,15 @@ def test_keys_come_from_the_environment(capsys: pytest.CaptureFixture[str], monk
 def test_without_a_key_no_other_machine_is_served(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["serve", "--model", "scripted:none", "--host", host]) == 2
     assert "no key is set" in capsys.readouterr().err
+
+
+def test_the_flags_have_the_defaults_of_the_library() -> None:
+    from lalm_agent.cli.serve import serve as command
+
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    fields = {"max_body_mb": "body_mb", "max_clip_s": "audio_s", "request_timeout_s": "timeout_s"}
+    for flag in ("concurrency", "queue", "grace_s", *fields):
+        assert defaults[flag] == getattr(Limits(), fields.get(flag, flag))
 
 
 def test_no_states_are_kept(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
