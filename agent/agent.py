@@ -363,11 +363,7 @@ class Agent:
             self._folder = None
         if (under_policy := vars(self).get("_under_policy")) is not None:
             under_policy.close()
-        if (
-            self.config.checkpoint is not None
-            and self._checkpointer is not None
-            and hasattr(self._checkpointer, "conn")
-        ):
+        if self.config.checkpoint is not None and hasattr(self._checkpointer, "conn"):
             # After Ctrl-C a thread of LangGraph may still write, and SQLite crashes where it is closed in between.
             with self._checkpointer.lock:
                 self._checkpointer.conn.close()
@@ -407,9 +403,8 @@ class Agent:
 
         array = np.asarray(samples)
         if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fi":
-            raise UsageError(
-                f"no audio: an array of {array.dtype}, shape {array.shape}", "samples or (samples, channels)"
-            )
+            what = f"no audio: an array of {array.dtype}, shape {array.shape}"
+            raise UsageError(what, "samples or (samples, channels)")
         if array.dtype.kind != "f":
             array = array / (np.iinfo(array.dtype).max + 1)
         if self._folder is None:
@@ -566,9 +561,7 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
 
 
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
-    if config.hears_audio:
-        return model
-    return WithoutClip(model)
+    return model if config.hears_audio else WithoutClip(model)
 
 
 def _as_ours(model: LALM) -> LALM:

@@ -241,7 +241,7 @@ class Answer:
             self.suggestion,
         ]
         facts += [None if self.confidence is None else f"confidence {self.confidence:.2f}", *self.warnings]
-        facts.append(self.failure and self.failure.message)
+        facts.append(self.failure.message if self.failure else None)
         parts = [f"<div><b>{_html(label)}</b> <small>{_html('; '.join(filter(None, facts)))}</small></div>"]
         bars = "".join(
             f"<tr><td>{_html(choice, 80)}</td><td style='width:12em'><div style='width:{probability:.1%};"

@@ -219,7 +219,7 @@ EXTRAS = {
         ("inspect", ("inspect_ai",), "reading and writing inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
         ("pandas", ("pandas",), "RunFolder.to_pandas()"),
-        ("trace", _TRACING, "--trace, which sends spans to an OTLP collector,"),
+        ("trace", _TRACING, "--trace to an OTLP collector"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
         ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),

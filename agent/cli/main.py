@@ -156,6 +156,8 @@ def _app_for(arguments: list[str]) -> typer.Typer:
     """The command line with what a call needs. A shell that completes a line calls with that line in a variable."""
     words = arguments
     if _COMPLETING in os.environ:
+        # Typer breaks help texts at the terminal's width, and a shell would take each line for a completion.
+        os.environ["COLUMNS"] = "1000"
         words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
     else:
         _warn_of_variables()

@@ -104,6 +104,15 @@ def test_a_shell_completes_commands_flags_and_values_and_loads_nothing_heavy(
     assert done.stderr == "HEAVY []\n", "nothing may stand between what is typed"
 
 
+def test_a_completion_of_fish_is_one_line() -> None:
+    variables = {"_LALM_AGENT_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    environment = os.environ | variables | {"_TYPER_COMPLETE_ARGS": "lalm-agent ask --", "COLUMNS": "40"}
+    command = [sys.executable, "-m", "lalm_agent"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if not line.startswith("--")] == []
+    assert "--tool\t" in done.stdout
+
+
 def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
     """In a shell that typer knows by its process, of a user with an empty home."""
     line = f"{sys.executable} -m lalm_agent --install-completion; true"
