@@ -26,7 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from harness import script
 
+from lalm_agent.errors import UsageError
 from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response
 from lalm_agent.records import ModelInfo
 
@@ -164,8 +166,12 @@ def main() -> None:
     folder, environment = Path(__file__).parent, os.environ | {"LALM_SERVER_KEYS": ""}
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        line = next((line for line in server.stderr if "serving" in line), "")
-        port = int(re.findall(r":(\d+)/", line)[0])
+        lines: list[str] = []
+        while not lines or "serving" not in lines[-1]:
+            lines.append(server.stderr.readline())
+            if not lines[-1]:
+                raise UsageError("the server did not start: " + "; ".join(map(str.strip, lines[:-1])))
+        port = int(re.findall(r":(\d+)/", lines[-1])[0])
         counts, sizes, took_s = asyncio.run(load(("127.0.0.1", port), server.pid, options))
         server.terminate()
         told = server.stderr.read()
@@ -184,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)
