@@ -1,5 +1,6 @@
-"""A run's questions with steps and replies: `show` prints them, `report` makes a page, `web` asks them again."""
+"""A run's questions with steps and replies: `show` prints them, `report` makes a page of them, `export` a log."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,26 +8,15 @@ import typer
 
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import option, settings_from
 from lalm_agent.terminal import say
 
 RUNS = "Folders of runs; the others are compared with the first."
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help=RUNS, show_default=False)]
-OutFlag = Annotated[Path, option("Folder of the page; an older page in it is replaced.")]
-StudyFlag = Annotated[Path | None, option("A folder of `transfer`: its heat map is shown.")]
-FaithfulnessFlag = Annotated[Path | None, option("A folder of `faithfulness`: its curves are drawn.")]
+OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.", False, "--out", "-o")]
+StudyFlag = Annotated[Path | None, flags.option("A folder of `transfer`: its heat map is shown.")]
+FaithfulnessFlag = Annotated[Path | None, flags.option("A folder of `faithfulness`: its curves are drawn.")]
 EMBED = "Megabytes of clips that are written into the page; the others are linked."
-EmbedFlag = Annotated[float, option(EMBED, True, metavar="MB", min=0)]
-
-WebRunArgument = Annotated[
-    Path | None, typer.Argument(metavar="RUN", help="A run to browse and to ask again.", show_default=False)
-]
-OtherModelFlag = Annotated[
-    list[str] | None, option("A further model that the page offers. May be given several times.", "none")
-]
-HostFlag = Annotated[str, option("Address to listen on. Any but 127.0.0.1 needs a token, which is printed.", True)]
-PortFlag = Annotated[int, option("Port to listen on; 0 takes a free one.", True, min=0, max=65535)]
-MaxMbFlag = Annotated[float, option("Largest upload in megabytes.", True, min=0.001)]
+EmbedFlag = Annotated[float, flags.option(EMBED, True, metavar="MB", min=0)]
 
 
 def show(
@@ -76,41 +66,26 @@ def report(
     typer.echo(f"report: {page}")
 
 
-def web(
-    run: WebRunArgument = None,
-    host: HostFlag = "127.0.0.1",
-    port: PortFlag = 7860,
-    max_mb: MaxMbFlag = 25,
-    other_model: OtherModelFlag = None,
-    audio_root: eval_flags.AudioRootFlag = None,
-    method: flags.MethodFlag = None,
-    model: flags.ModelFlag = None,
-    tools: flags.ToolsFlag = None,
-    tool: flags.ToolFlag = None,
-    answer_mode: flags.AnswerModeFlag = None,
-    policy: flags.PolicyFlag = None,
-    adapter: flags.AdapterFlag = None,
-    device: flags.DeviceFlag = None,
-    dtype: flags.DtypeFlag = None,
-    max_new_tokens: flags.MaxNewTokensFlag = None,
-    temperature: flags.TemperatureFlag = None,
-    seed: flags.SeedFlag = None,
-    max_audio_s: Annotated[float | None, option("Longest clip that is accepted, in seconds.", "600")] = None,
-    timeout_s: flags.TimeoutFlag = None,
-    trust_env: flags.TrustEnvFlag = None,
-    hears_audio: flags.HearsAudioFlag = None,
-    trust_remote_code: flags.TrustFlag = None,
-    allow_pickle: flags.PickleFlag = None,
+class ExportFormat(StrEnum):
+    """What a run can be written as."""
+
+    INSPECT = "inspect"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    out: Annotated[Path, flags.option("The file to write, such as run.eval.", False, "--out", "-o")],
+    to: Annotated[ExportFormat, flags.option("inspect: a log for `inspect view`, .eval.", True)] = ExportFormat.INSPECT,
+    draw: Annotated[int, typer.Option(help="Which draw of a run that asked several times.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
     debug: flags.DebugFlag = None,
 ) -> None:
-    """Open the workbench: a page to ask about clips, and to ask a run's questions again with one thing changed.
+    """Write a run as a log of another harness: inspect's .eval, which `inspect view` opens.
 
-    It is served until Ctrl-C and loads nothing from a network. The same address has a tool `ask` for MCP clients.
+    Each question is a sample with its choices, messages, steps and the score of the rule scorer. `rescore` and `score`
+    read the log again, with the same outcomes. Clips are named, not copied.
     """
-    values = dict(locals(), preset=tools, tools=tool)
-    from lalm_agent.config import FIELDS
-    from lalm_agent.web.server import WebRequest, serve
+    from lalm_agent.eval.report.inspect_export import write_inspect_log
 
-    # Each failed node is shown in the page; `debug` would raise it there.
-    config = settings_from({name: value for name, value in values.items() if name in FIELDS and name != "debug"})
-    serve(WebRequest(config, run, audio_root, tuple(other_model or ()), host, port, max_mb), say)
+    write_inspect_log(run, out, draw, force, say)
+    typer.echo(f"written: {out}")

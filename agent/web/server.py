@@ -1,11 +1,9 @@
 """Serves the workbench and the report of its run: on this machine alone, or elsewhere behind a token."""
 
-import hmac
 import mimetypes
 import os
 import secrets
 import signal
-import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +12,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError
 from lalm_agent.registry import require_extra
+from lalm_agent.serve import listen
+from lalm_agent.serve.desk import is_key, is_loopback
 
-HERE = ("127.0.0.1", "localhost")
 COOKIE = "lalm-agent-token"
 _SETTINGS = {
     **{"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SHARE": "False"},
@@ -59,14 +58,11 @@ def serve(request: WebRequest, tell: Tell) -> None:
     require_extra("web")
     import uvicorn
 
-    family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
-    try:
-        listener = socket.create_server((request.host, request.port), family=family)
-    except OSError as error:
-        message = f"cannot listen on {request.host}, port {request.port}: {error.strerror}"
-        raise UsageError(message, "--port takes another one, 0 any") from error
-    with listener, tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder:
-        token = None if request.host in HERE else secrets.token_urlsafe(32)
+    with (
+        listen(request.host, request.port) as listener,
+        tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
+    ):
+        token = None if is_loopback(request.host) else secrets.token_urlsafe(32)
         app = make_app(request, Path(folder), token, tell)
         host = f"[{request.host}]" if ":" in request.host else request.host
         address = f"http://{host}:{listener.getsockname()[1]}/"
@@ -154,8 +150,8 @@ class Guard:
     def _refusal(self, scope: Any, headers: Any) -> tuple[int, str] | None:
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname
-        if self._token is None and name not in HERE:
-            return 421, "This server answers to 127.0.0.1 and localhost only."
+        if self._token is None and not is_loopback(name):
+            return 421, "Without a token this server answers to 127.0.0.1 and localhost only."
         if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
             return 403, "This server takes no request from another page."
         if self._token is not None and not self._is_token(self._sent(headers)):
@@ -181,7 +177,7 @@ class Guard:
         return cookie.value if cookie is not None else ""
 
     def _is_token(self, text: str) -> bool:
-        return self._token is not None and hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
+        return self._token is not None and is_key(text.encode("utf-8", "replace"), [self._token.encode()])
 
     def _with_policy(self, send: Any) -> Any:
         async def sent(message: Any) -> None:
