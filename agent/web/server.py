@@ -58,6 +58,8 @@ def serve(request: WebRequest, tell: Tell) -> None:
     require_extra("web")
     import uvicorn
 
+    # SIGTERM would leave the folder behind; uvicorn raises it again when it has ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         listen(request.host, request.port) as listener,
         tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
@@ -68,8 +70,6 @@ def serve(request: WebRequest, tell: Tell) -> None:
         address = f"http://{host}:{listener.getsockname()[1]}/"
         tell(f"workbench: {address}{f'?token={token}' if token else ''}")
         tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
-        # Uvicorn raises the signal again when it has ended, and SIGTERM would leave the uploads behind.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listener])
 
