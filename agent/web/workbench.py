@@ -124,14 +124,14 @@ class _Outcome(Record):
 def difference(before: Trial, after: Trial) -> Difference:
     """What was changed between two trials, and what that changed."""
     then, now = before.probabilities, after.probabilities
-    ends = [
+    then_ended, now_ended = (
         _Outcome(status=a.status, answer=a.answer, refusal=a.abstention, audio_type=a.audio_type, content=a.content)
         for a in (before.answer, after.answer)
-    ]
+    )
     places = ("before", "after")
     return Difference(
         tuple(differences(before.setup, after.setup, places=places)),
-        tuple(differences(*ends, places=places)),
+        tuple(differences(then_ended, now_ended, places=places)),
         tuple((choice, then.get(choice), now.get(choice)) for choice in dict.fromkeys([*then, *now])),
     )
 
