@@ -96,8 +96,8 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     app = FastAPI(openapi_url=None)
     run = bench.run
     if run is not None:
-        for name in bench.not_taken_over:
-            tell(f"the run's {name} is left out: --model, --tool, --adapter or --policy names one")
+        for line in bench.not_taken_over:
+            tell(line)
         report = folder / "report"
         write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clip?name="), tell)
 

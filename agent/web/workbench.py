@@ -1,5 +1,6 @@
 """A question about a clip, of a run or of a person's own, asked again with something changed; no page is known here."""
 
+import shlex
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -125,7 +126,13 @@ def difference(before: Trial, after: Trial) -> Difference:
     """What was changed between two trials, and what that changed."""
     then, now = before.probabilities, after.probabilities
     then_ended, now_ended = (
-        _Outcome(status=a.status, answer=a.answer, refusal=a.abstention, audio_type=a.audio_type, content=a.content)
+        _Outcome(
+            status=a.status,
+            answer=a.answer,
+            refusal=a.abstention and a.abstention.words,
+            audio_type=a.audio_type,
+            content=a.content,
+        )
         for a in (before.answer, after.answer)
     )
     places = ("before", "after")
@@ -175,17 +182,19 @@ class Workbench:
 
     @property
     def not_taken_over(self) -> tuple[str, ...]:
-        """What the run had, and its questions are asked again without."""
+        """What the run had, and its questions are asked again without: a line on each, with the flag that names it."""
         if self.run is None:
             return ()
         identity = self.run.spec.identity
+        named = f"--model {shlex.quote(identity.model)}"
         had = {
-            f"model {identity.model}": identity.model not in self.models,
-            "tools": not set(identity.tools.values()) <= _SAFE_TOOLS and identity.tools != self.config.tools,
-            "adapter": identity.adapter_sha256 is not None and self.config.adapter is None,
-            "policy": identity.policy is not None and self.config.policy is None,
+            f"model: {named} asks it, and {self.config.model} is asked in its place": identity.model not in self.models,
+            "tools: --tool NODE=NAME takes one": not set(identity.tools.values()) <= _SAFE_TOOLS
+            and identity.tools != self.config.tools,
+            "adapter: --adapter FOLDER takes it": identity.adapter_sha256 is not None and self.config.adapter is None,
+            "policy: --policy FILE takes it": identity.policy is not None and self.config.policy is None,
         }
-        return tuple(name for name, is_missing in had.items() if is_missing)
+        return tuple(f"left out of the run is its {line}" for line, is_missing in had.items() if is_missing)
 
     def ask(self, draft: Draft) -> Iterator[Step | Trial]:
         """Each step as it ends, and then the trial.
@@ -320,7 +329,7 @@ class _Run:
             self.items = {run_item.item.id: run_item for run_item in run.items}
             self.answers = {id: answer for (id, draw), answer in run.answers.items() if draw == 0}
         self._roots = clip_roots([self.spec], audio_root)
-        self._clips = {run_item.item.audio for run_item in self.items.values()}
+        self.clips = list(dict.fromkeys(run_item.item.audio for run_item in self.items.values()))
 
     def label(self, id: str) -> str:
         """A question in a list."""
@@ -329,8 +338,8 @@ class _Run:
 
     def clip(self, audio: str) -> Path:
         """The file of a clip of the run. Raises DataError where the run has no such clip, or it is not there."""
-        if audio not in self._clips:
-            raise DataError("the run has no such clip")
+        if audio not in self.clips:
+            raise DataError("the run has no such clip", "choose one of the list")
         return clip_path(self._roots, audio)
 
 

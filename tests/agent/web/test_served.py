@@ -98,10 +98,20 @@ def upload(page: Any, clip: Path) -> None:
     has_clip(page, clip.name)
 
 
-def test_an_uploaded_clip_is_asked_about_and_silence_moves_the_probabilities(page: Any, folder: Path) -> None:
+def test_a_clip_is_asked_about_and_what_cannot_be_asked_is_said_in_the_page(page: Any, folder: Path) -> None:
+    assert "press Ask" in page.inner_text("#output")
+    assert not page.is_visible("#compare")
+    page.click("#ask-button")
+    page.wait_for_selector("#output .error:has-text('there is no clip')")
     upload(page, folder / "loud.wav")
     page.fill("#question textarea", "Which animal is heard?")
+    page.fill("#choices textarea", "<b>one</b>")
+    page.click("#ask-button")
+    page.wait_for_selector("#output .error:has-text('one choice')")
     page.fill("#choices textarea", "dog\ncat")
+    page.fill("#snr-db input", "1000")
+    page.click("#noise")
+    page.wait_for_selector("#output .error:has-text('-60 to 100')")
     page.click("#ask-button")
     page.wait_for_selector("#output .status.answered")
     assert page.inner_text("#output .status") == "answered: dog"
@@ -120,18 +130,37 @@ def test_an_uploaded_clip_is_asked_about_and_silence_moves_the_probabilities(pag
     page.wait_for_selector("#output .step:has-text('clarify')")
 
 
-def test_steps_are_there_before_the_answer_is(page: Any, folder: Path) -> None:
-    upload(page, folder / "loud.wav")
-    page.fill("#question textarea", "Wait for it.")
+def test_steps_are_there_before_the_answer_and_another_page_sees_that_it_waits(
+    page: Any, chromium: Any, address: str, folder: Path
+) -> None:
+    second = chromium.new_page()
+    second.set_default_timeout(WAIT_MS)
+    second.goto(address)
+    for tab, clip, question in ((page, "loud.wav", "Wait for it."), (second, "quiet.wav", "Which animal?")):
+        upload(tab, folder / clip)
+        tab.fill("#question textarea", question)
     page.click("#ask-button")
     page.wait_for_selector("#output .step:has-text('a bark')")
     assert page.locator("#output .status").count() == 0
+    second.click("#ask-button")
+    second.wait_for_selector("#output :text('queue')", state="visible")
     (folder / "go").touch()
     page.wait_for_selector("#output .status.answered:has-text('a dog')")
     assert page.locator("#output .choice").count() == 0
+    second.wait_for_selector("#output .status.answered")
+    assert "quiet.wav" in second.inner_text("#output .side")
+    assert "loud.wav" in page.inner_text("#output .side")
+    second.close()
 
 
 def test_a_question_of_the_run_is_chosen_in_its_report_and_asked_again(page: Any) -> None:
+    page.fill("#of-run input", "quiet")
+    page.press("#of-run input", "Enter")
+    page.wait_for_selector("#output .status.answered")
+    page.click("#silence")
+    page.wait_for_selector("#reply textarea", state="visible")
+    page.locator("button:has-text('Another transcript or caption')").click()
+    page.check("#replaces input")
     page.get_by_role("tab", name="Run").click()
     report = page.frame_locator("#run-report")
     report.locator("#search").fill("loud")
@@ -140,7 +169,10 @@ def test_a_question_of_the_run_is_chosen_in_its_report_and_asked_again(page: Any
         "audio => audio.readyState > 0 || new Promise(r => audio.onloadedmetadata = r)"
     )
     page.click("#ask-again")
-    page.wait_for_selector("#output .status.answered")
+    page.wait_for_selector("#output h3:has-text('Answer of the run')")
+    assert len(probabilities(page)) == 2
+    assert not page.is_visible("#reply textarea")
+    assert not page.is_checked("#replaces input")
     assert page.input_value("#question textarea") == "Which animal is heard?"
     has_clip(page, "loud.wav")
     page.fill("#snr-db input", "-10")
@@ -149,11 +181,15 @@ def test_a_question_of_the_run_is_chosen_in_its_report_and_asked_again(page: Any
     assert "-10 dB above white noise" in page.inner_text("#output .changes")
     (before, after), _ = probabilities(page)
     assert after != before
-    page.locator("button:has-text('Another transcript or caption')").click()
     page.check("#replaces input")
     page.fill("#content textarea", "a cat meows")
     page.click("#ask-button")
     page.wait_for_selector("#output .changes:has-text('a cat meows')")
+    page.fill("#run-clip input", "./quiet.wav")
+    page.press("#run-clip input", "Enter")
+    has_clip(page, "quiet.wav")
+    page.click("#ask-button")
+    page.wait_for_selector("#output .changes:has-text('quiet.wav after')")
 
 
 def test_texts_that_mean_harm_are_shown_and_do_nothing(page: Any) -> None:
@@ -162,7 +198,7 @@ def test_texts_that_mean_harm_are_shown_and_do_nothing(page: Any) -> None:
     page.wait_for_selector("#output .status")
     has_clip(page, "loud.wav")
     page.click("#ask-button")
-    page.wait_for_selector("#output .choice")
+    page.wait_for_selector("#output .changes")
     choices = page.locator("#output .choice").all_inner_texts()
     assert choices[0].startswith("</script><script>document.title = 'taken'</script>")
     assert choices[1].startswith("<img src=x onerror=\"document.title = 'taken'\"> &amp; {{7*7}} ${7*7} <!--")
@@ -176,17 +212,6 @@ def test_texts_that_mean_harm_are_shown_and_do_nothing(page: Any) -> None:
     assert page.locator("#output img[src=x]").count() == 0
     for text in page.locator("#output bdi, #output .text").all()[:20]:
         assert text.evaluate("element => getComputedStyle(element).unicodeBidi") == "isolate"
-
-
-def test_what_cannot_be_asked_is_said_in_the_page(page: Any, folder: Path) -> None:
-    page.click("#ask-button")
-    page.wait_for_selector("#output .error")
-    assert "there is no clip" in page.inner_text("#output .error")
-    upload(page, folder / "quiet.wav")
-    page.fill("#question textarea", "What?")
-    page.fill("#choices textarea", "<b>one</b>")
-    page.click("#ask-button")
-    page.wait_for_selector("#output .error:has-text('one choice')")
 
 
 # --- uploads and requests --------------------------------------------------------------------------------------------
