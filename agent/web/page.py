@@ -240,7 +240,7 @@ def tool_of(bench: Workbench) -> Any:
         Returns:
             JSON with status (answered, abstained, unparsed or failed), answer, option_probs, reason, suggestion, steps
         """
-        return json_text(_answered(bench, audio_base64, question, tuple(choices or ()), method))
+        return json_text(_answered(bench, audio_base64, question, tuple(dict.fromkeys(choices or ())), method))
 
     return ask
 
@@ -250,7 +250,8 @@ def _answered(bench: Workbench, audio: str, question: str, choices: tuple[str, .
     try:
         if method not in [str(known) for known in bench.methods]:
             raise UsageError(f"no method {method!r} here", f"one of {', '.join(bench.methods)}")
-        path.write_bytes(b64decode(audio.rpartition(",")[2] if audio.startswith("data:") else audio, validate=True))
+        encoded = audio.rpartition(",")[2] if audio.startswith("data:") else audio
+        path.write_bytes(b64decode(encoded.encode(errors="replace"), validate=True))
         *_, trial = bench.ask(Draft(str(path), question, choices, Method(method), bench.config.model))
         assert isinstance(trial, Trial)
         answer = replace(trial.answer, audio=replace(trial.answer.audio, path=""))

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError
+from lalm_agent.errors import DataError, Dropped
 from lalm_agent.registry import require_extra
 from lalm_agent.serve import listen
 from lalm_agent.serve.desk import is_key, is_loopback
@@ -53,25 +53,28 @@ def serve(request: WebRequest, tell: Tell) -> None:
     Raises:
         UsageError: the extra `web` is not installed, or the address is not free.
         DataError: the run cannot be used.
-        KeyboardInterrupt: at the end.
+        Dropped: at the end.
     """
     require_extra("web")
     import uvicorn
 
     # SIGTERM would leave the folder behind; uvicorn raises it again when it has ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        listen(request.host, request.port) as listener,
-        tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
-    ):
-        token = None if is_loopback(request.host) else secrets.token_urlsafe(32)
-        app = make_app(request, Path(folder), token, tell)
-        host = f"[{request.host}]" if ":" in request.host else request.host
-        address = f"http://{host}:{listener.getsockname()[1]}/"
-        tell(f"workbench: {address}{f'?token={token}' if token else ''}")
-        tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        uvicorn.Server(config).run(sockets=[listener])
+    try:
+        with (
+            listen(request.host, request.port) as listener,
+            tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
+        ):
+            token = None if is_loopback(request.host) else secrets.token_urlsafe(32)
+            app = make_app(request, Path(folder), token, tell)
+            host = f"[{request.host}]" if ":" in request.host else request.host
+            address = f"http://{host}:{listener.getsockname()[1]}/"
+            tell(f"workbench: {address}{f'?token={token}' if token else ''}")
+            tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
+            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+            uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt as end:
+        raise Dropped from end  # a model that still computes would keep the process
 
 
 def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -> Any:

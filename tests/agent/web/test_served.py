@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ MAX_MB = 2
 
 @pytest.fixture(scope="module")
 def address(folder: Path, loud_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where it is served. At the end of the module it is ended by SIGTERM, and has to leave no file behind."""
+    """Where it is served. At the end SIGTERM ends it while a model computes, and no file is left behind."""
     temporary = tmp_path_factory.mktemp("temporary")
     command = [sys.executable, "-m", "lalm_agent", "web", str(loud_run), "--port", "0", "--max-mb", str(MAX_MB)]
     command += ["--model", "loud_models:Loud", "--other-model", "loud_models:Other", "--max-audio-s", "5"]
@@ -45,8 +46,17 @@ def address(folder: Path, loud_run: Path, tmp_path_factory: pytest.TempPathFacto
     assert lines[-1].startswith("workbench: http://127.0.0.1:"), lines
     yield lines[-1].split()[-1]
     assert list(temporary.iterdir()) != []
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
+    for name in ("go", "waits"):
+        (folder / name).unlink(missing_ok=True)
+    clip = base64.b64encode((folder / "loud.wav").read_bytes()).decode()
+    sent = {"json": {"data": [clip, "Wait", None, "baseline"]}, "timeout": None, "trust_env": False}
+    with ThreadPoolExecutor(1) as pool:
+        unanswered = pool.submit(httpx.post, f"{lines[-1].split()[-1]}gradio_api/run/ask", **sent)
+        while not (folder / "waits").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+        unanswered.exception()
     assert process.returncode == 130
     assert list(temporary.iterdir()) == []
 
@@ -278,21 +288,23 @@ def test_an_mcp_client_asks(address: str, folder: Path) -> None:
     audio = base64.b64encode((folder / "loud.wav").read_bytes()).decode()
     what = {"question": "Which animal is heard?", "choices": ["dog", "cat"]}
     soundfile.write(long := io.BytesIO(), np.zeros(6 * 8000), 8000, format="WAV")
-    answer, linked, by_path, by_address, too_long, unknown = call(
+    answer, linked, by_path, by_address, not_ascii, too_long, unknown, twice = call(
         address,
         {"audio_base64": audio, **what},
         {"audio_base64": f"data:audio/wav;base64,{audio}", **what, "method": "baseline"},
         {"audio_base64": str(folder / "loud.wav"), **what},
         {"audio_base64": "http://127.0.0.1:9/clip.wav", **what},
+        {"audio_base64": "é", **what},
         {"audio_base64": base64.b64encode(long.getvalue()).decode(), **what},
         {"audio_base64": audio, **what, "method": "lora"},
+        {"audio_base64": audio, **what, "choices": ["dog", "dog"]},
     )
     assert (answer["status"], answer["answer"]) == ("answered", "dog")
     assert [step["node"] for step in answer["steps"]] == ["type", "caption", "answer"]
     assert answer["audio"]["path"] == ""
     assert linked["method"] == "baseline"
-    assert {result["status"] for result in (by_path, by_address, too_long, unknown)} == {"failed"}
-    assert "base64" in by_path["failure"]["message"]
-    assert "base64" in by_address["failure"]["message"]
+    for result in (by_path, by_address, not_ascii):
+        assert (result["status"], result["failure"]["message"]) == ("failed", "the audio is not base64")
     assert "the clip is longer than 5 s" in too_long["failure"]["message"]
     assert "lora" in unknown["failure"]["message"]
+    assert "one choice" in twice["failure"]["message"]
