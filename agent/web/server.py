@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, Dropped
@@ -137,47 +137,44 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or refuse with a status and one line."""
-        from starlette.datastructures import Headers
+        from starlette.requests import HTTPConnection
         from starlette.responses import PlainTextResponse, RedirectResponse
 
-        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers()
-        by_link = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         response: Any = self._app
-        if scope["type"] == "http" and self._is_token(by_link):
-            response = RedirectResponse("/", 303)
-            response.set_cookie(COOKIE, by_link, httponly=True, samesite="strict")
-        elif scope["type"] != "lifespan" and (refusal := self._refusal(scope, headers)):
-            response = PlainTextResponse(refusal[1], refusal[0])
+        if scope["type"] != "lifespan":
+            connection = HTTPConnection(scope)
+            token = connection.query_params.get("token", "")
+            if scope["type"] == "http" and self._is_token(token):
+                response = RedirectResponse("/", 303)
+                response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            elif refusal := self._refusal(connection):
+                response = PlainTextResponse(refusal[1], refusal[0])
         await response(scope, receive, self._with_policy(send))
 
-    def _refusal(self, scope: Any, headers: Any) -> tuple[int, str] | None:
+    def _refusal(self, connection: Any) -> tuple[int, str] | None:
+        try:
+            return self._wrong(connection)
+        except ValueError:
+            return 400, "The headers of this request cannot be read."
+
+    def _wrong(self, connection: Any) -> tuple[int, str] | None:
+        headers = connection.headers
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname
-        if self._token is None and not is_loopback(name):
+        if self._token is None and not is_loopback(urlsplit(f"//{host}").hostname):
             return 421, "Without a token this server answers to 127.0.0.1 and localhost only."
         if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
             return 403, "This server takes no request from another page."
-        if self._token is not None and not self._is_token(self._sent(headers)):
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        sent = bearer.strip() if scheme.lower() == "bearer" else connection.cookies.get(COOKIE, "")
+        if self._token is not None and not self._is_token(sent):
             return 401, "Open the address with its token, or send Authorization: Bearer TOKEN."
-        if scope.get("method") in ("POST", "PUT", "PATCH"):
+        if connection.scope.get("method") in ("POST", "PUT", "PATCH"):
             length = headers.get("content-length", "")
             if not length.isdecimal():
                 return 411, "The length of the body is not said."
             if int(length) > self._max_bytes:
                 return 413, f"The body is larger than {self._max_bytes} bytes."
         return None
-
-    def _sent(self, headers: Any) -> str:
-        from http.cookies import CookieError, SimpleCookie
-
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return str(bearer.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return ""
-        return cookie.value if cookie is not None else ""
 
     def _is_token(self, text: str) -> bool:
         return self._token is not None and is_key(text.encode("utf-8", "replace"), [self._token.encode()])

@@ -121,24 +121,19 @@ class _Outcome(Record):
     audio_type: str | None
     content: str | None
 
+    @classmethod
+    def of(cls, answer: Answer) -> "_Outcome":
+        same = {name: getattr(answer, name) for name in ("status", "answer", "audio_type", "content")}
+        return cls(**same, refusal=answer.abstention and answer.abstention.words)
+
 
 def difference(before: Trial, after: Trial) -> Difference:
     """What was changed between two trials, and what that changed."""
     then, now = before.probabilities, after.probabilities
-    then_ended, now_ended = (
-        _Outcome(
-            status=a.status,
-            answer=a.answer,
-            refusal=a.abstention and a.abstention.words,
-            audio_type=a.audio_type,
-            content=a.content,
-        )
-        for a in (before.answer, after.answer)
-    )
     places = ("before", "after")
     return Difference(
         tuple(differences(before.setup, after.setup, places=places)),
-        tuple(differences(then_ended, now_ended, places=places)),
+        tuple(differences(_Outcome.of(before.answer), _Outcome.of(after.answer), places=places)),
         tuple((choice, then.get(choice), now.get(choice)) for choice in dict.fromkeys([*then, *now])),
     )
 
@@ -218,7 +213,14 @@ class Workbench:
             path = self._heard(draft)
         chat = self._agent(config, draft).chat(path)
         question = Question(draft.question.strip(), chat.audio, draft.choices, draft.of_run)
-        yield from self._told(chat, chat.ask(question), draft)
+        name = Path(draft.clip).name
+        words = {Treatment.SILENCE: "silence", Treatment.NOISE: f"{name} {draft.snr_db:g} dB above white noise"}
+        for item in chat.ask(question):
+            if isinstance(item, Step):
+                yield item
+            else:
+                setup = _setup(draft, item, words.get(draft.treatment, name), draft.model)
+                yield Trial(setup, item, self._picture(item.audio.path), chat)
 
     def reply(self, trial: Trial, text: str) -> Iterator[Step | Trial]:
         """Reply to what the agent asked back: each step that is done again, and then the new trial."""
@@ -248,16 +250,6 @@ class Workbench:
             clip = stored.heard_clip or "silence"
         setup = _setup(draft, answer, clip, identity.model)
         return draft, Trial(setup, answer, self._picture(path) if identity.audio == "real" else "")
-
-    def _told(self, chat: Chat, items: Iterator[Step | Answer], draft: Draft) -> Iterator[Step | Trial]:
-        name = Path(draft.clip).name
-        words = {Treatment.SILENCE: "silence", Treatment.NOISE: f"{name} {draft.snr_db:g} dB above white noise"}
-        clip = words.get(draft.treatment, name)
-        for item in items:
-            if isinstance(item, Step):
-                yield item
-            else:
-                yield Trial(_setup(draft, item, clip, draft.model), item, self._picture(item.audio.path), chat)
 
     def _agent(self, config: AgentConfig, draft: Draft) -> Agent:
         """The agent of a draft; one whose content is replaced is not kept."""
