@@ -24,6 +24,9 @@ class Item:
     groups: (dimension, value) pairs by which figures are broken down: modality, difficulty, category, sub-category,
         track, hop, skill, seen, family …
     content: a reference transcript or caption, for the oracle of a node attribution; never given to a model as such.
+    more_audio: further clips that the question is about, after `audio`, in the order in which it names them.
+    constraint: an instruction that the reply has to follow, as JSON: MMAU-Pro's `task_identifier` and `kwargs`. Scorers
+        check it in place of `gold`, which then names it.
     """
 
     id: str
@@ -33,6 +36,13 @@ class Item:
     gold: str | None
     groups: tuple[tuple[str, str], ...] = ()
     content: str | None = None
+    more_audio: tuple[str, ...] = ()
+    constraint: str | None = None
+
+    @property
+    def audios(self) -> tuple[str, ...]:
+        """All clips of the question, one for most."""
+        return (self.audio, *self.more_audio)
 
     @property
     def answerable(self) -> bool:

@@ -16,7 +16,7 @@ Readers ignore a torn last line, so that a run can be scored while it goes on.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
 
 def items_bytes(items: Iterable[RunItem]) -> bytes:
     """What `items.jsonl` holds."""
-    return b"".join(json_line({**asdict(run_item.item), "orders": run_item.orders}) for run_item in items)
+    return b"".join(json_line({**records.item_fields(run_item.item), "orders": run_item.orders}) for run_item in items)
 
 
 def items_digest(items: Iterable[RunItem]) -> str:

@@ -315,9 +315,11 @@ def of_modality(items: Sequence[Item], modality: Collection[str]) -> list[Item]:
 
 
 def missing_clips(items: Sequence[Item], root: Path) -> dict[str, str]:
-    """Id -> reason for the items whose clip is no file under the audio root; each distinct clip is looked at once."""
-    reasons = {audio: _why_missing(root, audio) for audio in dict.fromkeys(item.audio for item in items)}
-    return {item.id: reason for item in items if (reason := reasons[item.audio]) is not None}
+    """Id -> reason for the items one of whose clips is no file under the audio root; each clip is looked at once."""
+    named = dict.fromkeys(audio for item in items for audio in item.audios)
+    reasons = {audio: reason for audio in named if (reason := _why_missing(root, audio)) is not None}
+    absent = ((item.id, next((audio for audio in item.audios if audio in reasons), None)) for item in items)
+    return {id_: reasons[audio] for id_, audio in absent if audio is not None}
 
 
 def _why_missing(root: Path, audio: str) -> str | None:

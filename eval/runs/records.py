@@ -328,6 +328,12 @@ def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
     return _parsed(_ANSWER, fields, f"{where} is no answer")
 
 
+def item_fields(item: Item) -> dict[str, Any]:
+    """A question as a JSON object; what only some benchmarks have is left out where there is none, as in older runs."""
+    optional = ("more_audio", "constraint")
+    return {name: value for name, value in asdict(item).items() if value or name not in optional}
+
+
 def item_of(fields: Mapping[str, Any], where: str) -> RunItem:
     """A question of a run from its JSON object. Raises as `answer_of`."""
     what = f"{where} is no item"
