@@ -42,7 +42,7 @@ def synth(
 def check(
     ref: Annotated[
         str,
-        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
+        typer.Argument(help=f"{flags.DATA}[@SPLIT]."),
     ],
     data: Annotated[Path | None, typer.Option(help="File or folder of a benchmark that is called by name.")] = None,
     audio_root: Annotated[
@@ -78,7 +78,7 @@ def check(
 def probe(
     ref: Annotated[
         str,
-        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
+        typer.Argument(help=f"{flags.DATA}[@SPLIT]."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write: questions.jsonl and its clips.", show_default=False)],
     family: Annotated[

@@ -42,8 +42,12 @@ def rescoring_lines(
         yield wrapped(about, width)
     if treated.rows:
         yield f"\n{as_terminal(treated, width)}"
-        for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
-            yield wrapped(f"as published, {name} {PUBLISHED[name]}", width)
+        for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer.partition(":")[0] in PUBLISHED):
+            yield wrapped(f"as published, {name} {PUBLISHED[name.partition(':')[0]]}", width)
+    for scorer in result.scorers:
+        if scorer.as_published is not None and scorer.applies:
+            accuracy, n = scorer.as_published
+            yield wrapped(f"as published, {scorer.name}: {percent(accuracy, 1)} % of {n:,} questions", width)
     if result.pairs:
         yield f"\n{as_terminal(pairs, width)}\n"
         yield from _disagreement_lines(result, show_all, width)

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from lalm_agent.cli import flags
 from lalm_agent.cli.main import run
-from lalm_agent.eval.benchmarks import load_benchmark, missing_audio
+from lalm_agent.eval.benchmarks import NAMES, load_benchmark, missing_audio
 from lalm_agent.eval.benchmarks.hub import clip_folder
 from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.scorers import ASKING, SCORERS
+from lalm_agent.eval.scorers.making import EMBEDDING
 
 Row = dict[str, Any]
 MMSU: Row = {
@@ -235,3 +238,8 @@ def test_data_check_says_what_guessing_scores(
     assert run(["data", "check", name, "--data", str(make(tmp_path)), "--no-audio", "--json"]) == 0
     rates = json.loads(capsys.readouterr().out)["guess_rates"]["total"]
     assert (rates["chance"], rates["always_first"]) == (pytest.approx(chance), always_first)
+
+
+def test_help_names_every_benchmark_and_every_scorer_without_a_model() -> None:
+    assert tuple(flags.BENCHMARKS.split(", ")) == NAMES
+    assert flags.SCORERS.split(", ") == [name for name in SCORERS if name not in ASKING | EMBEDDING]
