@@ -1,4 +1,4 @@
-"""`lalm-agent data`: `synth`, the project's own benchmark; `check`, what is odd in any; `probe`, what to refuse."""
+"""`lalm-agent data`: `list`, what is known; `synth`, our own; `check`, what is odd; `probe`, what to refuse."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +36,24 @@ def synth(
     with _bar("questions") as progress:
         write_benchmark(out, Split(split), n, seed, lambda done, _: progress(done, n))
     typer.echo(f"{out / 'questions.json'}: {n} questions")
+
+
+@app.command("list")
+def list_(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/benchmarks.md in place of the tables.")
+    ] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """List the benchmarks that are known, and what public scripts make of a refusal."""
+    from lalm_agent.eval.report import benchmarks
+    from lalm_agent.eval.report.table import as_terminal, terminal_width
+
+    if markdown:
+        typer.echo(benchmarks.benchmarks_page(), nl=False)
+        return
+    for table in (benchmarks.benchmarks_table(), benchmarks.refusals_table()):
+        typer.echo(as_terminal(table, terminal_width()))
 
 
 @app.command("check")

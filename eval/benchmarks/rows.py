@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import NumberedRow, Row, parse_json, read_bytes, read_data_file
@@ -372,8 +373,15 @@ def sha256_of_files(contents: Mapping[str, bytes]) -> str:
 
 def version_of(sha256: str) -> str | None:
     """What a published file is known as by the SHA-256 of its bytes; None for any other."""
+    return known_files()[0].get(sha256)
+
+
+def known_files() -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """SHA-256 of a published file -> what it is; benchmark -> `sha256`, `n`, `chance`, `always_first` of a file."""
     text = resources.files("lalm_agent.eval.benchmarks").joinpath("versions.toml").read_text("utf-8")
-    return tomllib.loads(text).get(sha256)
+    versions = tomllib.loads(text)
+    rates = versions.pop("rates")
+    return versions, rates
 
 
 def oddities(item: Item) -> Iterator[str]:

@@ -260,3 +260,14 @@ mmsu = _scorer("mmsu", ends_letter, lambda item, text: DROPPED if text.strip() e
 air_bench = _scorer("air-bench", ends_letter, lambda item, text: DROPPED)
 voicebench = _scorer("voicebench", voicebench_letter, _FOUR)
 aqua = _scorer("aqua", aqua_letter, lambda item, text: WRONG)
+BY_NAME: dict[str, Callable[[], PublishedScorer]] = {
+    "mmau": mmau,
+    "mmar": mmar,
+    "lmms": lmms,
+    "lmms-mmar": lmms_mmar,
+    "evalscope": evalscope,
+    "mmsu": mmsu,
+    "air-bench": air_bench,
+    "voicebench": voicebench,
+    "aqua": aqua,
+}

@@ -24,7 +24,7 @@ DONT_KNOW = "I don't know."
 
 
 def original(name: str, text: str | None, item: Item = ITEM) -> tuple[str, float | None]:
-    made = getattr(published, name.replace("-", "_"))().original(item, text)
+    made = published.BY_NAME[name]().original(item, text)
     return made.words, made.credit
 
 
