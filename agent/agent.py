@@ -67,6 +67,8 @@ DEFAULT_ROWS = 8
 
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
+Clips = Audio | list[Any]
+"""What a question is about: a clip, or a list of several in the order in which the question names them."""
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 _PER_CLIP_NODES = ("type", "asr", "caption")
@@ -230,7 +232,7 @@ class Agent:
 
     def ask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -240,7 +242,7 @@ class Agent:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
-            full scale, and Hz.
+            full scale, and Hz. A list of these for a question about several clips, in the order in which it names them.
         window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
@@ -257,7 +259,7 @@ class Agent:
                 on_step(item)
         raise AssertionError("a stream ends with its answer")
 
-    def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
+    def ask_item(self, audio: Clips, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
         Raises:
@@ -271,7 +273,7 @@ class Agent:
 
     def stream(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         thread_id: str | None = None,
@@ -282,7 +284,7 @@ class Agent:
 
     async def aask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -364,7 +366,7 @@ class Agent:
 
     def _question(
         self,
-        audio: Audio,
+        audio: Clips,
         text: str,
         choices: Sequence[str],
         id: str = "",
@@ -378,11 +380,14 @@ class Agent:
         check_question(text, tuple(choices), empty_choices)
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
-        path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        ref = self.clips.open(path).ref
+        clips = audio if isinstance(audio, list) else [audio]
+        if not clips or (len(clips) > 1 and window_s is not None):
+            raise UsageError("a part is of one clip, and a question about one clip at least", "name one clip")
+        paths = [self._written(*clip) if isinstance(clip, tuple) else str(clip) for clip in clips]
+        ref, *more = (self.clips.open(path).ref for path in paths)
         if window_s is not None:
             self.clips.get(ref, window_s)
-        return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
+        return Question(text.strip(), ref, tuple(choices), id, draw, window_s, tuple(more))
 
     def _written(self, samples: Any, rate: int) -> str:
         """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""

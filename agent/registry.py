@@ -56,13 +56,17 @@ _CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote."""
+    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote.
+
+    more_sounds: further clips of the question, for the answering tool; what types and describes gets one at a time.
+    """
 
     question: Question
     method: Method
     sound: Sound
     audio_type: AudioType | None = None
     content: str | None = None
+    more_sounds: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

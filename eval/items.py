@@ -4,6 +4,7 @@ The gold answer exists in `eval` and `training` only: a graph is given a `Questi
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +96,13 @@ class Benchmark:
     audio_root: Path | None = None
     faults: tuple[Fault, ...] = ()
     notes: tuple[Fault, ...] = field(default=())
+
+
+def require_one_clip(items: Iterable[Item], what: str, hint: str = "leave these questions out of the data") -> None:
+    """Raise DataError where a question is about several clips. what: that which knows one clip a question."""
+    several = [item.id for item in items if item.more_audio]
+    if several:
+        raise DataError(f"{len(several)} questions are about several clips, and {what} knows one: {several[0]}", hint)
 
 
 def audio_file(root: Path, audio: str) -> Path:

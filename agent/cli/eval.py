@@ -62,6 +62,7 @@ MaxRequestsFlag = Annotated[int | None, typer.Option(min=1, help="Stop after so 
 RetryFlag = Annotated[bool, typer.Option("--retry-failed", help="Ask failed questions again.")]
 SkipMissingFlag = Annotated[bool, typer.Option("--skip-missing", help="Leave out questions without their clip.")]
 SkipFaultyFlag = Annotated[bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be used.")]
+OneClipFlag = Annotated[bool, typer.Option("--one-clip", help="Leave out questions about several clips.")]
 ShardFlag = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Only the I-th of N parts, 1 to N, for several machines; see `lalm-agent merge`."),
@@ -114,6 +115,7 @@ def evaluate(
     retry_failed: RetryFlag = False,
     skip_missing: SkipMissingFlag = False,
     skip_faulty: SkipFaultyFlag = False,
+    one_clip: OneClipFlag = False,
     shard: ShardFlag = None,
     max_audio_s: flags.MaxAudioFlag = None,
     timeout_s: flags.TimeoutFlag = None,

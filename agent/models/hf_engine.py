@@ -46,6 +46,7 @@ from lalm_agent.models.hf_prefix import (
 )
 from lalm_agent.models.hf_prompt import (
     Hearing,
+    Samples,
     audio_end,
     audio_token_counts,
     batch_inputs,
@@ -75,12 +76,13 @@ def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
 class PreparedRequest:
     """A request with the clip as the model takes it.
 
-    samples: (n_samples,) float32 at the model's rate. clip: SHA-256 of the samples; empty without a clip.
-    heard_s: (start, end) in seconds of the clip that the samples are.
+    samples: (n_samples,) float32 at the model's rate, of several clips a tuple. clip: SHA-256 of the samples; empty
+        without a clip.
+    heard_s: (start, end) in seconds of the clip that the samples are; several clips count as one after the other.
     """
 
     request: Request
-    samples: NDArray[np.float32] | None = None
+    samples: Samples = None
     clip: str = ""
     heard_s: tuple[float, float] | None = None
 
@@ -94,11 +96,14 @@ class PreparedRequest:
     ) -> Response:
         """What the model made of it; a clip of which only the beginning was heard gets a warning."""
         warnings: tuple[str, ...] = ()
-        sound = self.request.sound
-        if sound is not None and self.heard_s is not None and self.heard_s[1] < sound.ref.seconds:
-            window, whole = self.heard_s[1], sound.ref.seconds
+        sounds = self.request.sounds
+        whole = sum(sound.ref.seconds for sound in sounds)
+        if self.heard_s is not None and self.heard_s[1] < whole:
+            window = self.heard_s[1]
             warnings = (
-                f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",
+                f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s"
+                if len(sounds) == 1
+                else f"the model heard {window:.1f} s of the {whole:.1f} s of {len(sounds)} clips, each from its start",
             )
         tokens = None if self.samples is None else audio_tokens
         return Response(tuple(completions), scores, self.heard_s, tokens, warnings)
@@ -107,14 +112,18 @@ class PreparedRequest:
 def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedRequest]:
     """Each request with its clip at the model's rate and in its window; a clip that several share is hashed once."""
     clips: dict[int, tuple[NDArray[np.float32], str, tuple[float, float]]] = {}
-    for sound in (request.sound for request in requests):
-        if sound is not None and id(sound) not in clips:
+    for sound in (sound for request in requests for sound in request.sounds):
+        if id(sound) not in clips:
             samples, heard_s = waveform(sound, hearing)
             clips[id(sound)] = samples, hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest(), heard_s
-    return [
-        PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
-        for request in requests
-    ]
+
+    def prepared(request: Request) -> PreparedRequest:
+        if len(request.sounds) < 2:
+            return PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
+        samples, names, heard = zip(*(clips[id(sound)] for sound in request.sounds), strict=True)
+        return PreparedRequest(request, samples, " ".join(names), (0.0, sum(end for _, end in heard)))
+
+    return [prepared(request) for request in requests]
 
 
 class TransformersLALM:
@@ -139,7 +148,8 @@ class TransformersLALM:
         self._adapter: str | None = None
         info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
         window_s = self._hearing.window_s if self._hearing else None
-        self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
+        family, of = checkpoint.family, (checkpoint.device, checkpoint.dtype)
+        self.spec = ModelSpec(info, window_s, *of, family.hears, several_clips=family.several_clips)
         protect_from_control_tokens(checkpoint.processor, info.ref)
         if self._hearing is not None:
             remember_clips(checkpoint.processor)
@@ -420,7 +430,9 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
 
     def kind(row: PreparedRequest) -> object:
         """Equal for what can share one `generate` call."""
-        length = 0 if checkpoint.family.mixes_lengths or row.samples is None else len(row.samples)
+        length: object = 0
+        if row.samples is not None and not checkpoint.family.mixes_lengths:
+            length = tuple(map(len, row.samples)) if isinstance(row.samples, tuple) else len(row.samples)
         return row.request.decoding, row.samples is None, row.request.turns[-1].role == "assistant", length
 
     def scores(row: PreparedRequest) -> tuple[OptionScore, ...] | None:

@@ -18,7 +18,7 @@ from pydantic import Field, InstanceOf, field_validator
 from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.items import Benchmark, Item, audio_file, require_one_clip
 from lalm_agent.eval.runs.controls import FixedText
 from lalm_agent.eval.runs.records import (
     AudioControl,
@@ -46,6 +46,7 @@ class EvaluateRequest(Record):
         called by its name. audio_root: folder that clips are named from; None for the data's own folder.
     limit: the first so many questions in the order of asking; None for all. modality: only questions of these.
     skip_missing, skip_faulty: leave out questions without their clip, and rows that cannot be used.
+    one_clip: leave out questions about several clips, which not every model takes.
     retry_failed: ask failed questions again.
     shard: `i/n`, only the i-th of n parts, counted from 1 (see `shard_of`); `merge` makes one run of all n.
 
@@ -84,6 +85,7 @@ class EvaluateRequest(Record):
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
+    one_clip: bool = False
     shard: str | None = None
     ray: RayEngine | None = None
 
@@ -152,6 +154,10 @@ def make_plan(
             "mend them, or leave them out with --skip-faulty",
         )
     pool, limit, known = of_modality(benchmark.items, request.modality), request.limit, answers or {}
+    several = sum(bool(item.more_audio) for item in pool) if request.one_clip else 0
+    pool = [item for item in pool if not several or not item.more_audio]
+    if request.audio != AudioControl.REAL:
+        require_one_clip(pool, f"--audio {request.audio}", "--one-clip leaves them out")
     if limit is not None and request.shard is None and limit < len(there):
         raise UsageError(
             f"the run has {len(there)} questions, and --limit {limit} asks for fewer",
@@ -188,6 +194,7 @@ def make_plan(
             asked=len(items),
             missing=tuple(_passed_over(pool, chosen, left_out, limit)),
             faulty=len(benchmark.faults),
+            several_clips=several,
             shard=request.shard,
         ),
         absent=frozenset(item.audio for item in pool if item.id in absent),
