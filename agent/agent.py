@@ -45,6 +45,7 @@ from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
+    PER_CLIP_NODES,
     Reference,
     Task,
     Tool,
@@ -67,11 +68,9 @@ DEFAULT_ROWS = 8
 
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
-Clips = Audio | list[Any]
-"""What a question is about: a clip, or a list of several in the order in which the question names them."""
+Clips = Audio | list[Any]  # of several clips, in the order in which the question names them
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
-_PER_CLIP_NODES = ("type", "asr", "caption")
 _KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
@@ -242,7 +241,7 @@ class Agent:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
-            full scale, and Hz. A list of these for a question about several clips, in the order in which it names them.
+            full scale, and Hz; a list of these for a question about several clips, in its order.
         window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
@@ -252,24 +251,14 @@ class Agent:
                 the clip does not have.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        for item in self.stream(audio, question, choices, thread_id, window_s):
-            if isinstance(item, Answer):
-                return item
-            if on_step is not None:
-                on_step(item)
-        raise AssertionError("a stream ends with its answer")
+        return self._answer(self._question(audio, question, choices, window_s=window_s), on_step, thread_id)
 
     def ask_item(self, audio: Clips, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
-        Raises:
-            BudgetSpent: a model that `wrap` put a limit on has reached it; the question was not asked.
-            UsageError: an empty question, one choice, or an open question to be scored.
-            DataError: a clip or a checkpoint that cannot be used.
+        Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
         """
-        *_, answer = self._stream(self._question(audio, text, choices, id, draw, empty_choices=True))
-        assert isinstance(answer, Answer)
-        return answer
+        return self._answer(self._question(audio, text, choices, id, draw, empty_choices=True))
 
     def stream(
         self,
@@ -312,12 +301,30 @@ class Agent:
                 question = self._question(str(folder / row["audio"]), row["question"], row["choices"])
             except (DataError, UsageError) as error:
                 yield number, Failure("listen", f"line {number}: {error.message}", error.hint, error.exit_code)
-                continue
-            for item in self._stream(question):
-                if isinstance(item, Answer):
-                    yield number, item
-                elif on_step is not None:
-                    on_step(item)
+            else:
+                yield number, self._answer(question, on_step)
+
+    def ask_clips(
+        self,
+        clips: Sequence[str],
+        question: str,
+        choices: Sequence[str] = (),
+        on_step: OnStep | None = None,
+        thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> Iterator[Answer | Failure]:
+        """`ask` about several clips, in their order; the n-th, from 1, has the thread `THREAD_ID-n`.
+
+        A clip that cannot be used is a failure of its own. Raises as `ask` what is wrong with question or model.
+        """
+        check_question(question, tuple(choices))
+        for number, clip in enumerate(clips, 1):
+            try:
+                record = self._question(clip, question, choices, window_s=window_s)
+            except (DataError, UsageError) as error:
+                yield Failure("listen", error.message, error.hint, error.exit_code)
+            else:
+                yield self._answer(record, on_step, thread_id and f"{thread_id}-{number}")
 
     def chat(self, audio: str | Path, thread_id: str | None = None) -> "Chat":
         """A conversation about a clip, in which the agent asks back where it abstains.
@@ -349,11 +356,7 @@ class Agent:
             self._folder = None
         if (under_policy := vars(self).get("_under_policy")) is not None:
             under_policy.close()
-        if (
-            self.config.checkpoint is not None
-            and self._checkpointer is not None
-            and hasattr(self._checkpointer, "conn")
-        ):
+        if self.config.checkpoint is not None and hasattr(self._checkpointer, "conn"):
             # After Ctrl-C a thread of LangGraph may still write, and SQLite crashes where it is closed in between.
             with self._checkpointer.lock:
                 self._checkpointer.conn.close()
@@ -383,8 +386,7 @@ class Agent:
         clips = audio if isinstance(audio, list) else [audio]
         if not clips or (len(clips) > 1 and window_s is not None):
             raise UsageError("a part is of one clip, and a question about one clip at least", "name one clip")
-        paths = [self._written(*clip) if isinstance(clip, tuple) else str(clip) for clip in clips]
-        ref, *more = (self.clips.open(path).ref for path in paths)
+        ref, *more = (self.clips.open(self._written(*c) if isinstance(c, tuple) else str(c)).ref for c in clips)
         if window_s is not None:
             self.clips.get(ref, window_s)
         return Question(text.strip(), ref, tuple(choices), id, draw, window_s, tuple(more))
@@ -396,9 +398,8 @@ class Agent:
 
         array = np.asarray(samples)
         if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fi":
-            raise UsageError(
-                f"no audio: an array of {array.dtype}, shape {array.shape}", "samples or (samples, channels)"
-            )
+            what = f"no audio: an array of {array.dtype}, shape {array.shape}"
+            raise UsageError(what, "samples or (samples, channels)")
         if array.dtype.kind != "f":
             array = array / (np.iinfo(array.dtype).max + 1)
         if self._folder is None:
@@ -409,6 +410,14 @@ class Agent:
         if not path.exists():
             soundfile.write(path, array.astype(np.float32), rate, subtype="FLOAT")
         return str(path)
+
+    def _answer(self, question: Question, on_step: OnStep | None = None, thread_id: str | None = None) -> Answer:
+        for item in self._stream(question, thread_id):
+            if isinstance(item, Answer):
+                return item
+            if on_step is not None:
+                on_step(item)
+        raise AssertionError("a stream ends with its answer")
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         agent = self._under_policy if question.choices else None
@@ -473,7 +482,7 @@ class Agent:
         offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
-        return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
+        return PerClip(tool) if kept and node in PER_CLIP_NODES else tool
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:
@@ -544,9 +553,7 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
 
 
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
-    if config.hears_audio:
-        return model
-    return WithoutClip(model)
+    return model if config.hears_audio else WithoutClip(model)
 
 
 def _as_ours(model: LALM) -> LALM:
@@ -572,6 +579,12 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         from lalm_agent.models.hf_loading import LoadOptions
 
         return vllm_lalm.load(ref, LoadOptions(config.device, config.dtype, config.trust_remote_code), config.adapter)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import START_S, ExecLALM
+
+        if config.adapter is not None:
+            raise UsageError(f"the model {ref} takes no adapter", "adapters go on checkpoints only")
+        return ExecLALM(ref, config.timeout_s, max(START_S, config.timeout_s), config.device, config.dtype)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
@@ -582,7 +595,7 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
     if plugin is None:
         valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
-        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, scripted:FILE, module:attribute"
+        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, exec:PYTHON:WORKER.py, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 

@@ -22,6 +22,8 @@ from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import AudioType, Method, Question
 
+PER_CLIP_NODES = ("type", "asr", "caption")
+"""The nodes that hear one clip at a time, whatever the question is about."""
 NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
@@ -45,11 +47,12 @@ MODEL_FORMS: dict[str, str] = {
     "OWNER/NAME[@REVISION]": "a checkpoint of the hub, downloaded when first used",
     "openai:NAME[@URL[,URL]]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
     "vllm:MODEL": "a checkpoint (mini, FOLDER or OWNER/NAME) in vLLM's engine; needs the extra vllm and a GPU",
+    "exec:PYTHON:WORKER.py[:ARGUMENT]": "a model in an environment of its own, asked over pipes; see docs/exec.md",
     "scripted:FILE": "replies from a JSON-lines file, for dry runs",
     "module:attribute[:ARGUMENT]": "a class, function or object of your own with .generate and .spec",
 }
 """What a model's reference can be (CONTRACT, References)."""
-BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted", "vllm"})
+BUILT_IN_MODELS = frozenset({"exec", "mini", "openai", "scripted", "vllm"})
 MODEL_GROUP = "lalm_agent.models"
 _CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -177,14 +180,22 @@ def install_line(extra: str) -> str:
     return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
 
 
+_TRACING = (
+    "openinference.instrumentation.langchain",
+    "opentelemetry.sdk",
+    "opentelemetry.exporter.otlp.proto.http",
+)
+
 # The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.
 EXTRAS = {
     name: Needs(note, modules, install_line(name))
     for name, modules, note in (
         ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot, figures of report"),
         ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
-        ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
+        ("inspect", ("inspect_ai",), "reading and writing inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
+        ("pandas", ("pandas",), "RunFolder.to_pandas()"),
+        ("trace", _TRACING, "--trace to an OTLP collector"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),

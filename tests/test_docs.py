@@ -10,8 +10,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from lalm_agent.cli.main import make_app
 from lalm_agent.cli.main import run as run_here
+from lalm_agent.models.openai_ref import parse_ref
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
@@ -47,7 +50,7 @@ def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None
 def test_every_printed_example_is_its_file() -> None:
     texts = [path.read_text("utf-8") for path in DOCUMENTS]
     printed = {match["name"]: match["code"] for text in texts for match in EXAMPLE.finditer(text)}
-    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py"}
+    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py", "workers/template.py"}
     assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
 
 
@@ -83,6 +86,39 @@ def test_the_commands_of_the_readme_run_in_order_as_they_are_printed(
             out, err = capfd.readouterr()
         assert code == 0, f"{line}\n{err}"
         assert out.strip() or err.strip(), line
+
+
+def indented_commands(document: str) -> list[list[str]]:
+    text = (ROOT / document).read_text("utf-8")
+    return [shlex.split(line) for line in re.findall(r"^    (lalm-agent .*)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("document", ["docs/exec.md", "docs/models.md"])
+def test_launch_lines_that_cannot_be_run_here_are_commands_and_references_of_ours(document: str) -> None:
+    lines = indented_commands(document)
+    assert len(lines) > 1
+    for _, *arguments in lines:
+        group = typer.main.get_command(make_app(arguments[:1]))
+        with group.make_context("lalm-agent", list(arguments)) as context:
+            _, command, rest = group.resolve_command(context, list(arguments))  # type: ignore[attr-defined]
+            while hasattr(command, "resolve_command"):
+                _, command, rest = command.resolve_command(context, rest)
+            options = command.make_context(arguments[0], rest, parent=context).params
+        ref = options.get("model") or ""
+        if ref.startswith("openai:"):
+            name, url = parse_ref(ref)
+            assert (name in " ".join(map(str, arguments)), url) == (True, "http://HOST:8000/v1")
+        elif ref.startswith("exec:"):
+            worker = ref.split(":")[2]
+            assert worker.endswith(".py")
+            assert (ROOT / worker).is_file() or not worker.startswith("examples/")
+
+
+def test_what_is_served_is_what_is_asked() -> None:
+    text = (ROOT / "docs/models.md").read_text("utf-8")
+    served = re.findall(r"^    vllm serve (\S+) .*\n    lalm-agent .*--model openai:(\S+)@http", text, re.MULTILINE)
+    assert len(served) > 5
+    assert [pair for pair in served if pair[0] != pair[1]] == []
 
 
 def test_the_own_model_of_the_documents_runs_as_it_is_printed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A flag that is not given is None, so that the environment and `lalm-agent.toml` 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Literal
 
 import typer
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 from lalm_agent.errors import UsageError
 from lalm_agent.records import Method
+from lalm_agent.terminal import say
 
 
 def option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
@@ -70,7 +72,8 @@ MaxAudioFlag = Annotated[
 TimeoutFlag = Annotated[
     float | None,
     typer.Option(
-        help="Seconds for one attempt at an endpoint; all attempts at a request have three times that.",
+        help="Seconds for one attempt at an endpoint, all at a request having three times that, or for a reply of an "
+        "exec: worker.",
         show_default="120",
     ),
 ]
@@ -122,6 +125,14 @@ GpusFlag = Annotated[
     float | None,
     option("GPUs of a worker; 0.5 puts two on one.", "1 where the cluster has some", "--gpus-per-worker", min=0),
 ]
+TraceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--trace",
+        help="Send each question's steps, prompts and replies as spans to the OTLP collector that "
+        "OTEL_EXPORTER_OTLP_ENDPOINT names, else to http://localhost:4318.",
+    ),
+]
 DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -160,6 +171,15 @@ def embedder_from(flags: dict[str, Any]) -> Callable[[str], Any]:
         return load_embedder(ref, flags.get("device"), bool(flags.get("trust_remote_code")))
 
     return load
+
+
+def traced(trace: bool) -> AbstractContextManager[None]:
+    """What `--trace` does meanwhile; nothing without. Raises UsageError where its extra is not installed."""
+    if not trace:
+        return nullcontext()
+    from lalm_agent.graph import tracing
+
+    return tracing.traced(say)
 
 
 def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:

@@ -54,7 +54,7 @@ from lalm_agent.records import (
     Verdict,
     check_question,
 )
-from lalm_agent.registry import Task, Tool, ToolResult, check_result
+from lalm_agent.registry import PER_CLIP_NODES, Task, Tool, ToolResult, check_result
 
 # --- decisions: pure functions ---------------------------------------------------------------------------------------
 
@@ -96,10 +96,6 @@ def may_pass(error: Exception) -> bool:
 RETRY = RetryPolicy(retry_on=may_pass, max_attempts=3, initial_interval=0.5)
 
 # --- the state: text, numbers and paths only, so that any LangGraph checkpointer can store it as JSON -----------------
-
-
-ONE_CLIP_NODES = ("type", "asr", "caption")
-"""The nodes that hear one clip at a time, whatever the question is about."""
 
 
 class Inquiry(TypedDict, total=False):
@@ -470,7 +466,7 @@ def _run(node: str, state: AgentState, context: Context, at: int = 0) -> tuple[T
     """
     tool = context.toolbox["answer" if node == "first" else node]
     question, audio_type, content = question_of(state), _type_of(state), state.get("content")
-    if question.more_audio and node in ONE_CLIP_NODES:
+    if question.more_audio and node in PER_CLIP_NODES:
         kinds, content = state.get("audio_types"), None
         audio_type = AudioType(kinds[at]) if kinds and kinds[at] else None
         question = replace(question, audio=question.audios[at], more_audio=())

@@ -24,7 +24,16 @@ import torch
 from numpy.typing import NDArray
 
 from lalm_agent.errors import LalmError, PermanentBackendError
-from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
+from lalm_agent.models.base import (
+    Completion,
+    ModelSpec,
+    OptionScore,
+    Request,
+    Response,
+    Turn,
+    waveform,
+    window_warnings,
+)
 from lalm_agent.models.hf_decoding import Computed, Draw, complete, compute, option_logprobs, stop_ids, write
 from lalm_agent.models.hf_families import audio_token_id
 from lalm_agent.models.hf_loading import (
@@ -45,8 +54,8 @@ from lalm_agent.models.hf_prefix import (
     room_for_prefixes,
 )
 from lalm_agent.models.hf_prompt import (
+    Clips,
     Hearing,
-    Samples,
     audio_end,
     audio_token_counts,
     batch_inputs,
@@ -56,7 +65,6 @@ from lalm_agent.models.hf_prompt import (
     protect_from_control_tokens,
     remember_clips,
     text_tokens,
-    waveform,
 )
 from lalm_agent.terminal import say
 
@@ -82,7 +90,7 @@ class PreparedRequest:
     """
 
     request: Request
-    samples: Samples = None
+    samples: Clips = None
     clip: str = ""
     heard_s: tuple[float, float] | None = None
 
@@ -95,16 +103,7 @@ class PreparedRequest:
         self, completions: Iterable[Completion], scores: tuple[OptionScore, ...] | None, audio_tokens: int | None
     ) -> Response:
         """What the model made of it; a clip of which only the beginning was heard gets a warning."""
-        warnings: tuple[str, ...] = ()
-        sounds = self.request.sounds
-        whole = sum(sound.ref.seconds for sound in sounds)
-        if self.heard_s is not None and self.heard_s[1] < whole:
-            window = self.heard_s[1]
-            warnings = (
-                f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s"
-                if len(sounds) == 1
-                else f"the model heard {window:.1f} s of the {whole:.1f} s of {len(sounds)} clips, each from its start",
-            )
+        warnings = window_warnings(self.request.sounds, self.heard_s)
         tokens = None if self.samples is None else audio_tokens
         return Response(tuple(completions), scores, self.heard_s, tokens, warnings)
 
@@ -114,7 +113,7 @@ def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedReque
     clips: dict[int, tuple[NDArray[np.float32], str, tuple[float, float]]] = {}
     for sound in (sound for request in requests for sound in request.sounds):
         if id(sound) not in clips:
-            samples, heard_s = waveform(sound, hearing)
+            samples, heard_s = waveform(sound, hearing.rate, hearing.window_s)
             clips[id(sound)] = samples, hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest(), heard_s
 
     def prepared(request: Request) -> PreparedRequest:

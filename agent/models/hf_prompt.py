@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lalm_agent.audio import Sound, pad_to
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_families import (
@@ -25,9 +24,6 @@ from lalm_agent.models.hf_families import (
     memory_limit,
     time_limit,
 )
-
-MIN_S = 0.5
-"""Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
 
 _LONGEST_TEXT = 1_000_000
 """Characters of a prompt of a few words and of all control tokens."""
@@ -54,17 +50,6 @@ def hearing_of(processor: Any, family: Family) -> Hearing | None:
     if not isinstance(rate, int) or rate < 1:
         raise DataError(f"the processor's sampling_rate is {rate!r}", "restore the checkpoint's preprocessor files")
     return Hearing(rate, family.window(processor), audio_token_id(processor))
-
-
-def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """The clip as the model takes it: (n_samples,) float32 at the model's rate, and (start, end) heard in seconds.
-
-    A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
-    """
-    samples, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
-    whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
-    end_s = sound.ref.seconds if whole else len(samples) / hearing.rate
-    return pad_to(samples, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 
 class FrontEndMemory:
@@ -129,11 +114,11 @@ def remember_clips(processor: Any) -> None:
         setattr(processor, name, FrontEndMemory(front_end))
 
 
-Samples = NDArray[np.float32] | tuple[NDArray[np.float32], ...] | None
+Clips = NDArray[np.float32] | tuple[NDArray[np.float32], ...] | None
 """A request's clip, (n_samples,), or its clips; None where it has none."""
 
 
-def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[Samples]) -> Any:
+def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[Clips]) -> Any:
     """Tokenised, left-padded inputs for requests that all have a clip, or all have none.
 
     Returns:
@@ -279,7 +264,7 @@ def _text(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> str:
     return text
 
 
-def conversation(turns: tuple[Turn, ...], sound: Samples) -> list[dict[str, Any]]:
+def conversation(turns: tuple[Turn, ...], sound: Clips) -> list[dict[str, Any]]:
     """Chat messages in transformers' form; clips precede the text of the first user turn."""
     messages: list[dict[str, Any]] = [
         {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
