@@ -45,7 +45,6 @@ from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
-    PER_CLIP_NODES,
     Reference,
     Task,
     Tool,
@@ -482,7 +481,7 @@ class Agent:
         offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
-        return PerClip(tool) if kept and node in PER_CLIP_NODES else tool
+        return PerClip(tool) if kept and node != "answer" else tool
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:

@@ -153,11 +153,7 @@ def make_plan(
             f"{len(benchmark.faults)} rows of {benchmark.name} cannot be used: {_some(benchmark.faults)}",
             "mend them, or leave them out with --skip-faulty",
         )
-    pool, limit, known = of_modality(benchmark.items, request.modality), request.limit, answers or {}
-    several = sum(bool(item.more_audio) for item in pool) if request.one_clip else 0
-    pool = [item for item in pool if not several or not item.more_audio]
-    if request.audio != AudioControl.REAL:
-        require_one_clip(pool, f"--audio {request.audio}", "--one-clip leaves them out")
+    (pool, several), limit, known = _pool(benchmark, request), request.limit, answers or {}
     if limit is not None and request.shard is None and limit < len(there):
         raise UsageError(
             f"the run has {len(there)} questions, and --limit {limit} asks for fewer",
@@ -200,6 +196,15 @@ def make_plan(
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
     )
+
+
+def _pool(benchmark: Benchmark, request: EvaluateRequest) -> tuple[list[Item], int]:
+    """The questions that may be asked, and how many about several clips are left out of them."""
+    pool = of_modality(benchmark.items, request.modality)
+    kept = [item for item in pool if not (request.one_clip and item.more_audio)]
+    if request.audio != AudioControl.REAL:
+        require_one_clip(kept, f"--audio {request.audio}", "--one-clip leaves them out")
+    return kept, len(pool) - len(kept)
 
 
 def read_shard(text: str) -> tuple[int, int]:
