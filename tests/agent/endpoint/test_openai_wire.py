@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,9 @@ def test_the_clip_precedes_the_text_of_the_first_user_turn() -> None:
     assert messages[1]["content"] == [clip, {"type": "text", "text": "one"}]
     assert messages[3]["content"] == "two"
     assert chat_body("m", request(*turns), [], FULL)["messages"][1]["content"] == "one"
+    several = [{"type": "input_audio", "uuid": name} for name in "ab"]
+    content = chat_body("m", request(*turns), several, replace(FULL, uuids=True))["messages"][1]["content"]
+    assert content == [*several, {"type": "text", "text": "one"}]
 
 
 def test_a_lone_surrogate_which_no_request_can_carry_is_replaced() -> None:
