@@ -94,13 +94,15 @@ class Grade:
     """An outcome with what it was read from.
 
     chosen: the text taken as the answer; None where there is none. rule: the rule of the scorer that decided, for
-    whoever audits a row. abstention: why it abstains; None unless it does.
+    whoever audits a row. abstention: why it abstains; None unless it does. points: a mark in [0, 1], by scorers that
+    give marks; None by all others, and where the mark could not be read.
     """
 
     outcome: Outcome
     chosen: str | None
     rule: str
     abstention: AbstentionKind | None = None
+    points: float | None = None
 
 
 WITHHELD = Grade(Outcome.ABSTAINED, None, "withheld", AbstentionKind.NOT_CONFIDENT)

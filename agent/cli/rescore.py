@@ -10,7 +10,7 @@ from lalm_agent.cli.flags import embedder_from, loader_from, option
 from lalm_agent.cli.view import tell_trouble, warn
 from lalm_agent.terminal import say
 
-_WITH = f"Scorers, with commas: {flags.SCORERS}, mmau-pro:EMBEDDER, llm:MODEL, sakura:MODEL."
+_WITH = f"Scorers, with commas: {flags.SCORERS}, mmau-pro:EMBEDDER, llm:MODEL, sakura:MODEL, mmar-rubrics:MODEL."
 
 
 def rescore(
@@ -42,6 +42,7 @@ def rescore(
     Reads runs, prediction files of any usual keys, and logs of lmms-eval, inspect, evalscope and VLMEvalKit.
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
+    mmar-rubrics:MODEL marks the reasoning of right replies by the rubrics of --data MMAR-meta.jsonl.
     mmau-pro:EMBEDDER, a folder or hub name of a text encoder, takes the choice nearest to the reply.
     """
     from lalm_agent.eval.reading.logs import Keys
@@ -61,7 +62,7 @@ def rescore(
     wiring: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     wiring |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    made = making.made_scorers(refs, loader_from(wiring), kept, say, embedder_from(wiring))
+    made = making.made_scorers(refs, loader_from(wiring), kept, say, embedder_from(wiring), data)
     result = rescored(outputs, made)
     warn(result.warnings)
     lines = [] if as_json else rescoring_lines(result, outputs.facts, show_all, terminal_width())

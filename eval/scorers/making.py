@@ -29,12 +29,13 @@ SCORERS = {
     "aqua": "lalm_agent.eval.scorers.published:aqua",
     "mmau-pro": "lalm_agent.eval.scorers.nearest:NearestOption",
     "sakura": "lalm_agent.eval.scorers.llm:SakuraJudge",
+    "mmar-rubrics": "lalm_agent.eval.scorers.rubrics:RubricJudge",
     "llm": "lalm_agent.eval.scorers.llm:Normaliser",
 }
 """Name -> where it is."""
 
-ASKING = frozenset({"sakura", "llm"})
-"""Scorers that ask a model: sakura:MODEL, llm:MODEL."""
+ASKING = frozenset({"sakura", "mmar-rubrics", "llm"})
+"""Scorers that ask a model: sakura:MODEL, mmar-rubrics:MODEL, llm:MODEL."""
 EMBEDDING = frozenset({"mmau-pro"})
 """Scorers that compare texts by a model of embeddings: mmau-pro:EMBEDDER."""
 OF_BENCHMARK = ("mmar", "mmsu", "air-bench", "voicebench", "aqua")
@@ -123,15 +124,18 @@ def made_scorers(
     kept: Kept,
     tell: Callable[[str], None],
     embed: "Callable[[str], Embedder] | None" = None,
+    data: Path | None = None,
 ) -> list[Scorer]:
     """The scorers of `model_refs`; two of them that name one model share it.
 
     load: the model of a reference. embed: the embedder of one, by default `nearest.load_embedder`.
     tell: told in a line what is being done, and some twenty times how far a scorer is.
+    data: the benchmark's file, for scorers that need its rubrics.
 
-    Raises UsageError: a model that does not exist; DataError: a model that cannot be loaded.
+    Raises UsageError: a model that does not exist, or no data; DataError: a model that cannot be loaded.
     """
     from lalm_agent.eval.scorers.nearest import load_embedder
+    from lalm_agent.eval.scorers.rubrics import RubricJudge, read_rubrics
 
     models: dict[str, LALM] = {}
     embedders = {ref: (embed or load_embedder)(ref) for name, ref in refs.items() if ref and _embeds(name)}
@@ -148,12 +152,16 @@ def made_scorers(
 
         return say
 
-    return [
+    made = [
         make_scorer(name, models.get(ref), kept.path(name), progress(name), embedders.get(ref))
         if ref
         else make_scorer(name)
         for name, ref in refs.items()
     ]
+    for scorer in made:
+        if isinstance(scorer, RubricJudge):
+            scorer.rubrics = read_rubrics(data)
+    return made
 
 
 def _embeds(name: str) -> bool:

@@ -89,6 +89,7 @@ class ScorerFigures:
     applies: False for a rule that reads letters over replies that have hardly any.
     as_published: (accuracy, denominator) as the scorer's original computes them, random draws on average; None where it
         has none. Replies that a policy withheld count as they were.
+    points: mean of the marks over the n questions, for scorers that give marks; None where one is not known.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ScorerFigures:
     shares: Mapping[str, OutcomeShare]
     applies: bool = True
     as_published: tuple[float, int] | None = None
+    points: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,13 @@ def _figures(
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
         shares=shares,
         applies=applies,
+        points=_mean_points(own),
     )
+
+
+def _mean_points(grades: Sequence[Grade]) -> float | None:
+    points = [grade.points for grade in grades if grade.points is not None]
+    return sum(points) / len(points) if points and len(points) == len(grades) else None
 
 
 def _disagreements(
