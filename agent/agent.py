@@ -23,7 +23,6 @@ import shutil
 import threading
 import uuid
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -38,13 +37,14 @@ from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
 from lalm_agent.models.wrappers import SharedWeights, WithoutClip
-from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
+from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
-from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
+from lalm_agent.records import Answer, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
+    PerClip,
     Reference,
     Task,
     Tool,
@@ -70,7 +70,6 @@ Audio = str | Path | tuple[Any, int]
 Clips = Audio | list[Any]  # of several clips, in the order in which the question names them
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
-_KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -164,7 +163,7 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
-        if self._own_model is None and self._load is None:
+        if self._own_model is None and self._load is None and not self._weights.is_loaded:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
         from lalm_agent.graph.checkpoints import open_checkpoints
@@ -197,6 +196,15 @@ class Agent:
     def spec(self) -> ModelSpec:
         """Of the answering model, which is loaded for it: weights, adapter, device, dtype. Raises as `runner` does."""
         return self._ready().spec
+
+    def policy_for(self, choices: Sequence[str]) -> tuple[Policy, bool] | None:
+        """The policy that decides about a question with these choices, and whether its guarantee holds here.
+
+        None where every answer is given. The model is loaded for it. Raises as `runner` does.
+        """
+        agent = (self._under_policy if choices else None) or self
+        gate = agent._ready().context.gate
+        return None if gate is None or agent.policy is None else (agent.policy, not gate.warnings)
 
     @property
     def decoding(self) -> Decoding:
@@ -438,7 +446,10 @@ class Agent:
         }
         config = config.model_copy(update=changes)
         same: dict[str, Any] = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
-        agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
+        # One set of weights for both, where they are loaded already, as the policy wants them.
+        is_loaded = "runner" in vars(self) and self.runner.spec.dtype == config.dtype
+        beside = self if is_loaded else None
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, beside=beside, **same)
         agent.clips = self.clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
@@ -736,33 +747,6 @@ class OwnTool:
         kind = type(result).__name__ if not isinstance(result, ToolResult) else "ToolResult without text"
         message = f"the tool {self._ref} returned a {kind}, not text"
         raise PermanentBackendError(message, "return a str or a lalm_agent.ToolResult")
-
-
-class PerClip:
-    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
-
-    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
-    """
-
-    def __init__(self, tool: Tool) -> None:
-        self.name = tool.name
-        self._tool = tool
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
-
-    def __call__(self, task: Task) -> ToolResult:
-        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
-        key = (task.sound.ref.sha256, task.audio_type)
-        with self._lock:
-            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
-            self._kept.move_to_end(key)
-            if len(self._kept) > _KEPT_CLIPS:
-                self._kept.popitem(last=False)
-        with turn:
-            if results:
-                return replace(results[0], cached=True)
-            results.append(self._tool(task))
-            return results[0]
 
 
 def _parameters(reference: Reference, offers: Sequence[str], positional: int) -> list[str]:

@@ -83,7 +83,7 @@ FIELDS = tuple(AgentConfig.model_fields)
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in FIELDS} | {"preset": "--tools", "tools": "--tool"}
 PREFIX = "LALM_"
 VARIABLES = {name: f"{PREFIX}{name.upper()}" for name in FIELDS}
-OTHER_VARIABLES = frozenset({"LALM_API_KEY", "LALM_HOME", "LALM_REQUIRE_TOOLS"})
+OTHER_VARIABLES = frozenset({"LALM_API_KEY", "LALM_HOME", "LALM_REQUIRE_TOOLS", "LALM_SERVER_KEYS"})
 """Variables of this project that set no field."""
 
 _TOOLS_HINT = 'tools are NODE = TOOL, such as asr = "pocketsphinx"; preset fills every node'

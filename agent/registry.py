@@ -8,9 +8,11 @@ that import only, behind everything installed, so that a file named like a libra
 import importlib
 import shlex
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,7 @@ from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import AudioType, Method, Question
 
+_KEPT_CLIPS = 4096
 PER_CLIP_NODES = ("type", "asr", "caption")
 """The nodes that hear one clip at a time, whatever the question is about."""
 NODES = ("type", "asr", "caption", "answer")
@@ -128,6 +131,33 @@ class Tool(Protocol):
         ...
 
 
+class PerClip:
+    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
+
+    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
+    """
+
+    def __init__(self, tool: Tool) -> None:
+        self.name = tool.name
+        self._tool = tool
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
+        key = (task.sound.ref.sha256, task.audio_type)
+        with self._lock:
+            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT_CLIPS:
+                self._kept.popitem(last=False)
+        with turn:
+            if results:
+                return replace(results[0], cached=True)
+            results.append(self._tool(task))
+            return results[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a tool is or what an extra is for; the modules that it needs, by import name; the line that installs it."""
@@ -198,6 +228,7 @@ EXTRAS = {
         ("trace", _TRACING, "--trace to an OTLP collector"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
+        ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),

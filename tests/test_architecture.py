@@ -33,7 +33,7 @@ RANKS = {
     3: ("tools",),
     4: ("confidence", "graph"),
     5: ("agent", "drawing"),
-    6: ("eval", "resident"),
+    6: ("eval", "resident", "serve"),
     7: ("training",),
     8: ("cli",),
     9: ("__main__",),

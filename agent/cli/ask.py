@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from, traced
+from lalm_agent.cli.flags import answering_settings, settings_from, traced
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import duration, json_text, printable, say, shortened
@@ -119,7 +119,7 @@ def _ask(values: Mapping[str, Any]) -> int:
     batch, as_json, window = values["batch"], values["as_json"], values["window"]
     clips, question = _clips_of(values["clips"] or (), batch is not None)
     choices = _checked(question, values["choice"] or (), batch is not None, window)
-    config, shipped = _settings(values), not values["no_policy"]
+    config, shipped = answering_settings(values), not values["no_policy"]
     if batch is not None:
         from lalm_agent.agent import Agent
 
@@ -245,18 +245,6 @@ def _is_file(text: str) -> bool:
 def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
-
-
-def _settings(values: Mapping[str, Any]) -> Any:
-    """The `AgentConfig` of the command's parameters."""
-    from lalm_agent.config import FIELDS
-
-    config = settings_from({name: values[name] for name in FIELDS})
-    if not values["no_policy"]:
-        return config
-    if values["policy"] is not None:
-        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
-    return config.model_copy(update={"policy": None})
 
 
 def _print_start() -> None:

@@ -148,6 +148,22 @@ def settings_from(flags: dict[str, Any]) -> Any:
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
 
 
+def answering_settings(values: Mapping[str, Any]) -> Any:
+    """The `AgentConfig` of a command's parameters, all of its fields among them, and of `no_policy`.
+
+    Raises:
+        UsageError: a value that a field does not take, wherever it was set.
+    """
+    from lalm_agent.config import FIELDS
+
+    config = settings_from({name: values.get(name) for name in FIELDS})
+    if not values["no_policy"]:
+        return config
+    if values["policy"] is not None:
+        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
+    return config.model_copy(update={"policy": None})
+
+
 def ray_from(flags: Mapping[str, Any]) -> Any:
     """The `RayEngine` of `engine`, `workers`, `address` and `gpus`; None for the local engine. Raises UsageError."""
     from lalm_agent.models.ray_engine import RayEngine

@@ -13,7 +13,6 @@ import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.cli.view import row
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.terminal import json_text, printable, say
 
@@ -39,7 +38,7 @@ def doctor(
     for finding in chain(_installation(), _of_ask(settings, online)):
         findings.append(dict(zip(("name", "state", "note", "works"), finding, strict=True)))
         if not as_json:
-            typer.echo(printable(row(*finding[:3])))
+            typer.echo(printable(_row(*finding[:3])))
     works = all(finding["works"] for finding in findings)
     if as_json:
         typer.echo(json_text({"works": works, "findings": findings}))
@@ -253,9 +252,9 @@ def tools(
         for tool in TOOLS[name]:
             needs = NEEDS[tool]
             state = _state(needs.missing) + (f": {needs.install}" if needs.missing else "")
-            typer.echo(row(tool, state, needs.note))
+            typer.echo(_row(tool, state, needs.note))
         for tool, entry in installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS).items():
-            typer.echo(row(tool, "installed", f"from {_package(entry)}, for any node"))
+            typer.echo(_row(tool, "installed", f"from {_package(entry)}, for any node"))
     typer.echo("\nyour own:  --tool NODE=module:attribute[:ARGUMENT], a class or a function of a task")
 
 
@@ -322,3 +321,8 @@ def graph(
             typer.echo(f"written: {out}")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}", "name another file") from error
+
+
+def _row(name: str, state: str, note: str) -> str:
+    """One line of a listing in three columns."""
+    return f"  {name:<18}{state:<26}{note}".rstrip()

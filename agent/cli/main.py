@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "ask:status",
     "down": "ask:down",
     "chat": "chat:chat",
+    "serve": "serve:serve",
     "eval": "eval:evaluate",
     "merge": "eval:merge",
     "score": "score:score",
