@@ -376,7 +376,8 @@ def _abstention(
     evidence = Evidence(
         audio_type=_type_of(cast(AgentState, state)),
         content=state.get("content"),
-        sought_content=any(step["node"] == "type" for step in state["steps"]),
+        # Of several clips the types may differ, and none of them is unclear.
+        sought_content=any(step["node"] == "type" for step in state["steps"]) and not state.get("audio_types"),
         peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
         heard_s=(start, end),
         asked_s=question.part_s,

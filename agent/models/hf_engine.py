@@ -119,8 +119,8 @@ def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedReque
     def prepared(request: Request) -> PreparedRequest:
         if len(request.sounds) < 2:
             return PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
-        samples, names, heard = zip(*(clips[id(sound)] for sound in request.sounds), strict=True)
-        return PreparedRequest(request, samples, " ".join(names), (0.0, sum(end for _, end in heard)))
+        samples, names, spans = zip(*(clips[id(sound)] for sound in request.sounds), strict=True)
+        return PreparedRequest(request, samples, " ".join(names), (0.0, sum(end for _, end in spans)))
 
     return [prepared(request) for request in requests]
 

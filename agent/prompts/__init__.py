@@ -25,7 +25,7 @@ TYPE_SENTENCE = "Identify the type of audio."
 TYPE_CHOICES = ("Sound", "Music", "Speech")
 CONTENT_TEMPLATE = "What is the {type} content?"
 GIVEN_CONTENT_TEMPLATE = "The {type} content is: {content}"
-CLIP_CONTENT_TEMPLATE = "Clip {number}: {given}"
+CLIP_CONTENT_TEMPLATE = "Clip {number}: {content}"
 """Ours, for questions about several clips: the paper's sentence once for each."""
 
 _INVITES_IDK = {Method.IDK, Method.MCOT, Method.AGENT}
@@ -83,8 +83,8 @@ def clip_contents(contents: Sequence[tuple[AudioType, str] | None]) -> str:
     parts = []
     for number, pair in enumerate(contents, start=1):
         if pair is not None and pair[1].strip():
-            given = GIVEN_CONTENT_TEMPLATE.replace("{type}", pair[0].capitalize()).replace("{content}", pair[1])
-            parts.append(CLIP_CONTENT_TEMPLATE.replace("{number}", str(number)).replace("{given}", given))
+            sentence = GIVEN_CONTENT_TEMPLATE.replace("{type}", pair[0].capitalize()).replace("{content}", pair[1])
+            parts.append(CLIP_CONTENT_TEMPLATE.replace("{number}", str(number)).replace("{content}", sentence))
     return _join(*parts)
 
 

@@ -34,7 +34,7 @@ _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
 """A row that has each of these under one of its own keys is a question as it is, so that nothing is guessed."""
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
 _OWN = replace(OWN, numbered=False)
-_LAYOUTS = {None: _OWN, **LAYOUTS, "sakura": _OWN}
+_LAYOUTS = {None: _OWN, "sakura": _OWN} | LAYOUTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,8 @@ def voicebench_letter(reply: str, choices: Sequence[str]) -> str | None:
     """The letter by the rule of VoiceBench's multiple-choice evaluator; None where it draws one."""
     text = re.sub(r"\A<[123]>\s*", "", reply.lower())
     begins = re.match(r"([a-d])(?:[.,:)]|\Z)", text)
-    found = begins or _SPOKEN.search(text)
-    return next(group for group in found.groups() if group).upper() if found else None
+    match = begins or _SPOKEN.search(text)
+    return next(group for group in match.groups() if group).upper() if match else None
 
 
 def aqua_letter(reply: str, choices: Sequence[str]) -> str | None:

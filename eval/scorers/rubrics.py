@@ -83,9 +83,9 @@ class RubricJudge(LLMScorer):
         """The marks; none at all where one is missing or may not be given."""
         read, rubric = grade(item, text), self.rubrics[item.id]
         marks = {int(number): float(mark) for number, mark in _MARK.findall(reply)}
-        given = [marks.get(number) for number in range(1, len(rubric.points) + 1)]
+        listed = [marks.get(number) for number in range(1, len(rubric.points) + 1)]
         most = sum(max(allowed) for _, allowed in rubric.points)
-        total = sum(mark for mark in given if mark is not None)
-        if most <= 0 or any(mark not in allowed for mark, (_, allowed) in zip(given, rubric.points, strict=True)):
+        total = sum(mark for mark in listed if mark is not None)
+        if most <= 0 or any(mark not in allowed for mark, (_, allowed) in zip(listed, rubric.points, strict=True)):
             return replace(read, rule="rubric_unreadable")
         return replace(read, rule="rubric", points=total / most)

@@ -35,13 +35,13 @@ def test_each_of_two_clips_is_heard_in_its_place(
 ) -> None:
     other = load(write_clip(name="another.wav", level=0.9, seconds=1.5))
     assert lalm.spec.several_clips
-    asked = [(sound,), (other,), (sound, other), (other, sound), (sound, sound)]
-    alone = [lalm.generate([request_of(*sounds)])[0] for sounds in asked]
+    clip_sets = [(sound,), (other,), (sound, other), (other, sound), (sound, sound)]
+    alone = [lalm.generate([request_of(*sounds)])[0] for sounds in clip_sets]
     first, second, both, swapped, same = alone
     assert both.audio_tokens == swapped.audio_tokens == (first.audio_tokens or 0) + (second.audio_tokens or 0)
     assert both.heard_s == (0.0, pytest.approx(sound.ref.seconds + other.ref.seconds))
     assert len({tuple(scores(response)) for response in (first, both, swapped, same)}) == 4
-    together = lalm.generate([request_of(*sounds) for sounds in asked])
+    together = lalm.generate([request_of(*sounds) for sounds in clip_sets])
     for one, many in zip(alone, together, strict=True):
         assert scores(many) == pytest.approx(scores(one), abs=1e-4)
         assert many.completions[0].text == one.completions[0].text

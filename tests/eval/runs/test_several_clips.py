@@ -87,10 +87,10 @@ class OneClip:
 
     def __init__(self) -> None:
         self.spec = ModelSpec(ModelInfo("own:OneClip", None, "a" * 64), None, "cpu", "float32")
-        self.asked = 0
+        self.requests = 0
 
     def generate(self, requests: Any) -> list[Response]:
-        self.asked += len(requests)
+        self.requests += len(requests)
         raise AssertionError("nothing may be asked")
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_takes_one_clip_is_refused_before_anything_is_asked(clips: 
     model = OneClip()
     with pytest.raises(UsageError, match="about 2 clips, and own:OneClip takes one at a time"):
         Agent(model=model).ask(list(clips), "Which?", CHOICES)
-    assert model.asked == 0
+    assert model.requests == 0
 
 
 def test_a_run_asks_about_all_clips_and_another_model_is_refused(

@@ -210,7 +210,7 @@ def test_a_model_with_an_encode_of_its_own_is_asked_by_it(monkeypatch: pytest.Mo
     import torch
     import transformers
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class Encoder:
         def to(self, place: str) -> "Encoder":
@@ -220,9 +220,9 @@ def test_a_model_with_an_encode_of_its_own_is_asked_by_it(monkeypatch: pytest.Mo
             return self
 
         def encode(self, texts: list[str], instruction: str, max_length: int) -> Any:
-            asked.append((texts, instruction, max_length))
+            calls.append((texts, instruction, max_length))
             return torch.ones(len(texts), 2)
 
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda *args, **kwargs: Encoder())
     assert load_embedder("nvidia/NV-Embed-v2").embed(["a", "b"]).shape == (2, 2)
-    assert asked == [(["a", "b"], "", nearest.MAX_TOKENS)]
+    assert calls == [(["a", "b"], "", nearest.MAX_TOKENS)]
