@@ -184,8 +184,8 @@ def test_what_is_neither_run_nor_predictions_is_an_error(write: Write, tmp_path:
         read_outputs(tmp_path / "absent.json")
     with pytest.raises(DataError, match="holds no predictions"):
         read_outputs(write("none.json", []))
-    with pytest.raises(UsageError, match="no benchmark is called 'mmaus'") as error:
-        read_outputs(write("p.json", mmau_rows(model_output="dog")), "mmaus")
+    with pytest.raises(UsageError, match="no benchmark is called 'mmua'") as error:
+        read_outputs(write("p.json", mmau_rows(model_output="dog")), "mmua")
     assert "did you mean mmau" in str(error.value.hint)
 
 

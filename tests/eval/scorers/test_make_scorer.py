@@ -30,7 +30,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 def test_the_nearest_name_is_suggested() -> None:
     with pytest.raises(UsageError) as caught:
-        make_scorer("mmaus")
+        make_scorer("mmua")
     assert "did you mean mmau?" in str(caught.value.hint)
 
 
