@@ -151,6 +151,14 @@ def site(folder: Path) -> Iterator[str]:
                 self.send_response(302)
                 self.send_header("Location", target)
                 self.end_headers()
+            elif name == "drip":
+                try:
+                    self.send_response_only(200)
+                    while not done.wait(0.01):
+                        self.send_header("X-More", "x")
+                        self.flush_headers()
+                except OSError:
+                    pass
             elif name == "endless":
                 self.send_response(200)
                 self.end_headers()
@@ -213,8 +221,9 @@ def test_what_cannot_be_fetched_is_said(path: str, said: str, model: str, site: 
 def test_a_body_without_end_ends_by_its_size_or_its_time(
     model: str, site: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    assert ask(f"{site}/endless", "Which?", "--allow-url", "--timeout-s", "0.1", model=model) == 2
-    assert "takes too long" in capsys.readouterr().err
+    for path in ("endless", "drip", f"to?{site}/drip"):
+        assert ask(f"{site}/{path}", "Which?", "--allow-url", "--timeout-s", "0.1", model=model) == 2
+        assert "takes too long" in capsys.readouterr().err
     monkeypatch.setattr(audio, "MOST_BYTES", 1000)
     assert ask(f"{site}/endless", "Which?", "--allow-url", model=model) == 2
     assert "holds more than 1,000 bytes" in capsys.readouterr().err
@@ -226,7 +235,7 @@ def test_https_does_not_lead_to_http(monkeypatch: pytest.MonkeyPatch, model: str
     def reply(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers={"Location": "http://127.0.0.1/a.wav"})
 
-    client = httpx.Client
-    monkeypatch.setattr(httpx, "Client", lambda **settings: client(**settings, transport=httpx.MockTransport(reply)))
+    client = httpx.AsyncClient
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **settings: client(**settings, transport=httpx.MockTransport(reply)))
     assert ask("https://127.0.0.1/a.wav", "Which?", "--allow-url", model=model) == 2
     assert "leads to http, which is not followed" in capsys.readouterr().err
