@@ -3,6 +3,7 @@
 Exit codes: 0 done, also when the answer is an abstention; 2 what the user can mend; 1 a bug; 130 Ctrl-C.
 """
 
+import errno
 import os
 import re
 import sys
@@ -115,6 +116,10 @@ def _group(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. `--debug` among the arguments shows the traceback of any error."""
+    # A stream that was closed (`<&-`) is None, for which no library is prepared.
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(os.devnull, mode) for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )
     raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -139,10 +144,14 @@ def run(arguments: list[str]) -> int:
             typer.echo(str(error), err=True)
             return 2
         return _print_error(error, *_usage_lines(error), debug)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit as exit_:
+        # Typer's, for a reader that has gone (`| head -1`).
+        if isinstance(exit_.__context__, BrokenPipeError):
+            return 0
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _print_error(error, "there is no space left on the disk", "make room, or write elsewhere", 2, debug)
         hint = "this is a bug; --debug shows where"
         return _print_error(error, f"{type(error).__name__}: {error}", hint, 1, debug)
     return result if isinstance(result, int) else 0

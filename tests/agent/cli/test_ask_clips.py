@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -151,22 +152,11 @@ def site(folder: Path) -> Iterator[str]:
                 self.send_response(302)
                 self.send_header("Location", target)
                 self.end_headers()
-            elif name == "drip":
-                try:
-                    self.send_response_only(200)
+            elif name in ("endless", "drip"):  # a body, or headers
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if name == "endless" else b""))
+                with suppress(OSError):
                     while not done.wait(0.01):
-                        self.send_header("X-More", "x")
-                        self.flush_headers()
-                except OSError:
-                    pass
-            elif name == "endless":
-                self.send_response(200)
-                self.end_headers()
-                try:
-                    while not done.wait(0.01):
-                        self.wfile.write(b"x" * 100)
-                except OSError:
-                    pass
+                        self.wfile.write(b"X-More: x\r\n" * 10)
             elif (folder / name).is_file():
                 self.send_response(200)
                 self.end_headers()
@@ -236,6 +226,8 @@ def test_https_does_not_lead_to_http(monkeypatch: pytest.MonkeyPatch, model: str
         return httpx.Response(302, headers={"Location": "http://127.0.0.1/a.wav"})
 
     client = httpx.AsyncClient
-    monkeypatch.setattr(httpx, "AsyncClient", lambda **settings: client(**settings, transport=httpx.MockTransport(reply)))
+    monkeypatch.setattr(
+        httpx, "AsyncClient", lambda **settings: client(**settings, transport=httpx.MockTransport(reply))
+    )
     assert ask("https://127.0.0.1/a.wav", "Which?", "--allow-url", model=model) == 2
     assert "leads to http, which is not followed" in capsys.readouterr().err
