@@ -179,3 +179,8 @@ def test_init_replaces_a_file_only_by_force(
         os.umask(old)
     assert load_config(environment={}) == AgentConfig()
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [FILE_NAME]
+    (tmp_path / "inner" / FILE_NAME).unlink()
+    (tmp_path / "inner" / FILE_NAME).mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert run(["init", "--force"]) == 2
+    assert [path.name for path in (tmp_path / "inner").iterdir()] == [FILE_NAME], "nothing is left beside"
