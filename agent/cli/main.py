@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from importlib import import_module
+from io import TextIOWrapper
 from pkgutil import get_data
 from typing import NoReturn
 
@@ -120,6 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8; stderr does so anyway
     raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
 
 

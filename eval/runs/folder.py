@@ -138,7 +138,7 @@ class RunFolder(Folder):
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` of the answers so far, a row each, in the order of the questions and then of the draws.
 
-        Columns: `id`, `draw`, `audio`, `question`, `choices` (tuple, as shown), `gold` (missing where it has no right answer);
+        Columns: `id`, `draw`, `audio`, `question`, `choices` (tuple, as shown), `gold` (missing: it has none);
         a `group_…` for each group of the data, such as `group_modality`; `outcome`, `chosen` and `rule` by the `rule`
         scorer; `counts` (False outside N: no right answer, or a clip that the adapter was trained on); and these of
         `StoredAnswer`: `abstention`, `reply`, `confidence`, `audio_type`, `content`, `reason_kind`, `withheld`,

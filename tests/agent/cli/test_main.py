@@ -65,6 +65,14 @@ def test_a_closed_stream_is_an_empty_one(closed: str, clip: str, tmp_path: Path)
     assert done.stderr.startswith("error: standard input is empty" if clip == "-" else "")
 
 
+def test_what_a_terminal_has_no_letters_for_is_escaped() -> None:
+    command = [sys.executable, "-m", "lalm_agent", "eval", "--help"]
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=latin, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"METHOD[,METHOD\u2026]" in done.stdout
+
+
 def test_a_reader_that_went_is_no_error_and_a_full_disk_no_bug() -> None:
     ours, theirs = os.pipe()
     os.close(ours)
