@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
 from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.jobs import run_async
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
@@ -384,7 +385,7 @@ def as_files(
                     raise UsageError(
                         f"{_shown(clip)} is a URL: a clip is a file on this machine", "--allow-url fetches it"
                     )
-                asyncio.run(_fetch(clip, Path(path), timeout_s, trust_env))
+                run_async(_fetch(clip, Path(path), timeout_s, trust_env))
             paths[clip] = path
         try:
             yield paths

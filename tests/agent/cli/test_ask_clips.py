@@ -1,5 +1,6 @@
 """`lalm-agent ask` about several clips, about one from a pipe, and about one behind a URL."""
 
+import asyncio
 import io
 import json
 import threading
@@ -217,6 +218,14 @@ def test_a_body_without_end_ends_by_its_size_or_its_time(
     monkeypatch.setattr(audio, "MOST_BYTES", 1000)
     assert ask(f"{site}/endless", "Which?", "--allow-url", model=model) == 2
     assert "holds more than 1,000 bytes" in capsys.readouterr().err
+
+
+def test_a_notebook_whose_loop_runs_can_fetch(folder: Path, site: str) -> None:
+    async def cell() -> str:
+        with audio.as_files([f"{site}/a.wav"], allow_url=True) as paths:
+            return audio.load(*paths.values()).ref.sha256
+
+    assert asyncio.run(cell()) == audio.load("a.wav").ref.sha256
 
 
 def test_https_does_not_lead_to_http(monkeypatch: pytest.MonkeyPatch, model: str, capsys: Capture) -> None:
