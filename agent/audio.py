@@ -4,6 +4,7 @@ Nothing is ever silently cut: a file that cannot be decoded whole is refused wit
 long as its file, and what is odd about it is a warning. `lalm_agent.decoding` says what cannot be seen to be missing.
 """
 
+import asyncio
 import hashlib
 import itertools
 import math
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
 from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.jobs import run_async
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
@@ -383,7 +385,7 @@ def as_files(
                     raise UsageError(
                         f"{_shown(clip)} is a URL: a clip is a file on this machine", "--allow-url fetches it"
                     )
-                _fetch(clip, Path(path), timeout_s, trust_env)
+                run_async(_fetch(clip, Path(path), timeout_s, trust_env))
             paths[clip] = path
         try:
             yield paths
@@ -399,25 +401,25 @@ def _standard_input() -> Iterator[bytes]:
     return iter(lambda: sys.stdin.buffer.read(2**20), b"")
 
 
-def _save(blocks: Iterable[bytes], path: Path, name: str, deadline: float = math.inf) -> None:
-    n = 0
+def _save(blocks: Iterable[bytes], path: Path, name: str) -> None:
     with path.open("wb") as file:
         for block in blocks:
-            n += len(block)
-            if n > MOST_BYTES:
-                raise DataError(f"{name} holds more than {MOST_BYTES:,} bytes", "cut it, or give a file")
-            if time.monotonic() > deadline:
-                raise DataError(f"{name} takes too long", "allow it more time: --timeout-s SECONDS")
             file.write(block)
+            _check_length(file.tell(), name)
 
 
-def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
+def _check_length(n: int, name: str) -> None:
+    if n > MOST_BYTES:
+        raise DataError(f"{name} holds more than {MOST_BYTES:,} bytes", "cut it, or give a file")
+
+
+async def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
     """Save what stands behind a URL. Raises DataError."""
     import httpx
 
     name, secure = _shown(url), url.lower().startswith("https")
 
-    def check(request: Any) -> None:
+    async def check(request: Any) -> None:
         if request.url.scheme not in ({"https"} if secure else {"http", "https"}):
             raise DataError(
                 f"{name} leads to {request.url.scheme}, which is not followed", "give the clip's own address"
@@ -426,11 +428,20 @@ def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
     settings: dict[str, Any] = {"follow_redirects": True, "max_redirects": _MOST_REDIRECTS, "trust_env": trust_env}
     settings |= {"timeout": timeout_s, "headers": {"User-Agent": "lalm-agent", "Accept-Encoding": "identity"}}
     settings |= {"verify": ssl.create_default_context(), "event_hooks": {"request": [check]}}
-    deadline = time.monotonic() + 3 * timeout_s
     try:
-        with httpx.Client(**settings) as client, client.stream("GET", url) as response:
+        # httpx's own limit is for each wait, and a server that drips its headers never lets it pass.
+        async with (
+            asyncio.timeout(3 * timeout_s),
+            httpx.AsyncClient(**settings) as client,
+            client.stream("GET", url) as response,
+        ):
             response.raise_for_status()
-            _save(response.iter_bytes(), path, name, deadline)
+            with path.open("wb") as file:
+                async for block in response.aiter_bytes():
+                    file.write(block)
+                    _check_length(file.tell(), name)
+    except TimeoutError:
+        raise DataError(f"{name} takes too long", "allow it more time: --timeout-s SECONDS") from None
     except httpx.HTTPStatusError as error:
         reply = f"{error.response.status_code} {error.response.reason_phrase}"
         raise DataError(f"{name} cannot be fetched: {reply}", "check the address") from None

@@ -29,6 +29,7 @@ from functools import partial
 from os import environ
 from typing import Any
 
+from lalm_agent.jobs import request_loop, run_async
 from lalm_agent.models import endpoint as endpoints
 from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
 from lalm_agent.models.endpoint import EndpointOptions, FailedAttempt, Notice, Servers
@@ -77,7 +78,7 @@ class OpenAICompatLALM:
         """
         for request in requests:
             check(request, self._endpoint)
-        return endpoints.run_async(self._all(requests))
+        return run_async(self._all(requests))
 
     async def _all(self, requests: Sequence[Request]) -> list[Response]:
         gate, process = asyncio.Semaphore(self._options.concurrency), os.getpid()
@@ -130,4 +131,4 @@ class OpenAICompatLALM:
 def _close(servers: dict[int, Servers]) -> None:
     """Close the connections of a model that is gone, in the background."""
     if mine := servers.get(os.getpid()):
-        asyncio.run_coroutine_threadsafe(mine.close(), endpoints.request_loop())
+        asyncio.run_coroutine_threadsafe(mine.close(), request_loop())
