@@ -163,7 +163,8 @@ def main() -> None:
         "0",
     ]
     command += ["--method", options.method, "--concurrency", str(options.concurrency), "--queue", str(options.queue)]
-    folder, environment = Path(__file__).parent, os.environ | {"LALM_SERVER_KEYS": ""}
+    folder = Path(__file__).parent
+    environment = {name: value for name, value in os.environ.items() if name != "LALM_SERVER_KEYS"}
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         lines: list[str] = []

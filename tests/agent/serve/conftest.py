@@ -56,7 +56,7 @@ class Running:
 
     def end(self) -> None:
         """As SIGTERM does, which reaches the main thread only; wait until it has ended."""
-        self.service.app.is_draining = True
+        self.service.desk.is_draining = True
         self._thread.join(60)
         self._listener.close()
         assert not self._thread.is_alive()
