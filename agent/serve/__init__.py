@@ -131,8 +131,8 @@ class Service:
         for choices in ((), (wire.YES, wire.NO)):
             self._agent.policy_for(choices)
 
-    def _note_bug(self, error: Exception) -> None:
-        self._say(f"a bug: {type(error).__name__}; --debug shows where")
+    def _note_bug(self, text: str, error: Exception) -> None:
+        self._say(f"{text}; --debug shows where")
         if self._agent.config.debug:
             traceback.print_exception(error)
 

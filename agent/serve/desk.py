@@ -100,7 +100,7 @@ def error_of(error: LalmError | Failure, clip: str = "") -> ApiError:
     if kind in (TransientBackendError.__name__, "RetriesExhausted"):
         return ApiError(503, "model_unavailable", text, retry_s=1)
     if isinstance(error, Failure) and error.exit_code == 1:
-        return ApiError(500, "internal_error", f"a bug of the server at the step {error.node}")
+        return ApiError(500, "internal_error", f"a bug of the server at the step {error.node}: {kind}")
     return ApiError(502, "model_error", text)
 
 
@@ -143,7 +143,7 @@ class FrontDesk:
     the scope is left when a request ends, however it does.
 
     keys: `/healthz` alone needs none. Without any, only requests to this machine's own names are answered, so that no
-    page in a browser can make a name of its own lead here. on_bug: called with an exception that is none of ours.
+    page in a browser can make a name of its own lead here. on_bug: called with a line and the exception.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class FrontDesk:
         keys: Sequence[str],
         metrics: Metrics,
         paths: Sequence[str],
-        on_bug: Callable[[Exception], None],
+        on_bug: Callable[[str, Exception], None],
     ) -> None:
         self._limits = limits
         self._keys = [key.encode("utf-8", "surrogateescape") for key in keys]
@@ -203,12 +203,13 @@ class FrontDesk:
 
     def _problem(self, error: Exception) -> ApiError:
         """What a client is told. A bug is said by its type alone: its message may hold words of the request."""
-        if isinstance(error, ApiError):
-            return error
         if isinstance(error, LalmError):
             return error_of(error)
-        self._on_bug(error)
-        return ApiError(500, "internal_error", "a bug of the server")
+        bug = ApiError(500, "internal_error", f"a bug of the server: {type(error).__name__}")
+        problem = error if isinstance(error, ApiError) else bug
+        if problem.code == bug.code:
+            self._on_bug(problem.message, error)
+        return problem
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -42,8 +43,11 @@ class Running:
         self.service = service
         self.lines = lines
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.root = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
+        # One for all requests: to load certificates takes longer than to ask.
+        self.http = httpx.Client(verify=False, timeout=60)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -59,6 +63,7 @@ class Running:
         self.service.desk.is_draining = True
         self._thread.join(60)
         self._listener.close()
+        self.http.close()
         assert not self._thread.is_alive()
 
 
@@ -92,7 +97,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     """One server with the echo for the tests of a file."""
-    with running() as server:
+    with running(limits=Limits(body_mb=2)) as server:
         yield server
 
 
