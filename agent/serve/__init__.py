@@ -199,7 +199,7 @@ class Service:
             if len(body) > self._limits.body_n:
                 raise too_large(self._limits)
         clip, call = await asyncio.to_thread(read, bytes(body), self._agent.config)
-        self._check_model(call.model)
+        self._check_model(call.form.model)
         return request.scope[STACK].enter_context(self._clips.held(clip.data, clip.form)), call
 
     def _promise(self, call: wire.Call) -> dict[str, Any] | None:

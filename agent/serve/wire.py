@@ -66,11 +66,10 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Questions about one clip. form: the request as it was validated, without its clip. model: None for any."""
+    """Questions about one clip. form: the request as it was validated, without its clip."""
 
     inquiries: tuple[Inquiry, ...]
     form: Any
-    model: str | None
 
 
 # --- what requests are made of ---------------------------------------------------------------------------------------
@@ -288,7 +287,7 @@ def read_chat(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
     _refuse_decoding(form, config)
     clip, text = _clip_and_text(form.messages, "messages")
     form.messages.clear()
-    return clip, Call((_inquiry(text, tuple(dict.fromkeys(form.choices))),), form, form.model)
+    return clip, Call((_inquiry(text, tuple(dict.fromkeys(form.choices))),), form)
 
 
 def _refuse_decoding(form: ChatRequest, config: AgentConfig) -> None:
@@ -308,7 +307,7 @@ def read_decisions(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
     form = _validated(DecisionRequest, body)
     clip, context = _clip_and_text(form.input, "input", needs_text=False)
     form.input.clear()
-    return clip, Call(tuple(_decision_inquiry(question, context) for question in form.questions), form, form.model)
+    return clip, Call(tuple(_decision_inquiry(question, context) for question in form.questions), form)
 
 
 def _decision_inquiry(question: _Predicate | _Choice | _Score, context: str) -> Inquiry:
@@ -347,7 +346,7 @@ def read_systemone(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
         inquiries.append(_inquiry(text, [name for name, _ in named], question))
     clip = _decoded(asset.data_base64, asset.format, f"assets.{placeholder}")
     form.assets.clear()
-    return clip, Call(tuple(inquiries), form, form.model)
+    return clip, Call(tuple(inquiries), form)
 
 
 def _inquiry(text: str, choices: Sequence[str], form: Any = None) -> Inquiry:
@@ -489,25 +488,24 @@ def _token(text: str, probability: float) -> dict[str, Any]:
 
 def decisions_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """A `Decision` of the SDK, each answer with its `lalm_agent`, and the policy's promise under `metadata`."""
-    questions = call.form.questions
-    pairs = zip(questions, call.inquiries, answers, strict=True)
-    rows = [{"name": question.name, **_decision(question, inquiry, answer)} for question, inquiry, answer in pairs]
+    rows = [_decision(inquiry, answer) for inquiry, answer in zip(call.inquiries, answers, strict=True)]
     return {"answers": rows, "model": name, "usage": _NO_USAGE, "metadata": {"policy": promise}}
 
 
-def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
-    probabilities = _probabilities(inquiry, answer)
+def _decision(inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
+    question, probabilities = inquiry.form, _probabilities(inquiry, answer)
+    row: dict[str, Any] = {"name": question.name, "type": question.type, EXTENSION: extension(answer)}
     if probabilities is None or answer.answer is None:
-        return {"type": "refusal", EXTENSION: extension(answer)}
-    row: dict[str, Any] = {"type": question.type, EXTENSION: extension(answer)}
+        return row | {"type": "refusal"}
     if isinstance(question, _Predicate):
         return row | {"probability": probabilities[0]}
-    row["confidence"] = dict(zip(inquiry.choices, probabilities, strict=True))[answer.answer]
+    at = inquiry.choices.index(answer.answer)
+    row["confidence"] = probabilities[at]
     if isinstance(question, _Choice):
-        values = {text: option.value for text, option in zip(inquiry.choices, question.choices, strict=True)}
-        rows = zip(values.values(), probabilities, strict=True)
+        values = [option.value for option in question.choices]
+        rows = zip(values, probabilities, strict=True)
         row |= {"probabilities": [{"value": value, "probability": p} for value, p in rows]}
-        return row | {"choice": values[answer.answer]}
+        return row | {"choice": values[at]}
     levels = [
         {"value": value, "label": level.label, "probability": p}
         for value, (level, p) in enumerate(zip(question.levels, probabilities, strict=True))
@@ -517,9 +515,10 @@ def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]
 
 def systemone_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """What transformers returns, each answer with its `lalm_agent`; a refused one has the type `refusal`."""
-    rows: dict[str, Any] = {}
-    for name_of, inquiry, answer in zip(call.form.questions, call.inquiries, answers, strict=True):
-        rows[name_of] = {**_systemone(inquiry, answer), EXTENSION: extension(answer)}
+    rows = {
+        name_of: {**_systemone(inquiry, answer), EXTENSION: extension(answer)}
+        for name_of, inquiry, answer in zip(call.form.questions, call.inquiries, answers, strict=True)
+    }
     usage = {"input_tokens": 0, "output_tokens": 0}
     return {"model": name, "answers": rows, "usage": usage, "metadata": {"policy": promise}}
 

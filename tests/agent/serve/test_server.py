@@ -181,7 +181,6 @@ def test_what_cannot_be_asked_is_refused_with_a_reason(server: Any, messages: Me
         (CHAT, b"[]", 400, "invalid_value"),
         ("/decisions", b'{"model": "echo", "input": "a", "questions": []}', 400, "invalid_value"),
         ("/systemone", b'{"state": "a", "questions": {"a": {"type": "b"}}, "assets": {}}', 400, "invalid_value"),
-        ("/systemone", b'{"state": [NaN], "questions": {"a": {"type": "noul"}}, "assets": {}}', 400, "invalid_value"),
         ("/completions", b"{}", 404, "unknown_url"),
         (f"{CHAT}/", b"{}", 404, "unknown_url"),
         (CHAT, b"x" * 3_000_000, 413, "request_too_large"),
@@ -193,6 +192,16 @@ def test_errors_have_the_form_of_openai(server: Any, path: str, body: bytes, sta
         assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
     assert server.http.get(f"{server.url}{CHAT}").json()["error"]["code"] == "unknown_url"
     assert server.http.post(f"{server.url}{CHAT}", content=b"{}").json()["error"]["code"] == "invalid_content_type"
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_json_has_not_are_refused(server: Any, clip: str, number: str) -> None:
+    question = {"type": "score", "instructions": "repeat 1.", "criteria": [1, "number"]}
+    asset = {"type": "audio", "format": "wav", "data_base64": clip}
+    body = json.dumps({"state": "", "questions": {"a": question}, "assets": {"a clip": asset}})
+    content, headers = body.replace('"number"', number), {"content-type": "application/json"}
+    reply = server.http.post(f"{server.url}/systemone", content=content, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_value")
 
 
 def test_what_stands_before_each_question_is_bounded(server: Any, messages: Messages, clip: str) -> None:
