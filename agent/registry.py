@@ -225,6 +225,7 @@ EXTRAS = {
         ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
+        ("web", ("gradio", "mcp"), "lalm-agent web"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )
 }

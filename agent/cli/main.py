@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "show:show",
     "report": "show:report",
     "export": "show:export",
+    "web": "serve:web",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "Service", "keys_from", "serve"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "Service", "keys_from", "listen", "serve"]
 
 KEYS = "LALM_SERVER_KEYS"
 CHAT, DECISIONS, SYSTEM_ONE = "/v1/chat/completions", "/v1/decisions", "/v1/systemone"
@@ -88,16 +88,21 @@ def serve(
         raise UsageError("a server keeps no states of questions", "leave out the setting checkpoint")
     if not keys and not is_loopback(host):
         raise UsageError(f"{host} can be reached by others, and no key is set", f"set {KEYS}, or bind 127.0.0.1")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise UsageError(f"cannot listen at {host}:{port}: {error}", "name another --port or --host") from error
+    listener = listen(host, port)
     agent = Agent(config, batch_rows=limits.concurrency, on_status=say, shipped_policy=shipped_policy)
     with listener, agent:
         service = Service(agent, limits, keys, name, say)
         service.load()
         service.run(listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes a free one. Raises UsageError where nothing can listen."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(f"cannot listen at {host}:{port}: {error}", "name another --port or --host") from error
 
 
 class Service:
