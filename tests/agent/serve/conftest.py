@@ -3,9 +3,11 @@
 import base64
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,14 @@ def echoed(request: Request) -> Response:
     return Response((completion,) * request.n, scores or None, heard_s, None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_context() -> Iterator[None]:
+    """Certificates are read once: each client would take a tenth of a second for them, and nothing here is TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
+
 @pytest.fixture
 def echo() -> Callable[[Request], Response]:
     return echoed
@@ -46,8 +56,7 @@ class Running:
         self.port = self._listener.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
-        # One for all requests: to load certificates takes longer than to ask.
-        self.http = httpx.Client(verify=False, timeout=60)
+        self.http = httpx.Client(timeout=60)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

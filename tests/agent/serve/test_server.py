@@ -452,7 +452,7 @@ def test_one_request_of_a_batch_that_fails_leaves_the_others(serve: Any, echo: A
         async with client:
             return await asyncio.gather(*(ask("fail" if n % 4 == 0 else f"repeat {n}.") for n in range(16)))
 
-    client = httpx.AsyncClient(verify=False, timeout=60)
+    client = httpx.AsyncClient(timeout=60)
     for n, reply in enumerate(asyncio.run(ask_all())):
         if n % 4 == 0:
             assert (reply.status_code, reply.json()["error"]["code"]) == (502, "model_error")
