@@ -102,6 +102,11 @@ class Sound:
             object.__setattr__(self, "mixing", meter.mixing())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all samples are in memory."""
+        return len(self.samples) >= round(self.ref.seconds * self.ref.rate)
+
+    @property
     def kept_values(self) -> int:
         """How many float32 values this object holds in memory."""
         return self.samples.size + sum(mono.size for mono in list(self._mono.values()))
@@ -124,9 +129,9 @@ class Sound:
         if max_s is not None and n > len(self.samples) >= (head_n := math.ceil((max_s + _MARGIN_S) * native)):
             return _read_only(resample(self.mixing.mix(self.samples[:head_n]), native, rate)[:end])
         if rate not in self._mono:
-            short = n <= len(self.samples)
             with _within_memory(self.ref.path):
-                whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
+                mixed = self.mixing.mix(self.samples) if self.is_whole else None
+                whole = self._decoded_again(rate, n) if mixed is None else resample(mixed, native, rate)
             self._mono[rate] = _read_only(whole)
         whole = self._mono[rate]
         # The very array, by which a model's front end knows a clip that it has heard before.
@@ -193,7 +198,8 @@ class ClipStore:
             DataError: the file is gone, or is no longer the clip that the reference was made of.
         """
         kept = self._sounds.get((ref.sha256, window_s))
-        if kept is not None:
+        # A long one reads on in the file that it was opened from, which may be gone where another has the same samples.
+        if kept is not None and (kept.is_whole or kept.ref.path == ref.path):
             return kept
         if window_s is not None:
             sound = part_of(self.get(ref), window_s)
