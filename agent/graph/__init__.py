@@ -469,7 +469,8 @@ def _run(node: str, state: AgentState, context: Context, at: int = 0) -> tuple[T
     question, audio_type, content = question_of(state), _type_of(state), state.get("content")
     if question.more_audio and node in PER_CLIP_NODES:
         kinds, content = state.get("audio_types"), None
-        audio_type = AudioType(kinds[at]) if kinds and kinds[at] else None
+        kind = kinds[at] if kinds else None
+        audio_type = AudioType(kind) if kind else None
         question = replace(question, audio=question.audios[at], more_audio=())
     if node == "asr" and tool.name != "lalm":
         context.on_status(f"listening with {tool.name}")
