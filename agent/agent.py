@@ -37,9 +37,9 @@ from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.models.wrappers import SharedWeights, WithoutClip
+from lalm_agent.models.wrappers import ClipBehind, SharedWeights, WithoutClip
 from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
-from lalm_agent.prompts import prompt_hashes
+from lalm_agent.prompts import mcot_examples, prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
@@ -208,6 +208,18 @@ class Agent:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
 
+    @property
+    def mcot_order(self) -> str | None:
+        """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`."""
+        config, model, order = self.config, self.config.model, self.config.mcot_order
+        if config.method is not Method.MCOT or not config.hears_audio:
+            return None
+        if order is None and self.policy is not None:
+            return self.policy.system.mcot_order
+        if order is None and config.preset == "paper" and model != "mini" and _is_checkpoint(model):
+            order = "printed"
+        return order if order == "printed" else None
+
     def system(self, **loaded: Any) -> SystemIdentity:
         """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
         fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s", "adaptive"}
@@ -221,6 +233,7 @@ class Agent:
             **loaded,
             tools=self.tool_names,
             prompts=prompts,
+            mcot_order=self.mcot_order,
         )
 
     def tools_without_model(self) -> dict[str, Tool]:
@@ -453,8 +466,10 @@ class Agent:
         """The model for several threads, wrapped."""
         wrap = self._wrap or (lambda model: model)
         if self.config.model.startswith("openai:") or getattr(getattr(model, "inner", model), "takes_threads", False):
-            return wrap(model)
-        return self._weights.for_threads(model, wrap, self._batch_rows)
+            shared = wrap(model)
+        else:
+            shared = self._weights.for_threads(model, wrap, self._batch_rows)
+        return in_order(shared, self.mcot_order)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -538,6 +553,11 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
     return _as_ours(put_on(folder))
 
 
+def in_order(model: LALM, mcot_order: str | None) -> LALM:
+    """The model as it is asked by a system (`SystemIdentity.mcot_order`)."""
+    return model if mcot_order is None else ClipBehind(model, mcot_examples())
+
+
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
     if config.hears_audio:
         return model
@@ -582,14 +602,20 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
 
 
+def _is_checkpoint(ref: str) -> bool:
+    """Whether a reference is that of a checkpoint, here or on the hub, whichever engine runs it."""
+    ref = ref.removeprefix("vllm:")
+    return ref == "mini" or Path(ref).expanduser().is_dir() or ("/" in ref and ":" not in ref)
+
+
 def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
     """(revision, sha256 of the weights) of the checkpoint of a config, not loaded; None for another kind of model.
 
     Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
     """
-    ref = config.model.removeprefix("vllm:")
-    if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
+    if not _is_checkpoint(config.model):
         return None
+    ref = config.model.removeprefix("vllm:")
     from lalm_agent.models.hf_loading import find_weights
 
     return find_weights(ref, config.allow_pickle, fetches=False)

@@ -22,6 +22,7 @@ from lalm_agent.records import Method
 
 AnswerMode = Literal["generate", "score"]
 Preset = Literal["paper", "assist"]
+McotOrder = Literal["printed", "clip-first"]
 
 DEFAULT_MAX_AUDIO_S = 3600.0
 
@@ -44,6 +45,8 @@ class AgentConfig(BaseModel):
     checkpoint: an SQLite file that keeps the states of each question's graph.
     adaptive: the agent first asks as the baseline does, and leaves its steps out where that answer's probability among
         the choices is at least this; None: never.
+    mcot_order: of the method mcot: the examples before the clip, as the paper prints it, or behind it; None: `printed`
+        for a checkpoint other than mini whose nodes are all the model itself, unless a run or policy says otherwise.
     policy: a file of `lalm-agent calibrate`: answers whose confidence is too low are withheld.
     policy_unchecked: use the policy of another system, and say on every answer that its guarantee does not hold.
     debug: raise the error of a failed node in place of recording it.
@@ -70,6 +73,7 @@ class AgentConfig(BaseModel):
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = None
     adaptive: float | None = Field(default=None, gt=0, le=1)
+    mcot_order: McotOrder | None = None
     policy: str | None = None
     policy_unchecked: bool = False
     debug: bool = False

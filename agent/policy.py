@@ -42,9 +42,11 @@ class SystemIdentity(Identity):
     dtype: as loaded; `auto` differs between a CPU and a GPU. tools: node -> tool, the nodes that the method uses.
     prompts: sha256 of each prompt with its slots open. The seed of the sampling noise is none of it.
     adaptive: the probability from which on the baseline's answer spares the agent's steps; None where it never does.
+    mcot_order: `printed` where the clip stands behind the examples of mcot, as the paper has it; None where it stands
+    before them, and for other methods.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"adaptive"})
+    later: ClassVar[frozenset[str]] = frozenset({"adaptive", "mcot_order"})
 
     model: str
     revision: str | None
@@ -62,6 +64,7 @@ class SystemIdentity(Identity):
     top_k: int
     max_audio_s: FiniteFloat
     adaptive: FiniteFloat | None = None
+    mcot_order: str | None = None
 
 
 class Feature(Record):

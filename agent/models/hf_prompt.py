@@ -265,13 +265,15 @@ def _text(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> str:
 
 
 def conversation(turns: tuple[Turn, ...], sound: NDArray[np.float32] | None) -> list[dict[str, Any]]:
-    """Chat messages in transformers' form; the clip precedes the text of the first user turn."""
+    """Chat messages in transformers' form; the clip stands in the first user turn, where the turn says."""
     messages: list[dict[str, Any]] = [
         {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
     ]
     if sound is not None:
-        first = next(message for message in messages if message["role"] == "user")
-        first["content"] = [{"type": "audio", "audio": sound}, *first["content"]]
+        place = next(place for place, turn in enumerate(turns) if turn.role == "user")
+        before, after = turns[place].around_clip
+        parts = [{"type": "audio", "audio": sound}, {"type": "text", "text": after}]
+        messages[place]["content"] = [{"type": "text", "text": before}, *parts] if before else parts
     return messages
 
 

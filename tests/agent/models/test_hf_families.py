@@ -144,6 +144,22 @@ def test_option_scores_equal_a_forward_pass_over_the_whole_conversation(
         assert score.logprob == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_clip_behind_the_first_words_of_a_prompt(
+    checkpoint: Checkpoint, lalm: TransformersLALM, sound: Sound
+) -> None:
+    first, behind = (Request((Turn("user", "cat dog ? Sound", at),), sound, SHORT, options=("dog",)) for at in (0, 8))
+    batches = [batch_inputs(checkpoint.processor, [request], [sound.mono(16_000)]) for request in (first, behind)]
+    tokens, moved = (batch["input_ids"][0].tolist() for batch in batches)
+    audio = audio_token_id(checkpoint.processor)
+    assert moved.index(audio) >= tokens.index(audio) + 2
+    assert moved.count(audio) == tokens.count(audio)
+    alone = [lalm.generate([request])[0] for request in (first, behind)]
+    assert [response.option_scores for response in lalm.generate([first, behind])] == [
+        response.option_scores for response in alone
+    ]
+    assert alone[0].option_scores != alone[1].option_scores
+
+
 def test_a_cache_that_cannot_be_copied_gives_the_same_scores(
     checkpoint: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
