@@ -37,9 +37,9 @@ from lalm_agent.confidence.gate import make_gate, refuse_other_system
 from lalm_agent.config import AgentConfig, make_config
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.models.wrappers import ClipBehind, SharedWeights, WithoutClip
+from lalm_agent.models.wrappers import SharedWeights, WithoutClip, in_order
 from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
-from lalm_agent.prompts import mcot_examples, prompt_hashes
+from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
@@ -469,7 +469,7 @@ class Agent:
             shared = wrap(model)
         else:
             shared = self._weights.for_threads(model, wrap, self._batch_rows)
-        return in_order(shared, self.mcot_order)
+        return in_order(shared, self.mcot_order, model)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -551,11 +551,6 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
     if put_on is None:
         raise UsageError(f"the model {model.spec.info.ref} takes no adapter", "adapters go on checkpoints only")
     return _as_ours(put_on(folder))
-
-
-def in_order(model: LALM, mcot_order: str | None) -> LALM:
-    """The model as it is asked by a system (`SystemIdentity.mcot_order`)."""
-    return model if mcot_order is None else ClipBehind(model, mcot_examples())
 
 
 def _hearing(model: LALM, config: AgentConfig) -> LALM:

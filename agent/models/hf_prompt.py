@@ -141,6 +141,8 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
     if isinstance(processor, TextProcessor):
         return processor.batch_inputs([request.turns for request in requests], **_ending(requests[0].turns))
     conversations = [conversation(request.turns, sound) for request, sound in zip(requests, sounds, strict=True)]
+    if sounds[0] is not None and any(turn.clip_at for request in requests for turn in request.turns):
+        require_place(processor)
     # Padding is asked for the text alone: each front end pads clips in its own way.
     settings: dict[str, Any] = {"text_kwargs": {"padding": True}, "return_tensors": "pt"}
     if sounds[0] is not None:
@@ -228,7 +230,22 @@ def placeholder_tokens(processor: Any, turns: tuple[Turn, ...], has_clip: bool) 
     if isinstance(processor, TextProcessor):
         return processor.token_ids(turns, **_ending(turns))
     sound = np.zeros(1, np.float32) if has_clip else None
+    if has_clip and any(turn.clip_at for turn in turns):
+        require_place(processor)
     return _ids(processor, [conversation(turns, sound)], **_ending(turns))[0]
+
+
+def require_place(processor: Any) -> None:
+    """Raise PermanentBackendError for a chat template that puts every clip first, so that nothing would be changed."""
+    sound, audio = np.zeros(1, np.float32), audio_token_id(processor)
+    places = []
+    for clip_at in (0, 4):
+        turns = (Turn("user", "one two", clip_at),)
+        places.append(_ids(processor, [conversation(turns, sound)], add_generation_prompt=True)[0].index(audio))
+    if places[0] == places[1]:
+        raise PermanentBackendError(
+            "the chat template puts the clip before all text, wherever it stands", "--mcot-order clip-first says so"
+        )
 
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:

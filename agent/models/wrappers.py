@@ -16,6 +16,7 @@ from typing import Any
 
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
 from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, Turn, token_counter
+from lalm_agent.prompts import mcot_examples
 
 _FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
@@ -75,6 +76,18 @@ class ClipBehind:
             return turns
         moved = replace(first, clip_at=len(self._beginning))
         return tuple(moved if turn is first else turn for turn in turns)
+
+
+def in_order(model: LALM, mcot_order: str | None, base: LALM | None = None) -> LALM:
+    """The model as a system asks it (`SystemIdentity.mcot_order`).
+
+    base: what it wraps. Raises PermanentBackendError where that puts every clip first, before a thousand questions do.
+    """
+    if mcot_order is None:
+        return model
+    if (require_place := getattr(base, "require_place", None)) is not None:
+        require_place()
+    return ClipBehind(model, mcot_examples())
 
 
 # --- a limit on requests ---------------------------------------------------------------------------------------------

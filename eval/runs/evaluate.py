@@ -473,7 +473,8 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
     loaded_model: in place of what would be loaded. Raises UsageError, with all differences, where it is not the run's
     model, and what loading it raises.
     """
-    from lalm_agent.agent import in_order, load_model, with_adapter
+    from lalm_agent.agent import load_model, with_adapter
+    from lalm_agent.models.wrappers import in_order
 
     if run.adapter_sha256 is not None and config.adapter is None and loaded_model is None:
         raise UsageError("the run was answered by a model with an adapter", "give its folder with --adapter")

@@ -243,3 +243,17 @@ def test_every_class_in_the_table_exists() -> None:
     for family in FAMILIES.values():
         assert hasattr(transformers, family.model)
         assert hasattr(transformers, family.processor)
+
+
+def test_a_template_that_always_puts_the_clip_first_cannot_put_it_behind_the_examples(
+    tiny_family: Callable[[str], Path], tmp_path: Path, sound: Sound
+) -> None:
+    folder = copied(tiny_family, tmp_path)
+    template = (folder / "chat_template.jinja").read_text("utf-8")
+    ordered = "for part in message['content']|sort(attribute='type')"
+    assert "for part in message['content']" in template
+    (folder / "chat_template.jinja").write_text(template.replace("for part in message['content']", ordered), "utf-8")
+    lalm = TransformersLALM(load_checkpoint(str(folder), LoadOptions("cpu")))
+    lalm.generate([ask(sound)])
+    with pytest.raises(PermanentBackendError, match="before all text"):
+        lalm.generate([Request((Turn("user", "cat dog", 4),), sound, SHORT)])
