@@ -1,6 +1,7 @@
 # make demo       a virtual environment, the package, and one question about an example clip
 # make test       what the tests need, and all tests
 # make check      lint, types, tests
+# make docs       the documents as a site in site/, strictly; it needs no network
 # make coverage   branch coverage of the files that decide a number, held to 100 %
 # make bench      the benchmarks of docs/performance.md, at a size for a laptop
 #
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 # Two pip processes must not write to one environment.
 .NOTPARALLEL:
-.PHONY: demo test check lint typecheck coverage bench clean
+.PHONY: demo test check lint links typecheck docs coverage bench clean
 
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 TORCH_INDEX ?=
@@ -38,11 +39,18 @@ check: lint typecheck test
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .
 
-typecheck: .venv/.installed-lint
+# The package in the shape of the wheel, for what reads it without importing it.
+links:
 	rm -rf .typecheck
 	mkdir -p .typecheck/lalm_agent
 	ln -s $(addprefix ../../,$(wildcard agent/*)) ../../tools ../../training ../../eval .typecheck/lalm_agent/
+
+typecheck: .venv/.installed-lint links
 	$(BIN)/mypy
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/.installed-docs links
+	$(BIN)/python -m mkdocs build --strict
 
 coverage: .venv/.installed-test
 	$(BIN)/coverage run $(BIN)/pytest tests/agent/test_answers.py tests/agent/test_reasoning.py tests/agent/test_replies.py tests/eval \
@@ -61,7 +69,7 @@ bench: .venv/.installed-test
 	$(BIN)/python benchmarks/gpu.py --rehearse --blocks 2
 
 clean:
-	rm -rf .venv .typecheck .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .typecheck site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 
 # Each stamp is written last, so its existence means that the step is complete.
 
@@ -84,6 +92,10 @@ $(BIN)/pip:
 
 .venv/.installed-test: .venv/.installed-torch $(INSTALL_FILES)
 	$(PIP) -c constraints.txt -e '.[test]'
+	@touch .venv/.installed $@
+
+.venv/.installed-docs: .venv/.installed-torch $(INSTALL_FILES)
+	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch .venv/.installed $@
 
 .venv/.installed-lint: .venv/.installed-torch $(INSTALL_FILES)

@@ -23,7 +23,6 @@ import shutil
 import threading
 import uuid
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -34,17 +33,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
 from lalm_agent.confidence.gate import make_gate, refuse_other_system
-from lalm_agent.config import AgentConfig, make_config
+from lalm_agent.config import CLIP_FIRST, AgentConfig, is_checkpoint, make_config, order_of_mcot
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
 from lalm_agent.models.wrappers import SharedWeights, WithoutClip, in_order
-from lalm_agent.policy import SystemIdentity, packaged_policy, read_policy
+from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
-from lalm_agent.records import Answer, AudioType, Failure, Method, OnStep, Question, Step, check_question, question_row
+from lalm_agent.records import Answer, Failure, Method, OnStep, Question, Step, check_question, question_row
 from lalm_agent.registry import (
     BUILT_IN_MODELS,
     MODEL_GROUP,
     NODES,
+    PerClip,
     Reference,
     Task,
     Tool,
@@ -70,7 +70,6 @@ Audio = str | Path | tuple[Any, int]
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
 _PER_CLIP_NODES = ("type", "asr", "caption")
-_KEPT_CLIPS = 4096
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -164,7 +163,7 @@ class Agent:
             UsageError: the model's reference names nothing, or one that takes text only and is to hear.
             DataError: a checkpoint that cannot be loaded.
         """
-        if self._own_model is None and self._load is None:
+        if self._own_model is None and self._load is None and not self._weights.is_loaded:
             self._on_status(f"loading {self.config.model}")
         from lalm_agent.graph import Context, Runner, build_graph
         from lalm_agent.graph.checkpoints import open_checkpoints
@@ -198,6 +197,15 @@ class Agent:
         """Of the answering model, which is loaded for it: weights, adapter, device, dtype. Raises as `runner` does."""
         return self._ready().spec
 
+    def policy_for(self, choices: Sequence[str]) -> tuple[Policy, bool] | None:
+        """The policy that decides about a question with these choices, and whether its guarantee holds here.
+
+        None where every answer is given. The model is loaded for it. Raises as `runner` does.
+        """
+        agent = (self._under_policy if choices else None) or self
+        gate = agent._ready().context.gate
+        return None if gate is None or agent.policy is None else (agent.policy, not gate.warnings)
+
     @property
     def decoding(self) -> Decoding:
         """How the answering node chooses tokens."""
@@ -211,14 +219,7 @@ class Agent:
     @property
     def mcot_order(self) -> str | None:
         """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`."""
-        config, model, order = self.config, self.config.model, self.config.mcot_order
-        if config.method is not Method.MCOT or not config.hears_audio:
-            return None
-        if order is None and self.policy is not None:
-            return self.policy.system.mcot_order
-        if order is None and config.preset == "paper" and model != "mini" and _is_checkpoint(model):
-            order = "printed"
-        return order if order == "printed" else None
+        return order_of_mcot(self.config, self.policy and (self.policy.system.mcot_order or CLIP_FIRST))
 
     def system(self, **loaded: Any) -> SystemIdentity:
         """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
@@ -263,24 +264,14 @@ class Agent:
                 the clip does not have.
             DataError: a clip or a checkpoint that cannot be used.
         """
-        for item in self.stream(audio, question, choices, thread_id, window_s):
-            if isinstance(item, Answer):
-                return item
-            if on_step is not None:
-                on_step(item)
-        raise AssertionError("a stream ends with its answer")
+        return self._answer(self._question(audio, question, choices, window_s=window_s), on_step, thread_id)
 
     def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
-        Raises:
-            BudgetSpent: a model that `wrap` put a limit on has reached it; the question was not asked.
-            UsageError: an empty question, one choice, or an open question to be scored.
-            DataError: a clip or a checkpoint that cannot be used.
+        Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
         """
-        *_, answer = self._stream(self._question(audio, text, choices, id, draw, empty_choices=True))
-        assert isinstance(answer, Answer)
-        return answer
+        return self._answer(self._question(audio, text, choices, id, draw, empty_choices=True))
 
     def stream(
         self,
@@ -323,12 +314,30 @@ class Agent:
                 question = self._question(str(folder / row["audio"]), row["question"], row["choices"])
             except (DataError, UsageError) as error:
                 yield number, Failure("listen", f"line {number}: {error.message}", error.hint, error.exit_code)
-                continue
-            for item in self._stream(question):
-                if isinstance(item, Answer):
-                    yield number, item
-                elif on_step is not None:
-                    on_step(item)
+            else:
+                yield number, self._answer(question, on_step)
+
+    def ask_clips(
+        self,
+        clips: Sequence[str],
+        question: str,
+        choices: Sequence[str] = (),
+        on_step: OnStep | None = None,
+        thread_id: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> Iterator[Answer | Failure]:
+        """`ask` about several clips, in their order; the n-th, from 1, has the thread `THREAD_ID-n`.
+
+        A clip that cannot be used is a failure of its own. Raises as `ask` what is wrong with question or model.
+        """
+        check_question(question, tuple(choices))
+        for number, clip in enumerate(clips, 1):
+            try:
+                record = self._question(clip, question, choices, window_s=window_s)
+            except (DataError, UsageError) as error:
+                yield Failure("listen", error.message, error.hint, error.exit_code)
+            else:
+                yield self._answer(record, on_step, thread_id and f"{thread_id}-{number}")
 
     def chat(self, audio: str | Path, thread_id: str | None = None) -> "Chat":
         """A conversation about a clip, in which the agent asks back where it abstains.
@@ -360,11 +369,7 @@ class Agent:
             self._folder = None
         if (under_policy := vars(self).get("_under_policy")) is not None:
             under_policy.close()
-        if (
-            self.config.checkpoint is not None
-            and self._checkpointer is not None
-            and hasattr(self._checkpointer, "conn")
-        ):
+        if self.config.checkpoint is not None and hasattr(self._checkpointer, "conn"):
             # After Ctrl-C a thread of LangGraph may still write, and SQLite crashes where it is closed in between.
             with self._checkpointer.lock:
                 self._checkpointer.conn.close()
@@ -404,9 +409,8 @@ class Agent:
 
         array = np.asarray(samples)
         if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "fi":
-            raise UsageError(
-                f"no audio: an array of {array.dtype}, shape {array.shape}", "samples or (samples, channels)"
-            )
+            what = f"no audio: an array of {array.dtype}, shape {array.shape}"
+            raise UsageError(what, "samples or (samples, channels)")
         if array.dtype.kind != "f":
             array = array / (np.iinfo(array.dtype).max + 1)
         if self._folder is None:
@@ -417,6 +421,14 @@ class Agent:
         if not path.exists():
             soundfile.write(path, array.astype(np.float32), rate, subtype="FLOAT")
         return str(path)
+
+    def _answer(self, question: Question, on_step: OnStep | None = None, thread_id: str | None = None) -> Answer:
+        for item in self._stream(question, thread_id):
+            if isinstance(item, Answer):
+                return item
+            if on_step is not None:
+                on_step(item)
+        raise AssertionError("a stream ends with its answer")
 
     def _stream(self, question: Question, thread_id: str | None = None) -> Iterator[Step | Answer]:
         agent = self._under_policy if question.choices else None
@@ -438,7 +450,10 @@ class Agent:
         }
         config = config.model_copy(update=changes)
         same: dict[str, Any] = {"batch_rows": self._batch_rows, "wrap": self._wrap, "load": self._load}
-        agent = Agent(config, self._checkpointer, on_status=self._on_status, **same)
+        # One set of weights for both, where they are loaded already, as the policy wants them.
+        is_loaded = "runner" in vars(self) and self.runner.spec.dtype == config.dtype
+        beside = self if is_loaded else None
+        agent = Agent(config, self._checkpointer, on_status=self._on_status, beside=beside, **same)
         agent.clips = self.clips
         weights = {name: getattr(policy.system, name) for name in ("revision", "weights_sha256")}
         system = agent.system(**weights, adapter_sha256=config.adapter, dtype=config.dtype)
@@ -554,9 +569,7 @@ def with_adapter(model: LALM, folder: str | None) -> LALM:
 
 
 def _hearing(model: LALM, config: AgentConfig) -> LALM:
-    if config.hears_audio:
-        return model
-    return WithoutClip(model)
+    return model if config.hears_audio else WithoutClip(model)
 
 
 def _as_ours(model: LALM) -> LALM:
@@ -582,6 +595,12 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
         from lalm_agent.models.hf_loading import LoadOptions
 
         return vllm_lalm.load(ref, LoadOptions(config.device, config.dtype, config.trust_remote_code), config.adapter)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import START_S, ExecLALM
+
+        if config.adapter is not None:
+            raise UsageError(f"the model {ref} takes no adapter", "adapters go on checkpoints only")
+        return ExecLALM(ref, config.timeout_s, max(START_S, config.timeout_s), config.device, config.dtype)
     if ref == "mini":
         with resources.as_file(resources.files("lalm_agent.models") / "mini") as folder:
             if not (folder / "config.json").is_file():
@@ -592,15 +611,9 @@ def _loaded(config: AgentConfig, rows: int) -> LALM:
     plugin = find_plugin(ref, MODEL_GROUP, BUILT_IN_MODELS)
     if plugin is None:
         valid = ["mini", *installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)]
-        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, scripted:FILE, module:attribute"
+        forms = "a folder, a hub id, openai:NAME, vllm:MODEL, exec:PYTHON:WORKER.py, scripted:FILE, module:attribute"
         raise UsageError(f"unknown model: {ref or '(empty)'}", f"{did_you_mean(ref, valid)}, {forms}")
     return make_model(plugin, {"argument": plugin.argument, "device": config.device, "dtype": config.dtype})
-
-
-def _is_checkpoint(ref: str) -> bool:
-    """Whether a reference is that of a checkpoint, here or on the hub, whichever engine runs it."""
-    ref = ref.removeprefix("vllm:")
-    return ref == "mini" or Path(ref).expanduser().is_dir() or ("/" in ref and ":" not in ref)
 
 
 def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
@@ -608,7 +621,7 @@ def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
 
     Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
     """
-    if not _is_checkpoint(config.model):
+    if not is_checkpoint(config.model):
         return None
     ref = config.model.removeprefix("vllm:")
     from lalm_agent.models.hf_loading import find_weights
@@ -740,33 +753,6 @@ class OwnTool:
         kind = type(result).__name__ if not isinstance(result, ToolResult) else "ToolResult without text"
         message = f"the tool {self._ref} returned a {kind}, not text"
         raise PermanentBackendError(message, "return a str or a lalm_agent.ToolResult")
-
-
-class PerClip:
-    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
-
-    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
-    """
-
-    def __init__(self, tool: Tool) -> None:
-        self.name = tool.name
-        self._tool = tool
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
-
-    def __call__(self, task: Task) -> ToolResult:
-        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
-        key = (task.sound.ref.sha256, task.audio_type)
-        with self._lock:
-            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
-            self._kept.move_to_end(key)
-            if len(self._kept) > _KEPT_CLIPS:
-                self._kept.popitem(last=False)
-        with turn:
-            if results:
-                return replace(results[0], cached=True)
-            results.append(self._tool(task))
-            return results[0]
 
 
 def _parameters(reference: Reference, offers: Sequence[str], positional: int) -> list[str]:

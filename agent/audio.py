@@ -9,22 +9,26 @@ import itertools
 import math
 import os
 import re
+import ssl
 import stat
 import struct
+import sys
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
-from lalm_agent.errors import DataError, UsageError
+from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
@@ -33,6 +37,10 @@ KEPT_VALUES = 2**24
 _STORE_CLIPS, _STORE_VALUES = 64, 2**26
 _SETTLES_S = 2.0
 """Two writes within the resolution of a file system's clock leave the same time behind."""
+MOST_BYTES = 2**30
+"""Of a clip that is no file: from standard input or a URL."""
+_MOST_REDIRECTS = 5
+_URL = re.compile(r"https?://", re.IGNORECASE)
 _AUDIO_HINT = "give a wav, flac, ogg, mp3 or m4a file"
 _PART_SLACK_S = 0.05
 """So much may the end of a part lie behind the clip's: lengths are shown in tenths of a second."""
@@ -324,7 +332,8 @@ def _absence(path: str, name: str) -> tuple[str, str]:
     if path == "-":
         return "a clip is a file: standard input is not read", "write it to a file first"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
-        return f"{name} is a URL: a clip is a file on this machine", "download it first"
+        hint = ", or `ask --allow-url`" if _URL.match(path) else ""
+        return f"{name} is a URL: a clip is a file on this machine", f"download it first{hint}"
     return f"{name} does not exist", "check the path"
 
 
@@ -335,6 +344,99 @@ def _within_memory(path: str | os.PathLike[str]) -> Iterator[None]:
     except MemoryError:
         hint = "cut it, or convert it: ffmpeg -i FILE -ac 1 -ar 16000 out.wav"
         raise DataError(f"{_shown(path)} needs more memory than there is", hint) from None
+
+
+# --- clips that are no files ------------------------------------------------------------------------------------------
+
+
+def is_file_name(clip: str) -> bool:
+    """Whether a clip is neither `-`, which is standard input, nor a URL of http or https."""
+    return clip != "-" and not _URL.match(clip)
+
+
+@contextmanager
+def as_files(
+    clips: Sequence[str], allow_url: bool = False, timeout_s: float = 120.0, trust_env: bool = False
+) -> Iterator[dict[str, str]]:
+    """A path for each clip; those that are no files are kept as files in a folder of this process until the end.
+
+    Errors that are raised meanwhile call such a clip by its name.
+
+    allow_url: fetch what stands behind URLs, at most `MOST_BYTES` of each; redirects lead to http and https only, and
+        from https to https only. timeout_s: for each wait; a whole clip has three times that.
+    trust_env: use the proxies of the environment.
+
+    Raises:
+        UsageError: a URL without `allow_url`, standard input twice or where it is a terminal.
+        DataError: nothing can be had from a URL, or more than `MOST_BYTES`.
+    """
+    with TemporaryDirectory(prefix="lalm-agent-", ignore_cleanup_errors=True) as folder:
+        if clips.count("-") > 1:
+            raise UsageError("standard input holds one clip", "give - once")
+        paths = {}
+        for number, clip in enumerate(dict.fromkeys(clips)):
+            path = clip if is_file_name(clip) else str(Path(folder) / f"{number}")
+            if clip == "-":
+                _save(_standard_input(), Path(path), "standard input")
+            elif path != clip:
+                if not allow_url:
+                    raise UsageError(
+                        f"{_shown(clip)} is a URL: a clip is a file on this machine", "--allow-url fetches it"
+                    )
+                _fetch(clip, Path(path), timeout_s, trust_env)
+            paths[clip] = path
+        try:
+            yield paths
+        except LalmError as error:
+            for clip, path in paths.items():
+                error.message = error.message.replace(path, "standard input" if clip == "-" else _shown(clip))
+            raise
+
+
+def _standard_input() -> Iterator[bytes]:
+    if sys.stdin.isatty():
+        raise UsageError("standard input is a terminal", "lalm-agent ask - QUESTION < clip.wav")
+    return iter(lambda: sys.stdin.buffer.read(2**20), b"")
+
+
+def _save(blocks: Iterable[bytes], path: Path, name: str, deadline: float = math.inf) -> None:
+    n = 0
+    with path.open("wb") as file:
+        for block in blocks:
+            n += len(block)
+            if n > MOST_BYTES:
+                raise DataError(f"{name} holds more than {MOST_BYTES:,} bytes", "cut it, or give a file")
+            if time.monotonic() > deadline:
+                raise DataError(f"{name} takes too long", "allow it more time: --timeout-s SECONDS")
+            file.write(block)
+
+
+def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
+    """Save what stands behind a URL. Raises DataError."""
+    import httpx
+
+    name, secure = _shown(url), url.lower().startswith("https")
+
+    def check(request: Any) -> None:
+        if request.url.scheme not in ({"https"} if secure else {"http", "https"}):
+            raise DataError(
+                f"{name} leads to {request.url.scheme}, which is not followed", "give the clip's own address"
+            )
+
+    settings: dict[str, Any] = {"follow_redirects": True, "max_redirects": _MOST_REDIRECTS, "trust_env": trust_env}
+    settings |= {"timeout": timeout_s, "headers": {"User-Agent": "lalm-agent", "Accept-Encoding": "identity"}}
+    settings |= {"verify": ssl.create_default_context(), "event_hooks": {"request": [check]}}
+    deadline = time.monotonic() + 3 * timeout_s
+    try:
+        with httpx.Client(**settings) as client, client.stream("GET", url) as response:
+            response.raise_for_status()
+            _save(response.iter_bytes(), path, name, deadline)
+    except httpx.HTTPStatusError as error:
+        reply = f"{error.response.status_code} {error.response.reason_phrase}"
+        raise DataError(f"{name} cannot be fetched: {reply}", "check the address") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{name} cannot be fetched: {reason}", "check the address, or try again later") from None
 
 
 class _Digest:

@@ -8,8 +8,10 @@ others can write or replace, or that is a symbolic link is refused. `tools` is m
 sets `preset` drops the single tools of weaker sources.
 """
 
+import json
 import os
 import stat
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,7 +39,8 @@ class AgentConfig(BaseModel):
     temperature: of the answering node; 0 is greedy. The type and content steps are always greedy: what they say
         belongs to the clip and is kept for all questions about it. Mode `score` samples nothing.
     seed: of the sampling noise, which a question's id, its draw and the position in the reply key as well.
-    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that.
+    timeout_s: seconds for one attempt at an endpoint; one request with all its attempts has three times that. Of an
+        `exec:` worker: seconds for each reply of a batch.
     trust_env: honour the environment's proxies (`http_proxy` and the like) for endpoints.
     hears_audio: False to ask the model without the clip: a text-only one, or a blind control of one that hears. Tools
         that hear for themselves, such as an ASR, still do.
@@ -57,9 +60,9 @@ class AgentConfig(BaseModel):
     model: str = "mini"
     method: Method = Method.AGENT
     preset: Preset = "paper"
-    tools: dict[str, str] = Field(default_factory=dict)
+    tools: dict[str, str] = Field(default_factory=dict, examples=[{"asr": "pocketsphinx"}])
     answer_mode: AnswerMode = "generate"
-    adapter: str | None = None
+    adapter: str | None = Field(default=None, examples=["adapter"])
     max_new_tokens: int = Field(default=256, ge=1, lt=2**31)
     temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
@@ -71,12 +74,34 @@ class AgentConfig(BaseModel):
     trust_env: bool = False
     hears_audio: bool = True
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
-    checkpoint: str | None = None
-    adaptive: float | None = Field(default=None, gt=0, le=1)
-    mcot_order: McotOrder | None = None
-    policy: str | None = None
+    checkpoint: str | None = Field(default=None, examples=["states.sqlite"])
+    adaptive: float | None = Field(default=None, gt=0, le=1, examples=[0.9])
+    mcot_order: McotOrder | None = Field(default=None, examples=["printed"])
+    policy: str | None = Field(default=None, examples=["policy.json"])
     policy_unchecked: bool = False
     debug: bool = False
+
+
+CLIP_FIRST = "clip-first"
+
+
+def is_checkpoint(ref: str) -> bool:
+    """Whether a model's reference is that of a checkpoint, here or on the hub, whichever engine runs it."""
+    ref = ref.removeprefix("vllm:")
+    return ref == "mini" or Path(ref).expanduser().is_dir() or ("/" in ref and ":" not in ref)
+
+
+def order_of_mcot(config: AgentConfig, of_policy: str | None = None) -> str | None:
+    """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`.
+
+    of_policy: the order of the policy that is used.
+    """
+    if config.method is not Method.MCOT or not config.hears_audio:
+        return None
+    order = config.mcot_order or of_policy
+    if order is None and config.preset == "paper" and config.model != "mini" and is_checkpoint(config.model):
+        order = "printed"
+    return order if order == "printed" else None
 
 
 FILE_NAME = "lalm-agent.toml"
@@ -84,7 +109,7 @@ FIELDS = tuple(AgentConfig.model_fields)
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in FIELDS} | {"preset": "--tools", "tools": "--tool"}
 PREFIX = "LALM_"
 VARIABLES = {name: f"{PREFIX}{name.upper()}" for name in FIELDS}
-OTHER_VARIABLES = frozenset({"LALM_API_KEY", "LALM_HOME", "LALM_REQUIRE_TOOLS"})
+OTHER_VARIABLES = frozenset({"LALM_API_KEY", "LALM_HOME", "LALM_REQUIRE_TOOLS", "LALM_SERVER_KEYS"})
 """Variables of this project that set no field."""
 
 _TOOLS_HINT = 'tools are NODE = TOOL, such as asr = "pocketsphinx"; preset fills every node'
@@ -132,6 +157,55 @@ def find_settings_file(folder: Path | None = None) -> Path | None:
     start = (folder or Path.cwd()).resolve()
     paths = (at / FILE_NAME for at in (start, *start.parents))
     return next((path for path in paths if path.is_file() or path.is_symlink()), None)
+
+
+def settings_text(comments: Mapping[str, str]) -> str:
+    """A `lalm-agent.toml` that sets nothing: each setting as a comment, with its default or an example.
+
+    comments: for each of `FIELDS` what it does.
+    """
+    lines = [
+        "# Settings of lalm-agent in this folder and those below it. A line counts without its first #; what it holds",
+        "# is the default, or an example. A flag is stronger than a variable, and a variable stronger than this file.",
+        "# Paths count from this folder.",
+    ]
+    for name, field in AgentConfig.model_fields.items():
+        value = field.examples[0] if field.examples else field.get_default(call_default_factory=True)
+        text = f"{comments[name]} {FLAGS[name]}, {VARIABLES[name]}"
+        lines += [
+            "",
+            *textwrap.wrap(text, 118, initial_indent="# ", subsequent_indent="# "),
+            f"#{name} = {_toml(value)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
+def write_settings_file(comments: Mapping[str, str], force: bool = False, folder: Path | None = None) -> Path:
+    """Write `settings_text` as `lalm-agent.toml` into a folder, by default the working folder; its path.
+
+    It is readable for all and writable for its owner, whatever the umask: another one is refused when it is read.
+
+    Raises UsageError: there is one, and not `force`; or it cannot be written.
+    """
+    path = (folder or Path.cwd()) / FILE_NAME
+    beside = path.with_name(f"{FILE_NAME}.{os.getpid()}")
+    target, flags = (beside, os.O_TRUNC) if force else (path, os.O_EXCL)
+    try:
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | flags, 0o644), "w", encoding="utf-8") as file:
+            file.write(settings_text(comments))
+        if force:
+            beside.replace(path)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", "--force replaces it") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "go to a folder of yours") from error
+    return path
 
 
 def ignored_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
@@ -234,6 +308,11 @@ def _anchor(values: dict[str, Any], at: Path, folder: Path) -> None:
     for name in ("model", "adapter", "checkpoint", "policy"):
         value = values.get(name)
         if not isinstance(value, str) or at == folder:
+            continue
+        if value.startswith("exec:"):
+            kind, *parts = value.split(":", 3)
+            paths = (os.path.relpath(at / part, folder) if (at / part).exists() else part for part in parts[:2])
+            values[name] = ":".join([kind, *paths, *parts[2:]])
             continue
         prefix = "scripted:" if value.startswith("scripted:") else ""
         path = at / value.removeprefix(prefix)

@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
+from lalm_agent.terminal import printable
 
 
 class AudioType(StrEnum):
@@ -226,6 +228,39 @@ class Answer:
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     failure: Failure | None = None
+
+    def _repr_html_(self) -> str:
+        """The answer in a notebook: choices with bars, the steps to fold out. Texts of strangers stay texts."""
+        label = {Status.ANSWERED: self.answer or "", Status.ABSTAINED: "IDK"}.get(
+            self.status, self.status.value.upper()
+        )
+        facts: list[str | None] = [
+            self.status.value,
+            self.abstention and self.abstention.words,
+            self.reason,
+            self.suggestion,
+        ]
+        facts += [None if self.confidence is None else f"confidence {self.confidence:.2f}", *self.warnings]
+        facts.append(self.failure.message if self.failure else None)
+        parts = [f"<div><b>{_html(label)}</b> <small>{_html('; '.join(filter(None, facts)))}</small></div>"]
+        bars = "".join(
+            f"<tr><td>{_html(choice, 80)}</td><td style='width:12em'><div style='width:{probability:.1%};"
+            f"height:.8em;background:#4c78a8'></div></td><td>{probability:.0%}</td></tr>"
+            for choice, probability in self.option_probs
+        )
+        parts.append(f"<table>{bars}</table>" if bars else "")
+        steps = "".join(
+            f"<li>{_html(step.node)} ({_html(step.tool, 80)}, {step.seconds:.2f} s)"
+            f"<pre>{_html(step.prompt or '')}</pre><pre>{_html(step.output or '')}</pre></li>"
+            for step in self.steps
+        )
+        parts.append(f"<details><summary>{len(self.steps)} steps</summary><ol>{steps}</ol></details>" if steps else "")
+        return "".join(parts)
+
+
+def _html(text: str, longest: int = 2000) -> str:
+    """The start of a text, of so many characters, as HTML that is nothing but text."""
+    return escape(printable(text if len(text) <= longest else text[: longest - 1] + "…"))
 
 
 def check_question(question: str, choices: tuple[str, ...], empty_choices: bool = False) -> None:

@@ -8,9 +8,11 @@ that import only, behind everything installed, so that a file named like a libra
 import importlib
 import shlex
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,7 @@ from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError, did_you_mean, first_complaint, nearest
 from lalm_agent.records import AudioType, Method, Question
 
+_KEPT_CLIPS = 4096
 NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
@@ -45,11 +48,12 @@ MODEL_FORMS: dict[str, str] = {
     "OWNER/NAME[@REVISION]": "a checkpoint of the hub, downloaded when first used",
     "openai:NAME[@URL[,URL]]": "an OpenAI-compatible endpoint; key in OPENAI_API_KEY, with @URL in LALM_API_KEY",
     "vllm:MODEL": "a checkpoint (mini, FOLDER or OWNER/NAME) in vLLM's engine; needs the extra vllm and a GPU",
+    "exec:PYTHON:WORKER.py[:ARGUMENT]": "a model in an environment of its own, asked over pipes; see docs/exec.md",
     "scripted:FILE": "replies from a JSON-lines file, for dry runs",
     "module:attribute[:ARGUMENT]": "a class, function or object of your own with .generate and .spec",
 }
 """What a model's reference can be (CONTRACT, References)."""
-BUILT_IN_MODELS = frozenset({"mini", "openai", "scripted", "vllm"})
+BUILT_IN_MODELS = frozenset({"exec", "mini", "openai", "scripted", "vllm"})
 MODEL_GROUP = "lalm_agent.models"
 _CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -121,6 +125,33 @@ class Tool(Protocol):
         ...
 
 
+class PerClip:
+    """Wraps a type, ASR or caption tool, whose results depend on the clip's sha256 and on the type alone.
+
+    Several threads may call it: those that ask about one clip at the same time wait for the first of them.
+    """
+
+    def __init__(self, tool: Tool) -> None:
+        self.name = tool.name
+        self._tool = tool
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, AudioType | None], tuple[threading.Lock, list[ToolResult]]] = OrderedDict()
+
+    def __call__(self, task: Task) -> ToolResult:
+        """The tool's result, or the one it gave before for this clip, marked as cached. Failures are not kept."""
+        key = (task.sound.ref.sha256, task.audio_type)
+        with self._lock:
+            turn, results = self._kept.setdefault(key, (threading.Lock(), []))
+            self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT_CLIPS:
+                self._kept.popitem(last=False)
+        with turn:
+            if results:
+                return replace(results[0], cached=True)
+            results.append(self._tool(task))
+            return results[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a tool is or what an extra is for; the modules that it needs, by import name; the line that installs it."""
@@ -173,16 +204,25 @@ def install_line(extra: str) -> str:
     return f"pip install -e {shlex.quote(f'{_CHECKOUT}[{extra}]')}"
 
 
+_TRACING = (
+    "openinference.instrumentation.langchain",
+    "opentelemetry.sdk",
+    "opentelemetry.exporter.otlp.proto.http",
+)
+
 # The keys are those of `optional-dependencies` in pyproject.toml, for users; nothing is imported here to look.
 EXTRAS = {
     name: Needs(note, modules, install_line(name))
     for name, modules, note in (
         ("draw", ("grandalf", "matplotlib"), "lalm-agent graph as ascii or png, idk curve --plot, figures of report"),
         ("hf", ("datasets",), "lalm-agent eval hf:NAME_OR_FOLDER"),
-        ("inspect", ("inspect_ai",), "reading inspect's .eval logs"),
+        ("inspect", ("inspect_ai",), "reading and writing inspect's .eval logs"),
         ("xlsx", ("openpyxl",), "reading .xlsx files"),
+        ("pandas", ("pandas",), "RunFolder.to_pandas()"),
+        ("trace", _TRACING, "--trace to an OTLP collector"),
         ("sqlite", ("langgraph.checkpoint.sqlite",), "ask --checkpoint FILE.sqlite"),
         ("ray", ("ray",), "--engine ray"),
+        ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),

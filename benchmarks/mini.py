@@ -458,6 +458,7 @@ def report(options: MiniOptions, taken: Mapping[str, float]) -> Iterator[str]:
     """The lines of the report. taken: this call's seconds for each run."""
     quick = ". A quick try: too few questions for any figure to be read." if options.quick else ""
     yield from (f"# `{options.model}`, {options.split} split, seed {options.seed}, {options.n} questions{quick}", "")
+    yield from ("<!-- not run below: `benchmarks/mini.py` runs them -->", "")
     if options.split == "test":
         yield from (f"**{LOOK}**", "")
     # The command without the places of this machine.

@@ -87,7 +87,7 @@ def section(name: str, folder: Path) -> Iterator[str]:
 
 def page(folder: Path) -> Iterator[str]:
     """docs/results.md, in parts."""
-    yield f"# Results with `mini`\n\n{CAPTION}"
+    yield f"# Results with `mini`\n\n<!-- not run below: `benchmarks/results.py` runs them -->\n\n{CAPTION}"
     made_by = "`python benchmarks/results.py SAKURA_FOLDER WORK_FOLDER`"
     yield f"Made by {made_by}; each table stands under its command, which prints more of them.\n\n## At a glance\n"
     yield glance(folder)

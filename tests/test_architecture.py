@@ -23,17 +23,17 @@ HEAVY = ("langgraph", "openai", "torch", "transformers")
 
 # A module of the core, or a sub-package with all that is in it. A new file needs a rank here.
 RANKS = {
-    0: ("errors", "records"),
+    0: ("errors", "records", "terminal"),
     1: (
         *("artefacts", "audio", "decoding", "jobs", "ogg"),
         *("answers", "choices", "conclusions", "reasoning", "refusals"),
-        *("config", "policy", "prompts", "registry", "terminal"),
+        *("config", "policy", "prompts", "registry"),
     ),
     2: ("models",),
     3: ("tools",),
     4: ("confidence", "graph"),
     5: ("agent", "drawing"),
-    6: ("eval", "resident"),
+    6: ("eval", "resident", "serve"),
     7: ("training",),
     8: ("cli",),
     9: ("__main__",),

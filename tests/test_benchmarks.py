@@ -29,6 +29,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
         ("risk_control.py", "nowhere"),
         ("coverage.py", "nowhere"),
         ("passes.py", "--data", "nowhere"),
+        ("serve.py", "--model", "nowhere"),
     ],
 )
 def test_what_is_not_there_is_named_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:

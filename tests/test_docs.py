@@ -1,25 +1,16 @@
-"""The documents against what they speak of, and the commands of README, run as they are printed."""
+"""The documents against what they speak of: links, make, extras, examples. Their code: test_docs_blocks.py."""
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-
-from lalm_agent.cli.main import run as run_here
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 # [text](target), without an address on the web and without the anchor.
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
 EXAMPLE = re.compile(r"<!-- example: (?P<name>\S+) -->\n```python\n(?P<code>.*?)```\n", re.DOTALL)
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
-SET_UP = ("make ", ". .venv", "pip ")  # what a test has behind it
 MAKE = re.compile(r"^\s*\$?\s*make ([a-z][a-z-]*)", re.MULTILINE)
 
 
@@ -36,6 +27,13 @@ def test_every_make_command_has_its_target(document: Path) -> None:
     assert set(MAKE.findall(document.read_text("utf-8"))) <= targets
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_extra_is_one_of_the_package(document: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    named = ",".join(re.findall(r"'(?:\.|lalm-agent)\[([\w,-]+)\]'", document.read_text("utf-8")))
+    assert set(filter(None, named.split(","))) <= extras.keys()
+
+
 def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     sections = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
@@ -47,45 +45,12 @@ def test_the_changelog_has_this_version_and_says_which_numbers_changed() -> None
 def test_every_printed_example_is_its_file() -> None:
     texts = [path.read_text("utf-8") for path in DOCUMENTS]
     printed = {match["name"]: match["code"] for text in texts for match in EXAMPLE.finditer(text)}
-    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py"}
+    assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py", "workers/template.py"}
     assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
 
 
-def commands_of(document: str) -> list[str]:
-    """The lines of the blocks without a language, which are commands."""
-    text = (ROOT / document).read_text("utf-8")
-    blocks = [block for language, block in BLOCK.findall(text) if not language]
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith(SET_UP)]
-
-
-def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    return subprocess.run(shlex.split(line), cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.usefixtures("needs_synth")
-@pytest.mark.timeout(1200)
-def test_the_commands_of_the_readme_run_in_order_as_they_are_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The others in this process, which has loaded torch, than the first, Python's and what imports an own module."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    monkeypatch.chdir(tmp_path)
-    commands = commands_of("README.md")
-    assert len(commands) > 12
-    for number, line in enumerate(commands):
-        program, *arguments = shlex.split(line)
-        if number == 0 or program != "lalm-agent" or "=examples." in line:
-            done = run(line, tmp_path)
-            code, out, err = done.returncode, done.stdout, done.stderr
-        else:
-            code = run_here(arguments)
-            out, err = capfd.readouterr()
-        assert code == 0, f"{line}\n{err}"
-        assert out.strip() or err.strip(), line
-
-
-def test_the_own_model_of_the_documents_runs_as_it_is_printed(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (line,) = [line for line in commands_of("docs/models.md") if line.startswith("lalm-agent")]
-    assert run(line, tmp_path).stdout.startswith("IDK")
+def test_what_is_served_is_what_is_asked() -> None:
+    text = (ROOT / "docs/models.md").read_text("utf-8")
+    served = re.findall(r"^vllm serve (\S+) .*\nlalm-agent .*--model openai:(\S+)@http", text, re.MULTILINE)
+    assert len(served) > 5
+    assert [pair for pair in served if pair[0] != pair[1]] == []

@@ -1,12 +1,14 @@
-"""`lalm-agent ask clip.wav "question" [--choice …]`: one question about a clip, or many from a file or a pipe.
+"""`lalm-agent ask clip.wav… "question" [--choice …]`: one question about clips, or many from a file or a pipe.
 
 `up`, `status` and `down` are about a model that stays loaded for it (`lalm_agent.resident`).
 """
 
+import os
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,20 +16,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.flags import answering_settings, settings_from, traced
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ANSWERING, Answer, Failure, Status, Step, check_question
 from lalm_agent.terminal import duration, json_text, printable, say, shortened
 
 if TYPE_CHECKING:
+    from lalm_agent.config import AgentConfig
     from lalm_agent.resident import Standing
 
 _STEP_WIDTH = 88
+_BAR_WIDTH = 32
+_COLOURS = {
+    Status.ANSWERED: "bold green",
+    Status.ABSTAINED: "bold yellow",
+    Status.UNPARSED: "bold magenta",
+    Status.FAILED: "bold red",
+}
 
 
-ClipArgument = Annotated[str | None, typer.Argument(metavar="CLIP", help="The audio file.", show_default=False)]
-QuestionArgument = Annotated[
-    str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.", show_default=False)
+ClipsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CLIP... QUESTION",
+        help="Audio files, - for one from standard input, or URLs (--allow-url), and last what to ask about each.",
+        show_default=False,
+    ),
+]
+AllowUrlFlag = Annotated[
+    bool,
+    typer.Option(
+        "--allow-url", help="Fetch clips that are http or https URLs: at most 1 GiB each, for 3 x --timeout-s."
+    ),
 ]
 ChoiceFlag = Annotated[
     list[str] | None, typer.Option("--choice", "-c", help="A possible answer; give two or more, or none.")
@@ -50,8 +70,7 @@ WindowFlag = Annotated[
 
 
 def ask(
-    clip: ClipArgument = None,
-    question: QuestionArgument = None,
+    clips: ClipsArgument = None,
     choice: ChoiceFlag = None,
     window: WindowFlag = None,
     batch: BatchFlag = None,
@@ -78,54 +97,155 @@ def ask(
     checkpoint: flags.CheckpointFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
+    allow_url: AllowUrlFlag = False,
+    trace: flags.TraceFlag = False,
     no_resident: Annotated[bool, typer.Option("--no-resident", help="Load a model, even where one is up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each question.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
     """Answer a question about a clip, or say IDK.
 
+    Of several clips each is asked about by itself, and has its name above its answer.
     Steps are shown on stderr as they happen; the answer comes on stdout. Every setting can also stand in
     lalm-agent.toml or in the environment as LALM_<NAME>; a flag is stronger than both.
     """
     values = dict(locals(), preset=tools, tools=tool)
     _print_start()
-    choices = _checked(clip, question, choice or (), batch is not None, window)
-    config = _settings(values)
-    what: dict[str, Any] = {"question": str(question), "choices": choices, "window_s": _span(window)}
-    if not no_resident and batch is None:
-        from lalm_agent.resident import ask_resident
+    with traced(trace):
+        return _ask(values)
 
-        settings = {"config": config, "shipped_policy": not no_policy}
-        if ready := ask_resident(print_status, print_step, clip=str(clip), **what, **settings):
-            return _print_one(ready, as_json)
 
+def _ask(values: Mapping[str, Any]) -> int:
+    """Do what `ask` was called for; the exit code. values: the command's parameters."""
+    batch, as_json, window = values["batch"], values["as_json"], values["window"]
+    clips, question = _clips_of(values["clips"] or (), batch is not None)
+    choices = _checked(question, values["choice"] or (), batch is not None, window)
+    config, shipped = answering_settings(values), not values["no_policy"]
+    if batch is not None:
+        from lalm_agent.agent import Agent
+
+        with Agent(config, on_status=print_status, shipped_policy=shipped) as agent:
+            return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
+    what: dict[str, Any] = {
+        "question": question,
+        "choices": choices,
+        "window_s": _span(window),
+        "config": config,
+        "shipped": shipped,
+    }
+    with _as_files(clips, values["allow_url"], config) as paths:
+        answers = _answers([paths[clip] for clip in clips], _may_ask_resident(values), **what)
+        if len(clips) > 1:
+            return _print_all(_with_clips(clips, paths, answers), as_json)
+        (answer,) = (_named(answer, clips[0], paths[clips[0]]) for answer in answers)
+    assert isinstance(answer, Answer)
+    return _print_one(answer, as_json)
+
+
+def _may_ask_resident(values: Mapping[str, Any]) -> bool:
+    if values["no_resident"] or not values["trace"]:
+        return not values["no_resident"]
+    from lalm_agent.resident import home, is_held
+
+    if is_held(home()):
+        print_status("not asking the model that is up: --trace needs a process of its own")
+    return False
+
+
+def _as_files(
+    clips: Sequence[str], allow_url: bool, config: "AgentConfig"
+) -> AbstractContextManager[Mapping[str, str]]:
+    """The path of each clip, as of `audio.as_files`, which is loaded only where it may be needed."""
+    if all(clip != "-" and "://" not in clip for clip in clips):
+        return nullcontext({clip: clip for clip in clips})
+    from lalm_agent.audio import as_files
+
+    return as_files(clips, allow_url, config.timeout_s, config.trust_env)
+
+
+def _answers(
+    paths: Sequence[str], resident: bool, config: "AgentConfig", shipped: bool, **what: Any
+) -> Iterator[Answer | Failure]:
+    """The answer about each clip, by the model that is up as far as it answers. One clip's error is raised."""
+    n = 0
+    if resident:
+        from lalm_agent.resident import ask_resident_clips
+
+        what_of: dict[str, Any] = {"clip": paths[0]} if len(paths) == 1 else {"clips": tuple(paths)}
+        settings: dict[str, Any] = {"config": config, "shipped_policy": shipped}
+        for item in ask_resident_clips(print_status, print_step, **what_of, **what, **settings):
+            n += 1
+            yield item
+    if n == len(paths):
+        return
     from lalm_agent.agent import Agent
 
     thread_id = None if config.checkpoint is None else uuid.uuid4().hex
-    with Agent(config, on_status=print_status, shipped_policy=not no_policy) as agent:
-        if batch is not None:
-            return _print_all(agent.ask_lines(batch, Path(batch.name).parent, print_step), as_json)
-        answer = agent.ask(str(clip), **what, on_step=print_step, thread_id=thread_id)
+    with Agent(config, on_status=print_status, shipped_policy=shipped) as agent:
+        if len(paths) == 1:
+            yield agent.ask(paths[0], **what, on_step=print_step, thread_id=thread_id)
+        else:
+            yield from agent.ask_clips(paths[n:], **what, on_step=print_step, thread_id=thread_id)
     if thread_id is not None:
-        typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}", err=True)
-    return _print_one(answer, as_json)
+        many = "" if len(paths) == 1 else f"-1 to {thread_id}-{len(paths)}"
+        typer.echo(f"  states kept in {config.checkpoint}, thread {thread_id}{many}", err=True)
+
+
+def _with_clips(
+    clips: Sequence[str], paths: Mapping[str, str], answers: Iterator[Answer | Failure]
+) -> Iterator[tuple[str, Answer | Failure]]:
+    """Each clip with its answer; its name stands on stderr before its steps."""
+    for clip in clips:
+        print_status(clip)
+        yield clip, _named(next(answers), clip, paths[clip])
+    # What it does in the end is still to come.
+    next(answers, None)
+
+
+def _named(answer: Answer | Failure, clip: str, path: str) -> Answer | Failure:
+    """The answer with the clip's name as it was given, in the place of the file that stood for it."""
+    if clip == path:
+        return answer
+    failure = answer if isinstance(answer, Failure) else answer.failure
+    if failure is not None:
+        failure = replace(failure, message=failure.message.replace(path, clip))
+    if isinstance(answer, Failure):
+        return failure or answer
+    return replace(answer, audio=replace(answer.audio, path=clip), failure=failure)
+
+
+def _clips_of(words: Sequence[str], is_batch: bool) -> tuple[list[str], str]:
+    """Clips and question. Raises UsageError where one is missing or is no such thing, before anything is loaded.
+
+    Of a single clip, whoever opens it says what is wrong with it.
+    """
+    if is_batch:
+        if words:
+            raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
+        return [], ""
+    if len(words) < 2:
+        raise UsageError(f"Missing argument '{'QUESTION' if words else 'CLIP'}'.", "lalm-agent ask --help")
+    *clips, question = words
+    if _is_file(question):
+        raise UsageError(
+            f"{printable(question)} is a file, and the question comes last", 'lalm-agent ask CLIP... "QUESTION"'
+        )
+    for clip in clips if len(clips) > 1 else ():
+        if clip != "-" and "://" not in clip and not Path(clip).exists():
+            raise UsageError(f"{clip} does not exist", 'check the path; the question is one word: "What is heard?"')
+    return clips, question
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a null
+        return False
 
 
 def _print_one(answer: Answer, as_json: bool) -> int:
     print_answer(answer, as_json)
     return answer.failure.exit_code if answer.failure else 0
-
-
-def _settings(values: Mapping[str, Any]) -> Any:
-    """The `AgentConfig` of the command's parameters."""
-    from lalm_agent.config import FIELDS
-
-    config = settings_from({name: values[name] for name in FIELDS})
-    if not values["no_policy"]:
-        return config
-    if values["policy"] is not None:
-        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
-    return config.model_copy(update={"policy": None})
 
 
 def _print_start() -> None:
@@ -146,31 +266,32 @@ def _span(window: str | None) -> tuple[float, float] | None:
     return span
 
 
-def _checked(
-    clip: str | None, question: str | None, choices: Sequence[str], is_batch: bool, window: str | None
-) -> tuple[str, ...]:
+def _checked(question: str, choices: Sequence[str], is_batch: bool, window: str | None) -> tuple[str, ...]:
     """The choices without equal ones. Raises UsageError where there is nothing to ask, before anything is loaded."""
     _span(window)
-    if is_batch and (clip is not None or choices or window is not None):
+    if is_batch and (choices or window is not None):
         raise UsageError("the lines of --batch have their own clips, questions and choices", "leave out the others")
     distinct = tuple(dict.fromkeys(choices))
     if len(distinct) < len(choices):
         typer.echo("note: equal choices are asked once", err=True)
     if not is_batch:
-        if clip is None or question is None:
-            raise UsageError(f"Missing argument '{'CLIP' if clip is None else 'QUESTION'}'.", "lalm-agent ask --help")
         check_question(question, distinct)
     return distinct
 
 
-def _print_all(answers: Iterable[tuple[int, Answer | Failure]], as_json: bool) -> int:
-    """The answers as they come, each with the number of its line unless as JSON; the gravest exit code."""
-    code = 0
-    for number, answer in answers:
+def _print_all(answers: Iterable[tuple[int | str, Answer | Failure]], as_json: bool) -> int:
+    """The answers as they come, unless as JSON each with its line's number or below its clip; the gravest exit code."""
+    code, gap = 0, ""
+    for of, answer in answers:
         if not as_json:
-            typer.echo(f"[{number}] ", nl=False)
+            typer.echo(
+                f"[{of}] " if isinstance(of, int) else f"{gap}==> {printable(of, one_line=True)} <==\n", nl=False
+            )
+            gap = "\n"
         if isinstance(answer, Failure):
-            typer.echo(json_text({"status": "failed", "failure": asdict(answer)}) if as_json else "FAILED")
+            fields: dict[str, Any] = {"status": "failed", "failure": asdict(answer)}
+            fields |= {"audio": {"path": of}} if isinstance(of, str) else {}
+            typer.echo(json_text(fields) if as_json else "FAILED")
             print_failure(answer)
             code = max(code, answer.exit_code)
         else:
@@ -199,7 +320,7 @@ def print_answer(answer: Answer, as_json: bool) -> None:
     if as_json:
         typer.echo(json_text(asdict(answer)))
     else:
-        typer.echo("\n".join(answer_lines(answer)))
+        show_answer(answer)
     if answer.failure is not None:
         print_failure(answer.failure)
 
@@ -211,36 +332,61 @@ def print_failure(failure: Failure) -> None:
         typer.echo(f"try: {printable(failure.hint, one_line=True)}", err=True)
 
 
+def show_answer(answer: Answer) -> None:
+    """The answer with its evidence on stdout: with colours and bars on a terminal, else as plain lines."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        typer.echo("\n".join(answer_lines(answer)))
+        return
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    # Everything is a Text: what stands in a str would be read as markup.
+    console = Console(file=sys.stdout)
+    console.print(Text(_headline(answer), style=_COLOURS[answer.status]), soft_wrap=True)
+    if answer.option_probs:
+        bars = Table(box=None, show_header=False, pad_edge=False)
+        for choice, probability in answer.option_probs:
+            style = "bold" if choice in (answer.answer, answer.withheld) else ""
+            bar = ProgressBar(total=1.0, completed=probability, width=_BAR_WIDTH)
+            bars.add_row(Text(shortened(choice, _BAR_WIDTH), style), bar, Text(f"{probability:4.0%}", style))
+        console.print(bars)
+    rows = Table(box=None, show_header=False, pad_edge=False)
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    for label, text in answer_rows(answer):
+        rows.add_row(Text(label, "yellow" if label == "warning" else "dim"), Text(text))
+    console.print(rows)
+
+
 def answer_lines(answer: Answer) -> list[str]:
-    """The answer with its evidence, for a person."""
-    lines, nodes = [_headline(answer)], {step.node for step in answer.steps}
-    if answer.abstention is not None:
-        lines.append(f"abstention:  {answer.abstention.words}")
-    if answer.reason:
-        named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
-        lines.append(f"reason:      {named}{printable(answer.reason, one_line=True)}")
-    if answer.withheld is not None:
-        lines.append(f"withheld:    {printable(answer.withheld, one_line=True)}")
-    if answer.suggestion:
-        lines.append(f"try:         {printable(answer.suggestion, one_line=True)}")
-    if answer.confidence is not None:
-        lines.append(f"confidence:  {answer.confidence:.2f}")
-    if answer.audio_type is not None:
-        lines.append(f"audio type:  {answer.audio_type}")
-    if answer.content is not None:
-        label = "transcript:" if "asr" in nodes else "caption:"
-        lines.append(f"{label:<13}{printable(answer.content, one_line=True) or '(empty)'}")
-    if nodes & set(ANSWERING):
-        window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
-        lines.append(f"heard:       {window} of {answer.audio.seconds:.1f} s")
+    """The answer with its evidence, as plain text."""
+    return [_headline(answer), *(f"{label + ':':<13}{text}" for label, text in answer_rows(answer))]
+
+
+def answer_rows(answer: Answer) -> list[tuple[str, str]]:
+    """The evidence of an answer, safe to print: what it is, and one line of text."""
+    nodes = {step.node for step in answer.steps}
+    named = f"{answer.reason_kind.words}: " if answer.reason_kind else ""
     tools = [f"{node}={name}" for node, name in answer.tools.items() if node in nodes]
     if "first" in nodes:
         tools.insert(0, "asked as the baseline first")
-    lines.append(
-        f"asked:       {', '.join([printable(answer.model.ref, one_line=True), f'method {answer.method}', *tools])}"
-    )
-    lines.extend(f"warning:     {printable(warning, one_line=True)}" for warning in answer.warnings)
-    return lines
+    window = f"{answer.heard_s[0]:.1f} to {answer.heard_s[1]:.1f} s" if answer.heard_s[1] else "nothing"
+    content = None if answer.content is None else answer.content.strip() or "(empty)"
+    rows: list[tuple[str, str | None]] = [
+        ("abstention", answer.abstention and answer.abstention.words),
+        ("reason", f"{named}{answer.reason}" if answer.reason else None),
+        ("withheld", answer.withheld),
+        ("try", answer.suggestion or None),
+        ("confidence", None if answer.confidence is None else f"{answer.confidence:.2f}"),
+        ("audio type", answer.audio_type),
+        ("transcript" if "asr" in nodes else "caption", content),
+        ("heard", f"{window} of {answer.audio.seconds:.1f} s" if nodes & set(ANSWERING) else None),
+        ("asked", ", ".join([answer.model.ref, f"method {answer.method}", *tools])),
+        *(("warning", warning) for warning in answer.warnings),
+    ]
+    return [(label, printable(text, one_line=True)) for label, text in rows if text is not None]
 
 
 def _headline(answer: Answer) -> str:

@@ -30,7 +30,7 @@ def calibrate(
     by: Annotated[
         Division | None, typer.Option(help="A threshold for each modality; delta is divided among them.")
     ] = None,
-    out: Annotated[Path | None, option("The policy's file.")] = None,
+    out: Annotated[Path | None, option("The policy's file.", False, "--out", "-o")] = None,
     check: Annotated[Path | None, option("New labelled data instead: a folder of `confidence`, or a run.")] = None,
     policy: Annotated[Path | None, option("The policy to check.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,

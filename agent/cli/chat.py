@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.ask import answer_lines, print_failure, print_status, print_step
-from lalm_agent.cli.flags import settings_from
+from lalm_agent.cli.ask import print_failure, print_status, print_step, show_answer
+from lalm_agent.cli.flags import settings_from, traced
 from lalm_agent.errors import UsageError
 from lalm_agent.records import Failure, Step
 from lalm_agent.terminal import json_text, printable
@@ -49,6 +49,7 @@ def chat(
     hears_audio: flags.HearsAudioFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
+    trace: flags.TraceFlag = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout for each answer.")] = False,
     debug: flags.DebugFlag = None,
 ) -> int:
@@ -67,7 +68,7 @@ def chat(
 
     from lalm_agent.agent import Agent
 
-    with Agent(config, on_status=print_status) as agent:
+    with traced(trace), Agent(config, on_status=print_status) as agent:
         talk = agent.chat(clip, thread)
         if config.checkpoint is not None:
             typer.echo(f"  thread {talk.thread_id} in {config.checkpoint}", err=True)
@@ -83,9 +84,10 @@ def _print_conversation(talk: "Chat", as_json: bool) -> int:
             print_step(item)
             continue
         failure = item if isinstance(item, Failure) else item.failure
-        if not isinstance(item, Failure):
-            pending = {"ask_back": talk.pending}
-            typer.echo(json_text(asdict(item) | pending) if as_json else "\n".join(answer_lines(item)))
+        if not isinstance(item, Failure) and as_json:
+            typer.echo(json_text(asdict(item) | {"ask_back": talk.pending}))
+        elif not isinstance(item, Failure):
+            show_answer(item)
         if failure is not None:
             print_failure(failure)
             code = max(code, failure.exit_code)

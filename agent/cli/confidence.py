@@ -13,7 +13,7 @@ from lalm_agent.terminal import json_text, printable, say
 
 def confidence(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that eval wrote.", show_default=False)],
-    out: Annotated[Path, option("Folder of the estimates; the same command again resumes.")],
+    out: Annotated[Path, option("Folder of the estimates; the same command again resumes.", False, "--out", "-o")],
     estimators: Annotated[
         str | None, option(f"With commas: {', '.join(NAMES)}.", "all that the model can give", "--with")
     ] = None,

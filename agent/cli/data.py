@@ -17,7 +17,7 @@ SplitName = Literal["train", "dev", "test"]
 
 @app.command("synth")
 def synth(
-    out: Annotated[Path, typer.Option(help="Folder to write: questions.json and audio/.", show_default=False)],
+    out: Annotated[Path, flags.option("Folder to write: questions.json and audio/.", False, "--out", "-o")],
     split: Annotated[SplitName, typer.Option(help="Which part of the benchmark.")] = "dev",
     n: Annotated[int, typer.Option(help="How many questions.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="The same seed makes the same questions.", min=0)] = 0,
@@ -80,7 +80,7 @@ def probe(
         str,
         typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write: questions.jsonl and its clips.", show_default=False)],
+    out: Annotated[Path, flags.option("Folder to write: questions.jsonl and its clips.", False, "--out", "-o")],
     family: Annotated[
         str, typer.Option(help="With commas.")
     ] = "gold_removed,choices_swapped,clip_swapped,silenced,wrong_modality",

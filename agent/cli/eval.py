@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import ray_from, settings_from
+from lalm_agent.cli.flags import ray_from, settings_from, traced
 from lalm_agent.eval.runs.records import AudioControl, ContentSource, TypeSource
 from lalm_agent.terminal import json_text, printable, say
 
@@ -18,7 +18,7 @@ DataArgument = Annotated[
     str,
     typer.Argument(metavar="DATA", help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."),
 ]
-OutFlag = Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes.", show_default=False)]
+OutFlag = Annotated[Path, flags.option("Folder of the run; the same command again resumes.", False, "--out", "-o")]
 DataFileFlag = Annotated[Path | None, typer.Option("--data", help="The file or folder of a benchmark called by name.")]
 AudioRootFlag = Annotated[
     Path | None, typer.Option(help="Folder that clips are named from.", show_default="the data's folder")
@@ -122,6 +122,7 @@ def evaluate(
     hears_audio: flags.HearsAudioFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
+    trace: flags.TraceFlag = False,
     as_json: JsonFlag = False,
     debug: flags.DebugFlag = None,
 ) -> int:
@@ -138,7 +139,7 @@ def evaluate(
 
 def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The folders of all shards.")],
-    out: Annotated[Path, typer.Option(help="Folder of the merged run.", show_default=False)],
+    out: Annotated[Path, flags.option("Folder of the merged run.", False, "--out", "-o")],
     as_json: JsonFlag = False,
     debug: flags.DebugFlag = None,
 ) -> int:
@@ -173,7 +174,7 @@ def run_request(flags: Mapping[str, Any], **fields: Any) -> int:
     requests = of_methods(request, methods) if len(methods) > 1 else (request,)
     if flags["dry_run"] and len(requests) > 1:
         raise UsageError("--dry-run is for one method", "one pass over several costs less than their sum")
-    with TerminalObserver() as observer:
+    with traced(bool(flags.get("trace"))), TerminalObserver() as observer:
         if flags["dry_run"]:
             cost = estimate(requests[0], observer)
             record, lines = cost.model_dump(mode="json", exclude={"lacking"}), estimate_lines(cost)

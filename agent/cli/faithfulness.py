@@ -57,7 +57,7 @@ ConcurrencyFlag = Annotated[int | None, option("Questions out at a time at an en
 @app.command(RUN)
 def run(
     data: eval_flags.DataArgument,
-    out: Annotated[Path, option("Folder of the study; the same command again resumes.")],
+    out: Annotated[Path, option("Folder of the study; the same command again resumes.", False, "--out", "-o")],
     data_file: eval_flags.DataFileFlag = None,
     audio_root: eval_flags.AudioRootFlag = None,
     model: flags.ModelFlag = None,
@@ -131,7 +131,7 @@ def _voice() -> Any:
 StudyArgument = Annotated[
     Path, typer.Argument(metavar="STUDY", help="Folder of a study, or of an import.", show_default=False)
 ]
-CurvesFlag = Annotated[Path | None, option("Folder for the curves, as SVG files.", False)]
+CurvesFlag = Annotated[Path | None, option("Folder for the curves, as SVG files.", False, "--out", "-o")]
 MinimumFlag = Annotated[
     int, option("Clips that a chain length needs before a sentence is written about it.", True, min=1)
 ]
@@ -182,7 +182,7 @@ FilesArgument = Annotated[
 @app.command("import")
 def import_(
     files: FilesArgument,
-    out: Annotated[Path, option("Folder of the import, for `faithfulness report`.")],
+    out: Annotated[Path, option("Folder of the import, for `faithfulness report`.", False, "--out", "-o")],
     name: Annotated[str, option("What the report calls it.", True)] = "released outputs",
     id_key: Annotated[str, option("Key of the question's id.", True)] = "id",
     chain_key: Annotated[str, option("Key of which of several chains of a question.", True)] = "chain_id",

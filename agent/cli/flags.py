@@ -4,6 +4,7 @@ A flag that is not given is None, so that the environment and `lalm-agent.toml` 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Literal
 
 import typer
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 from lalm_agent.errors import UsageError
 from lalm_agent.records import Method
+from lalm_agent.terminal import say
 
 
 def option(text: str, default: str | bool = False, *names: str, **more: Any) -> Any:
@@ -66,7 +68,8 @@ MaxAudioFlag = Annotated[
 TimeoutFlag = Annotated[
     float | None,
     typer.Option(
-        help="Seconds for one attempt at an endpoint; all attempts at a request have three times that.",
+        help="Seconds for one attempt at an endpoint, all at a request having three times that, or for a reply of an "
+        "exec: worker.",
         show_default="120",
     ),
 ]
@@ -125,6 +128,14 @@ GpusFlag = Annotated[
     float | None,
     option("GPUs of a worker; 0.5 puts two on one.", "1 where the cluster has some", "--gpus-per-worker", min=0),
 ]
+TraceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--trace",
+        help="Send each question's steps, prompts and replies as spans to the OTLP collector that "
+        "OTEL_EXPORTER_OTLP_ENDPOINT names, else to http://localhost:4318.",
+    ),
+]
 DebugFlag = Annotated[bool | None, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -140,6 +151,22 @@ def settings_from(flags: dict[str, Any]) -> Any:
     return load_config({**flags, "tools": parse_tools(pairs, "--tool") if pairs else None})
 
 
+def answering_settings(values: Mapping[str, Any]) -> Any:
+    """The `AgentConfig` of a command's parameters, all of its fields among them, and of `no_policy`.
+
+    Raises:
+        UsageError: a value that a field does not take, wherever it was set.
+    """
+    from lalm_agent.config import FIELDS
+
+    config = settings_from({name: values.get(name) for name in FIELDS})
+    if not values["no_policy"]:
+        return config
+    if values["policy"] is not None:
+        raise UsageError("--policy and --no-policy contradict each other", "leave out one of them")
+    return config.model_copy(update={"policy": None})
+
+
 def ray_from(flags: Mapping[str, Any]) -> Any:
     """The `RayEngine` of `engine`, `workers`, `address` and `gpus`; None for the local engine. Raises UsageError."""
     from lalm_agent.models.ray_engine import RayEngine
@@ -152,6 +179,15 @@ def ray_from(flags: Mapping[str, Any]) -> Any:
     if workers is None:
         raise UsageError("--engine ray does not know how many models to load", "--workers N, one for each GPU")
     return RayEngine(workers=workers, address=address, gpus=gpus)
+
+
+def traced(trace: bool) -> AbstractContextManager[None]:
+    """What `--trace` does meanwhile; nothing without. Raises UsageError where its extra is not installed."""
+    if not trace:
+        return nullcontext()
+    from lalm_agent.graph import tracing
+
+    return tracing.traced(say)
 
 
 def loader_from(flags: dict[str, Any]) -> Callable[[str], Any]:

@@ -144,7 +144,7 @@ def curve(
 @app.command("build")
 def build(
     bank: BankArgument,
-    out: Annotated[Path, option("File of rows to write; its manifest is written beside it.")],
+    out: Annotated[Path, option("File of rows to write; its manifest is written beside it.", False, "--out", "-o")],
     k: Annotated[int | None, option("Keep the answer where at least K of N samples are right.", "N", min=0)] = None,
     n: NFlag = None,
     modality: Annotated[

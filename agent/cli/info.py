@@ -1,4 +1,4 @@
-"""`lalm-agent doctor`, `tools`, `models` and `graph`: what is here, what can be named, and how a method goes."""
+"""`lalm-agent doctor`, `init`, `tools`, `models`, `graph`: what is here, what can be named, how a method goes."""
 
 import os
 import platform
@@ -7,15 +7,14 @@ from enum import StrEnum
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import settings_from
-from lalm_agent.cli.view import row
 from lalm_agent.errors import DataError, LalmError, UsageError
-from lalm_agent.terminal import json_text, printable
+from lalm_agent.terminal import json_text, printable, say
 
 Finding = tuple[str, str, str, bool]
 """Name, state, what a lack costs, and whether `ask` works nevertheless."""
@@ -39,7 +38,7 @@ def doctor(
     for finding in chain(_installation(), _of_ask(settings, online)):
         findings.append(dict(zip(("name", "state", "note", "works"), finding, strict=True)))
         if not as_json:
-            typer.echo(printable(row(*finding[:3])))
+            typer.echo(printable(_row(*finding[:3])))
     works = all(finding["works"] for finding in findings)
     if as_json:
         typer.echo(json_text({"works": works, "findings": findings}))
@@ -103,6 +102,11 @@ def _model_state(config: Any, online: bool) -> tuple[str, str]:
     ref = config.model
     if ref.startswith("openai:"):
         return _endpoint_state(ref, online, config.trust_env)
+    if ref.startswith("exec:"):
+        from lalm_agent.models.exec_lalm import exec_reference
+
+        reference = exec_reference(ref)
+        return "here, not loaded", f"{reference.python} {reference.worker}"
     if ref.startswith("vllm:"):
         from lalm_agent.registry import require_extra
 
@@ -211,6 +215,26 @@ def _device() -> Finding:
     return "device", "cpu", f"{torch.get_num_threads()} threads; a model of billions of weights takes minutes", True
 
 
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def init(
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """Write lalm-agent.toml into this folder: every setting as a comment with its default."""
+    from lalm_agent.cli.ask import ask
+    from lalm_agent.config import FLAGS, find_settings_file, write_settings_file
+
+    hints = get_type_hints(ask, include_extras=True)
+    options = {name: hints[flag[2:].replace("-", "_")].__metadata__[0] for name, flag in FLAGS.items()}
+    before = find_settings_file()
+    path = write_settings_file({name: option.help for name, option in options.items()}, force)
+    if before is not None and before.parent != path.parent:
+        say(f"note: {before} does not count here any longer, for the nearest file is the only one")
+    typer.echo(f"written: {path}")
+
+
 # --- tools and models ------------------------------------------------------------------------------------------------
 
 
@@ -228,9 +252,9 @@ def tools(
         for tool in TOOLS[name]:
             needs = NEEDS[tool]
             state = _state(needs.missing) + (f": {needs.install}" if needs.missing else "")
-            typer.echo(row(tool, state, needs.note))
+            typer.echo(_row(tool, state, needs.note))
         for tool, entry in installed_plugins(TOOL_GROUP, BUILT_IN_TOOLS).items():
-            typer.echo(row(tool, "installed", f"from {_package(entry)}, for any node"))
+            typer.echo(_row(tool, "installed", f"from {_package(entry)}, for any node"))
     typer.echo("\nyour own:  --tool NODE=module:attribute[:ARGUMENT], a class or a function of a task")
 
 
@@ -242,11 +266,13 @@ def models(debug: flags.DebugFlag = None) -> None:
     plugins = installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)
     named = {name: f"from {_package(entry)}" for name, entry in plugins.items()}
     for form, meaning in {**MODEL_FORMS, **named}.items():
-        typer.echo(f"{form:<31}{meaning}")
+        typer.echo(f"{form:<34}{meaning}")
     typer.echo("\narchitectures of checkpoints:")
     for name in sorted(FAMILIES):
         typer.echo(f"  {name}")
     typer.echo("  any language model with a chat template, for `rescore --with llm:MODEL` and `ask --text-only`")
+    typer.echo("\nby workers in environments of their own (exec:), never run on real weights here:")
+    typer.echo("  Qwen-Audio-Chat, SALMONN-7B, SALMONN-13B")
 
 
 def _package(entry: EntryPoint) -> str:
@@ -269,7 +295,7 @@ def graph(
     drawn_as: Annotated[
         Format, typer.Option("--format", help="mermaid is text; ascii and png need the extra draw.")
     ] = Format.MERMAID,
-    out: Annotated[Path | None, typer.Option(help="File to write; png needs one.", show_default="stdout")] = None,
+    out: Annotated[Path | None, flags.option("File to write; png needs one.", "stdout", "--out", "-o")] = None,
     debug: flags.DebugFlag = None,
 ) -> None:
     """Draw the graph of a method. Nothing is sent anywhere."""
@@ -295,3 +321,8 @@ def graph(
             typer.echo(f"written: {out}")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}", "name another file") from error
+
+
+def _row(name: str, state: str, note: str) -> str:
+    """One line of a listing in three columns."""
+    return f"  {name:<18}{state:<26}{note}".rstrip()

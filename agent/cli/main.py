@@ -28,11 +28,13 @@ COMMANDS = {
     "status": "ask:status",
     "down": "ask:down",
     "chat": "chat:chat",
+    "serve": "serve:serve",
     "eval": "eval:evaluate",
     "merge": "eval:merge",
     "score": "score:score",
     "show": "show:show",
     "report": "show:report",
+    "export": "show:export",
     "rescore": "rescore:rescore",
     "confidence": "confidence:confidence",
     "calibrate": "calibrate:calibrate",
@@ -45,6 +47,7 @@ COMMANDS = {
     "models": "info:models",
     "graph": "info:graph",
     "doctor": "info:doctor",
+    "init": "info:init",
     "data": "data:app",
     "idk": "idk:app",
 }
@@ -60,7 +63,6 @@ def make_app(names: Iterable[str] = tuple(COMMANDS), named_only: bool = False) -
         name="lalm-agent",
         help="Ask large audio language models about clips, and hear when they do not know.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -119,11 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; the exit code."""
     debug = "--debug" in arguments
-    _warn_of_variables()
-    names = [name for name in arguments[:1] if name in COMMANDS] or COMMANDS
-    runs_none = arguments[:1] in (["--help"], ["-h"]) or not COMMANDS.keys() & set(arguments)
     try:
-        result = make_app(names, runs_none)(args=arguments, standalone_mode=False, prog_name="lalm-agent")
+        result = _app_for(arguments)(args=arguments, standalone_mode=False, prog_name="lalm-agent")
     except Exit as exit_:
         return exit_.exit_code
     except Dropped:
@@ -147,6 +146,24 @@ def run(arguments: list[str]) -> int:
         hint = "this is a bug; --debug shows where"
         return _print_error(error, f"{type(error).__name__}: {error}", hint, 1, debug)
     return result if isinstance(result, int) else 0
+
+
+_COMPLETING = "_LALM_AGENT_COMPLETE"
+"""Set by the scripts of `--install-completion`, with the name of the shell."""
+
+
+def _app_for(arguments: list[str]) -> typer.Typer:
+    """The command line with what a call needs. A shell that completes a line calls with that line in a variable."""
+    words = arguments
+    if _COMPLETING in os.environ:
+        # Typer breaks help texts at the terminal's width, and a shell would take each line for a completion.
+        os.environ["COLUMNS"] = "1000"
+        words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    else:
+        _warn_of_variables()
+    names = [name for name in words[:1] if name in COMMANDS] or COMMANDS
+    runs_none = words[:1] in (["--help"], ["-h"]) or not COMMANDS.keys() & set(words)
+    return make_app(names, runs_none)
 
 
 def _warn_of_variables() -> None:

@@ -11,7 +11,7 @@ from lalm_agent.cli import train as train_flags
 from lalm_agent.cli.flags import ray_from, settings_from
 from lalm_agent.terminal import json_text, printable, say
 
-OutFlag = Annotated[Path, typer.Option(help="Folder of the report; the same command resumes.", show_default=False)]
+OutFlag = Annotated[Path, flags.option("Folder of the report; the same command resumes.", False, "--out", "-o")]
 QuickFlag = Annotated[
     bool, typer.Option("--quick", help="Ask few questions and train one seed, to see that it runs; every page says so.")
 ]

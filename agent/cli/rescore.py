@@ -1,14 +1,17 @@
 """`lalm-agent rescore RUN_OR_FILE --with rule,mmau,llm:MODEL`: several scorers over the same stored replies."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lalm_agent.cli import flags
 from lalm_agent.cli.flags import loader_from
-from lalm_agent.cli.view import tell_trouble, warn
 from lalm_agent.terminal import say
+
+if TYPE_CHECKING:
+    from lalm_agent.eval.grade import Scorer
 
 
 def rescore(
@@ -61,13 +64,31 @@ def rescore(
     refs = refs or {"rule": None, making.published_match(outputs.facts.get("benchmark")): None}
     if "layout" in outputs.facts:
         say(f"read as: {outputs.facts['layout']}")
-    warn(outputs.warnings)
+    _warn(outputs.warnings)
     flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
     flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
     made = making.made_scorers(refs, loader_from(flags), kept, say)
     result = rescored(outputs, made)
-    warn(result.warnings)
+    _warn(result.warnings)
     lines = [] if as_json else rescoring_lines(result, outputs.facts, show_all, terminal_width())
     typer.echo(rescoring_json(result, outputs) if as_json else "\n".join(lines))
-    return tell_trouble(made)
+    return _tell_trouble(made)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    """A line on stderr for each warning."""
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _tell_trouble(scorers: "Sequence[Scorer]") -> int:
+    """Say what scorers' models failed at; the exit code."""
+    from lalm_agent.eval.scorers.making import failures_of
+
+    code = 0
+    for failure in failures_of(scorers):
+        say(f"error: {failure.message}")
+        say(f"try: {failure.hint}")
+        code = failure.exit_code
+    return code

@@ -1,5 +1,6 @@
-"""A run's questions with steps and replies: `lalm-agent show` prints them, `report` makes a page of them."""
+"""A run's questions with steps and replies: `show` prints them, `report` makes a page of them, `export` a log."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from lalm_agent.terminal import say
 
 RUNS = "Folders of runs; the others are compared with the first."
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help=RUNS, show_default=False)]
-OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.")]
+OutFlag = Annotated[Path, flags.option("Folder of the page; an older page in it is replaced.", False, "--out", "-o")]
 StudyFlag = Annotated[Path | None, flags.option("A folder of `transfer`: its heat map is shown.")]
 FaithfulnessFlag = Annotated[Path | None, flags.option("A folder of `faithfulness`: its curves are drawn.")]
 EMBED = "Megabytes of clips that are written into the page; the others are linked."
@@ -63,3 +64,28 @@ def report(
 
     page = write_report(PageRequest(tuple(runs), out, study, faithfulness, audio_root, embed_audio), say)
     typer.echo(f"report: {page}")
+
+
+class ExportFormat(StrEnum):
+    """What a run can be written as."""
+
+    INSPECT = "inspect"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    out: Annotated[Path, flags.option("The file to write, such as run.eval.", False, "--out", "-o")],
+    to: Annotated[ExportFormat, flags.option("inspect: a log for `inspect view`, .eval.", True)] = ExportFormat.INSPECT,
+    draw: Annotated[int, typer.Option(help="Which draw of a run that asked several times.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """Write a run as a log of another harness: inspect's .eval, which `inspect view` opens.
+
+    Each question is a sample with its choices, messages, steps and the score of the rule scorer. `rescore` and `score`
+    read the log again, with the same outcomes. Clips are named, not copied.
+    """
+    from lalm_agent.eval.report.inspect_export import write_inspect_log
+
+    write_inspect_log(run, out, draw, force, say)
+    typer.echo(f"written: {out}")

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 _SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
-OutFlag = Annotated[Path, option("Folder of the sweep; the same command resumes.")]
+OutFlag = Annotated[Path, option("Folder of the sweep; the same command resumes.", False, "--out", "-o")]
 DataFlag = Annotated[
     str | None, option("What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME.")
 ]

@@ -59,7 +59,7 @@ app = typer.Typer(
 @app.command(flags.RUN)
 def train(
     data: Annotated[Path, option("File of rows that `lalm-agent idk build` wrote.")],
-    out: Annotated[Path, option("Folder of the adapter. The same folder resumes a training.")],
+    out: Annotated[Path, option("Folder of the adapter. The same folder resumes a training.", False, "--out", "-o")],
     model: flags.ModelFlag = None,
     preset: PresetFlag = None,
     adapt: AdaptFlag = Adapt.LANGUAGE_MODEL,
@@ -121,8 +121,10 @@ def train(
 @app.command("merge")
 def merge(
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a PEFT adapter.", show_default=False)],
-    out: Annotated[Path, option("Folder of the checkpoint; it must not be there yet.")],
-    model: Annotated[str | None, option("The base that the adapter was trained on.", "what the adapter names")] = None,
+    out: Annotated[Path, option("Folder of the checkpoint; it must not be there yet.", False, "--out", "-o")],
+    model: Annotated[
+        str | None, option("The base that the adapter was trained on.", "what the adapter names", "--model", "-m")
+    ] = None,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
     trust_remote_code: flags.TrustFlag = None,

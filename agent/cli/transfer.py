@@ -62,7 +62,7 @@ app = typer.Typer(
 
 @app.command(flags.RUN)
 def transfer(
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command resumes.", show_default=False)],
+    out: Annotated[Path, flags.option("Folder of the study; the same command resumes.", False, "--out", "-o")],
     bank: BankFlag = None,
     model: flags.ModelFlag = None,
     data: DataFlag = None,

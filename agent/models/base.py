@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import exp
 from typing import Literal, Protocol
 
-from lalm_agent.audio import Sound
+from lalm_agent.audio import Sound, pad_to
+from lalm_agent.decoding import Samples
 from lalm_agent.errors import UsageError
 from lalm_agent.records import ModelInfo
 
@@ -21,6 +22,9 @@ DEAF = "asked by text only: the model did not hear the clip"
 SPENT_S: ContextVar[float] = ContextVar("SPENT_S", default=0.0)
 """Seconds that models took for the earlier nodes of the question: what has a deadline has so much less time left."""
 
+
+MIN_S = 0.5
+"""Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
 
 FORKED = (
     "this process was forked while another thread used the model, whose lock nobody gives back here",
@@ -188,6 +192,25 @@ def token_counter(model: LALM) -> Callable[[str], int] | None:
     it a text takes so many tokens; another text before or behind it may share one with it.
     """
     return getattr(model, "tokens_of", None)
+
+
+def waveform(sound: Sound, rate: int, window_s: float | None) -> tuple[Samples, tuple[float, float]]:
+    """The clip as a model takes it: (n_samples,) float32 at `rate` Hz, and (start, end) heard in seconds.
+
+    A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
+    """
+    samples = sound.mono(rate, window_s)
+    whole = window_s is None or round(sound.ref.seconds * rate) <= round(window_s * rate)
+    end_s = sound.ref.seconds if whole else len(samples) / rate
+    return pad_to(samples, round(MIN_S * rate)), (0.0, end_s)
+
+
+def window_warnings(sound: Sound | None, heard_s: tuple[float, float] | None) -> tuple[str, ...]:
+    """The warning of a response for which only the beginning of the clip was heard; empty where that is not so."""
+    if sound is None or heard_s is None or heard_s[1] >= sound.ref.seconds:
+        return ()
+    window, whole = heard_s[1], sound.ref.seconds
+    return (f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",)
 
 
 def softmax_of_scores(scores: Sequence[OptionScore]) -> tuple[float, ...]:

@@ -24,7 +24,16 @@ import torch
 from numpy.typing import NDArray
 
 from lalm_agent.errors import LalmError, PermanentBackendError
-from lalm_agent.models.base import Completion, ModelSpec, OptionScore, Request, Response, Turn
+from lalm_agent.models.base import (
+    Completion,
+    ModelSpec,
+    OptionScore,
+    Request,
+    Response,
+    Turn,
+    waveform,
+    window_warnings,
+)
 from lalm_agent.models.hf_decoding import Computed, Draw, complete, compute, option_logprobs, stop_ids, write
 from lalm_agent.models.hf_families import audio_token_id
 from lalm_agent.models.hf_loading import (
@@ -56,7 +65,6 @@ from lalm_agent.models.hf_prompt import (
     remember_clips,
     require_place,
     text_tokens,
-    waveform,
 )
 from lalm_agent.terminal import say
 
@@ -94,13 +102,7 @@ class PreparedRequest:
         self, completions: Iterable[Completion], scores: tuple[OptionScore, ...] | None, audio_tokens: int | None
     ) -> Response:
         """What the model made of it; a clip of which only the beginning was heard gets a warning."""
-        warnings: tuple[str, ...] = ()
-        sound = self.request.sound
-        if sound is not None and self.heard_s is not None and self.heard_s[1] < sound.ref.seconds:
-            window, whole = self.heard_s[1], sound.ref.seconds
-            warnings = (
-                f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",
-            )
+        warnings = window_warnings(self.request.sound, self.heard_s)
         tokens = None if self.samples is None else audio_tokens
         return Response(tuple(completions), scores, self.heard_s, tokens, warnings)
 
@@ -110,7 +112,7 @@ def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedReque
     clips: dict[int, tuple[NDArray[np.float32], str, tuple[float, float]]] = {}
     for sound in (request.sound for request in requests):
         if sound is not None and id(sound) not in clips:
-            samples, heard_s = waveform(sound, hearing)
+            samples, heard_s = waveform(sound, hearing.rate, hearing.window_s)
             clips[id(sound)] = samples, hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest(), heard_s
     return [
         PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lalm_agent.audio import Sound, pad_to
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.hf_families import (
@@ -25,9 +24,6 @@ from lalm_agent.models.hf_families import (
     memory_limit,
     time_limit,
 )
-
-MIN_S = 0.5
-"""Shortest clip that is given to a model, in seconds; Qwen2-Audio's `generate` fails on a clip of one audio token."""
 
 _LONGEST_TEXT = 1_000_000
 """Characters of a prompt of a few words and of all control tokens."""
@@ -54,17 +50,6 @@ def hearing_of(processor: Any, family: Family) -> Hearing | None:
     if not isinstance(rate, int) or rate < 1:
         raise DataError(f"the processor's sampling_rate is {rate!r}", "restore the checkpoint's preprocessor files")
     return Hearing(rate, family.window(processor), audio_token_id(processor))
-
-
-def waveform(sound: Sound, hearing: Hearing) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """The clip as the model takes it: (n_samples,) float32 at the model's rate, and (start, end) heard in seconds.
-
-    A clip longer than the window is heard from its start, a short one padded with silence to `MIN_S`.
-    """
-    samples, window_s = sound.mono(hearing.rate, hearing.window_s), hearing.window_s
-    whole = window_s is None or round(sound.ref.seconds * hearing.rate) <= round(window_s * hearing.rate)
-    end_s = sound.ref.seconds if whole else len(samples) / hearing.rate
-    return pad_to(samples, round(MIN_S * hearing.rate)), (0.0, end_s)
 
 
 class FrontEndMemory:

@@ -14,6 +14,8 @@ from lalm_agent.errors import UsageError
 from lalm_agent.models.base import Completion, Request
 from lalm_agent.models.endpoint import RATE, FailedAttempt, failed_status, garbage, wav_of, words_of
 from lalm_agent.models.openai_ref import Endpoint
+from lalm_agent.prompts import IDK
+from lalm_agent.records import Status
 
 NO_TEMPERATURE = "the server takes no temperature: it decodes by its own"
 NO_TOP_P = "the server takes no top_p: it decodes by its own"
@@ -199,8 +201,11 @@ def read_reply(content: bytes, content_type: str, endpoint: Endpoint, has_clip: 
             "name a model that hears, or ask it as a text-only one",
         )
     completions: list[Completion] = []
+    # A server of this project says so where its agent abstains; the refusal of any other is no answer.
+    extension = data.get("lalm_agent")
+    abstains = isinstance(extension, dict) and extension.get("status") == Status.ABSTAINED
     for choice in choices:
-        completion = _completion(choice, endpoint)
+        completion = Completion(IDK, None, "stop") if abstains else _completion(choice, endpoint)
         if isinstance(completion, FailedAttempt):
             return completion
         completions.append(completion)

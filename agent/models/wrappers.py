@@ -504,6 +504,11 @@ class SharedWeights:
         self._models: dict[str | None, LALM] = {}
         self._for_threads: dict[int, LALM] = {}
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are there."""
+        return bool(self._models)
+
     def under(self, adapter: str | None, load: Callable[[], LALM]) -> LALM:
         """The model under an adapter's folder, None for the bare one; loaded where it is not there."""
         with self._loading:

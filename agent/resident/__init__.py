@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from lalm_agent import errors
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.records import Answer, ModelInfo, OnStep, Step
+from lalm_agent.records import Answer, Failure, ModelInfo, OnStep, Step
 
 MOST_BYTES = 2**24
 """Of one frame."""
@@ -45,12 +45,16 @@ class _Record(BaseModel):
 
 
 class Request(_Record):
-    """What a client wants. code: of `code_stamp`; folder: where it was called, which paths count from."""
+    """What a client wants. code: of `code_stamp`; folder: where it was called, which paths count from.
+
+    clips: several of them, in place of `clip`.
+    """
 
     kind: Literal["ask", "status", "down"]
     code: str
     folder: str = "/"
     clip: str = ""
+    clips: tuple[str, ...] = ()
     question: str = ""
     choices: tuple[str, ...] = ()
     window_s: tuple[float, float] | None = None
@@ -75,12 +79,14 @@ class Standing(_Record):
 class Event(_Record):
     """One thing that happened; the last of an `ask` is an answer, a refusal to serve it, or an error of ours.
 
+    failure: in place of the answer about one of several clips.
     error: the name of its class, message and hint.
     """
 
     status: str | None = None
     step: Step | None = None
     answer: Answer | None = None
+    failure: Failure | None = None
     refusal: str | None = None
     error: tuple[str, str, str | None] | None = None
     standing: Standing | None = None
@@ -191,13 +197,20 @@ def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Answer | None:
 
     fields: of `Request`. Raises the errors of `Agent.ask`, which that process sends.
     """
+    answer = next(ask_resident_clips(say, on_step, **fields), None)
+    return answer if isinstance(answer, Answer) else None
+
+
+def ask_resident_clips(say: Say, on_step: OnStep, **fields: Any) -> Iterator[Answer | Failure]:
+    """What the model that is up answers about each clip, in their order; fewer where it does not answer, as above."""
+    left = len(fields.get("clips", ())) or 1
     try:
         connection = _connected()
         if connection is None:
-            return None
+            return
         with connection, connection.makefile("rb") as stream:
             send(connection, Request(kind="ask", code=code_stamp(), folder=os.getcwd(), **fields))
-            while True:
+            while left:
                 event = receive(stream, Event)
                 if event.status is not None:
                     say(event.status)
@@ -206,15 +219,15 @@ def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Answer | None:
                 elif event.error is not None:
                     kind, message, hint = event.error
                     raise getattr(errors, kind, LalmError)(message, hint)
-                elif event.answer is not None:
-                    return event.answer
+                elif (item := event.answer or event.failure) is not None:
+                    left -= 1
+                    yield item
                 else:
                     say(f"not asking the model that is up: {event.refusal}")
-                    return None
+                    return
     except (OSError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         say(f"the model that is up does not answer: {reason}")
-        return None
 
 
 def standing() -> Standing | None:

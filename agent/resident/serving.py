@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent.config import FLAGS, AgentConfig
 from lalm_agent.errors import LalmError, UsageError
-from lalm_agent.records import Answer, Step
+from lalm_agent.records import Answer, Failure, Step
 from lalm_agent.resident import (
     PATIENCE_S,
     Event,
@@ -172,8 +173,9 @@ class Resident:
                 raise _Refused(reason)
             send(connection, Event(status=f"asking {request.config.model}, which is up (pid {os.getpid()})"))
             for item in self._items(request, connection):
-                send(connection, Event(step=item) if isinstance(item, Step) else Event(answer=item))
-            self._answered += 1
+                # Before it is sent, after which its client may ask how many there were.
+                self._answered += item.step is None
+                send(connection, item)
         except OSError:
             raise
         except LalmError as error:
@@ -182,7 +184,7 @@ class Resident:
             reason = str(error) if isinstance(error, _Refused) else f"{type(error).__name__}: {error}"
             send(connection, Event(refusal=reason))
 
-    def _items(self, request: Request, connection: socket.socket) -> Iterator[Step | Answer]:
+    def _items(self, request: Request, connection: socket.socket) -> Iterator[Event]:
         from lalm_agent.agent import Agent
 
         def say(text: str) -> None:
@@ -194,9 +196,20 @@ class Resident:
         with Agent(config, on_status=say, shipped_policy=request.shipped_policy, load=self._loaded) as agent:
             if self._adapter_sha256 is not None and agent.spec.info.adapter_sha256 != self._adapter_sha256:
                 raise _Refused("it has another content in its adapter's files")
-            for item in agent.stream(request.clip, request.question, request.choices, window_s=request.window_s):
-                # The same checkpoint may have been named in another way.
-                yield replace(item, model=replace(item.model, ref=config.model)) if isinstance(item, Answer) else item
+            what: dict[str, Any] = {
+                "question": request.question,
+                "choices": request.choices,
+                "window_s": request.window_s,
+            }
+            items: Iterator[Step | Answer | Failure] = agent.stream(request.clip, **what)
+            if request.clips:
+                items = agent.ask_clips(request.clips, **what, on_step=partial(_send_step, connection))
+            for item in items:
+                if isinstance(item, Answer):
+                    # The same checkpoint may have been named in another way.
+                    yield Event(answer=replace(item, model=replace(item.model, ref=config.model)))
+                else:
+                    yield Event(step=item) if isinstance(item, Step) else Event(failure=item)
 
     def _loaded(self, config: AgentConfig, rows: int) -> "LALM":
         """In place of loading. Raises _Refused where the settings are for another model."""
@@ -233,6 +246,10 @@ class Resident:
             return "--checkpoint and --debug need a process of their own"
         difference = self._difference(config)
         return f"it has another {difference}" if difference else None
+
+
+def _send_step(connection: socket.socket, step: Step) -> None:
+    send(connection, Event(step=step))
 
 
 def hold(config: AgentConfig, idle_minutes: float, say: Say) -> None:

@@ -90,7 +90,8 @@ def output_of(row: Mapping[str, Any], id: str, key: str | None = None) -> Output
     if len(set(texts.values())) > 1:
         raise DataError(f"{' and '.join(texts)} differ", f"say which counts, such as --reply-key {next(iter(texts))}")
     text = next(iter(texts.values()), None)
-    return Output(id, text, _confidence(row.get("confidence")), audio_sha256=row.get("audio_sha256") or None)
+    sha256, withheld = row.get("audio_sha256") or None, row.get("withheld") is True
+    return Output(id, text, _confidence(row.get("confidence")), audio_sha256=sha256, withheld=withheld)
 
 
 def has_key(row: Mapping[str, Any], key: str | None = None) -> bool:
@@ -198,7 +199,7 @@ def _usual_gold(row: Row, choices: tuple[str, ...], keys: Keys) -> str | None:
 def base(row: Mapping[str, Any], clip: str) -> Row:
     """A row with the groups that are plain values and with its clip, or what stands for it where none is named."""
     own: Row = {name: value for name, keys in OWN.groups if (value := _first(row, keys, _label))}
-    own |= {key: row[key] for key in ("answerable", "confidence", "audio_sha256") if key in row}
+    own |= {key: row[key] for key in ("answerable", "confidence", "audio_sha256", "withheld") if key in row}
     return own | {"audio": _first(row, CLIP_KEYS, _clip) or clip}
 
 

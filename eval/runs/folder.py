@@ -17,6 +17,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ from lalm_agent.artefacts import (
     write_whole,
 )
 from lalm_agent.errors import DataError
-from lalm_agent.eval.grade import Outputs
+from lalm_agent.eval.grade import Outputs, RuleScorer, grades_of
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.runs import records
 from lalm_agent.eval.runs.plan import Plan
 from lalm_agent.eval.runs.records import Key, RunIdentity, RunItem, RunSpec, Session, StoredAnswer, read_spec
 from lalm_agent.records import Method, Status
+from lalm_agent.registry import require_extra
 
 ITEMS, ANSWERS = "items.jsonl", "answers.jsonl"
 SILENCE, RESPONSES = "silence", "responses"
@@ -133,11 +135,53 @@ class RunFolder(Folder):
                     "its answers are about what stood there: give another --out",
                 )
 
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` of the answers so far, a row each, in the order of the questions and then of the draws.
+
+        Columns: `id`, `draw`, `audio`, `question`, `choices` (tuple, as shown), `gold` (None: it has no right answer);
+        a `group_…` for each group of the data, such as `group_modality`; `outcome`, `chosen` and `rule` by the `rule`
+        scorer; `counts` (False outside N: no right answer, or a clip that the adapter was trained on); and these of
+        `StoredAnswer`: `abstention`, `reply`, `confidence`, `audio_type`, `content`, `reason_kind`, `withheld`,
+        `audio_sha256`, `audio_s`, `seen`, `seconds`.
+
+        Raises UsageError: pandas is not installed.
+        """
+        require_extra("pandas")
+        import pandas
+
+        draws = self.spec.identity.draws if self.spec else 0
+        keys = ((run_item, draw) for run_item in self.items for draw in range(draws))
+        rows = []
+        for run_item, draw in keys:
+            answer = self.answers.get((run_item.item.id, draw))
+            if answer is not None:
+                rows.append(_row(replace(run_item.item, choices=run_item.shown(draw)), answer))
+        groups = dict.fromkeys(f"group_{name}" for run_item in self.items for name, _ in run_item.item.groups)
+        return pandas.DataFrame(rows, columns=[*_OF_ITEM, *groups, *_OF_GRADE, *_OF_ANSWER])
+
     def keep(self, answer: StoredAnswer) -> None:
         """Append an answer; one thread at a time. Raises StorageError on a full disk; nothing of it is kept then."""
         self._journal = self._journal or Journal(self.path / ANSWERS)
         self._journal.append(records.answer_fields(answer))
         self.answers[answer.key] = answer
+
+
+_OF_ITEM = ("id", "draw", "audio", "question", "choices", "gold")
+_OF_GRADE = ("outcome", "chosen", "rule", "counts")
+_OF_ANSWER = (
+    *("abstention", "reply", "confidence", "audio_type", "content", "reason_kind", "withheld"),
+    *("audio_sha256", "audio_s", "seen", "seconds"),
+)
+
+
+def _row(item: Item, answer: StoredAnswer) -> dict[str, Any]:
+    (grade,) = grades_of(RuleScorer(), [item], [answer.output])
+    row: dict[str, Any] = {"id": item.id, "draw": answer.draw, "audio": item.audio, "question": item.question}
+    row |= {"choices": item.choices, "gold": item.gold, "outcome": str(grade.outcome), "chosen": grade.chosen}
+    row |= {"rule": grade.rule, "counts": item.answerable and not answer.seen}
+    fields = {name: getattr(answer, name) for name in _OF_ANSWER}
+    row |= {name: str(value) if isinstance(value, StrEnum) else value for name, value in fields.items()}
+    return row | {f"group_{name}": value for name, value in item.groups}
 
 
 def is_run(folder: Path) -> bool:

@@ -219,8 +219,8 @@ class StoredAnswer:
     seen: the question's own clip is among those that the adapter was trained on.
     steps: all but the answering one, which is `prompt` and `reply`.
     raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
-        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these, nor
-        `option_probs`, is in what older versions wrote.
+        model that replied. reason_kind, suggestion, withheld: as in `records.Answer`. None of these is in what older
+        versions wrote, nor are `option_probs`.
     seconds: wall-clock time of the whole question, waiting for other threads included.
     """
 

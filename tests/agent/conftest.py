@@ -1,6 +1,9 @@
 """Clips and small checkpoints that the tests make themselves."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +39,25 @@ def sound(write_clip: WriteClip) -> Sound:
     return load(write_clip())
 
 
+@pytest.fixture(scope="session")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter without this environment's packages: the oldest other version that is here, else a bare one."""
+    names = [f"python3.{minor}" for minor in range(8, 16) if minor != sys.version_info.minor]
+    installed = [*filter(None, map(shutil.which, names)), *map(str, Path.home().glob(".pyenv/versions/3.*/bin/python"))]
+    ages = {}
+    for python in installed:
+        done = subprocess.run([python, "-c", _AGE], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            ages[python] = int(done.stdout)
+    others = {python: age for python, age in ages.items() if age >= 8 and age != sys.version_info.minor}
+    if others:
+        return min(others, key=lambda python: others[python])
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return str(folder / "bin" / "python")
+
+
+_AGE = "import sys; assert sys.version_info[0] == 3; print(sys.version_info[1])"
 _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'audio' %}AUDIO{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"

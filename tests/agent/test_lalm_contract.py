@@ -1,6 +1,7 @@
 """One suite that every LALM passes: what a caller may rely on, whatever answers."""
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from lalm_agent.audio import Sound, load
 from lalm_agent.errors import UsageError
 from lalm_agent.models.base import LALM, Decoding, Request, Turn, softmax_of_scores
+from lalm_agent.models.exec_lalm import ExecLALM
 from lalm_agent.models.scripted import ScriptedLALM
 
 
@@ -29,13 +31,40 @@ def scripted() -> LALM:
     return ScriptedLALM(lambda request: f"reply to {request.turns[-1].text}")
 
 
+EXEC = """
+import hashlib, json
+
+class Model:
+    def hello(self):
+        return {"name": "toy", "window_s": 10}
+
+    def generate(self, requests):
+        return [[{"text": self.reply(request, seed), "logprobs": [-0.25] * 6} for seed in request["seeds"]]
+                for request in requests]
+
+    def reply(self, request, seed):
+        clip = request["audio"] and hashlib.sha256(open(request["audio"], "rb").read()).hexdigest()
+        return f"reply to {json.dumps(request['turns'])} {clip} {seed if request['temperature'] else 'greedy'}"
+
+    def score(self, requests):
+        return [[(-float(len(text)), 1 + len(text.split())) for text in request["options"]] for request in requests]
+"""
+
+
+def worker(folder: Path) -> LALM:
+    (folder / "toy.py").write_text(EXEC)
+    return ExecLALM(f"exec:{sys.executable}:{folder / 'toy.py'}")
+
+
 # One of each way to compute: music-flamingo goes the way of audio-flamingo-3.
 FAMILIES = ["qwen2-audio", "qwen2.5-omni", "qwen3-omni", "audio-flamingo-3", "phi-4-multimodal", "gemma-4"]
 
 
-@pytest.fixture(scope="module", params=["scripted", "mini", *FAMILIES])
-def lalm(request: pytest.FixtureRequest, tiny_family: Callable[[str], Path]) -> LALM:
-    named = {"scripted": scripted, "mini": mini}
+@pytest.fixture(scope="module", params=["scripted", "mini", "exec", *FAMILIES])
+def lalm(
+    request: pytest.FixtureRequest, tiny_family: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> LALM:
+    named = {"scripted": scripted, "mini": mini, "exec": lambda: worker(tmp_path_factory.mktemp("worker"))}
     return named[request.param]() if request.param in named else tiny(tiny_family(request.param))
 
 

@@ -41,6 +41,7 @@ def test_questions_with_choices_are_judged_and_others_answered_as_ever() -> None
     said: list[str] = []
     with Agent(shipped_policy=True, on_status=said.append) as agent:
         answers = [answer for _, answer in agent.ask_lines([json.dumps(line).encode() for line in lines], EXAMPLES)]
+        policies = [agent.policy_for(choices) for choices in (ANIMALS, ())]
     given, free, withheld = answers
     assert isinstance(given, Answer)
     assert isinstance(free, Answer)
@@ -51,6 +52,8 @@ def test_questions_with_choices_are_judged_and_others_answered_as_ever() -> None
     assert withheld.withheld in CLOSE[1]
     assert not [warning for answer in (given, withheld) for warning in answer.warnings if "guarantee" in warning]
     assert len([line for line in said if "under the policy of mini" in line]) == 1
+    assert said.count("loading mini") == 1
+    assert [pair and (pair[0].max_risk, pair[1]) for pair in policies] == [(0.1, True), None]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,22 @@ def test_the_answer_is_the_same_with_and_without(home: Path, arguments: tuple[st
     assert steps[0] == steps[1]
 
 
+def test_several_clips_get_the_same_answers_with_and_without(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    """The second is the first once more, under another name; the third is none."""
+    (copy := tmp_path / "copy.wav").write_bytes(Path(CLIP).read_bytes())
+    (tmp_path / "broken.wav").write_text("no audio")
+    clips, before = [CLIP, str(copy), str(tmp_path / "broken.wav")], answered()
+    printed = []
+    for more in ((), ("--no-resident",)):
+        assert run(["ask", *clips, "Which animal is heard?", *CHOICES, "--json", *more]) == 2
+        printed.append(capsys.readouterr())
+        assert answered() == before + 3
+    statuses = [json.loads(line)["status"] for line in printed[0].out.splitlines()]
+    assert statuses[0] == statuses[1] != statuses[2] == "failed"
+    assert without_times(printed[0].out) == without_times(printed[1].out)
+    assert "which is up" in printed[0].err
+
+
 def test_a_relative_path_counts_from_the_caller(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.chdir(Path(CLIP).parent)
     assert run(["ask", "clip.wav", "Which?", *CHOICES, "--json"]) == 0

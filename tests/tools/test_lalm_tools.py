@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from lalm_agent.agent import PerClip
 from lalm_agent.audio import Sound
 from lalm_agent.errors import PermanentBackendError, UsageError
 from lalm_agent.models.base import Completion, Decoding, OptionScore, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import AudioType, Method, Question
-from lalm_agent.registry import Task, ToolResult
+from lalm_agent.registry import PerClip, Task, ToolResult
 from lalm_agent.tools.lalm import LalmAnswerer, LalmASR, LalmCaptioner, LalmTypeIdentifier
 
 CHOICES = ("dog", "cat", "dog")

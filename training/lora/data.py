@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 from lalm_agent import prompts
 from lalm_agent.audio import MAX_S, Sound, load
 from lalm_agent.errors import DataError, LalmError, first_complaint
-from lalm_agent.models.base import Request, Turn
-from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens, waveform
+from lalm_agent.models.base import Request, Turn, waveform
+from lalm_agent.models.hf_prompt import Hearing, batch_inputs, option_tokens
 from lalm_agent.records import AudioType, Method
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Collator:
             packs = [self._pack(group) for group in groups.values()]
             return packed(packs, int(self.processor.tokenizer.pad_token_id))
         requests = [self.request(row) for row in rows]
-        sounds = [waveform(request.sound, self.hearing)[0] for request in requests if request.sound is not None]
+        rate, window_s = self.hearing.rate, self.hearing.window_s
+        sounds = [waveform(request.sound, rate, window_s)[0] for request in requests if request.sound is not None]
         inputs = dict(batch_inputs(self.processor, requests, sounds))
         targets = [option_tokens(self.processor, request, set(self.stop_ids))[0] for request in requests]
         return _with_targets(inputs, targets, int(self.processor.tokenizer.pad_token_id))
@@ -206,7 +207,7 @@ class Collator:
         sound = self.rows.sound(rows[0])
         requests = [self.request(row, sound) for row in rows]
         # One array for all: the front end keeps what it made of it.
-        samples = waveform(sound, self.hearing)[0]
+        samples = waveform(sound, self.hearing.rate, self.hearing.window_s)[0]
         inputs = [dict(batch_inputs(self.processor, [request], [samples])) for request in requests]
         prompts = [each["input_ids"][0].tolist() for each in inputs]
         targets = [option_tokens(self.processor, request, set(self.stop_ids))[0] for request in requests]

@@ -156,7 +156,7 @@ def matched_modules(model: Any, pattern: str) -> list[str]:
 
 def require_checkpoint(ref: str) -> None:
     """Refuse a model that takes no adapter: an endpoint or a script. Raises UsageError."""
-    if ref.startswith(("openai:", "scripted:", "vllm:")):
+    if ref.startswith(("exec:", "openai:", "scripted:", "vllm:")):
         raise UsageError(f"the model {ref} takes no adapter", NO_ADAPTER)
 
 

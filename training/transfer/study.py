@@ -270,8 +270,7 @@ def report_study(
 def plan_study(request: StudyRequest, observer: StudyObserver | None = None) -> StudyPlan:
     """What is left of a study and how long it takes, by two real training steps and three questions; nothing is kept.
 
-    Raises:
-        As `study`.
+    Raises what `study` does.
     """
     observer = observer or StudyObserver()
     with StudyFolder(request.out, writes=False) as folder:

@@ -215,17 +215,6 @@ def test_unusable_clips_are_refused_before_a_model_is_loaded(
     assert "nobody" not in err
 
 
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [("https://host/a.wav", "https://host/a.wav is a URL"), ("-", "standard input is not read")],
-)
-def test_what_is_no_path_is_said(capsys: pytest.CaptureFixture[str], path: str, said: str) -> None:
-    assert run(["ask", path, "Which?"]) == 2
-    err = capsys.readouterr().err
-    assert said in err
-    assert len(err.splitlines()) == 2
-
-
 def test_a_failure_before_the_answer_tells_of_nothing_heard(
     clip: str, script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:

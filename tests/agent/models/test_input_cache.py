@@ -8,10 +8,10 @@ import torch
 
 from lalm_agent.audio import Sound
 from lalm_agent.models import hf_engine
-from lalm_agent.models.base import Decoding, Request, Turn
+from lalm_agent.models.base import Decoding, Request, Turn, waveform
 from lalm_agent.models.hf_engine import InputCache, PreparedRequest, TransformersLALM
 from lalm_agent.models.hf_loading import Checkpoint, LoadOptions, load_checkpoint
-from lalm_agent.models.hf_prompt import batch_inputs, hearing_of, option_tokens, waveform
+from lalm_agent.models.hf_prompt import batch_inputs, hearing_of, option_tokens
 
 OPTIONS = ("dog", "a small cat")
 
@@ -42,7 +42,7 @@ def request(text: str, sound: Sound | None, **more: Any) -> Request:
 def asked(checkpoint: Checkpoint, text: str, sound: Sound, gain: float = 1.0) -> PreparedRequest:
     hearing = hearing_of(checkpoint.processor, checkpoint.family)
     assert hearing is not None
-    samples = waveform(sound, hearing)[0] * gain
+    samples = waveform(sound, hearing.rate, hearing.window_s)[0] * gain
     return PreparedRequest(request(text, sound), samples, clip=str(gain))
 
 

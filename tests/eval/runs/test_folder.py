@@ -1,5 +1,6 @@
 """A run's folder: identity, calls, questions. What every artefact's folder does: tests/agent/test_artefacts.py."""
 
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from lalm_agent.artefacts import MismatchError, write_whole
-from lalm_agent.errors import DataError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.report.show import questions_of_run
 from lalm_agent.eval.runs.folder import ITEMS, RunFolder, is_run, read_items, run_outputs
 from lalm_agent.eval.runs.plan import EvaluateRequest
-from lalm_agent.eval.runs.records import RunIdentity
+from lalm_agent.eval.runs.records import RunIdentity, failed_answer
+from lalm_agent.records import AbstentionKind, Failure, Status
 from lalm_agent.training.idk.bank import read_bank
 
 
@@ -158,3 +160,57 @@ def test_answers_are_not_given_to_other_questions_of_the_same_names(
     with RunFolder(path) as folder, pytest.raises(DataError, match=r"question .q1. of .* is another one"):
         folder.begin(identity(), plan_of(items, None, folder.items), session)
     assert (path / ITEMS).read_bytes() == before
+
+
+# --- pandas ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_has_a_row_for_each_answer_with_its_grade(
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
+) -> None:
+    """Of four questions in two draws: right, wrong, refused, withheld; one on a trained clip, and three not asked."""
+    pytest.importorskip("pandas")
+    items = make_items(4)
+    withheld = {"status": Status.ABSTAINED, "abstention": AbstentionKind.NOT_CONFIDENT, "withheld": "frog"}
+    made = [("q0", 0, "dog", {}), ("q0", 1, "cat", {"seen": True}), ("q1", 0, "IDK", {}), ("q3", 0, "frog", withheld)]
+    failure = Failure("answer", "none", None, 2)
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(identity(draws=2, temperature=0.5), plan_of(items, request_of(draws=2)), session)
+        for id, draw, reply, more in made:
+            answer = failed_answer(next(item for item in items if item.id == id), draw, failure, 1.5)
+            fields: dict[str, Any] = {"status": Status.ANSWERED, "reply": reply, "failure": None, **more}
+            folder.keep(replace(answer, **fields))
+    with RunFolder(tmp_path / "run", writes=False) as folder:
+        frame = folder.to_pandas()
+        order = [run_item.item.id for run_item in folder.items]
+    rows = {(row["id"], row["draw"]): row for row in frame.to_dict("records")}
+    assert list(rows) == sorted(rows, key=lambda key: (order.index(key[0]), key[1]))
+    assert {key: (row["outcome"], row["counts"]) for key, row in rows.items()} == {
+        ("q0", 0): ("correct", True),
+        ("q0", 1): ("wrong", False),
+        ("q1", 0): ("abstained", True),
+        ("q3", 0): ("abstained", True),
+    }
+    assert list(frame[frame.abstention == "not_confident"].withheld) == ["frog"]
+    assert dict(frame.groupby("group_modality").size()) == {"sound": 3, "music": 1}
+    assert rows["q1", 0]["choices"] == items[1].choices
+    assert rows["q1", 0]["seconds"] == 1.5
+    documented = re.findall(r"`(\w+)`", RunFolder.to_pandas.__doc__ or "")
+    assert {column for column in frame if not column.startswith("group_")} <= set(documented)
+
+
+def test_a_run_without_answers_is_a_frame_of_the_same_columns(
+    tmp_path: Path, identity: Callable[..., RunIdentity], session: Any, plan_of: Any, make_items: Any
+) -> None:
+    pytest.importorskip("pandas")
+    with RunFolder(tmp_path / "run") as folder:
+        assert "outcome" in folder.to_pandas().columns
+        folder.begin(identity(), plan_of(make_items(2)), session)
+        assert folder.to_pandas().shape[0] == 0
+
+
+def test_without_pandas_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
+    with RunFolder(tmp_path / "run") as folder, pytest.raises(UsageError) as refused:
+        folder.to_pandas()
+    assert "[pandas]" in str(refused.value.hint)

@@ -11,8 +11,8 @@ import torch
 
 from lalm_agent.agent import Agent
 from lalm_agent.config import AgentConfig
-from lalm_agent.models.base import LALM, Request, Response, Turn
-from lalm_agent.models.hf_prompt import batch_inputs, option_tokens, waveform
+from lalm_agent.models.base import LALM, Request, Response, Turn, waveform
+from lalm_agent.models.hf_prompt import batch_inputs, option_tokens
 from lalm_agent.records import Method
 from lalm_agent.training.lora.data import IGNORED, Collator, prompt_of, read_rows, target_loss
 from lalm_agent.training.lora.model import Base, encode_once, load_base, with_lora
@@ -76,7 +76,8 @@ def test_tokens_and_features_are_those_of_inference(base: Base, make_rows: Any) 
     collate = collator(base, make_rows(3))
     rows = collate.rows.rows
     requests = [collate.request(row) for row in rows]
-    sounds = [waveform(request.sound, base.hearing)[0] for request in requests if request.sound]
+    rate, window_s = base.hearing.rate, base.hearing.window_s
+    sounds = [waveform(request.sound, rate, window_s)[0] for request in requests if request.sound]
     inference = batch_inputs(base.checkpoint.processor, requests, sounds)
     batch = collate(rows)
     width = inference["input_ids"].shape[1]
