@@ -90,6 +90,8 @@ _TABLE = (
     Family("MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor", _processor_window),
     Family("Phi4MultimodalForCausalLM", "Phi4MultimodalProcessor", _no_window, "speech-lora", mixes_lengths=False),
     Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
+    # Its processor makes no shorter features of a longer clip: the limit is what its settings allow for.
+    Family("Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedProcessor", _gemma_window),
 )
 FAMILIES = {architecture: family for family in _TABLE for architecture in (*family.part_of, family.model)}
 """By the first of a config's `architectures`."""

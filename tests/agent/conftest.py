@@ -239,6 +239,21 @@ def _gemma4(tokenizer: Any) -> Any:
     )
 
 
+def _gemma4_unified(tokenizer: Any) -> Any:
+    from transformers import Gemma4UnifiedConfig
+
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+    ids = {f"{name}_token_id": _token(tokenizer, name) for name in ("audio", "image", "boa", "boi", "eoi")}
+    return Gemma4UnifiedConfig(
+        text_config=_text(tokenizer, head_dim=16, global_head_dim=16, **layers),
+        audio_config={"audio_embed_dim": 640},
+        vision_config={"mm_embed_dim": 32, "output_proj_dims": 32, "mm_posemb_size": 16},
+        video_token_id=len(tokenizer),
+        eoa_token_index=_token(tokenizer, "eoa"),
+        **ids,
+    )
+
+
 TINY = {
     "qwen2-audio": Tiny(
         "Qwen2AudioForConditionalGeneration",
@@ -291,6 +306,14 @@ TINY = {
         _GEMMA,
         ("<|turn>", "<turn|>"),
         "Gemma4AudioFeatureExtractor",
+    ),
+    "gemma-4-unified": Tiny(
+        "Gemma4UnifiedForConditionalGeneration",
+        _gemma4_unified,
+        _named("audio=<|audio|> image=<|image|> boa=<|audio> eoa=<audio|> boi=<|image> eoi=<image|>"),
+        _GEMMA,
+        ("<|turn>", "<turn|>"),
+        "Gemma4UnifiedAudioFeatureExtractor",
     ),
 }
 

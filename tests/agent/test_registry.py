@@ -230,7 +230,7 @@ def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
         (
             "nobody",
             "unknown tool for the node asr: nobody",
-            "one of: lalm, faster-whisper, openai, pocketsphinx, whisper",
+            "one of: faster-whisper, lalm, openai, pocketsphinx, whisper",
         ),
         ("wisper", "unknown tool", "did you mean whisper?"),
         ("", "unknown tool", "module:attribute"),

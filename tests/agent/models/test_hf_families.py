@@ -27,6 +27,7 @@ TINY = {
     "music-flamingo": (25, 1200.0),
     "phi-4-multimodal": (13, None),
     "gemma-4": (25, 30.0),
+    "gemma-4-unified": (25, 30.0),
 }
 SHORT = Decoding(max_new_tokens=4)
 
