@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
@@ -92,13 +93,15 @@ _TABLE = (
     Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
     # Its processor makes no shorter features of a longer clip: the limit is what its settings allow for.
     Family("Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedProcessor", _gemma_window),
+    # Its encoder sees no mask, and so the silence behind a clip that is shorter than its neighbour.
+    Family("GraniteSpeechForConditionalGeneration", "GraniteSpeechProcessor", _no_window, mixes_lengths=False),
 )
+GRANITE = "GraniteSpeechForConditionalGeneration"
 FAMILIES = {architecture: family for family in _TABLE for architecture in (*family.part_of, family.model)}
 """By the first of a config's `architectures`."""
 
 _KNOWN_OBSTACLES = {
     "VoxtralForConditionalGeneration": "its tokenizer is mistral-common's, which has no chat template",
-    "GraniteSpeechForConditionalGeneration": "its front end needs torchaudio",
     "Gemma3nForConditionalGeneration": "its vision tower needs timm",
     "Phi4MMForCausalLM": "it runs code of the checkpoint; its transformers revision is a Phi4MultimodalForCausalLM",
 }
@@ -134,6 +137,8 @@ def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any
     """
     import transformers
 
+    if family.model == GRANITE:
+        without_torchaudio(folder)
     settings = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     if not family.hears:
         return _text_processor(transformers.AutoTokenizer.from_pretrained(folder, **settings), folder)
@@ -168,6 +173,41 @@ def audio_token_id(processor: Any) -> int:
 def _processor_class(family: Family, transformers: Any) -> Any:
     own = getattr(transformers, family.processor)
     return _without_sight(own, transformers) if set(_SIGHT) & set(own.get_attributes()) else own
+
+
+def without_torchaudio(folder: Path) -> None:
+    """Give Granite Speech's front end a mel spectrogram of torch in place of torchaudio's, equal up to rounding.
+
+    Raises UsageError for a checkpoint with an adapter that is on for audio alone.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{folder} holds a Granite Speech with an adapter that is on for audio alone, which is not supported",
+            "take a checkpoint without one, or serve it and name openai:NAME@URL",
+        )
+    import torch
+    from transformers.audio_utils import mel_filter_bank
+    from transformers.models.granite_speech import feature_extraction_granite_speech as module
+
+    class MelSpectrogram(torch.nn.Module):
+        """(n_clips, n_samples) -> power in mel bands, (n_clips, n_mels, frames)."""
+
+        def __init__(self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int) -> None:
+            super().__init__()
+            bands = {"num_frequency_bins": n_fft // 2 + 1, "num_mel_filters": n_mels, "sampling_rate": sample_rate}
+            filters = mel_filter_bank(**bands, min_frequency=0.0, max_frequency=sample_rate / 2, mel_scale="htk")
+            self.register_buffer("filters", torch.tensor(filters.T, dtype=torch.float32))
+            self.register_buffer("window", torch.hann_window(win_length))
+            self._sizes = n_fft, hop_length, win_length
+
+        def forward(self, samples: Any) -> Any:
+            parts = torch.stft(samples, *self._sizes, window=self.window, return_complex=True)
+            return self.filters @ parts.abs().square()
+
+    if not hasattr(module, "torchaudio"):
+        transforms = SimpleNamespace(MelSpectrogram=MelSpectrogram)
+        module.torchaudio = SimpleNamespace(transforms=transforms)  # type: ignore[attr-defined]
+        module.requires_backends = lambda *_: None  # type: ignore[attr-defined]
 
 
 def _without_sight(seeing: Any, transformers: Any) -> Any:

@@ -70,7 +70,7 @@ class FrontEndMemory:
     def __call__(self, audio: Any, **settings: Any) -> Any:
         """The front end's BatchFeature; of several clips it is made anew."""
         if not isinstance(audio, list) or len(audio) != 1:
-            return self._front_end(audio, **settings)
+            return self._front_end(_writable(audio), **settings)
         # Each call of `Sound.mono` gives another view of a clip's samples.
         name = audio[0].ctypes.data, audio[0].shape, audio[0].strides, settings
         if name != self._name:
@@ -91,7 +91,7 @@ def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: di
     fills = settings.get("padding", "max_length") == "max_length" and settings.get("return_tensors") == "pt"
     plain = type(front_end).__name__ == "WhisperFeatureExtractor" and not front_end.dither
     if not (plain and fills) or settings.keys() & {"do_normalize", "pad_to_multiple_of"}:
-        return front_end(audio, **settings)
+        return front_end(_writable(audio), **settings)
     hop = front_end.hop_length
     frames = -(-(len(audio[0]) + width) // hop) + 1
     missing = window // hop - frames
@@ -104,6 +104,11 @@ def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: di
     if "attention_mask" in made:
         made["attention_mask"] = torch.nn.functional.pad(made["attention_mask"], (0, missing))
     return made
+
+
+def _writable(audio: Any) -> Any:
+    """Clips as torch takes them without a warning: a copy of each that nobody may write to."""
+    return [clip if clip.flags.writeable else clip.copy() for clip in audio] if isinstance(audio, list) else audio
 
 
 def remember_clips(processor: Any) -> None:

@@ -254,6 +254,23 @@ def _gemma4_unified(tokenizer: Any) -> Any:
     )
 
 
+def _granite(tokenizer: Any) -> Any:
+    from transformers import GraniteSpeechConfig
+
+    from lalm_agent.models.hf_families import without_torchaudio
+
+    without_torchaudio(Path())  # make_tiny writes its front end, too
+    ear = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "dim_head": 16, "context_size": 20, "max_pos_emb": 32}
+    bridge = {**_EAR, "encoder_hidden_size": 32, "model_type": "blip_2_qformer"}
+    return GraniteSpeechConfig(
+        text_config=_text(tokenizer, model_type="granite"),
+        encoder_config={**ear, "output_dim": 8},
+        projector_config=bridge,
+        audio_token_index=_token(tokenizer, "audio"),
+        has_lora_adapter=False,
+    )
+
+
 TINY = {
     "qwen2-audio": Tiny(
         "Qwen2AudioForConditionalGeneration",
@@ -314,6 +331,13 @@ TINY = {
         _GEMMA,
         ("<|turn>", "<turn|>"),
         "Gemma4UnifiedAudioFeatureExtractor",
+    ),
+    "granite-speech": Tiny(
+        "GraniteSpeechForConditionalGeneration",
+        _granite,
+        _named("audio=<|audio|>"),
+        _CHATML.replace("AUDIO", "<|audio|>"),
+        front_end="GraniteSpeechFeatureExtractor",
     ),
 }
 

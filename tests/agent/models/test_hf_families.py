@@ -28,6 +28,7 @@ TINY = {
     "phi-4-multimodal": (13, None),
     "gemma-4": (25, 30.0),
     "gemma-4-unified": (25, 30.0),
+    "granite-speech": (12, None),
 }
 SHORT = Decoding(max_new_tokens=4)
 
@@ -225,7 +226,7 @@ def test_a_variant_that_does_not_hear(tiny_family: Callable[[str], Path], tmp_pa
         load_checkpoint(str(folder), LoadOptions("cpu"))
 
 
-@pytest.mark.parametrize("architecture", ["VoxtralForConditionalGeneration", "GraniteSpeechForConditionalGeneration"])
+@pytest.mark.parametrize("architecture", ["VoxtralForConditionalGeneration", "Gemma3nForConditionalGeneration"])
 def test_what_stands_in_the_way_of_a_known_family_is_said(
     architecture: str, tiny_family: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -258,3 +259,12 @@ def test_a_template_that_always_puts_the_clip_first_cannot_put_it_behind_the_exa
     lalm.generate([ask(sound)])
     with pytest.raises(PermanentBackendError, match="before all text"):
         lalm.generate([Request((Turn("user", "cat dog", 4),), sound, SHORT)])
+
+
+def test_a_granite_with_an_adapter_for_audio_alone_is_refused(
+    tiny_family: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(tiny_family, tmp_path, "granite-speech")
+    (folder / "adapter_config.json").write_text("{}", "utf-8")
+    with pytest.raises(UsageError, match="on for audio alone"):
+        load_checkpoint(str(folder), LoadOptions("cpu"))
