@@ -93,6 +93,7 @@ _TABLE = (
     Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
     # Its processor makes no shorter features of a longer clip: the limit is what its settings allow for.
     Family("Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedProcessor", _gemma_window),
+    Family("NemotronH_Omni_Reasoning_V3", "NemotronH_Omni_Reasoning_V3Processor", _no_window, mixes_lengths=False),
     # Its encoder sees no mask, and so the silence behind a clip that is shorter than its neighbour.
     Family("GraniteSpeechForConditionalGeneration", "GraniteSpeechProcessor", _no_window, mixes_lengths=False),
 )
@@ -100,18 +101,50 @@ GRANITE = "GraniteSpeechForConditionalGeneration"
 FAMILIES = {architecture: family for family in _TABLE for architecture in (*family.part_of, family.model)}
 """By the first of a config's `architectures`."""
 
-_KNOWN_OBSTACLES = {
-    "VoxtralForConditionalGeneration": "its tokenizer is mistral-common's, which has no chat template",
-    "Gemma3nForConditionalGeneration": "its vision tower needs timm",
-    "Phi4MMForCausalLM": "it runs code of the checkpoint; its transformers revision is a Phi4MultimodalForCausalLM",
+_TITLES = {
+    "Qwen2AudioForConditionalGeneration": "Qwen2-Audio",
+    "Qwen2_5OmniThinkerForConditionalGeneration": "Qwen2.5-Omni",
+    "Qwen3OmniMoeThinkerForConditionalGeneration": "Qwen3-Omni",
+    "AudioFlamingo3ForConditionalGeneration": "Audio Flamingo 3",
+    "MusicFlamingoForConditionalGeneration": "Music Flamingo, Audio Flamingo Next",
+    "Phi4MultimodalForCausalLM": "Phi-4-multimodal",
+    "Gemma4ForConditionalGeneration": "Gemma 4",
+    "Gemma4UnifiedForConditionalGeneration": "Gemma 4 unified",
+    "NemotronH_Omni_Reasoning_V3": "Nemotron-H-Omni",
+    GRANITE: "Granite Speech",
 }
+_OBSTACLES = {
+    "VoxtralForConditionalGeneration": (
+        "Voxtral",
+        "its tokenizer is mistral-common's, which has no chat template, cannot keep control tokens out, and takes "
+        "clips as files only",
+    ),
+    "Gemma3nForConditionalGeneration": ("Gemma 3n", "its vision tower needs timm, and that torchvision"),
+    "GraniteSpeechPlusForConditionalGeneration": ("Granite Speech Plus", "not tried"),
+    "Phi4MMForCausalLM": (
+        "Phi-4-multimodal, first revision",
+        "it runs code of the checkpoint; its transformers revision is a Phi4MultimodalForCausalLM",
+    ),
+}
+"""Architecture -> its name, and what stands in the way."""
+
+
+def family_rows() -> list[tuple[str, str, str]]:
+    """(name, class of transformers, state) of each family that is known, those that are served first."""
+    tested = "tested on a tiny checkpoint of the class that the tests make"
+    notes = {
+        "Qwen2AudioForConditionalGeneration": f"{tested}, and on `mini`",
+        GRANITE: f"{tested}, without torchaudio; checkpoints with an adapter for audio alone are refused",
+    }
+    served = [(_TITLES[family.model], family.model, notes.get(family.model, tested)) for family in _TABLE]
+    return served + [(name, model, f"not supported: {why}") for model, (name, why) in _OBSTACLES.items()]
 
 
 def family_of(architecture: str, where: str) -> Family:
     """The family of an architecture. Raises UsageError where it is not supported, with the reason if that is known."""
     family = FAMILIES.get(architecture)
     if family is None:
-        reason = _KNOWN_OBSTACLES.get(architecture)
+        reason = _OBSTACLES.get(architecture, ("", ""))[1]
         raise UsageError(
             f"{where} holds a {architecture}, which is not supported" + (f": {reason}" if reason else ""),
             f"supported: {', '.join(FAMILIES)}",

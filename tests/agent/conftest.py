@@ -107,7 +107,8 @@ def make_tiny(name: str, folder: Path) -> None:
     model = getattr(transformers, tiny.model)(tiny.config(tokenizer))
     # Random weights of the default size give near-uniform logits; greedy choices would hang on rounding.
     with torch.no_grad():
-        getattr(model, "thinker", model).get_output_embeddings().weight.mul_(20)
+        speaking = getattr(model, "thinker", getattr(model, "language_model", model))
+        (speaking.get_output_embeddings() or model.get_output_embeddings()).weight.mul_(20)
     model.generation_config.update(do_sample=True, temperature=0.7, top_p=0.5, top_k=20, repetition_penalty=1.1)
     model.generation_config.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     model.save_pretrained(folder)
@@ -271,6 +272,25 @@ def _granite(tokenizer: Any) -> Any:
     )
 
 
+def _nemotron(tokenizer: Any) -> Any:
+    from transformers import NemotronH_Omni_Reasoning_V3_Config
+
+    text = _text(tokenizer, model_type="nemotron_h", layers_block_type=["mamba", "attention", "moe"], head_dim=16)
+    del text["num_hidden_layers"]
+    mamba = {"mamba_num_heads": 4, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 1, "chunk_size": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    ear = {"num_mel_bins": 80, "subsampling_conv_channels": 8, "projection_hidden_size": 32, "projection_bias": False}
+    return NemotronH_Omni_Reasoning_V3_Config(
+        text_config={**text, **mamba, **experts, "moe_shared_expert_intermediate_size": 32},
+        audio_config={**_EAR, **ear},
+        vision_config={**_EYE, "num_hidden_layers": 1, "video_temporal_patch_size": 2},
+        vision_hidden_size=32,
+        projector_hidden_size=32,
+        image_token_id=_token(tokenizer, "image"),
+        audio_token_id=_token(tokenizer, "audio"),
+    )
+
+
 TINY = {
     "qwen2-audio": Tiny(
         "Qwen2AudioForConditionalGeneration",
@@ -338,6 +358,13 @@ TINY = {
         _named("audio=<|audio|>"),
         _CHATML.replace("AUDIO", "<|audio|>"),
         front_end="GraniteSpeechFeatureExtractor",
+    ),
+    "nemotron-h-omni": Tiny(
+        "NemotronH_Omni_Reasoning_V3",
+        _nemotron,
+        _named("audio=<so_embedding> image=<image> audio_bos=<so_start> audio_eos=<so_end>"),
+        _CHATML.replace("AUDIO", "<so_embedding>"),
+        front_end="ParakeetFeatureExtractor",
     ),
 }
 

@@ -29,6 +29,7 @@ TINY = {
     "gemma-4": (25, 30.0),
     "gemma-4-unified": (25, 30.0),
     "granite-speech": (12, None),
+    "nemotron-h-omni": (13, None),
 }
 SHORT = Decoding(max_new_tokens=4)
 
