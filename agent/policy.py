@@ -24,6 +24,9 @@ SHORT_HASH = 16
 """Hexadecimal digits of a recording's sha256 that a policy keeps."""
 _HINT = "make it anew by `lalm-agent calibrate`; it is not to be changed by hand"
 
+_SINCE = frozenset({"mcot_order"})
+"""Fields of a system that came when there were policies already."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Risk = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -189,7 +192,9 @@ class Policy(Record):
     @property
     def digest(self) -> str:
         """What `sha256` has to be."""
-        fields = self.model_dump(mode="json", by_alias=True, exclude={"sha256"})
+        # What policies of older versions did not have is no part of it where it says nothing.
+        silent = {name for name in _SINCE if getattr(self.system, name) is None}
+        fields = self.model_dump(mode="json", by_alias=True, exclude={"sha256": True, "system": silent})
         return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     @property
