@@ -67,9 +67,9 @@ DEFAULT_ROWS = 8
 
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
+Clips = Audio | list[Any]  # of several clips, in the order in which the question names them
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
-_PER_CLIP_NODES = ("type", "asr", "caption")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -244,7 +244,7 @@ class Agent:
 
     def ask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -254,7 +254,7 @@ class Agent:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
-            full scale, and Hz.
+            full scale, and Hz; a list of these for a question about several clips, in its order.
         window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
@@ -266,7 +266,7 @@ class Agent:
         """
         return self._answer(self._question(audio, question, choices, window_s=window_s), on_step, thread_id)
 
-    def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
+    def ask_item(self, audio: Clips, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
         Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
@@ -275,7 +275,7 @@ class Agent:
 
     def stream(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         thread_id: str | None = None,
@@ -286,7 +286,7 @@ class Agent:
 
     async def aask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -382,7 +382,7 @@ class Agent:
 
     def _question(
         self,
-        audio: Audio,
+        audio: Clips,
         text: str,
         choices: Sequence[str],
         id: str = "",
@@ -396,11 +396,13 @@ class Agent:
         check_question(text, tuple(choices), empty_choices)
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
-        path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        ref = self.clips.open(path).ref
+        clips = audio if isinstance(audio, list) else [audio]
+        if not clips or (len(clips) > 1 and window_s is not None):
+            raise UsageError("a part is of one clip, and a question about one clip at least", "name one clip")
+        ref, *more = (self.clips.open(self._written(*c) if isinstance(c, tuple) else str(c)).ref for c in clips)
         if window_s is not None:
             self.clips.get(ref, window_s)
-        return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
+        return Question(text.strip(), ref, tuple(choices), id, draw, window_s, tuple(more))
 
     def _written(self, samples: Any, rate: int) -> str:
         """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""
@@ -498,7 +500,7 @@ class Agent:
         offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
-        return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
+        return PerClip(tool) if kept and node != "answer" else tool
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:

@@ -14,6 +14,7 @@ import stat
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,6 +206,9 @@ def write_settings_file(comments: Mapping[str, str], force: bool = False, folder
         raise UsageError(f"{path} is there already", "--force replaces it") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "go to a folder of yours") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     return path
 
 

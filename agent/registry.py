@@ -25,6 +25,8 @@ from lalm_agent.errors import PermanentBackendError, UsageError, did_you_mean, f
 from lalm_agent.records import AudioType, Method, Question
 
 _KEPT_CLIPS = 4096
+PER_CLIP_NODES = ("type", "asr", "caption")
+"""The nodes that hear one clip at a time, whatever the question is about."""
 NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
@@ -67,13 +69,17 @@ _CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote."""
+    """What a tool takes: the question, the decoded clip, and what the nodes before it wrote.
+
+    more_sounds: further clips of the question, for the answering tool; what types and describes gets one at a time.
+    """
 
     question: Question
     method: Method
     sound: Sound
     audio_type: AudioType | None = None
     content: str | None = None
+    more_sounds: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +247,7 @@ EXTRAS = {
         ("faster-whisper", ("faster_whisper",), "asr=faster-whisper:SIZE_OR_FOLDER"),
         ("vad", ("silero_vad", "onnxruntime"), "+vad of whisper and faster-whisper: only speech is transcribed"),
         ("onnx", ("onnxruntime",), "type=audioset:FILE.onnx, caption=audioset:FILE.onnx"),
+        ("web", ("gradio", "mcp"), "lalm-agent web"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )
 }

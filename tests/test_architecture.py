@@ -34,7 +34,7 @@ RANKS = {
     4: ("confidence", "graph"),
     5: ("agent", "drawing"),
     6: ("eval", "resident", "serve"),
-    7: ("training",),
+    7: ("training", "web"),
     8: ("cli",),
     9: ("__main__",),
 }

@@ -16,7 +16,7 @@ QuickFlag = Annotated[
     bool, typer.Option("--quick", help="Ask few questions and train one seed, to see that it runs; every page says so.")
 ]
 SplitFlag = Annotated[Literal["dev", "test"], typer.Option(help="Split that the evaluation is synthesised from.")]
-_DATA = "What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."
+_DATA = f"What is asked: {flags.DATA}."
 DataFlag = Annotated[str | None, typer.Option("--data", help=_DATA, show_default="synthesised")]
 _BANK = "What the bank is sampled from: other clips than those of --data, or without it the same, as in the paper."
 BankDataFlag = Annotated[str | None, typer.Option(help=_BANK, show_default="those of --data")]

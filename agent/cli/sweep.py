@@ -19,9 +19,7 @@ app = typer.Typer(
 
 _SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
 OutFlag = Annotated[Path, option("Folder of the sweep; the same command resumes.", False, "--out", "-o")]
-DataFlag = Annotated[
-    str | None, option("What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME.")
-]
+DataFlag = Annotated[str | None, option(f"What is asked: {flags.DATA}.")]
 DataFileFlag = Annotated[Path | None, option("The file or folder of a benchmark called by name.")]
 BatchFlag = Annotated[int, option("Questions that are answered at once.", True, "--eval-batch-size", min=1)]
 ResamplesFlag = Annotated[int, option("Resamples of the bootstrap over clips.", True, min=100)]

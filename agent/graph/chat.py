@@ -51,7 +51,11 @@ class Chat:
         text, choices = split_choices(line)
         choices = tuple(dict.fromkeys(choices))
         check_question(text, choices)
-        yield from self.runner.run(fresh(Question(text, self.audio, choices), self.runner.method), self.thread_id)
+        yield from self.ask(Question(text, self.audio, choices))
+
+    def ask(self, question: Question) -> Iterator[Step | Answer]:
+        """Ask a question about the thread's clip that is known to be one that can be asked."""
+        yield from self.runner.run(fresh(question, self.runner.method), self.thread_id)
 
     def go_on(self) -> Iterator[Step | Answer]:
         """What is left of a turn that was cut."""

@@ -61,6 +61,8 @@ class Family:
     own_adapter: the sub-folder of a PEFT adapter that belongs to the checkpoint and is always on.
     mixes_lengths: whether a clip in a batch is heard as it is alone, whatever the length of the others.
     hears: False for a model that takes text only.
+    several_clips: whether one turn may hold several clips, each of which the model then hears. The Flamingos'
+        processors take one to a prompt; Phi-4's tells clips that follow each other not apart, as far as was tried.
     part_of: architectures of checkpoints that also speak, of which only the part that writes (`model`) is loaded.
     """
 
@@ -70,6 +72,7 @@ class Family:
     own_adapter: str | None = None
     mixes_lengths: bool = True
     hears: bool = True
+    several_clips: bool = True
     part_of: tuple[str, ...] = ()
 
 
@@ -87,9 +90,16 @@ _TABLE = (
         _no_window,
         part_of=("Qwen3OmniMoeForConditionalGeneration",),
     ),
-    Family("AudioFlamingo3ForConditionalGeneration", "AudioFlamingo3Processor", _processor_window),
-    Family("MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor", _processor_window),
-    Family("Phi4MultimodalForCausalLM", "Phi4MultimodalProcessor", _no_window, "speech-lora", mixes_lengths=False),
+    Family("AudioFlamingo3ForConditionalGeneration", "AudioFlamingo3Processor", _processor_window, several_clips=False),
+    Family("MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor", _processor_window, several_clips=False),
+    Family(
+        "Phi4MultimodalForCausalLM",
+        "Phi4MultimodalProcessor",
+        _no_window,
+        "speech-lora",
+        mixes_lengths=False,
+        several_clips=False,
+    ),
     Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
     # Its processor makes no shorter features of a longer clip: the limit is what its settings allow for.
     Family("Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedProcessor", _gemma_window),

@@ -119,7 +119,11 @@ def remember_clips(processor: Any) -> None:
         setattr(processor, name, FrontEndMemory(front_end))
 
 
-def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[NDArray[np.float32] | None]) -> Any:
+Clips = NDArray[np.float32] | tuple[NDArray[np.float32], ...] | None
+"""A request's clip, (n_samples,), or its clips; None where it has none."""
+
+
+def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[Clips]) -> Any:
     """Tokenised, left-padded inputs for requests that all have a clip, or all have none.
 
     Returns:
@@ -150,7 +154,18 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[N
             "the clip became no audio tokens in the prompt: the model would answer without hearing it",
             "the checkpoint's chat template or processor does not place the audio",
         )
+    for sound, ids in zip(sounds, inputs["input_ids"], strict=True):
+        if isinstance(sound, tuple) and _runs(ids == audio_token_id(processor)) < len(sound):
+            raise PermanentBackendError(
+                f"{len(sound)} clips became fewer stretches of audio in the prompt: the model would not hear them all",
+                "name a model that takes several clips",
+            )
     return inputs
+
+
+def _runs(mask: Any) -> int:
+    """How many stretches of True there are in a mask (n,)."""
+    return int((mask[1:] & ~mask[:-1]).sum()) + int(mask[0])
 
 
 def audio_token_counts(processor: Any, input_ids: Any) -> Any:
@@ -271,15 +286,16 @@ def _text(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> str:
     return text
 
 
-def conversation(turns: tuple[Turn, ...], sound: NDArray[np.float32] | None) -> list[dict[str, Any]]:
-    """Chat messages in transformers' form; the clip stands in the first user turn, where the turn says."""
+def conversation(turns: tuple[Turn, ...], sound: Clips) -> list[dict[str, Any]]:
+    """Chat messages in transformers' form; clips stand in the first user turn, where the turn says."""
     messages: list[dict[str, Any]] = [
         {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
     ]
     if sound is not None:
         place = next(place for place, turn in enumerate(turns) if turn.role == "user")
         before, after = turns[place].around_clip
-        parts = [{"type": "audio", "audio": sound}, {"type": "text", "text": after}]
+        clips = sound if isinstance(sound, tuple) else (sound,)
+        parts = [*({"type": "audio", "audio": clip} for clip in clips), {"type": "text", "text": after}]
         messages[place]["content"] = [{"type": "text", "text": before}, *parts] if before else parts
     return messages
 

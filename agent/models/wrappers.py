@@ -33,7 +33,7 @@ class WithoutClip:
     @property
     def spec(self) -> ModelSpec:
         """The model's own, of one that does not hear."""
-        return replace(self.inner.spec, window_s=None, hears_audio=False)
+        return replace(self.inner.spec, window_s=None, hears_audio=False, several_clips=True)
 
     @property
     def tokens_of(self) -> Callable[[str], int] | None:
@@ -42,7 +42,7 @@ class WithoutClip:
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request by its text; raises what the model raises."""
-        responses = self.inner.generate([replace(request, sound=None) for request in requests])
+        responses = self.inner.generate([replace(request, sound=None, more_sounds=()) for request in requests])
         for place, (request, response) in enumerate(zip(requests, responses, strict=True)):
             if request.sound is not None:
                 warnings = tuple(dict.fromkeys((DEAF, *response.warnings)))
@@ -317,6 +317,8 @@ def key_of(request: Request, draw: int, spec: ModelSpec) -> str:
         "options": request.options,
         "draw": draw,
     }
+    if request.more_sounds:
+        said["more_clips"] = [sound.ref.sha256 for sound in request.more_sounds]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).hexdigest()
 
 

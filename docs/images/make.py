@@ -1,15 +1,16 @@
-"""make.py BASELINE OTHER: the pictures of `lalm-agent report` in this folder, of two runs on synthetic data.
+"""make.py BASELINE OTHER: the pictures of `lalm-agent report` and `web` in this folder, of two runs on synthetic data.
 
     lalm-agent data synth --split dev --n 300 --seed 41 --out work/dev41
     lalm-agent eval synth --data work/dev41 --method baseline --out work/runs41/baseline
     lalm-agent eval synth --data work/dev41 --method agent --out work/runs41/agent
     python docs/images/make.py work/runs41/baseline work/runs41/agent
 
-It needs Debian's chromium, and playwright and matplotlib of the extra `test`.
+It needs Debian's chromium, and playwright, matplotlib and gradio of the extra `test`.
 """
 
 import io
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -65,8 +66,30 @@ def pictures(page: Any) -> None:
     keep(page, "report-print")
 
 
+def web_pictures(page: Any, run: str) -> None:
+    """The two of the workbench: a question of the run asked with silence, and its report beside it."""
+    command = [sys.executable, "-m", "lalm_agent", "web", run, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as served:
+        lines = iter(served.stderr or ())
+        page.goto(next(line.split()[-1] for line in lines if line.startswith("workbench: ")))
+        page.get_by_role("tab", name="Run").click()
+        report = page.frame_locator("#run-report")
+        report.locator("#filter-outcome").select_option("correct")
+        report.locator("#filter-modality").select_option("sound")
+        report.locator("#grid").evaluate("grid => grid.ownerDocument.getElementById('questions').scrollIntoView()")
+        report.locator("#detail audio").evaluate("clip => clip.duration || new Promise(r => clip.onloadedmetadata = r)")
+        keep(page, "web-run")
+        page.click("#ask-again")
+        page.wait_for_selector("#clip a[href$='wav'], #clip a[href$='flac']", state="attached")
+        page.click("#silence")
+        page.wait_for_selector("#output .changes")
+        page.evaluate("scrollTo(0, 0)")
+        keep(page, "web-silence")
+        served.terminate()
+
+
 def main() -> int:
-    """Make the page in a folder that is thrown away, and take its pictures."""
+    """Make the page in a folder that is thrown away, and take its pictures; then those of the workbench."""
     binary = shutil.which("chromium")
     if len(sys.argv) < 3 or binary is None:
         say("error: give two runs" if binary else "error: chromium is not installed")
@@ -77,6 +100,7 @@ def main() -> int:
         page = browser.new_page(viewport=SIZE)
         page.goto(file.as_uri())
         pictures(page)
+        web_pictures(browser.new_page(viewport={"width": 1280, "height": 1000}), sys.argv[2])
         browser.close()
     return 0
 

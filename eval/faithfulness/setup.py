@@ -33,7 +33,7 @@ from lalm_agent.eval.faithfulness.plan import (
     needs_perturber,
 )
 from lalm_agent.eval.faithfulness.records import Chain, Intervention, Trial
-from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.items import Benchmark, Item, require_one_clip
 from lalm_agent.eval.runs.controls import ClipOf, swapped_clips
 from lalm_agent.eval.runs.evaluate import Observer, load_models
 from lalm_agent.eval.runs.folder import RunFolder
@@ -201,6 +201,7 @@ def prepare(request: FaithfulnessRequest) -> Ready:
     if not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
     plan = make_plan(benchmark, request.run(benchmark, request.out / CHAINS, None))
+    require_one_clip((run_item.item for run_item in plan.items), "faithfulness")
     if request.ray is not None and request.perturber != SELF and not request.perturber.startswith(ENDPOINT):
         raise UsageError("a worker holds one model", "--perturber self, or one behind an endpoint")
     swap, skipped = None, dict[str, str]()

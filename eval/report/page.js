@@ -321,6 +321,7 @@
       choiceList(question),
       make("div", { class: "runs" }, ...question.runs.map(runPart)),
     );
+    detail.dataset.question = question.id; // for a page that this one is a part of
     detail.scrollTop = 0;
   }
 

@@ -63,7 +63,8 @@ class PageRequest:
     runs: folders of runs, finished or not; the others are compared with the first. study: a folder of `transfer`,
     whose heat map is shown. faithfulness: a folder of `faithfulness`, whose curves are drawn. audio_root: folder of the
     clips; None for where each run found them. embed_mb: so many megabytes of clips, in the order of the questions, are
-    written into the page.
+    written into the page. clip_url: what links to the others begin with, before the clip's name in the data, all of
+    it quoted; None links them relatively, as files.
     """
 
     runs: tuple[Path, ...]
@@ -72,6 +73,7 @@ class PageRequest:
     faithfulness: Path | None = None
     audio_root: Path | None = None
     embed_mb: float = 0.0
+    clip_url: str | None = None
 
 
 class ReportFolder(Folder):
@@ -268,8 +270,7 @@ def _clips(
     items: Sequence[Item], specs: Sequence[RunSpec], request: PageRequest, drawn: bool, tell: Tell
 ) -> dict[str, dict[str, Any]]:
     """Clip's name -> its row of the page, with its sha256, in the order of the questions."""
-    recorded = [[session.audio_root for session in spec.sessions if session.audio_root is not None] for spec in specs]
-    roots = [request.audio_root] if request.audio_root is not None else [Path(known[-1]) for known in recorded if known]
+    roots = clip_roots(specs, request.audio_root)
     journal_path, budget = request.out / CLIPS, request.embed_mb * 1e6
     done = {line["key"]: line for line in read_lines(journal_path)}
     names, rows = list(dict.fromkeys(item.audio for item in items)), {}
@@ -277,7 +278,7 @@ def _clips(
         for number, audio in enumerate(names, 1):
             display.show(number, "clips")
             try:
-                path = _clip_path(roots, audio)
+                path = clip_path(roots, audio)
             except DataError as error:
                 rows[audio] = {"audio": audio, "note": error.message}
                 continue
@@ -287,6 +288,8 @@ def _clips(
                 done[key] = {"key": key, **_decoded(path, drawn)}
                 journal.append(done[key])
             source = quote(os.fsencode(os.path.relpath(path, request.out.resolve())))
+            if request.clip_url is not None:
+                source = request.clip_url + quote(audio, safe="", errors="surrogateescape")
             if status.st_size <= budget:
                 budget -= status.st_size
                 kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
@@ -298,7 +301,13 @@ def _clips(
     return rows
 
 
-def _clip_path(roots: Sequence[Path], audio: str) -> Path:
+def clip_roots(specs: Sequence[RunSpec], audio_root: Path | None) -> list[Path]:
+    """The folder of the clips, or where each of some runs found them."""
+    recorded = [[session.audio_root for session in spec.sessions if session.audio_root is not None] for spec in specs]
+    return [audio_root] if audio_root is not None else [Path(known[-1]) for known in recorded if known]
+
+
+def clip_path(roots: Sequence[Path], audio: str) -> Path:
     """The clip's file under the first root that has it. Raises DataError, with why there is none."""
     paths = [audio_file(root, audio) for root in roots]
     if not paths:

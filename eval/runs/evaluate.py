@@ -44,6 +44,7 @@ from lalm_agent.eval.runs.records import (
     StoredAnswer,
     TypeSource,
 )
+from lalm_agent.models.base import ModelSpec
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.models.ray_engine import RayEngine, load_on_ray
 from lalm_agent.models.wrappers import Budget
@@ -183,6 +184,7 @@ def _load(run: "_Run", observer: Observer) -> None:
         if request.loaded_model is None:
             observer.note("loading the model")
         spec = run.ready.agent.spec
+        _require_clips(spec, run.ready.plan.left)
         loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
         run.identity = run.identity.model_copy(update={**loaded, "dtype": spec.dtype})
         folder.check(run.identity)
@@ -190,6 +192,16 @@ def _load(run: "_Run", observer: Observer) -> None:
         folder.check(_on_disk(run.identity, folder.spec.identity, request.config, observer))
     model, there = request.config.model, (answer.audio_sha256 for answer in folder.answers.values())
     controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(folder.path))
+
+
+def _require_clips(spec: ModelSpec, left: Sequence[QuestionDraw]) -> None:
+    """Refuse questions about more clips than the model takes, before any is asked."""
+    several = {item.id: len(item.audios) for item in (question.run_item.item for question in left) if item.more_audio}
+    try:
+        spec.require_clips(max(several.values(), default=1))
+    except UsageError as error:
+        hint = f"{error.hint}; or leave these {len(several)} questions out with --one-clip"
+        raise UsageError(error.message, hint) from None
 
 
 def of_methods(request: EvaluateRequest, methods: Sequence[str]) -> tuple[EvaluateRequest, ...]:
@@ -495,7 +507,7 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
 
 def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
     """Names of the questions' own clips, and of those that are heard in their place."""
-    names = {run_item.item.audio for run_item in plan.items}
+    names = {audio for run_item in plan.items for audio in run_item.item.audios}
     for run_item in plan.items:
         with suppress(LalmError):
             names.add(clip(run_item.item).swapped or run_item.item.audio)
@@ -614,7 +626,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
         ready = _prepare(request, plan, folder, stack, Budget(request.max_requests), {})
         run.check(_identity(ready), loaded=False)
-        clips = sorted({question.run_item.item.audio for question in plan.left})
+        clips = sorted({audio for question in plan.left for audio in question.run_item.item.audios})
         audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
     return RunEstimate(
@@ -634,7 +646,7 @@ def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str], tries_first
 
     The type step may find no type, and then no content is asked for. tries_first: each is asked as the baseline first.
     """
-    clips = len({question.run_item.item.audio for question in left})
+    clips = len({audio for question in left for audio in question.run_item.item.audios})
     asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
     return len(left) * (1 + tries_first) * (tools.get("answer") == "lalm") + clips * (
         (tools.get("type") == "lalm") + asks_content

@@ -364,7 +364,8 @@ RAISES = [
     ("return [[b'bytes']]", PermanentBackendError, "a reply is a bytes, not a text"),
     ("return [[{'text': 'a', 'logprobs': [float('nan')]}]]", PermanentBackendError, "not JSON compliant"),
     ("return [[{'text': {1}}]]", PermanentBackendError, "a set is no JSON"),
-    ("return ['fine']", PermanentBackendError, r"lists of \[4\] items where it was asked \[1\]"),
+    ("return [['fine'] * 2]", PermanentBackendError, r"lists of \[2\] items where it was asked \[1\]"),
+    ("return ['A']", PermanentBackendError, "TypeError: 'A' stands in place of a list, with a reply for each seed"),
 ]
 
 
