@@ -219,7 +219,8 @@ class Agent:
     @property
     def mcot_order(self) -> str | None:
         """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`."""
-        return order_of_mcot(self.config, self.policy and (self.policy.system.mcot_order or CLIP_FIRST))
+        of_policy = None if self.policy is None else self.policy.system.mcot_order or CLIP_FIRST
+        return order_of_mcot(self.config, of_policy)
 
     def system(self, **loaded: Any) -> SystemIdentity:
         """What decides the answers, but for a policy. loaded: what only a loaded model knows."""

@@ -237,8 +237,9 @@ def without_torchaudio(folder: Path) -> None:
 
         def __init__(self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int) -> None:
             super().__init__()
-            bands = {"num_frequency_bins": n_fft // 2 + 1, "num_mel_filters": n_mels, "sampling_rate": sample_rate}
-            filters = mel_filter_bank(**bands, min_frequency=0.0, max_frequency=sample_rate / 2, mel_scale="htk")
+            filters = mel_filter_bank(n_fft // 2 + 1, n_mels, 0.0, sample_rate / 2, sample_rate, mel_scale="htk")
+            self.filters: torch.Tensor
+            self.window: torch.Tensor
             self.register_buffer("filters", torch.tensor(filters.T, dtype=torch.float32))
             self.register_buffer("window", torch.hann_window(win_length))
             self._sizes = n_fft, hop_length, win_length

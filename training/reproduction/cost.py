@@ -117,7 +117,7 @@ def weights_of(model: str) -> tuple[float | None, str]:
 
         total = 0
         for path in files:
-            with safe_open(path, "pt") as opened:  # type: ignore[no-untyped-call]
+            with safe_open(path, "pt") as opened:
                 total += sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
         return float(total), _THERE
     named = re.search(r"(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", model.rpartition("/")[2])
