@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
 from lalm_agent.confidence.gate import make_gate, refuse_other_system
-from lalm_agent.config import AgentConfig, make_config
+from lalm_agent.config import CLIP_FIRST, AgentConfig, is_checkpoint, make_config, order_of_mcot
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.models.wrappers import SharedWeights, WithoutClip
+from lalm_agent.models.wrappers import SharedWeights, WithoutClip, in_order
 from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, Failure, Method, OnStep, Question, Step, check_question, question_row
@@ -67,9 +67,9 @@ DEFAULT_ROWS = 8
 
 Audio = str | Path | tuple[Any, int]
 """A path, or an array of samples with its rate in Hz."""
+Clips = Audio | list[Any]  # of several clips, in the order in which the question names them
 
 _WHEN_LOADED = frozenset({"revision", "weights_sha256", "adapter_sha256", "dtype"})
-_PER_CLIP_NODES = ("type", "asr", "caption")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.*)?")
 _MODEL_HINT = "a model has generate(requests) -> responses, and spec, a lalm_agent.models.base.ModelSpec"
 _NOT_OURS = "it is no part of lalm-agent; --debug shows where it failed"
@@ -216,6 +216,12 @@ class Agent:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
 
+    @property
+    def mcot_order(self) -> str | None:
+        """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`."""
+        of_policy = None if self.policy is None else self.policy.system.mcot_order or CLIP_FIRST
+        return order_of_mcot(self.config, of_policy)
+
     def system(self, **loaded: Any) -> SystemIdentity:
         """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
         fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s", "adaptive"}
@@ -229,6 +235,7 @@ class Agent:
             **loaded,
             tools=self.tool_names,
             prompts=prompts,
+            mcot_order=self.mcot_order,
         )
 
     def tools_without_model(self) -> dict[str, Tool]:
@@ -238,7 +245,7 @@ class Agent:
 
     def ask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -248,7 +255,7 @@ class Agent:
         """Answer a question about a clip; `on_step` is called as each node ends.
 
         audio: a path, or (samples, rate): an array of shape (n,) or (n, channels), floats in [-1, 1] or integers of
-            full scale, and Hz.
+            full scale, and Hz; a list of these for a question about several clips, in its order.
         window_s: (start, end) in seconds of the part that is asked about; the whole clip by default.
         A node's error makes an answer of status `failed` with a `failure`, and is raised only with `debug`.
         thread_id: names the question for the checkpointer; a fresh name by default.
@@ -260,7 +267,7 @@ class Agent:
         """
         return self._answer(self._question(audio, question, choices, window_s=window_s), on_step, thread_id)
 
-    def ask_item(self, audio: Audio, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
+    def ask_item(self, audio: Clips, text: str, choices: Sequence[str], id: str = "", draw: int = 0) -> Answer:
         """Answer a benchmark's question: as `ask`, but a choice may be empty, and id and draw are the caller's.
 
         Raises as `ask`, and BudgetSpent where a model that `wrap` put a limit on has reached it and was not asked.
@@ -269,7 +276,7 @@ class Agent:
 
     def stream(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         thread_id: str | None = None,
@@ -280,7 +287,7 @@ class Agent:
 
     async def aask(
         self,
-        audio: Audio,
+        audio: Clips,
         question: str,
         choices: Sequence[str] = (),
         on_step: OnStep | None = None,
@@ -376,7 +383,7 @@ class Agent:
 
     def _question(
         self,
-        audio: Audio,
+        audio: Clips,
         text: str,
         choices: Sequence[str],
         id: str = "",
@@ -390,11 +397,13 @@ class Agent:
         check_question(text, tuple(choices), empty_choices)
         if self.config.answer_mode == "score" and not choices:
             raise UsageError("there is nothing to score in an open question", "give choices, or answer by generating")
-        path = self._written(*audio) if isinstance(audio, tuple) else str(audio)
-        ref = self.clips.open(path).ref
+        clips = audio if isinstance(audio, list) else [audio]
+        if not clips or (len(clips) > 1 and window_s is not None):
+            raise UsageError("a part is of one clip, and a question about one clip at least", "name one clip")
+        ref, *more = (self.clips.open(self._written(*c) if isinstance(c, tuple) else str(c)).ref for c in clips)
         if window_s is not None:
             self.clips.get(ref, window_s)
-        return Question(text.strip(), ref, tuple(choices), id, draw, window_s)
+        return Question(text.strip(), ref, tuple(choices), id, draw, window_s, tuple(more))
 
     def _written(self, samples: Any, rate: int) -> str:
         """A wav file of samples, as long as the agent lives: the clip may be read again between nodes."""
@@ -475,8 +484,10 @@ class Agent:
         """The model for several threads, wrapped."""
         wrap = self._wrap or (lambda model: model)
         if self.config.model.startswith("openai:") or getattr(getattr(model, "inner", model), "takes_threads", False):
-            return wrap(model)
-        return self._weights.for_threads(model, wrap, self._batch_rows)
+            shared = wrap(model)
+        else:
+            shared = self._weights.for_threads(model, wrap, self._batch_rows)
+        return in_order(shared, self.mcot_order, model)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -490,7 +501,7 @@ class Agent:
         offers: dict[str, Any] = {"model": model, "decoding": self._decoding(node), "mode": config.answer_mode}
         tool = make_tool(reference, {**offers, "argument": reference.argument, "trust_env": config.trust_env})
         kept = not reference.own or getattr(reference.target, "per_clip", False) is True
-        return PerClip(tool) if kept and node in _PER_CLIP_NODES else tool
+        return PerClip(tool) if kept and node != "answer" else tool
 
 
 def build_graph(agent: Agent | None = None, checkpointer: Any = None, asks_back: bool = False, **settings: Any) -> Any:
@@ -613,9 +624,9 @@ def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
 
     Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
     """
-    ref = config.model.removeprefix("vllm:")
-    if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
+    if not is_checkpoint(config.model):
         return None
+    ref = config.model.removeprefix("vllm:")
     from lalm_agent.models.hf_loading import find_weights
 
     return find_weights(ref, config.allow_pickle, fetches=False)

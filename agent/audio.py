@@ -4,6 +4,7 @@ Nothing is ever silently cut: a file that cannot be decoded whole is refused wit
 long as its file, and what is odd about it is a warning. `lalm_agent.decoding` says what cannot be seen to be missing.
 """
 
+import asyncio
 import hashlib
 import itertools
 import math
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from lalm_agent.config import DEFAULT_MAX_AUDIO_S
 from lalm_agent.decoding import REENCODE, Blocks, Samples, check_size, decode
 from lalm_agent.errors import DataError, LalmError, UsageError
+from lalm_agent.jobs import run_async
 from lalm_agent.records import AudioRef
 
 MAX_S = 3600.0
@@ -100,6 +102,11 @@ class Sound:
             object.__setattr__(self, "mixing", meter.mixing())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all samples are in memory."""
+        return len(self.samples) >= round(self.ref.seconds * self.ref.rate)
+
+    @property
     def kept_values(self) -> int:
         """How many float32 values this object holds in memory."""
         return self.samples.size + sum(mono.size for mono in list(self._mono.values()))
@@ -122,9 +129,9 @@ class Sound:
         if max_s is not None and n > len(self.samples) >= (head_n := math.ceil((max_s + _MARGIN_S) * native)):
             return _read_only(resample(self.mixing.mix(self.samples[:head_n]), native, rate)[:end])
         if rate not in self._mono:
-            short = n <= len(self.samples)
             with _within_memory(self.ref.path):
-                whole = resample(self.mixing.mix(self.samples), native, rate) if short else self._decoded_again(rate, n)
+                mixed = self.mixing.mix(self.samples) if self.is_whole else None
+                whole = self._decoded_again(rate, n) if mixed is None else resample(mixed, native, rate)
             self._mono[rate] = _read_only(whole)
         whole = self._mono[rate]
         # The very array, by which a model's front end knows a clip that it has heard before.
@@ -191,7 +198,8 @@ class ClipStore:
             DataError: the file is gone, or is no longer the clip that the reference was made of.
         """
         kept = self._sounds.get((ref.sha256, window_s))
-        if kept is not None:
+        # A long one reads on in the file that it was opened from, which may be gone where another has the same samples.
+        if kept is not None and (kept.is_whole or kept.ref.path == ref.path):
             return kept
         if window_s is not None:
             sound = part_of(self.get(ref), window_s)
@@ -383,7 +391,7 @@ def as_files(
                     raise UsageError(
                         f"{_shown(clip)} is a URL: a clip is a file on this machine", "--allow-url fetches it"
                     )
-                _fetch(clip, Path(path), timeout_s, trust_env)
+                run_async(_fetch(clip, Path(path), timeout_s, trust_env))
             paths[clip] = path
         try:
             yield paths
@@ -399,25 +407,25 @@ def _standard_input() -> Iterator[bytes]:
     return iter(lambda: sys.stdin.buffer.read(2**20), b"")
 
 
-def _save(blocks: Iterable[bytes], path: Path, name: str, deadline: float = math.inf) -> None:
-    n = 0
+def _save(blocks: Iterable[bytes], path: Path, name: str) -> None:
     with path.open("wb") as file:
         for block in blocks:
-            n += len(block)
-            if n > MOST_BYTES:
-                raise DataError(f"{name} holds more than {MOST_BYTES:,} bytes", "cut it, or give a file")
-            if time.monotonic() > deadline:
-                raise DataError(f"{name} takes too long", "allow it more time: --timeout-s SECONDS")
             file.write(block)
+            _check_length(file.tell(), name)
 
 
-def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
+def _check_length(n: int, name: str) -> None:
+    if n > MOST_BYTES:
+        raise DataError(f"{name} holds more than {MOST_BYTES:,} bytes", "cut it, or give a file")
+
+
+async def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
     """Save what stands behind a URL. Raises DataError."""
     import httpx
 
     name, secure = _shown(url), url.lower().startswith("https")
 
-    def check(request: Any) -> None:
+    async def check(request: Any) -> None:
         if request.url.scheme not in ({"https"} if secure else {"http", "https"}):
             raise DataError(
                 f"{name} leads to {request.url.scheme}, which is not followed", "give the clip's own address"
@@ -426,11 +434,20 @@ def _fetch(url: str, path: Path, timeout_s: float, trust_env: bool) -> None:
     settings: dict[str, Any] = {"follow_redirects": True, "max_redirects": _MOST_REDIRECTS, "trust_env": trust_env}
     settings |= {"timeout": timeout_s, "headers": {"User-Agent": "lalm-agent", "Accept-Encoding": "identity"}}
     settings |= {"verify": ssl.create_default_context(), "event_hooks": {"request": [check]}}
-    deadline = time.monotonic() + 3 * timeout_s
     try:
-        with httpx.Client(**settings) as client, client.stream("GET", url) as response:
+        # httpx's own limit is for each wait, and a server that drips its headers never lets it pass.
+        async with (
+            asyncio.timeout(3 * timeout_s),
+            httpx.AsyncClient(**settings) as client,
+            client.stream("GET", url) as response,
+        ):
             response.raise_for_status()
-            _save(response.iter_bytes(), path, name, deadline)
+            with path.open("wb") as file:
+                async for block in response.aiter_bytes():
+                    file.write(block)
+                    _check_length(file.tell(), name)
+    except TimeoutError:
+        raise DataError(f"{name} takes too long", "allow it more time: --timeout-s SECONDS") from None
     except httpx.HTTPStatusError as error:
         reply = f"{error.response.status_code} {error.response.reason_phrase}"
         raise DataError(f"{name} cannot be fetched: {reply}", "check the address") from None

@@ -85,10 +85,11 @@ def first_complaint(error: "ValidationError") -> tuple[tuple[str, ...], str]:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name that a misspelt one was probably meant to be, or None."""
+    """The valid name that a misspelt one was probably meant to be, or None; letters that changed places come first."""
     by_folded = {candidate.casefold(): candidate for candidate in valid}
-    close = get_close_matches(name.casefold(), by_folded, n=1)
-    return by_folded[close[0]] if close else None
+    close = get_close_matches(name.casefold(), by_folded)
+    swapped = [candidate for candidate in close if sorted(candidate) == sorted(name.casefold())]
+    return by_folded[(swapped or close)[0]] if close else None
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -7,8 +7,11 @@ A matrix of a small model gains little from a second thread; two processes side 
 
 Not `concurrent.futures`: its process pool ends no task that runs (before Python 3.14), says nothing of how a worker
 died, and can hang where each task has a process of its own.
+
+Beside it, `run_async`: what is asynchronous, from code that is not.
 """
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -16,13 +19,15 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 from lalm_agent.errors import LalmError, PermanentBackendError
+
+_T = TypeVar("_T")
 
 Work = Callable[[Any], Any]
 """Does the tasks of one process in turn and keeps what they share: `ResumableTask.what` -> a picklable result."""
@@ -270,3 +275,45 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+# --- asynchronous work ----------------------------------------------------------------------------------------------
+
+
+def run_async(work: Coroutine[Any, Any, _T]) -> _T:
+    """The coroutine's result, from the loop of all requests; a caller may be inside a loop of its own (a notebook)."""
+
+    async def outcome() -> _T | Exception:
+        try:
+            return await work
+        except ExceptionGroup as failed:
+            return failed.exceptions[0]
+        except Exception as error:
+            return error
+
+    # It takes the caller's context along.
+    future = asyncio.run_coroutine_threadsafe(outcome(), request_loop())
+    try:
+        result = future.result()
+    except BaseException:
+        # Ctrl-C: nobody waits for what is under way.
+        future.cancel()
+        raise
+    # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}
+_LOOPS_LOCK = threading.Lock()
+
+
+def request_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process's requests; a process that was forked has its own."""
+    with _LOOPS_LOCK:
+        loop = _LOOPS.get(os.getpid())
+        if loop is None:
+            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
+    return loop

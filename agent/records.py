@@ -107,6 +107,7 @@ class Question:
     id: names the question for the sampling noise and for whoever collects answers.
     draw: which of several sampled answers is asked for, from 0; greedy answers are the same for each.
     window_s: (start, end) in seconds of the part that is asked about; None for the whole clip.
+    more_audio: further clips that the question is about, in the order in which it names them; none for most.
     """
 
     text: str
@@ -115,11 +116,17 @@ class Question:
     id: str = ""
     draw: int = 0
     window_s: tuple[float, float] | None = None
+    more_audio: tuple[AudioRef, ...] = ()
+
+    @property
+    def audios(self) -> tuple[AudioRef, ...]:
+        """All clips, in the order in which the question names them."""
+        return (self.audio, *self.more_audio)
 
     @property
     def part_s(self) -> tuple[float, float]:
-        """(start, end) in seconds of what is asked about."""
-        return self.window_s or (0.0, self.audio.seconds)
+        """(start, end) in seconds of what is asked about; several clips count as one after the other."""
+        return self.window_s or (0.0, sum(ref.seconds for ref in self.audios))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +211,8 @@ class Answer:
     reason: what was said and seen, where it abstains: evidence, and no cause. reason_kind: the most telling of it; None
         where nothing but the refusal was seen. suggestion: what to ask next; None where the evidence suggests nothing.
     withheld: the answer that a policy held back.
-    heard_s: (start, end) in seconds of what the answering model heard.
+    heard_s: (start, end) in seconds of what the answering model heard; several clips count as one after the other.
+    more_audio: further clips that the question was about.
     """
 
     status: Status
@@ -221,6 +229,7 @@ class Answer:
     withheld: str | None = field(default=None, kw_only=True)
     heard_s: tuple[float, float]
     audio: AudioRef
+    more_audio: tuple[AudioRef, ...] = field(default=(), kw_only=True)
     method: Method
     tools: dict[str, str]
     model: ModelInfo

@@ -87,6 +87,12 @@ class Connection:
             self._writer.close()
         return int(lines[0].split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
+    async def close(self) -> None:
+        """Leave the server."""
+        if self._writer is not None:
+            self._writer.close()
+            await self._writer.wait_closed()
+
 
 def body_of(model: str, number: int, milliseconds: int) -> bytes:
     """A chat completion about a clip of that length."""
@@ -118,6 +124,7 @@ async def client(address: tuple[str, int], model: str, name: int, ends_s: float,
         told = json.loads(content)["choices"][0]["message"] if status == 200 else {}
         if model == STUB:
             counts.mixed_up += told.get("content") != f"{number} after {milliseconds} ms"
+    await connection.close()
 
 
 async def watch(pid: int, sizes: list[float]) -> None:
@@ -163,7 +170,8 @@ def main() -> None:
         "0",
     ]
     command += ["--method", options.method, "--concurrency", str(options.concurrency), "--queue", str(options.queue)]
-    folder, environment = Path(__file__).parent, os.environ | {"LALM_SERVER_KEYS": ""}
+    folder = Path(__file__).parent
+    environment = {name: value for name, value in os.environ.items() if name != "LALM_SERVER_KEYS"}
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         lines: list[str] = []

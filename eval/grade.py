@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from lalm_agent.answers import parse, same_text
+from lalm_agent.eval.constraints import follows
 from lalm_agent.eval.items import Item
 from lalm_agent.records import AbstentionKind, AudioType, Status
 
@@ -93,13 +94,15 @@ class Grade:
     """An outcome with what it was read from.
 
     chosen: the text taken as the answer; None where there is none. rule: the rule of the scorer that decided, for
-    whoever audits a row. abstention: why it abstains; None unless it does.
+    whoever audits a row. abstention: why it abstains; None unless it does. points: a mark in [0, 1], by scorers that
+    give marks; None by all others, and where the mark could not be read.
     """
 
     outcome: Outcome
     chosen: str | None
     rule: str
     abstention: AbstentionKind | None = None
+    points: float | None = None
 
 
 WITHHELD = Grade(Outcome.ABSTAINED, None, "withheld", AbstentionKind.NOT_CONFIDENT)
@@ -130,12 +133,18 @@ class RuleScorer:
 
 
 def grade(item: Item, text: str | None) -> Grade:
-    """Grade one reply with the parser; None is a missing reply. Without choices, correct means equal by rule 1."""
+    """Grade one reply with the parser; None is a missing reply. Without choices, correct means equal by rule 1.
+
+    Where the question is an instruction to follow, correct means that the reply follows it.
+    """
     if text is None:
         return Grade(Outcome.FAILED, None, "no_reply")
     verdict = parse(text, item.choices)
     if verdict.status is Status.ABSTAINED:
         return Grade(Outcome.ABSTAINED, None, verdict.rule, verdict.kind)
+    if item.constraint is not None and verdict.text is not None:
+        right = follows(item.constraint, item.question, text)
+        return Grade(Outcome.CORRECT if right else Outcome.WRONG, verdict.text, "constraint")
     if verdict.status is not Status.ANSWERED or verdict.text is None:
         return Grade(Outcome.UNPARSED, None, verdict.rule)
     return Grade(outcome_of(item, verdict.text), verdict.text, verdict.rule)

@@ -4,6 +4,7 @@ The gold answer exists in `eval` and `training` only: a graph is given a `Questi
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,9 @@ class Item:
     groups: (dimension, value) pairs by which figures are broken down: modality, difficulty, category, sub-category,
         track, hop, skill, seen, family …
     content: a reference transcript or caption, for the oracle of a node attribution; never given to a model as such.
+    more_audio: further clips that the question is about, after `audio`, in the order in which it names them.
+    constraint: an instruction that the reply has to follow, as JSON: MMAU-Pro's `task_identifier` and `kwargs`. Scorers
+        check it in place of `gold`, which then names it.
     """
 
     id: str
@@ -33,6 +37,13 @@ class Item:
     gold: str | None
     groups: tuple[tuple[str, str], ...] = ()
     content: str | None = None
+    more_audio: tuple[str, ...] = ()
+    constraint: str | None = None
+
+    @property
+    def audios(self) -> tuple[str, ...]:
+        """All clips of the question, one for most."""
+        return (self.audio, *self.more_audio)
 
     @property
     def answerable(self) -> bool:
@@ -85,6 +96,13 @@ class Benchmark:
     audio_root: Path | None = None
     faults: tuple[Fault, ...] = ()
     notes: tuple[Fault, ...] = field(default=())
+
+
+def require_one_clip(items: Iterable[Item], what: str, hint: str = "leave these questions out of the data") -> None:
+    """Raise DataError where a question is about several clips. what: that which knows one clip a question."""
+    several = [item.id for item in items if item.more_audio]
+    if several:
+        raise DataError(f"{len(several)} questions are about several clips, and {what} knows one: {several[0]}", hint)
 
 
 def audio_file(root: Path, audio: str) -> Path:

@@ -9,6 +9,7 @@ from os import environ
 from typing import Any
 
 from lalm_agent.errors import UsageError
+from lalm_agent.jobs import run_async
 from lalm_agent.models.endpoint import (
     RATE,
     EndpointOptions,
@@ -17,7 +18,6 @@ from lalm_agent.models.endpoint import (
     exchange,
     garbage,
     make_client,
-    run_async,
     wav_of,
 )
 from lalm_agent.models.openai_ref import Endpoint, endpoint_of

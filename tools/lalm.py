@@ -31,9 +31,11 @@ class LalmTool:
     decoding: Decoding
 
     def ask(self, task: Task, prompt: str, n: int = 1, options: tuple[str, ...] = ()) -> Response:
-        """One user turn about the task's clip."""
-        question = task.question
-        request = Request((Turn("user", prompt),), task.sound, self.decoding, n, options, question.id, question.draw)
+        """One user turn about the task's clip, or its clips."""
+        question, turns = task.question, (Turn("user", prompt),)
+        request = Request(
+            turns, task.sound, self.decoding, n, options, question.id, question.draw, more_sounds=task.more_sounds
+        )
         return self.model.generate([request])[0]
 
 
@@ -107,7 +109,10 @@ class LalmAnswerer(LalmTool):
             PermanentBackendError: mode `score` with a model that gives no log-probabilities.
         """
         question = task.question
-        prompt = prompts.answer_prompt(task.method, question.text, question.choices, task.audio_type, task.content)
+        several = len(question.audios) > 1
+        prompt = prompts.answer_prompt(
+            task.method, question.text, question.choices, task.audio_type, task.content, several
+        )
         choices = tuple(dict.fromkeys(choice for choice in question.choices if choice.strip()))
         if self.mode == "score":
             return self._by_score(task, prompt, choices)

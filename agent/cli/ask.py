@@ -80,6 +80,7 @@ def ask(
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
+    mcot_order: flags.McotOrderFlag = None,
     policy: flags.PolicyFlag = None,
     no_policy: flags.NoPolicyFlag = False,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
@@ -168,11 +169,11 @@ def _answers(
     """The answer about each clip, by the model that is up as far as it answers. One clip's error is raised."""
     n = 0
     if resident:
-        from lalm_agent.resident import ask_resident_clips
+        from lalm_agent.resident import ask_resident
 
         what_of: dict[str, Any] = {"clip": paths[0]} if len(paths) == 1 else {"clips": tuple(paths)}
         settings: dict[str, Any] = {"config": config, "shipped_policy": shipped}
-        for item in ask_resident_clips(print_status, print_step, **what_of, **what, **settings):
+        for item in ask_resident(print_status, print_step, **what_of, **what, **settings):
             n += 1
             yield item
     if n == len(paths):

@@ -1,4 +1,4 @@
-"""`lalm-agent data`: `synth`, the project's own benchmark; `check`, what is odd in any; `probe`, what to refuse."""
+"""`lalm-agent data`: `list`, what is known; `synth`, our own; `check`, what is odd; `probe`, what to refuse."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,11 +38,29 @@ def synth(
     typer.echo(f"{out / 'questions.json'}: {n} questions")
 
 
+@app.command("list")
+def list_(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/benchmarks.md in place of the tables.")
+    ] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
+    """List the benchmarks that are known, and what public scripts make of a refusal."""
+    from lalm_agent.eval.report import benchmarks
+    from lalm_agent.eval.report.table import as_terminal, terminal_width
+
+    if markdown:
+        typer.echo(benchmarks.benchmarks_page(), nl=False)
+        return
+    for table in (benchmarks.benchmarks_table(), benchmarks.refusals_table()):
+        typer.echo(as_terminal(table, terminal_width()))
+
+
 @app.command("check")
 def check(
     ref: Annotated[
         str,
-        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
+        typer.Argument(help=f"{flags.DATA}[@SPLIT]."),
     ],
     data: Annotated[Path | None, typer.Option(help="File or folder of a benchmark that is called by name.")] = None,
     audio_root: Annotated[
@@ -78,7 +96,7 @@ def check(
 def probe(
     ref: Annotated[
         str,
-        typer.Argument(help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER[@SPLIT]."),
+        typer.Argument(help=f"{flags.DATA}[@SPLIT]."),
     ],
     out: Annotated[Path, flags.option("Folder to write: questions.jsonl and its clips.", False, "--out", "-o")],
     family: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DataArgument = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."),
+    typer.Argument(metavar="DATA", help=f"{flags.DATA}."),
 ]
 OutFlag = Annotated[Path, flags.option("Folder of the run; the same command again resumes.", False, "--out", "-o")]
 DataFileFlag = Annotated[Path | None, typer.Option("--data", help="The file or folder of a benchmark called by name.")]
@@ -62,6 +62,7 @@ MaxRequestsFlag = Annotated[int | None, typer.Option(min=1, help="Stop after so 
 RetryFlag = Annotated[bool, typer.Option("--retry-failed", help="Ask failed questions again.")]
 SkipMissingFlag = Annotated[bool, typer.Option("--skip-missing", help="Leave out questions without their clip.")]
 SkipFaultyFlag = Annotated[bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be used.")]
+OneClipFlag = Annotated[bool, typer.Option("--one-clip", help="Leave out questions about several clips.")]
 ShardFlag = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Only the I-th of N parts, 1 to N, for several machines; see `lalm-agent merge`."),
@@ -89,6 +90,7 @@ def evaluate(
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
+    mcot_order: flags.McotOrderFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     limit: LimitFlag = None,
@@ -114,6 +116,7 @@ def evaluate(
     retry_failed: RetryFlag = False,
     skip_missing: SkipMissingFlag = False,
     skip_faulty: SkipFaultyFlag = False,
+    one_clip: OneClipFlag = False,
     shard: ShardFlag = None,
     max_audio_s: flags.MaxAudioFlag = None,
     timeout_s: flags.TimeoutFlag = None,

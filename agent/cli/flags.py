@@ -20,6 +20,10 @@ def option(text: str, default: str | bool = False, *names: str, **more: Any) -> 
     return typer.Option(*names, help=text, show_default=default, **more)
 
 
+BENCHMARKS = "mmau, mmar, sakura, synth, mmsu, mmau-pro, adqa, air-bench, voicebench, aqua"
+DATA = f"{BENCHMARKS}, a .jsonl, .json or .csv file, or hf:NAME_OR_FOLDER"
+SCORERS = "rule, mmau, mmar, lmms, lmms-mmar, evalscope, mmsu, air-bench, voicebench, aqua"
+"""What help texts list: benchmarks, what may stand for data, and scorers that need no model."""
 RUN = "run"
 
 
@@ -87,6 +91,13 @@ HearsAudioFlag = Annotated[
 AdaptiveFlag = Annotated[
     float | None,
     typer.Option(help="Ask as the baseline first, and leave the agent's steps out from this confidence on."),
+]
+McotOrderFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="Of mcot: printed puts the worked examples before the clip, as the paper prints it; clip-first behind it.",
+        show_default="printed for checkpoints with --tools paper, clip-first for mini and endpoints",
+    ),
 ]
 PolicyFlag = Annotated[
     str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
@@ -172,6 +183,17 @@ def ray_from(flags: Mapping[str, Any]) -> Any:
     if workers is None:
         raise UsageError("--engine ray does not know how many models to load", "--workers N, one for each GPU")
     return RayEngine(workers=workers, address=address, gpus=gpus)
+
+
+def embedder_from(flags: dict[str, Any]) -> Callable[[str], Any]:
+    """Loads the model of embeddings of a reference. flags: of these `device` and `trust_remote_code`."""
+
+    def load(ref: str) -> Any:
+        from lalm_agent.eval.scorers.nearest import load_embedder
+
+        return load_embedder(ref, flags.get("device"), bool(flags.get("trust_remote_code")))
+
+    return load
 
 
 def traced(trace: bool) -> AbstractContextManager[None]:

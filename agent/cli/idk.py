@@ -24,9 +24,7 @@ BankArgument = Annotated[
     Path, typer.Argument(metavar="BANK", help="Folder that `idk sample` made.", show_default=False)
 ]
 NFlag = Annotated[int | None, option("Use the first N samples of each question.", "all", "--n", min=1)]
-ScorerFlag = Annotated[
-    str, option("Scorer of the samples: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL or sakura:MODEL.", True)
-]
+ScorerFlag = Annotated[str, option(f"Scorer of the samples: {flags.SCORERS}, llm:MODEL or sakura:MODEL.", True)]
 WithFlag = Annotated[
     str | None,
     option(

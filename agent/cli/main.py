@@ -3,12 +3,14 @@
 Exit codes: 0 done, also when the answer is an abstention; 2 what the user can mend; 1 a bug; 130 Ctrl-C.
 """
 
+import errno
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterable
 from importlib import import_module
+from io import TextIOWrapper
 from pkgutil import get_data
 from typing import NoReturn
 
@@ -116,6 +118,12 @@ def _group(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. `--debug` among the arguments shows the traceback of any error."""
+    # A stream that was closed (`<&-`) is None, for which no library is prepared.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8; stderr does so anyway
     raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -140,12 +148,10 @@ def run(arguments: list[str]) -> int:
             typer.echo(str(error), err=True)
             return 2
         return _print_error(error, *_usage_lines(error), debug)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit as exit_:  # typer's: of a completion, or of a reader that has gone (`| head -1`)
+        return 0 if isinstance(exit_.__context__, BrokenPipeError) else int(exit_.code or 0)
     except Exception as error:
-        hint = "this is a bug; --debug shows where"
-        return _print_error(error, f"{type(error).__name__}: {error}", hint, 1, debug)
+        return _print_error(error, *_unexpected_lines(error), debug)
     return result if isinstance(result, int) else 0
 
 
@@ -188,6 +194,12 @@ def _usage_lines(error: TyperException) -> tuple[str, str, int]:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lalm-agent"
     return message, f"{command} --help", getattr(error, "exit_code", 2)
+
+
+def _unexpected_lines(error: Exception) -> tuple[str, str, int]:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "there is no space left on the disk", "make room, or write elsewhere", 2
+    return f"{type(error).__name__}: {error}", "this is a bug; --debug shows where", 1
 
 
 def _print_error(error: BaseException, message: str, hint: str | None, code: int, debug: bool) -> int:

@@ -7,30 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lalm_agent.cli import flags
-from lalm_agent.cli.flags import loader_from
+from lalm_agent.cli.flags import embedder_from, loader_from, option
 from lalm_agent.terminal import say
 
 if TYPE_CHECKING:
     from lalm_agent.eval.grade import Scorer
+
+_WITH = f"Scorers, with commas: {flags.SCORERS}, mmau-pro:EMBEDDER, llm:MODEL, sakura:MODEL, mmar-rubrics:MODEL."
 
 
 def rescore(
     source: Annotated[
         Path, typer.Argument(metavar="RUN_OR_FILE", help="A run's folder, predictions, or a log.", show_default=False)
     ],
-    benchmark: Annotated[str | None, typer.Option(help="What a file answers: mmau, mmar, sakura or synth.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help=f"What a file answers: {flags.BENCHMARKS}.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's file, where predictions lack questions.")] = None,
     key: flags.ReplyKeyFlag = None,
     choices_key: Annotated[str | None, typer.Option(help="The key of the choices, a.b for nested ones.")] = None,
     gold_key: Annotated[str | None, typer.Option(help="The key of the right answers, likewise.")] = None,
-    scorers: Annotated[
-        str | None,
-        typer.Option(
-            "--with",
-            help="Scorers, with commas: rule, mmau, mmar, lmms, lmms-mmar, llm:MODEL, sakura:MODEL.",
-            show_default="rule and the published string match",
-        ),
-    ] = None,
+    scorers: Annotated[str | None, option(_WITH, "rule and the published rule", "--with")] = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps what MODELs reply.", show_default="scores/ in a run's folder"),
@@ -50,6 +45,8 @@ def rescore(
     Reads runs, prediction files of any usual keys, and logs of lmms-eval, inspect, evalscope and VLMEvalKit.
     The model that replied is not asked again. llm:MODEL (the paper's normaliser) and sakura:MODEL (SAKURA's judge) ask
     any model that takes text; where it fails, the question is `failed`, and the same command again asks only for that.
+    mmar-rubrics:MODEL marks the reasoning of right replies by the rubrics of --data MMAR-meta.jsonl.
+    mmau-pro:EMBEDDER, a folder or hub name of a text encoder, takes the choice nearest to the reply.
     """
     from lalm_agent.eval.reading.logs import Keys
     from lalm_agent.eval.reading.predictions import read_outputs
@@ -65,10 +62,10 @@ def rescore(
     if "layout" in outputs.facts:
         say(f"read as: {outputs.facts['layout']}")
     _warn(outputs.warnings)
-    flags: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
-    flags |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
+    wiring: dict[str, Any] = {"device": device, "dtype": dtype, "timeout_s": timeout_s, "trust_env": trust_env}
+    wiring |= {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     kept = making.Kept(source / "scores" if is_run(source) else None, cache)
-    made = making.made_scorers(refs, loader_from(flags), kept, say)
+    made = making.made_scorers(refs, loader_from(wiring), kept, say, embedder_from(wiring), data)
     result = rescored(outputs, made)
     _warn(result.warnings)
     lines = [] if as_json else rescoring_lines(result, outputs.facts, show_all, terminal_width())

@@ -31,7 +31,7 @@ def score(
         ),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option("--benchmark", "-b", help="mmau, mmar, sakura or synth: what the rows' keys mean.")
+        str | None, typer.Option("--benchmark", "-b", help=f"{flags.BENCHMARKS}: what the rows' keys mean.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -43,7 +43,7 @@ def score(
         RgiName, typer.Option(help="The convention that tables show; --json has all three.")
     ] = RgiName.STRICT,
     by: Annotated[str, typer.Option(help="Groups of the tables: difficulty, category, track, hop …")] = "modality",
-    scorer: Annotated[str, typer.Option(help="Who reads the replies: rule, mmau, mmar, lmms, lmms-mmar.")] = "rule",
+    scorer: Annotated[str, typer.Option(help=f"Who reads the replies: {flags.SCORERS}.")] = "rule",
     exclude: Annotated[
         str | None, typer.Option(help="unparsed,failed: leave these out of N instead of counting them as wrong.")
     ] = None,

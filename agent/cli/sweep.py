@@ -8,7 +8,7 @@ import typer
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, idk
 from lalm_agent.cli import train as train_flags
-from lalm_agent.cli.flags import option, settings_from
+from lalm_agent.cli.flags import option, ray_from, settings_from
 from lalm_agent.terminal import json_text, say
 
 app = typer.Typer(
@@ -19,9 +19,7 @@ app = typer.Typer(
 
 _SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
 OutFlag = Annotated[Path, option("Folder of the sweep; the same command resumes.", False, "--out", "-o")]
-DataFlag = Annotated[
-    str | None, option("What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME.")
-]
+DataFlag = Annotated[str | None, option(f"What is asked: {flags.DATA}.")]
 DataFileFlag = Annotated[Path | None, option("The file or folder of a benchmark called by name.")]
 BatchFlag = Annotated[int, option("Questions that are answered at once.", True, "--eval-batch-size", min=1)]
 ResamplesFlag = Annotated[int, option("Resamples of the bootstrap over clips.", True, min=100)]
@@ -103,6 +101,10 @@ def alpha(
     seed: SeedFlag = 0,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
+    engine: flags.EngineFlag = "local",
+    workers: flags.WorkersFlag = None,
+    address: flags.AddressFlag = None,
+    gpus: flags.GpusFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
@@ -117,7 +119,9 @@ def alpha(
     from lalm_agent.training.sweep import AlphaSweepRequest, numbers, sweep_alpha
 
     values = numbers(factors, "--factors", float)
-    request = AlphaSweepRequest(**_shared(arguments), adapter=adapter, factors=values, rows=anew)
+    request = AlphaSweepRequest(
+        **_shared(arguments), ray=ray_from(arguments), adapter=adapter, factors=values, rows=anew
+    )
     return _print(sweep_alpha(request, say), arguments)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SETTINGS = "model device dtype timeout_s trust_remote_code allow_pickle max_new_tokens max_audio_s".split()
 
 BankFlag = Annotated[Path | None, typer.Option(help="A folder that `idk sample` made of --model.", show_default=False)]
-DATA = "What is asked: mmau, mmar, sakura, synth, a .jsonl, .json or .csv file, or hf:NAME."
+DATA = f"What is asked: {flags.DATA}."
 DataFlag = Annotated[str | None, typer.Option(help=DATA, show_default="the bank's own questions")]
 DataFileFlag = Annotated[
     Path | None, typer.Option(help="The file or folder of a benchmark called by name.", show_default=False)

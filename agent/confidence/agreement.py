@@ -12,7 +12,7 @@ from lalm_agent.answers import parse
 from lalm_agent.choices import bare_text
 from lalm_agent.confidence.base import Case, Need
 from lalm_agent.confidence.entropy import entropy
-from lalm_agent.models.base import Decoding, Request, Response, Turn
+from lalm_agent.models.base import Decoding, Request, Response
 from lalm_agent.policy import Parameter
 from lalm_agent.records import Status, Verdict
 
@@ -42,8 +42,7 @@ class OverDraws:
         if self.stored or case.answer is None:
             return ()
         decoding = Decoding(case.reply_tokens, TEMPERATURE, seed=self.seed)
-        turns, question = (Turn("user", case.prompt),), case.question
-        return (Request(turns, case.sound, decoding, self.draws, key=question.id, draw=question.draw + 1),)
+        return (case.asking(case.prompt, decoding, self.draws, case.question.draw + 1),)
 
     def verdicts(self, case: Case, responses: Sequence[Response]) -> tuple[Verdict, ...]:
         """How the draws read; fewer than K where some are missing."""

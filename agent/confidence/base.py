@@ -49,6 +49,7 @@ class Case:
     probabilities of given replies; where it does not, it is asked to reply.
     option_scores: of `options` after the prompt, where they are known already.
     draws: how further sampled replies to the prompt read, where some were kept; each has the text of its choice.
+    more_sounds: further clips of the question, which the model heard too.
     asr: figures of the transcript's own, such as `avg_logprob`; None without a transcript.
     """
 
@@ -62,6 +63,7 @@ class Case:
     option_scores: tuple[OptionScore, ...] | None = None
     draws: tuple[Verdict, ...] = ()
     asr: Mapping[str, float] | None = None
+    more_sounds: tuple[Sound, ...] = ()
 
     @property
     def answer(self) -> str | None:
@@ -89,11 +91,17 @@ class Case:
 
     def scoring(self, prompt: str, options: tuple[str, ...], sound: Sound | None = None) -> Request:
         """Asks for the scores of options after a prompt about the clip, or about another sound."""
-        return Request((Turn("user", prompt),), sound or self.sound, n=0, options=options)
+        more = () if sound else self.more_sounds
+        return Request((Turn("user", prompt),), sound or self.sound, n=0, options=options, more_sounds=more)
 
     def replying(self, prompt: str) -> Request:
         """Asks for the likeliest reply to a prompt about the clip, no longer than this answer or a choice."""
-        return Request((Turn("user", prompt),), self.sound, Decoding(self.reply_tokens), key=self.question.id)
+        return self.asking(prompt, Decoding(self.reply_tokens))
+
+    def asking(self, prompt: str, decoding: Decoding, n: int = 1, draw: int = 0) -> Request:
+        """Asks for n replies to a prompt about the clip."""
+        turns, key = (Turn("user", prompt),), self.question.id
+        return Request(turns, self.sound, decoding, n, key=key, draw=draw, more_sounds=self.more_sounds)
 
     @property
     def reply_tokens(self) -> int:
@@ -202,5 +210,5 @@ def estimate(model: LALM, case: Case, estimators: Sequence[Estimator]) -> dict[s
 
 def _content(request: Request) -> object:
     """Equal for equal requests."""
-    clip = request.sound and request.sound.ref.sha256
-    return request.turns, clip, request.decoding, request.n, request.options, request.key, request.draw
+    clips = tuple(sound.ref.sha256 for sound in request.sounds)
+    return request.turns, clips, request.decoding, request.n, request.options, request.key, request.draw

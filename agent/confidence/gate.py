@@ -55,6 +55,7 @@ class Gate:
             scores_options=spec.scores_options,
             option_scores=scores or None,
             asr=asr,
+            more_sounds=task.more_sounds if spec.hears_audio else (),
         )
         values = estimate(self.model, case, self.estimators)
         modality = task.audio_type.value if task.audio_type else None

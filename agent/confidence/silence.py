@@ -22,7 +22,7 @@ class Silence(OverOptions):
 
     def requests(self, case: Case) -> tuple[Request, ...]:
         """The choices' scores after the same prompt with silence, and with the clip unless these are known."""
-        if not case.can_compare or case.sound is None:
+        if not case.can_compare or case.sound is None or case.more_sounds:
             return ()
         ref = case.sound.ref
         silent = silence_of(round(ref.seconds * ref.rate), ref.rate)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from lalm_agent.confidence.base import Case, Need
-from lalm_agent.models.base import Decoding, Request, Response, Turn
+from lalm_agent.models.base import Decoding, Request, Response
 from lalm_agent.policy import Parameter
 from lalm_agent.prompts.confidence import confidence_hashes, how_sure_prompt
 from lalm_agent.reasoning import strip_reasoning
@@ -30,7 +30,7 @@ class Verbal:
         if case.answer is None:
             return ()
         prompt = how_sure_prompt(case.question.text, case.question.choices, case.answer)
-        return (Request((Turn("user", prompt),), case.sound, Decoding(MAX_NEW_TOKENS), key=case.question.id),)
+        return (case.asking(prompt, Decoding(MAX_NEW_TOKENS)),)
 
     def value(self, case: Case, responses: Sequence[Response]) -> float | None:
         """The number; never a part of a longer reply."""

@@ -8,7 +8,7 @@ import operator
 import re
 import time
 import uuid
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from langgraph.types import Command, Overwrite, RetryPolicy
 from typing_extensions import TypedDict
 
 from lalm_agent.answers import parse
-from lalm_agent.audio import ClipStore
+from lalm_agent.audio import ClipStore, Sound
 from lalm_agent.errors import BudgetSpent, LalmError, RetriesExhausted, TransientBackendError, UsageError
 from lalm_agent.graph.checkpoints import checkpoint_errors
 from lalm_agent.graph.clarify import ask_user
@@ -38,7 +38,7 @@ from lalm_agent.graph.reasons import (
     suggestion,
 )
 from lalm_agent.models.base import SPENT_S, ModelSpec
-from lalm_agent.prompts import TYPE_CHOICES
+from lalm_agent.prompts import TYPE_CHOICES, clip_contents
 from lalm_agent.reasoning import strip_reasoning
 from lalm_agent.records import (
     AbstentionKind,
@@ -54,7 +54,7 @@ from lalm_agent.records import (
     Verdict,
     check_question,
 )
-from lalm_agent.registry import Task, Tool, ToolResult, check_result
+from lalm_agent.registry import PER_CLIP_NODES, Task, Tool, ToolResult, check_result
 
 # --- decisions: pure functions ---------------------------------------------------------------------------------------
 
@@ -135,18 +135,21 @@ class AgentState(NodeReply, total=False):
     """The state of one question on its way. Every value is JSON; steps and warnings are appended.
 
     option_probs: [choice, probability] pairs of the answer step. ask_back: a `BackQuestion`, where the agent abstains.
+    audio_types: of each of several clips; None for a question about one.
     """
 
     question: dict[str, Any]
     method: str
     option_probs: list[list[Any]]
     ask_back: dict[str, Any] | None
+    audio_types: list[str | None] | None
 
 
 def initial_state(question: Question | None, method: Method) -> AgentState:
     """The state with which a graph starts: what nodes write, unwritten."""
     state: dict[str, Any] = {name: None for name in NodeReply.__annotations__ if name != "status"}
     state |= {"heard_s": [], "steps": [], "warnings": [], "method": method.value, "option_probs": [], "ask_back": None}
+    state["audio_types"] = None
     if question is not None:
         state["question"] = asdict(question)
     return cast(AgentState, state)
@@ -157,7 +160,8 @@ def question_of(state: AgentState) -> Question:
     fields = dict(state["question"])
     window_s = _window(fields.get("window_s"))
     changes = {"audio": AudioRef(**fields["audio"]), "choices": tuple(fields["choices"]), "window_s": window_s}
-    return Question(**{**fields, **changes})
+    more = tuple(AudioRef(**ref) for ref in fields.get("more_audio", ()))
+    return Question(**{**fields, **changes, "more_audio": more})
 
 
 def _window(value: Any) -> tuple[float, float] | None:
@@ -236,24 +240,50 @@ def listen(state: Inquiry, method: Method, context: Context) -> dict[str, Any]:
 
 
 def identify_type(state: AgentState, context: Context) -> dict[str, Any]:
-    """Node `type`: sound, music, speech, or None with a warning where the reply names no single type."""
-    result, update = _run("type", state, context)
-    audio_type = named_type(result.text)
-    if audio_type is None:
+    """Node `type`: sound, music, speech, or None with a warning where the reply names no single type.
+
+    Of several clips each is typed; their common type counts, None where they differ.
+    """
+    runs = [_run("type", state, context, at) for at in range(len(question_of(state).audios))]
+    types = [named_type(result.text) for result, _ in runs]
+    update = _joined(update for _, update in runs)
+    if None in types:
         update["warnings"] = [*update["warnings"], "no single type was named: the answer does without a content step"]
-    return {**update, "audio_type": audio_type.value if audio_type else None}
+    common = types[0] if len(set(types)) == 1 else None
+    update["audio_type"] = common.value if common else None
+    return update if len(types) == 1 else {**update, "audio_types": [kind and kind.value for kind in types]}
 
 
 def transcribe(state: AgentState, context: Context) -> dict[str, Any]:
     """Node `asr`: the words spoken."""
-    result, update = _run("asr", state, context)
-    return {**update, "content": result.text}
+    return _content("asr", state, context)
 
 
 def caption(state: AgentState, context: Context) -> dict[str, Any]:
     """Node `caption`: what is heard in a sound or in music."""
-    result, update = _run("caption", state, context)
-    return {**update, "content": result.text}
+    return _content("caption", state, context)
+
+
+def _content(node: str, state: AgentState, context: Context) -> dict[str, Any]:
+    """What is in the clip; of several clips what is in each that has a type, by the step for its type."""
+    kinds = state.get("audio_types")
+    if not kinds:
+        result, update = _run(node, state, context)
+        return {**update, "content": result.text}
+    runs = {at: _run(content_node(kind), state, context, at) for at, kind in enumerate(kinds) if kind}
+    pairs = [(AudioType(kind), runs[at][0].text) if kind else None for at, kind in enumerate(kinds)]
+    return {**_joined(update for _, update in runs.values()), "content": clip_contents(pairs)}
+
+
+def _joined(updates: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The steps and warnings of several runs as one update."""
+    made = list(updates)
+    return {name: [value for update in made for value in update[name]] for name in ("steps", "warnings")}
+
+
+def _first_type(state: AgentState) -> str | None:
+    """The type by which the content node is chosen: of several clips that of the first that has one."""
+    return next((kind for kind in state.get("audio_types") or [state.get("audio_type")] if kind), None)
 
 
 def try_first(state: AgentState, context: Context) -> dict[str, Any]:
@@ -302,8 +332,8 @@ def decide(state: AgentState, context: Context) -> dict[str, Any]:
     if state["status"] != Status.ANSWERED:
         return update
     start, step = time.perf_counter(), state["steps"][-1]
-    sound = context.clips.get(question.audio, question.window_s)
-    task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"))
+    sound, *more = sounds_of(question, context.clips)
+    task = Task(question, Method(state["method"]), sound, _type_of(state), state.get("content"), tuple(more))
     confidence = threshold = None
     if step["prompt"] is not None:
         verdict = parse(step["output"], question.choices)
@@ -341,12 +371,13 @@ def _abstention(
     if kind is None:
         return {"abstention": None, "reason": None, "reason_kind": None, "suggestion": None, "ask_back": None}
     question = question_of(cast(AgentState, state))
-    peak = context.clips.get(question.audio, question.window_s).mixing.peak
+    peak = max(sound.mixing.peak for sound in sounds_of(question, context.clips))
     start, end = state["heard_s"]
     evidence = Evidence(
         audio_type=_type_of(cast(AgentState, state)),
         content=state.get("content"),
-        sought_content=any(step["node"] == "type" for step in state["steps"]),
+        # Of several clips the types may differ, and none of them is unclear.
+        sought_content=any(step["node"] == "type" for step in state["steps"]) and not state.get("audio_types"),
         peak_dbfs=20 * float(np.log10(peak)) if peak > 0 else float("-inf"),
         heard_s=(start, end),
         asked_s=question.part_s,
@@ -429,16 +460,24 @@ def _type_of(state: AgentState) -> AudioType | None:
     return AudioType(audio_type) if audio_type else None
 
 
-def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, dict[str, Any]]:
-    """Call the node's tool; its result, and the part of the state that every node writes."""
+def _run(node: str, state: AgentState, context: Context, at: int = 0) -> tuple[ToolResult, dict[str, Any]]:
+    """Call the node's tool; its result, and the part of the state that every node writes.
+
+    at: the clip that is typed or described; what answers hears all of them.
+    """
     tool = context.toolbox["answer" if node == "first" else node]
-    question = question_of(state)
+    question, audio_type, content = question_of(state), _type_of(state), state.get("content")
+    if question.more_audio and node in PER_CLIP_NODES:
+        kinds, content = state.get("audio_types"), None
+        kind = kinds[at] if kinds else None
+        audio_type = AudioType(kind) if kind else None
+        question = replace(question, audio=question.audios[at], more_audio=())
     if node == "asr" and tool.name != "lalm":
         context.on_status(f"listening with {tool.name}")
     start = time.perf_counter()
-    sound = context.clips.get(question.audio, question.window_s)
+    sound, *more = sounds_of(question, context.clips)
     method = Method.BASELINE if node == "first" else Method(state["method"])
-    task = Task(question, method, sound, _type_of(state), state.get("content"))
+    task = Task(question, method, sound, audio_type, content, tuple(more))
     spent = SPENT_S.set(sum(step["seconds"] for step in _of_this_turn(state) if step["prompt"] is not None))
     try:
         made = tool(task)
@@ -457,7 +496,13 @@ def _run(node: str, state: AgentState, context: Context) -> tuple[ToolResult, di
         raw,
         result.responder,
     )
-    return result, {"steps": [asdict(step)], "warnings": [*sound.warnings, *result.warnings]}
+    of_clips = [warning for clip in (sound, *more) for warning in clip.warnings]
+    return result, {"steps": [asdict(step)], "warnings": [*of_clips, *result.warnings]}
+
+
+def sounds_of(question: Question, clips: ClipStore) -> list[Sound]:
+    """The decoded clips of a question, the part that is asked about."""
+    return [clips.get(ref, question.window_s) for ref in question.audios]
 
 
 def _without_reasoning(result: ToolResult) -> tuple[ToolResult, str | None]:
@@ -523,7 +568,7 @@ def build_graph(
         for name, node in (("type", identify_type), ("asr", transcribe), ("caption", caption)):
             graph.add_node(name, bound(node))
         routes = ["asr", "caption", "answer"]
-        graph.add_conditional_edges("type", lambda state: content_node(state.get("audio_type")), routes)
+        graph.add_conditional_edges("type", lambda state: content_node(_first_type(state)), routes)
         graph.add_edge("asr", "answer")
         graph.add_edge("caption", "answer")
     if alone:
@@ -582,7 +627,10 @@ class Runner:
 
         A node's error makes an answer of status `failed`; only with the context's `debug` is it raised.
         thread_id: the checkpointer's thread; a fresh one by default.
+
+        Raises UsageError where the question is about several clips and the model takes one.
         """
+        self.spec.require_clips(len(question.audios))
         yield from self.run(fresh(question, self.method), thread_id or uuid.uuid4().hex)
 
     def run(self, start: Any, thread_id: str) -> Iterator[Step | Answer]:
@@ -612,6 +660,7 @@ class Runner:
             option_probs=tuple((choice, probability) for choice, probability in state.get("option_probs") or ()),
             heard_s=cast(tuple[float, float], tuple(state.get("heard_s") or (0.0, 0.0))),
             audio=question.audio,
+            more_audio=question.more_audio,
             method=self.method,
             tools=self.tools,
             model=self.spec.info,

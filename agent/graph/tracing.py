@@ -25,7 +25,7 @@ def traced(say: Callable[[str], None]) -> Iterator[None]:
 
     say: told in one line of the first thing that goes wrong with it, which breaks nothing else.
 
-    Raises UsageError: the extra `trace` is not installed, or the variables want another protocol.
+    Raises UsageError: the extra `trace` is not installed, or a variable wants another protocol or has no such value.
     """
     require_extra("trace")
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -43,8 +43,11 @@ def traced(say: Callable[[str], None]) -> Iterator[None]:
     instrumentor = LangChainInstrumentor()
     with _one_warning(say):
         timeout = None if any(os.environ.get(name) for name in _TIMEOUTS) else _TIMEOUT_S
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+        try:
+            provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+        except ValueError as error:
+            raise UsageError(f"a variable of OpenTelemetry: {error}", "mend it, or leave it out") from error
         instrumentor.instrument(tracer_provider=provider)
         try:
             yield

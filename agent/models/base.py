@@ -55,18 +55,28 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One chat turn. A last turn of the assistant is continued, not answered."""
+    """One chat turn. A last turn of the assistant is continued, not answered.
+
+    clip_at: of the first user turn, the number of its characters that stand before the clip.
+    """
 
     role: Role
     text: str
+    clip_at: int = 0
+
+    @property
+    def around_clip(self) -> tuple[str, str]:
+        """The text before the clip, and the text behind it."""
+        return self.text[: self.clip_at], self.text[self.clip_at :]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One thing to ask of a model.
 
-    turns: the conversation; the clip stands before the text of the first user turn.
+    turns: the conversation; the clip stands in the first user turn, by default before its text (`Turn.clip_at`).
     sound: the clip at its native rate, or None for a text-only request.
+    more_sounds: further clips behind it, for models that take several (`ModelSpec.several_clips`).
     n: how many completions; 0 where only options are to be scored. More than one needs a temperature.
     options: assistant replies whose probabilities are to be computed.
     key: names the request for the sampling noise (a question's id); equal keys draw equal noise.
@@ -80,6 +90,12 @@ class Request:
     options: tuple[str, ...] = ()
     key: str = ""
     draw: int = 0
+    more_sounds: tuple[Sound, ...] = ()
+
+    @property
+    def sounds(self) -> tuple[Sound, ...]:
+        """All clips; none for a text-only request."""
+        return () if self.sound is None else (self.sound, *self.more_sounds)
 
     def __post_init__(self) -> None:
         if not self.turns or (self.n < 1 and not self.options):
@@ -148,6 +164,7 @@ class ModelSpec:
     window_s: longest stretch of audio in seconds that it hears at once; None where no limit is known.
     hears_audio: False for a model that is asked without the clip.
     scores_options: False for one that never gives the probabilities of a request's options.
+    several_clips: whether a request may have more than one clip.
     """
 
     info: ModelInfo
@@ -156,6 +173,13 @@ class ModelSpec:
     dtype: str
     hears_audio: bool = True
     scores_options: bool = True
+    several_clips: bool = False
+
+    def require_clips(self, n: int) -> None:
+        """Raise UsageError where a question about n clips cannot be put to the model."""
+        if n > 1 and not self.several_clips:
+            what = f"the question is about {n} clips, and {self.info.ref} takes one at a time"
+            raise UsageError(what, "name a model that takes several clips: docs/models.md lists them")
 
 
 class LALM(Protocol):
@@ -196,11 +220,14 @@ def waveform(sound: Sound, rate: int, window_s: float | None) -> tuple[Samples, 
     return pad_to(samples, round(MIN_S * rate)), (0.0, end_s)
 
 
-def window_warnings(sound: Sound | None, heard_s: tuple[float, float] | None) -> tuple[str, ...]:
-    """The warning of a response for which only the beginning of the clip was heard; empty where that is not so."""
-    if sound is None or heard_s is None or heard_s[1] >= sound.ref.seconds:
+def window_warnings(sounds: Sequence[Sound], heard_s: tuple[float, float] | None) -> tuple[str, ...]:
+    """The warning of a response for which only the beginning of a clip was heard; empty where that is not so."""
+    whole = sum(sound.ref.seconds for sound in sounds)
+    if heard_s is None or heard_s[1] >= whole:
         return ()
-    window, whole = heard_s[1], sound.ref.seconds
+    window = heard_s[1]
+    if len(sounds) > 1:
+        return (f"the model heard {window:.1f} s of the {whole:.1f} s of {len(sounds)} clips, each from its start",)
     return (f"the model hears {window:.1f} s at once: it heard the clip's first {window:.1f} s of {whole:.1f} s",)
 
 

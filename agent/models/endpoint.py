@@ -21,13 +21,11 @@ import io
 import json
 import logging
 import math
-import os
 import random
 import ssl
-import threading
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -439,45 +437,6 @@ def wait_s(failed_attempts: int, asked_s: float | None) -> float:
     if asked_s is not None:
         return min(asked_s, LONGEST_ASKED_S) + random.random() * BASE_S
     return random.random() * min(LONGEST_WAIT_S, BASE_S * 2.0 ** (min(failed_attempts, 20) - 1))
-
-
-def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """The coroutine's result, from the loop of all requests; a caller may be inside a loop of its own (a notebook)."""
-
-    async def outcome() -> _T | Exception:
-        try:
-            return await work
-        except ExceptionGroup as failed:
-            return failed.exceptions[0]
-        except Exception as error:
-            return error
-
-    # It takes the caller's context along.
-    future = asyncio.run_coroutine_threadsafe(outcome(), request_loop())
-    try:
-        result = future.result()
-    except BaseException:
-        # Ctrl-C: nobody waits for what is under way.
-        future.cancel()
-        raise
-    # Raised here and not where it arose: nothing foreign is chained to it that a traceback would print.
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}
-_LOOPS_LOCK = threading.Lock()
-
-
-def request_loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this process's requests; a process that was forked has its own."""
-    with _LOOPS_LOCK:
-        loop = _LOOPS.get(os.getpid())
-        if loop is None:
-            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
-    return loop
 
 
 def wav_of(samples: NDArray[np.floating[Any]]) -> bytes:

@@ -234,7 +234,7 @@ class ExecLALM:
             own = zip(request.options, next(scores), strict=True)
             options = tuple(OptionScore(text, score.logprob, score.tokens) for text, score in own)
         heard_s = (0.0, row["seconds"]) if request.sound is not None else None
-        return Response(tuple(completions), options, heard_s, None, window_warnings(request.sound, heard_s))
+        return Response(tuple(completions), options, heard_s, None, window_warnings(request.sounds, heard_s))
 
     def _items(self, bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, Iterator[Any]]:
         """What the worker made of each message, one item for each request in it, of the right form and number."""

@@ -54,6 +54,7 @@ from lalm_agent.models.hf_prefix import (
     room_for_prefixes,
 )
 from lalm_agent.models.hf_prompt import (
+    Clips,
     Hearing,
     audio_end,
     audio_token_counts,
@@ -63,6 +64,7 @@ from lalm_agent.models.hf_prompt import (
     option_tokens,
     protect_from_control_tokens,
     remember_clips,
+    require_place,
     text_tokens,
 )
 from lalm_agent.terminal import say
@@ -83,12 +85,13 @@ def load(ref: str, options: LoadOptions | None = None) -> "TransformersLALM":
 class PreparedRequest:
     """A request with the clip as the model takes it.
 
-    samples: (n_samples,) float32 at the model's rate. clip: SHA-256 of the samples; empty without a clip.
-    heard_s: (start, end) in seconds of the clip that the samples are.
+    samples: (n_samples,) float32 at the model's rate, of several clips a tuple. clip: SHA-256 of the samples; empty
+        without a clip.
+    heard_s: (start, end) in seconds of the clip that the samples are; several clips count as one after the other.
     """
 
     request: Request
-    samples: NDArray[np.float32] | None = None
+    samples: Clips = None
     clip: str = ""
     heard_s: tuple[float, float] | None = None
 
@@ -101,7 +104,7 @@ class PreparedRequest:
         self, completions: Iterable[Completion], scores: tuple[OptionScore, ...] | None, audio_tokens: int | None
     ) -> Response:
         """What the model made of it; a clip of which only the beginning was heard gets a warning."""
-        warnings = window_warnings(self.request.sound, self.heard_s)
+        warnings = window_warnings(self.request.sounds, self.heard_s)
         tokens = None if self.samples is None else audio_tokens
         return Response(tuple(completions), scores, self.heard_s, tokens, warnings)
 
@@ -109,14 +112,18 @@ class PreparedRequest:
 def prepare(requests: Sequence[Request], hearing: Hearing) -> list[PreparedRequest]:
     """Each request with its clip at the model's rate and in its window; a clip that several share is hashed once."""
     clips: dict[int, tuple[NDArray[np.float32], str, tuple[float, float]]] = {}
-    for sound in (request.sound for request in requests):
-        if sound is not None and id(sound) not in clips:
+    for sound in (sound for request in requests for sound in request.sounds):
+        if id(sound) not in clips:
             samples, heard_s = waveform(sound, hearing.rate, hearing.window_s)
             clips[id(sound)] = samples, hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest(), heard_s
-    return [
-        PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
-        for request in requests
-    ]
+
+    def prepared(request: Request) -> PreparedRequest:
+        if len(request.sounds) < 2:
+            return PreparedRequest(request, *clips[id(request.sound)]) if request.sound else PreparedRequest(request)
+        samples, names, spans = zip(*(clips[id(sound)] for sound in request.sounds), strict=True)
+        return PreparedRequest(request, samples, " ".join(names), (0.0, sum(end for _, end in spans)))
+
+    return [prepared(request) for request in requests]
 
 
 class TransformersLALM:
@@ -141,7 +148,8 @@ class TransformersLALM:
         self._adapter: str | None = None
         info = checkpoint.info if ref is None else replace(checkpoint.info, ref=ref)
         window_s = self._hearing.window_s if self._hearing else None
-        self.spec = ModelSpec(info, window_s, checkpoint.device, checkpoint.dtype, checkpoint.family.hears)
+        family, of = checkpoint.family, (checkpoint.device, checkpoint.dtype)
+        self.spec = ModelSpec(info, window_s, *of, family.hears, several_clips=family.several_clips)
         protect_from_control_tokens(checkpoint.processor, info.ref)
         if self._hearing is not None:
             remember_clips(checkpoint.processor)
@@ -191,6 +199,11 @@ class TransformersLALM:
                 "name a model that hears; --text-only asks this one without the clip",
             )
         return [PreparedRequest(request) for request in requests]
+
+    def require_place(self) -> None:
+        """Raise PermanentBackendError where the chat template puts a clip before all text, wherever it stands."""
+        if self._hearing is not None:
+            require_place(self._checkpoint.processor)
 
     def tokens_of(self, text: str) -> int:
         """How many tokens a text takes at the beginning of a reply that is begun for the model.
@@ -422,7 +435,9 @@ def answer_rows(checkpoint: Checkpoint, prepared: Sequence[PreparedRequest], row
 
     def kind(row: PreparedRequest) -> object:
         """Equal for what can share one `generate` call."""
-        length = 0 if checkpoint.family.mixes_lengths or row.samples is None else len(row.samples)
+        length: object = 0
+        if row.samples is not None and not checkpoint.family.mixes_lengths:
+            length = tuple(map(len, row.samples)) if isinstance(row.samples, tuple) else len(row.samples)
         return row.request.decoding, row.samples is None, row.request.turns[-1].role == "assistant", length
 
     def scores(row: PreparedRequest) -> tuple[OptionScore, ...] | None:

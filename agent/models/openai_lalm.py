@@ -1,6 +1,6 @@
 """Models behind OpenAI-compatible endpoints (OpenAI, vLLM, `transformers serve` and the like) as LALMs.
 
-A clip goes as `input_audio` before the text of the first user turn, whole and at 16 kHz: what a server's model hears of
+Clips go as `input_audio` before the text of the first user turn, whole and at 16 kHz: what a server's model hears of
 a long one is not known here. A text-only model gets the text alone, and each response says so.
 
 - N completions are asked for at once; where fewer come back (some servers take no `n`), the rest is asked for again
@@ -29,6 +29,7 @@ from functools import partial
 from os import environ
 from typing import Any
 
+from lalm_agent.jobs import request_loop, run_async
 from lalm_agent.models import endpoint as endpoints
 from lalm_agent.models.base import DEAF, Completion, ModelSpec, Request, Response
 from lalm_agent.models.endpoint import EndpointOptions, FailedAttempt, Notice, Servers
@@ -65,7 +66,7 @@ class OpenAICompatLALM:
         # OpenAI's newer models refuse the older name, and some other servers do not know the newer one.
         self._dialect = Dialect("max_completion_tokens" if endpoint.is_default else "max_tokens")
         info, hears_audio = ModelInfo(endpoint.ref), self._options.hears_audio
-        self.spec = ModelSpec(info, None, "remote", "unknown", hears_audio, scores_options=False)
+        self.spec = ModelSpec(info, None, "remote", "unknown", hears_audio, scores_options=False, several_clips=True)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request. The first that fails ends the call and gives up what is under way.
@@ -77,7 +78,7 @@ class OpenAICompatLALM:
         """
         for request in requests:
             check(request, self._endpoint)
-        return endpoints.run_async(self._all(requests))
+        return run_async(self._all(requests))
 
     async def _all(self, requests: Sequence[Request]) -> list[Response]:
         gate, process = asyncio.Semaphore(self._options.concurrency), os.getpid()
@@ -91,33 +92,33 @@ class OpenAICompatLALM:
 
     async def _response(self, servers: Servers, gate: asyncio.Semaphore, request: Request) -> Response:
         """All completions of one request: at once where the server does that, else in as many calls as it takes."""
-        sound = request.sound if self._options.hears_audio else None
-        warnings = [DEAF] if request.sound is not None and sound is None else []
+        sounds = request.sounds if self._options.hears_audio else ()
+        warnings = [DEAF] if request.sounds and not sounds else []
         completions: tuple[Completion, ...] = ()
         audio_tokens = model = None
         async with gate, servers.gate:
             # In another thread: all requests share the loop's.
-            clip = await asyncio.to_thread(audio_part, sound) if sound is not None and request.n else None
+            clips = [await asyncio.to_thread(audio_part, sound) for sound in sounds] if request.n else []
             while len(completions) < request.n:
-                attempt = partial(self._attempt, servers, request, clip, len(completions))
+                attempt = partial(self._attempt, servers, request, clips, len(completions))
                 reply = await self._retrying.outcome(attempt)
                 completions = (completions + reply.completions)[: request.n]
-                audio_tokens = reply.audio_tokens if sound is not None else None
+                audio_tokens = reply.audio_tokens if sounds else None
                 model = reply.model
                 warnings += [*reply.warnings, *self._dialect.warnings(request)]
-        heard_s = (0.0, sound.ref.seconds) if sound is not None else None
+        heard_s = (0.0, sum(sound.ref.seconds for sound in sounds)) if sounds else None
         return Response(completions, None, heard_s, audio_tokens, tuple(dict.fromkeys(warnings)), model)
 
     async def _attempt(
-        self, servers: Servers, request: Request, clip: dict[str, Any] | None, first_draw: int
+        self, servers: Servers, request: Request, clips: list[dict[str, Any]], first_draw: int
     ) -> Reply | FailedAttempt:
         """One attempt at the completions from `first_draw` on; it goes on at once without a part that is refused."""
         while True:
             dialect = self._dialect
-            body = chat_body(self._endpoint.name, request, clip, dialect, first_draw)
+            body = chat_body(self._endpoint.name, request, clips, dialect, first_draw)
             received, server = await servers.exchange("/chat/completions", body)
             if not isinstance(received, FailedAttempt):
-                reply = read_reply(*received, server, clip is not None)
+                reply = read_reply(*received, server, bool(clips))
                 if isinstance(reply, Reply) and reply.is_vllm != self._dialect.uuids:
                     self._dialect = replace(self._dialect, uuids=reply.is_vllm)
                 return reply
@@ -130,4 +131,4 @@ class OpenAICompatLALM:
 def _close(servers: dict[int, Servers]) -> None:
     """Close the connections of a model that is gone, in the background."""
     if mine := servers.get(os.getpid()):
-        asyncio.run_coroutine_threadsafe(mine.close(), endpoints.request_loop())
+        asyncio.run_coroutine_threadsafe(mine.close(), request_loop())

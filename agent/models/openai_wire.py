@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal
@@ -128,7 +128,7 @@ def check(request: Request, endpoint: Endpoint) -> None:
 
 
 def chat_body(
-    model: str, request: Request, clip: dict[str, Any] | None, dialect: Dialect, first_draw: int = 0
+    model: str, request: Request, clips: Sequence[dict[str, Any]], dialect: Dialect, first_draw: int = 0
 ) -> dict[str, Any]:
     """The JSON of a request's completions from `first_draw` on."""
     decoding, missing = request.decoding, request.n - first_draw
@@ -141,7 +141,7 @@ def chat_body(
     body: dict[str, Any] = {
         "model": model,
         # Only vLLM is known to take the name, and OpenAI refuses what it does not know.
-        "messages": _messages(request, clip if clip is None or dialect.uuids else _without_uuid(clip)),
+        "messages": _messages(request, [clip if dialect.uuids else _without_uuid(clip) for clip in clips]),
         dialect.limit: decoding.max_new_tokens,
     }
     body |= {part: value for part, value in optional.items() if part not in dialect.left_out}
@@ -162,11 +162,13 @@ def _without_uuid(clip: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in clip.items() if name != "uuid"}
 
 
-def _messages(request: Request, clip: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _messages(request: Request, clips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = [{"role": turn.role, "content": _encodable(turn.text)} for turn in request.turns]
-    if clip is not None:
-        first = next(message for message in messages if message["role"] == "user")
-        first["content"] = [clip, {"type": "text", "text": first["content"]}]
+    if clips:
+        place = next(place for place, turn in enumerate(request.turns) if turn.role == "user")
+        before, after = map(_encodable, request.turns[place].around_clip)
+        parts = [*clips, {"type": "text", "text": after}]
+        messages[place]["content"] = [{"type": "text", "text": before}, *parts] if before else parts
     return messages
 
 

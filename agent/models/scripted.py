@@ -28,7 +28,7 @@ class ScriptedLALM:
     def __init__(self, script: Script, ref: str = "scripted:-") -> None:
         self.asked: list[Request] = []
         self._script = script if callable(script) else _in_order(script)
-        self.spec = ModelSpec(ModelInfo(ref), window_s=None, device="none", dtype="none")
+        self.spec = ModelSpec(ModelInfo(ref), window_s=None, device="none", dtype="none", several_clips=True)
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer from the script. Raises whatever error the script holds."""
@@ -96,7 +96,7 @@ def _from_entries(entries: list[dict[str, object]]) -> Callable[[Request], Reply
 
 
 def _plain(reply: str, request: Request) -> Response:
-    heard_s = (0.0, request.sound.ref.seconds) if request.sound else None
+    heard_s = (0.0, sum(sound.ref.seconds for sound in request.sounds)) if request.sound else None
     return Response((Completion(reply, None, "stop"),) * request.n, None, heard_s, None)
 
 

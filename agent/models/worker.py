@@ -63,7 +63,7 @@ def main(folder: str, path: str, argument: str | None = None) -> None:
                 model = _make(path, dict(message, argument=argument))
                 answer["ok"] = _hello(model)
             elif message["op"] == "generate":
-                answer["ok"] = [list(map(_reply, texts)) for texts in model.generate(message["requests"])]
+                answer["ok"] = [_replies(texts) for texts in model.generate(message["requests"])]
             else:
                 answer["ok"] = [list(map(_score, scores)) for scores in model.score(message["requests"])]
             line = json.dumps(answer, allow_nan=False, default=_number)
@@ -118,6 +118,12 @@ def _make(path: str, offers: dict[str, Any]) -> Any:
 def _hello(model: Any) -> dict[str, Any]:
     own = {"protocol": PROTOCOL, "scores": hasattr(model, "score"), "python": platform.python_version()}
     return dict(model.hello(), **own)
+
+
+def _replies(replies: Any) -> list[dict[str, Any]]:
+    if isinstance(replies, (str, dict)):  # whose letters would pass for replies
+        raise TypeError(f"{replies!r:.80} stands in place of a list, with a reply for each seed")
+    return list(map(_reply, replies))
 
 
 def _reply(reply: Any) -> dict[str, Any]:

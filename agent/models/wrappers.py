@@ -1,4 +1,4 @@
-"""What stands around a model: text only, a limit on requests, a cache of replies, one batch of many threads."""
+"""What stands around a model: text only, the clip behind examples, a limit on requests, a cache, one batch of many."""
 
 import copy
 import hashlib
@@ -15,7 +15,8 @@ from threading import Condition, Lock, RLock, Thread, current_thread
 from typing import Any
 
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
-from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, token_counter
+from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, Turn, token_counter
+from lalm_agent.prompts import mcot_examples
 
 _FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
@@ -32,7 +33,7 @@ class WithoutClip:
     @property
     def spec(self) -> ModelSpec:
         """The model's own, of one that does not hear."""
-        return replace(self.inner.spec, window_s=None, hears_audio=False)
+        return replace(self.inner.spec, window_s=None, hears_audio=False, several_clips=True)
 
     @property
     def tokens_of(self) -> Callable[[str], int] | None:
@@ -41,12 +42,52 @@ class WithoutClip:
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """Answer each request by its text; raises what the model raises."""
-        responses = self.inner.generate([replace(request, sound=None) for request in requests])
+        responses = self.inner.generate([replace(request, sound=None, more_sounds=()) for request in requests])
         for place, (request, response) in enumerate(zip(requests, responses, strict=True)):
             if request.sound is not None:
                 warnings = tuple(dict.fromkeys((DEAF, *response.warnings)))
                 responses[place] = replace(response, heard_s=None, audio_tokens=None, warnings=warnings)
         return responses
+
+
+class ClipBehind:
+    """A model (`inner`) that hears the clip behind the beginning of a prompt, where the prompt begins so.
+
+    beginning: the worked examples of MCoT, which the paper puts before the audio (arXiv 2505.19294, table 6).
+    """
+
+    def __init__(self, model: LALM, beginning: str) -> None:
+        self.inner = model
+        self.spec = model.spec
+        self._beginning = f"{beginning} "
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self.inner)
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request; raises what the model raises."""
+        return self.inner.generate([replace(request, turns=self._moved(request.turns)) for request in requests])
+
+    def _moved(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        first = next((turn for turn in turns if turn.role == "user"), None)
+        if first is None or not first.text.startswith(self._beginning):
+            return turns
+        moved = replace(first, clip_at=len(self._beginning))
+        return tuple(moved if turn is first else turn for turn in turns)
+
+
+def in_order(model: LALM, mcot_order: str | None, base: LALM | None = None) -> LALM:
+    """The model as a system asks it (`SystemIdentity.mcot_order`).
+
+    base: what it wraps. Raises PermanentBackendError where that puts every clip first, before a thousand questions do.
+    """
+    if mcot_order is None:
+        return model
+    if (require_place := getattr(base, "require_place", None)) is not None:
+        require_place()
+    return ClipBehind(model, mcot_examples())
 
 
 # --- a limit on requests ---------------------------------------------------------------------------------------------
@@ -270,11 +311,14 @@ def key_of(request: Request, draw: int, spec: ModelSpec) -> str:
         "model": asdict(spec.info),
         "hears_audio": spec.hears_audio,
         "clip": request.sound.ref.sha256 if request.sound else None,
-        "turns": [asdict(turn) for turn in request.turns],
+        # A clip before all text was the only place once: its keys are those of before.
+        "turns": [{k: v for k, v in asdict(turn).items() if k != "clip_at" or v} for turn in request.turns],
         "decoding": decoding,
         "options": request.options,
         "draw": draw,
     }
+    if request.more_sounds:
+        said["more_clips"] = [sound.ref.sha256 for sound in request.more_sounds]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).hexdigest()
 
 

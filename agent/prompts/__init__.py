@@ -9,6 +9,7 @@ This file knows nothing about chat templates, tokens or models.
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -24,6 +25,8 @@ TYPE_SENTENCE = "Identify the type of audio."
 TYPE_CHOICES = ("Sound", "Music", "Speech")
 CONTENT_TEMPLATE = "What is the {type} content?"
 GIVEN_CONTENT_TEMPLATE = "The {type} content is: {content}"
+CLIP_CONTENT_TEMPLATE = "Clip {number}: {content}"
+"""Ours, for questions about several clips: the paper's sentence once for each."""
 
 _INVITES_IDK = {Method.IDK, Method.MCOT, Method.AGENT}
 
@@ -54,20 +57,34 @@ def answer_prompt(
     choices: tuple[str, ...] = (),
     audio_type: AudioType | None = None,
     content: str | None = None,
+    several: bool = False,
 ) -> str:
     """The prompt that is answered; for the agent its third step.
 
     The agent's first sentence stands only where both a type and its content were found; an empty text is no content.
+    several: the content is `clip_contents` of several clips, and stands as it is.
     """
     parts = [select_one(question, choices)]
     if method is Method.MCOT:
         parts = [mcot_examples(), *parts, MCOT_SENTENCE]
-    if audio_type is not None and content and content.strip():
+    if several and content and content.strip():
+        parts = [content, *parts]
+    elif audio_type is not None and content and content.strip():
         opening = GIVEN_CONTENT_TEMPLATE.replace("{type}", audio_type.capitalize())
         # The content is replaced last: what a transcript says must never be read as a placeholder.
         parts = [opening.replace("{content}", content), *parts]
     if invites_idk(method):
         parts.append(IDK_SENTENCE)
+    return _join(*parts)
+
+
+def clip_contents(contents: Sequence[tuple[AudioType, str] | None]) -> str:
+    """What was found in each of several clips, by their numbers; nothing of those without a type or a content."""
+    parts = []
+    for number, pair in enumerate(contents, start=1):
+        if pair is not None and pair[1].strip():
+            sentence = GIVEN_CONTENT_TEMPLATE.replace("{type}", pair[0].capitalize()).replace("{content}", pair[1])
+            parts.append(CLIP_CONTENT_TEMPLATE.replace("{number}", str(number)).replace("{content}", sentence))
     return _join(*parts)
 
 

@@ -192,17 +192,13 @@ def is_own(connection: socket.socket) -> bool:
 # --- the side that asks ----------------------------------------------------------------------------------------------
 
 
-def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Answer | None:
-    """The answer of the model that is up; None where there is none, or it does not answer this, which `say` is told.
+def ask_resident(say: Say, on_step: OnStep, **fields: Any) -> Iterator[Answer | Failure]:
+    """What the model that is up answers about each clip, in their order.
+
+    They are fewer where none is up, or it does not answer this, which `say` is told.
 
     fields: of `Request`. Raises the errors of `Agent.ask`, which that process sends.
     """
-    answer = next(ask_resident_clips(say, on_step, **fields), None)
-    return answer if isinstance(answer, Answer) else None
-
-
-def ask_resident_clips(say: Say, on_step: OnStep, **fields: Any) -> Iterator[Answer | Failure]:
-    """What the model that is up answers about each clip, in their order; fewer where it does not answer, as above."""
     left = len(fields.get("clips", ())) or 1
     try:
         connection = _connected()

@@ -14,29 +14,29 @@ import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lalm_agent.agent import Agent
 from lalm_agent.audio import ClipStore
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import Dropped, LalmError, UsageError
-from lalm_agent.records import Answer, Step
+from lalm_agent.errors import Dropped, UsageError
+from lalm_agent.records import Answer
 from lalm_agent.registry import require_extra
 from lalm_agent.serve import wire
 from lalm_agent.serve.desk import (
     DEFAULT_LIMITS,
+    STACK,
     ApiError,
     Clips,
     FrontDesk,
     Limits,
     Metrics,
     Pool,
-    error_of,
+    event,
     is_loopback,
     too_large,
-    within,
 )
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def keys_from(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
 
     Raises UsageError where it is set and holds none.
     """
-    text = (os.environ if environment is None else environment).get(KEYS, "")
-    keys = tuple(key.strip() for key in text.split(",") if key.strip())
-    if text and not keys:
+    text = (os.environ if environment is None else environment).get(KEYS)
+    keys = tuple(key.strip() for key in (text or "").split(",") if key.strip())
+    if text is not None and not keys:
         raise UsageError(f"{KEYS} holds no key", "write one or more with commas between them, or unset it")
     return keys
 
@@ -128,25 +128,29 @@ class Service:
         self._metrics = Metrics()
         self._clips = Clips()
         self._pool = Pool(agent, limits, self._metrics)
-        self.app = FrontDesk(self._routes(), limits, keys, self._metrics, PATHS)
+        self.desk = FrontDesk(limits, keys, self._metrics, PATHS, self._note_bug)
+        self.app = self._routes()
 
     def load(self) -> None:
         """Load the model before anybody asks. Raises what that does."""
         for choices in ((), (wire.YES, wire.NO)):
             self._agent.policy_for(choices)
 
+    def _note_bug(self, text: str, error: Exception) -> None:
+        self._say(f"{text}; --debug shows where")
+        if self._agent.config.debug:
+            traceback.print_exception(error)
+
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def _routes(self) -> "FastAPI":
         from fastapi import FastAPI, Request
+        from prometheus_client import generate_latest
         from starlette.exceptions import HTTPException
         from starlette.responses import JSONResponse, Response
 
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-        @app.exception_handler(ApiError)
-        async def refused(_: Request, error: ApiError) -> Response:
-            return JSONResponse(error.body, error.status, error.headers)
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+        app.add_middleware(self.desk.before)
 
         @app.exception_handler(HTTPException)
         async def no_such(request: Request, error: HTTPException) -> Response:
@@ -155,15 +159,15 @@ class Service:
 
         @app.post(CHAT)
         async def chat(request: Request) -> Response:
-            return await self._guarded(self._chat, request)
+            return await self._chat(request)
 
         @app.post(DECISIONS)
         async def decisions(request: Request) -> Response:
-            return await self._guarded(self._decide, request, wire.read_decisions, wire.decisions_response)
+            return await self._decide(request, wire.read_decisions, wire.decisions_response)
 
         @app.post(SYSTEM_ONE)
         async def systemone(request: Request) -> Response:
-            return await self._guarded(self._decide, request, wire.read_systemone, wire.systemone_response)
+            return await self._decide(request, wire.read_systemone, wire.systemone_response)
 
         @app.get("/v1/models")
         async def models() -> dict[str, Any]:
@@ -176,12 +180,12 @@ class Service:
 
         @app.get("/healthz")
         async def health() -> Response:
-            draining = self.app.is_draining
+            draining = self.desk.is_draining
             return JSONResponse({"status": "shutting down" if draining else "ok"}, 503 if draining else 200)
 
         @app.get("/metrics")
         async def metrics() -> Response:
-            return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+            return Response(generate_latest(self._metrics.registry), media_type="text/plain; version=0.0.4")
 
         return app
 
@@ -192,39 +196,16 @@ class Service:
         if name not in (None, self.name):
             raise ApiError(404, "model_not_found", f"no model {name!r} here; there is {self.name!r}", "model")
 
-    async def _guarded(self, work: Callable[..., Any], *arguments: Any) -> "Response":
-        """What a handler answers. A bug is said by its type alone: its message may hold words of the request."""
-        try:
-            response: Response = await work(*arguments)
-            return response
-        except ApiError:
-            raise
-        except LalmError as error:
-            raise error_of(error) from error
-        except Exception as error:
-            raise self._bug(error) from error
-
-    def _bug(self, error: Exception) -> ApiError:
-        self._say(f"a bug: {type(error).__name__}; --debug shows where")
-        if self._agent.config.debug:
-            traceback.print_exception(error)
-        return ApiError(500, "internal_error", "a bug of the server")
-
-    async def _call(self, request: "Request", read: Callable[..., tuple[wire.Clip, wire.Call]]) -> Any:
-        """(clip, call, deadline by the event loop's clock) of a request."""
-        deadline_s = asyncio.get_running_loop().time() + self._limits.timeout_s
-        body = await within(self._body(request), deadline_s)
-        clip, call = await asyncio.to_thread(read, body, self._limits, self._agent.config)
-        self._check_model(call.model)
-        return clip, call, deadline_s
-
-    async def _body(self, request: "Request") -> bytes:
+    async def _call(self, request: "Request", read: Callable[..., tuple[wire.Clip, wire.Call]]) -> tuple[str, Any]:
+        """(path of the clip, as long as the request lasts; call) of a request."""
         body = bytearray()
         async for piece in request.stream():
             body += piece
             if len(body) > self._limits.body_n:
                 raise too_large(self._limits)
-        return bytes(body)
+        clip, call = await asyncio.to_thread(read, bytes(body), self._agent.config)
+        self._check_model(call.form.model)
+        return request.scope[STACK].enter_context(self._clips.held(clip.data, clip.form)), call
 
     def _promise(self, call: wire.Call) -> dict[str, Any] | None:
         policy, holds = self._agent.policy_for(call.inquiries[0].choices) or (None, False)
@@ -232,54 +213,43 @@ class Service:
 
     async def _decide(self, request: "Request", read: Callable[..., Any], respond: Callable[..., Any]) -> "Response":
         """All questions of a request at once, as far as there are slots."""
-        clip, call, deadline_s = await self._call(request, read)
-        with self._clips.held(clip.data, clip.form) as path:
-            del clip
-            tasks = [asyncio.create_task(self._answer(path, inquiry, deadline_s)) for inquiry in call.inquiries]
-            try:
-                answers = await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
+        path, call = await self._call(request, read)
+        tasks = [asyncio.create_task(self._answer(path, inquiry)) for inquiry in call.inquiries]
+        try:
+            answers = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
         return _json(respond(call, answers, self.name, self._promise(call)))
 
-    async def _answer(self, path: str, inquiry: wire.Inquiry, deadline_s: float) -> Answer:
-        async with aclosing(self._pool.stream(path, inquiry.text, inquiry.choices, deadline_s)) as items:
-            async for item in items:
-                if isinstance(item, Answer):
-                    return item
-        raise AssertionError("a stream ends with its answer")
+    async def _answer(self, path: str, inquiry: wire.Inquiry) -> Answer:
+        *_, answer = [item async for item in self._pool.stream(path, inquiry.text, inquiry.choices)]
+        assert isinstance(answer, Answer)
+        return answer
 
     async def _chat(self, request: "Request") -> "Response":
-        clip, call, deadline_s = await self._call(request, wire.read_chat)
+        from starlette.responses import StreamingResponse
+
+        path, call = await self._call(request, wire.read_chat)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.name}
         promise, (inquiry,) = self._promise(call), call.inquiries
-        async with AsyncExitStack() as stack:
-            path = stack.enter_context(self._clips.held(clip.data, clip.form))
-            del clip
-            if not call.form.stream:
-                answer = await self._answer(path, inquiry, deadline_s)
-                return _json(wire.chat_response(call, answer, head, promise))
-            items = self._pool.stream(path, inquiry.text, inquiry.choices, deadline_s)
-            await stack.enter_async_context(aclosing(items))
-            # What is wrong with the clip is a status of its own: it is known before the stream begins.
-            first = await anext(items)
-            return _streamed(self._events(call, first, items, head, promise), stack.pop_all())
+        if not call.form.stream:
+            return _json(wire.chat_response(call, await self._answer(path, inquiry), head, promise))
+        items = self._pool.stream(path, inquiry.text, inquiry.choices)
+        await request.scope[STACK].enter_async_context(aclosing(items))
+        # What is wrong with the clip is a status of its own: it is known before the stream begins.
+        first = await anext(items)
 
-    async def _events(
-        self, call: wire.Call, first: Step | Answer, items: AsyncIterator[Step | Answer], head: Any, promise: Any
-    ) -> AsyncIterator[bytes]:
-        try:
+        async def events() -> AsyncIterator[bytes]:
             for chunk in wire.chat_chunks(call, first, head, promise):
-                yield _event(chunk)
+                yield event(chunk)
             async for item in items:
                 for chunk in wire.chat_chunks(call, item, head, promise):
-                    yield _event(chunk)
+                    yield event(chunk)
             yield b"data: [DONE]\n\n"
-        except ApiError as error:
-            yield _event(error.body)
-        except Exception as error:
-            yield _event(self._bug(error).body)
+
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
     # --- the server --------------------------------------------------------------------------------------------------
 
@@ -292,10 +262,11 @@ class Service:
 
         # It warns of every client that leaves within a stream.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
-        desk, pool, grace_s = self.app, self._pool, self._limits.grace_s
+        desk, pool, grace_s = self.desk, self._pool, self._limits.grace_s
 
         class Server(uvicorn.Server):
             ends_s = float("inf")
+            is_done = False
 
             def handle_exit(self, sig: int, frame: Any) -> None:
                 self.should_exit = self.force_exit = desk.is_draining
@@ -304,15 +275,18 @@ class Service:
             async def on_tick(self, counter: int) -> bool:
                 if desk.is_draining:
                     self.ends_s = min(self.ends_s, time.monotonic() + grace_s)
-                    is_done = desk.is_idle and not pool.is_working
-                    self.should_exit |= is_done or time.monotonic() >= self.ends_s
+                    self.is_done = desk.is_idle and not pool.is_working
+                    self.should_exit |= self.is_done or time.monotonic() >= self.ends_s
                 return await super().on_tick(counter)
 
         config = uvicorn.Config(
             self.app,
             log_config=None,
+            # Anybody could fill the log with requests that are none.
+            log_level=logging.CRITICAL,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             lifespan="off",
             ws="none",
             http="h11",
@@ -320,12 +294,13 @@ class Service:
         )
         host, port, *_ = listener.getsockname()
         self._say(f"serving {self.name} at http://{f'[{host}]' if ':' in host else host}:{port}/v1")
+        server = Server(config)
         try:
-            Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             pool.close()
             self._clips.close()
-        if pool.is_working:
+        if not server.is_done:
             raise Dropped
 
 
@@ -341,20 +316,3 @@ def _json(body: Mapping[str, Any]) -> "Response":
     from starlette.responses import Response
 
     return Response(json.dumps(body, allow_nan=False), media_type="application/json")
-
-
-def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, allow_nan=False).encode("ascii") + b"\n\n"
-
-
-def _streamed(events: AsyncIterator[bytes], stack: AsyncExitStack) -> "Response":
-    """Server-sent events; the stack is left when the stream ends, however it does."""
-    from starlette.responses import StreamingResponse
-
-    class Stream(StreamingResponse):
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            async with stack:
-                await super().__call__(scope, receive, send)
-
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return Stream(events, media_type="text/event-stream", headers=headers)

@@ -8,16 +8,19 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import json
 import threading
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from lalm_agent.agent import Agent
@@ -25,11 +28,13 @@ from lalm_agent.errors import DataError, LalmError, TransientBackendError, Usage
 from lalm_agent.records import Answer, Failure, Step
 from lalm_agent.registry import require_extra
 
-T = TypeVar("T")
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
+STACK = "lalm_agent.stack"
+"""In a request's scope: an `AsyncExitStack`."""
 _WHOLE_BODIES = 16
 """So many bodies of the largest size may be in memory at once, or more of smaller ones."""
 _LONGEST_RETRY_S = 60
@@ -42,18 +47,14 @@ class Limits:
     """The bounds of a server.
 
     concurrency: questions that the agent works on at once, and prompts in a batch. queue: further requests that wait.
-    body_mb: largest body in MiB, base64 included. audio_s: longest clip in seconds. text_n: characters of a question
-    with its choices. choices, questions: most of each in a request. timeout_s: seconds from a request's arrival to the
-    end of its answer. grace_s: seconds that running requests have to end after SIGTERM.
+    body_mb: largest body in MiB, base64 included. audio_s: longest clip in seconds. timeout_s: seconds from a request's
+    arrival to the end of its answer. grace_s: seconds that running requests have to end after SIGTERM.
     """
 
     concurrency: int = 8
     queue: int = 256
     body_mb: float = 32.0
     audio_s: float = 300.0
-    text_n: int = 20_000
-    choices: int = 255
-    questions: int = 64
     timeout_s: float = 120.0
     grace_s: float = 60.0
 
@@ -99,7 +100,7 @@ def error_of(error: LalmError | Failure, clip: str = "") -> ApiError:
     if kind in (TransientBackendError.__name__, "RetriesExhausted"):
         return ApiError(503, "model_unavailable", text, retry_s=1)
     if isinstance(error, Failure) and error.exit_code == 1:
-        return ApiError(500, "internal_error", f"a bug of the server at the step {error.node}")
+        return ApiError(500, "internal_error", f"a bug of the server at the step {error.node}: {kind}")
     return ApiError(502, "model_error", text)
 
 
@@ -120,18 +121,11 @@ class Metrics:
         self.running = Gauge("lalm_questions_running", "Questions that the agent works on.", **own)
         self.seconds = Histogram("lalm_request_seconds", "Seconds from arrival to the end.", ["path"], **own)
 
-    def text(self) -> bytes:
-        """In the text format of Prometheus."""
-        from prometheus_client import generate_latest
-
-        return generate_latest(self.registry)
-
 
 def is_key(text: bytes, keys: Sequence[bytes]) -> bool:
     """Whether it is one of the keys. Every key is compared, in a time that does not depend on where they differ."""
     digest = hashlib.sha256(text).digest()
-    equal = [hmac.compare_digest(digest, hashlib.sha256(key).digest()) for key in keys]
-    return any(equal)
+    return any([hmac.compare_digest(digest, hashlib.sha256(key).digest()) for key in keys])
 
 
 def is_loopback(host: str | None) -> bool:
@@ -143,21 +137,36 @@ def is_loopback(host: str | None) -> bool:
 
 
 class FrontDesk:
-    """ASGI middleware: lets a request in or not, and takes it off the server where its client leaves.
+    """ASGI middleware: lets a request in or not, takes it off the server where its client leaves or its time is over.
+
+    Whatever goes wrong behind it is an error in OpenAI's form: the response, or the last event of a stream. `STACK` in
+    the scope is left when a request ends, however it does.
 
     keys: `/healthz` alone needs none. Without any, only requests to this machine's own names are answered, so that no
-    page in a browser can make a name of its own lead here.
+    page in a browser can make a name of its own lead here. on_bug: called with a line and the exception.
     """
 
-    def __init__(self, app: Any, limits: Limits, keys: Sequence[str], metrics: Metrics, paths: Sequence[str]) -> None:
-        self._app = app
+    def __init__(
+        self,
+        limits: Limits,
+        keys: Sequence[str],
+        metrics: Metrics,
+        paths: Sequence[str],
+        on_bug: Callable[[str, Exception], None],
+    ) -> None:
         self._limits = limits
-        self._keys = [key.encode() for key in keys]
+        self._keys = [key.encode("utf-8", "surrogateescape") for key in keys]
         self._metrics = metrics
         self._paths = frozenset(paths)
+        self._on_bug = on_bug
         self._held = self._held_n = 0
         self._mean_s = 1.0
         self.is_draining = False
+
+    def before(self, app: Any) -> Self:
+        """Itself, in front of an ASGI application."""
+        self._app = app
+        return self
 
     @property
     def is_idle(self) -> bool:
@@ -166,29 +175,41 @@ class FrontDesk:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start_s, status = asyncio.get_running_loop().time(), _GONE
+        start_s, status, is_whole = time.monotonic(), _GONE, False
         path = scope["path"] if scope["path"] in self._paths else "other"
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            status = message.get("status", status) if message["type"] == "http.response.start" else status
+        async def noted(message: Message) -> None:
+            nonlocal status, is_whole
+            status = message.get("status", status)
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
             await self._served(scope, receive, noted)
-        except ApiError as error:
-            from starlette.responses import JSONResponse
+        except Exception as error:
+            problem = self._problem(error)
+            if status == _GONE:
+                from starlette.responses import JSONResponse
 
-            await JSONResponse(error.body, error.status, error.headers)(scope, receive, noted)
+                await JSONResponse(problem.body, problem.status, problem.headers)(scope, receive, noted)
+            elif not is_whole:
+                await noted({"type": "http.response.body", "body": event(problem.body)})
         finally:
-            taken_s = asyncio.get_running_loop().time() - start_s
+            taken_s = time.monotonic() - start_s
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(taken_s)
             if scope["method"] == "POST" and status == 200:
                 self._mean_s += (taken_s - self._mean_s) / 16
+
+    def _problem(self, error: Exception) -> ApiError:
+        """What a client is told. A bug is said by its type alone: its message may hold words of the request."""
+        if isinstance(error, LalmError):
+            return error_of(error)
+        bug = ApiError(500, "internal_error", f"a bug of the server: {type(error).__name__}")
+        problem = error if isinstance(error, ApiError) else bug
+        if problem.code == bug.code:
+            self._on_bug(problem.message, error)
+        return problem
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -211,7 +232,9 @@ class FrontDesk:
         self._held, self._held_n = self._held + 1, self._held_n + size
         self._metrics.held.set(self._held)
         try:
-            await self._watched(scope, receive, send)
+            async with AsyncExitStack() as stack:
+                scope[STACK] = stack
+                await self._watched(scope, receive, send)
         finally:
             self._held, self._held_n = self._held - 1, self._held_n - size
             self._metrics.held.set(self._held)
@@ -221,27 +244,39 @@ class FrontDesk:
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise ApiError(400, "invalid_content_type", "the body is JSON: send `Content-Type: application/json`")
         length = headers.get(b"content-length", b"")
-        size = int(length[:20]) if length.isdigit() else self._limits.body_n
+        # Where a body comes in chunks, a length beside it means nothing.
+        is_known = length.isdigit() and b"transfer-encoding" not in headers
+        size = int(length) if is_known else self._limits.body_n
         if size > self._limits.body_n:
             raise too_large(self._limits)
         return size
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application on a request, and cancel it when the client goes away."""
-        messages: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue(1)
-        work = asyncio.ensure_future(self._app(scope, messages.get, send))
+        """Run the application on a request, and cancel it when the client goes away or the time is over.
+
+        The time counts also while a client does not read what it is sent.
+        """
+        messages: asyncio.Queue[Message] = asyncio.Queue(1)
+        work, is_gone = asyncio.ensure_future(self._app(scope, messages.get, send)), False
 
         async def watch() -> None:
+            nonlocal is_gone
             while (message := await receive())["type"] != "http.disconnect":
                 await messages.put(message)
+            is_gone = True
             work.cancel()
 
         watching = asyncio.create_task(watch())
         try:
-            await work
-        except asyncio.CancelledError:
-            if not watching.done():  # it was not the client
+            async with asyncio.timeout(self._limits.timeout_s) as timer:
+                await work
+        except TimeoutError:
+            if not timer.expired():
                 raise
+            raise ApiError(504, "timeout", "no answer within the time that a request has", retry_s=1) from None
+        except asyncio.CancelledError:
+            if not is_gone:
+                raise ApiError(503, "shutting_down", "the server ended before the answer", retry_s=5) from None
         finally:
             watching.cancel()
 
@@ -259,30 +294,35 @@ def too_large(limits: Limits) -> ApiError:
     return ApiError(413, "request_too_large", f"the body has more than {limits.body_mb:g} MiB; send a shorter clip")
 
 
+def event(body: Mapping[str, Any]) -> bytes:
+    """One of a stream of server-sent events."""
+    return b"data: " + json.dumps(body, allow_nan=False).encode("ascii") + b"\n\n"
+
+
 class Clips:
     """The clips of running requests as files of a private folder, each as long as a request needs it."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="lalm-serve-")
-        self._users: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._users: Counter[Path] = Counter()
+
+    @cached_property
+    def _folder(self) -> "TemporaryDirectory[str]":
+        return TemporaryDirectory(prefix="lalm-serve-")
 
     @contextmanager
     def held(self, data: bytes, suffix: str) -> Iterator[str]:
         """The path of a file with that content. Requests with the same content share it."""
         path = Path(self._folder.name) / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
-        with self._lock:
-            self._users[str(path)] += 1
-            if self._users[str(path)] == 1:
-                path.write_bytes(data)
+        self._users[path] += 1
         try:
+            if self._users[path] == 1:
+                path.write_bytes(data)
             yield str(path)
         finally:
-            with self._lock:
-                self._users[str(path)] -= 1
-                if not self._users[str(path)]:
-                    del self._users[str(path)]
-                    path.unlink(missing_ok=True)
+            self._users[path] -= 1
+            if not self._users[path]:
+                del self._users[path]
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the folder."""
@@ -308,12 +348,8 @@ class Pool:
         """Whether a thread still asks, be it for a client that has left."""
         return bool(self._jobs)
 
-    async def stream(
-        self, clip: str, text: str, choices: Sequence[str], deadline_s: float
-    ) -> AsyncGenerator[Step | Answer, None]:
-        """Each step, and then the answer.
-
-        deadline_s: a time of the event loop's clock. Close the iterator to give the slot back early.
+    async def stream(self, clip: str, text: str, choices: Sequence[str]) -> AsyncGenerator[Step | Answer, None]:
+        """Each step, and then the answer. Close the iterator to give the slot back early.
 
         Raises:
             ApiError: what the client is told in place of an answer.
@@ -331,44 +367,30 @@ class Pool:
             except Exception as error:
                 loop.call_soon_threadsafe(items.put_nowait, error)
 
-        await within(self._slots.acquire(), deadline_s)
-        self._metrics.running.inc()
-        job = self._threads.submit(work)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        try:
-            while True:
-                item = await within(items.get(), deadline_s)
-                if isinstance(item, LalmError):
-                    raise error_of(item, clip)
-                if isinstance(item, Exception):
-                    raise item
-                if isinstance(item, Answer):
-                    self._count(item)
-                    if item.failure is not None:
-                        raise error_of(item.failure, clip)
-                    yield item
-                    return
-                yield item
-        finally:
-            is_gone.set()
-            job.cancel()
-            self._metrics.running.dec()
-            self._slots.release()
+        async with self._slots:
+            job = self._threads.submit(work)
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+            try:
+                with self._metrics.running.track_inprogress():
+                    while not isinstance(item := await items.get(), Answer | Exception):
+                        yield item
+                    yield self._checked(item, clip)
+            finally:
+                is_gone.set()
+                job.cancel()
 
-    def _count(self, answer: Answer) -> None:
-        self._metrics.answers.labels(answer.status.value).inc()
-        self._metrics.audio_s.inc(answer.audio.seconds)
+    def _checked(self, item: Answer | Exception, clip: str) -> Answer:
+        if isinstance(item, LalmError):
+            raise error_of(item, clip)
+        if isinstance(item, Exception):
+            raise item
+        self._metrics.answers.labels(item.status.value).inc()
+        self._metrics.audio_s.inc(item.audio.seconds)
+        if item.failure is not None:
+            raise error_of(item.failure, clip)
+        return item
 
     def close(self) -> None:
         """Take no more questions; what runs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-async def within(awaited: Awaitable[T], deadline_s: float) -> T:
-    """What comes of it by a time of the event loop's clock. Raises ApiError where nothing does."""
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            return await awaited
-    except TimeoutError:
-        raise ApiError(504, "timeout", "no answer within the time that a request has", retry_s=1) from None

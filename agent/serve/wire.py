@@ -12,16 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import first_complaint
 from lalm_agent.policy import Policy
 from lalm_agent.records import ANSWERING, Answer, Status, Step
-from lalm_agent.serve.desk import ApiError, Limits
+from lalm_agent.serve.desk import ApiError
 
 EXTENSION = "lalm_agent"
 YES, NO = "yes", "no"
+MOST_TEXT, MOST_CHOICES, MOST_QUESTIONS = 20_000, 255, 64
+"""Characters of a question with its choices, choices of a question, questions of a request."""
 
 _DATA_URL = re.compile(r"data:audio/([\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _FORMATS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
@@ -55,11 +66,10 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Questions about one clip. form: the request as it was validated, without its clip. model: None for any."""
+    """Questions about one clip. form: the request as it was validated, without its clip."""
 
     inquiries: tuple[Inquiry, ...]
     form: Any
-    model: str | None
 
 
 # --- what requests are made of ---------------------------------------------------------------------------------------
@@ -67,6 +77,15 @@ class Call:
 
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def _finite(value: Any) -> Any:
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+_Any = Annotated[Any, AfterValidator(_finite)]
+"""JSON of the client's own. Pydantic reads NaN and 1e999, which no response could repeat."""
 
 
 class _Text(_Form):
@@ -77,7 +96,7 @@ class _Text(_Form):
 
 class _Json(_Form):
     type: Literal["input_json"]
-    data: dict[str, Any] | list[dict[str, Any]]
+    data: dict[str, _Any] | list[dict[str, _Any]]
 
 
 class _AudioData(_Form):
@@ -138,7 +157,7 @@ class ChatRequest(_Form):
 
     model: str
     messages: list[_Message] = Field(min_length=1)
-    choices: list[str] = []
+    choices: list[str] = Field([], max_length=MOST_CHOICES)
     steps: bool = False
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
@@ -163,10 +182,13 @@ class ChatRequest(_Form):
     service_tier: Any = None
 
 
-class _Predicate(_Form):
-    type: Literal["predicate"]
+class _Asked(_Form):
     instructions: _Words
     name: str | None = None
+
+
+class _Predicate(_Asked):
+    type: Literal["predicate"]
 
 
 class _Option(_Form):
@@ -174,11 +196,9 @@ class _Option(_Form):
     description: str | None = None
 
 
-class _Choice(_Form):
+class _Choice(_Asked):
     type: Literal["choice"]
-    instructions: _Words
-    choices: list[_Option] = Field(min_length=2)
-    name: str | None = None
+    choices: list[_Option] = Field(min_length=2, max_length=MOST_CHOICES)
 
 
 class _Level(_Form):
@@ -186,11 +206,9 @@ class _Level(_Form):
     description: str | None = None
 
 
-class _Score(_Form):
+class _Score(_Asked):
     type: Literal["score"]
-    instructions: _Words
-    levels: list[_Level] = Field(min_length=2)
-    name: str | None = None
+    levels: list[_Level] = Field(min_length=2, max_length=MOST_CHOICES)
 
 
 class DecisionRequest(_Form):
@@ -198,7 +216,9 @@ class DecisionRequest(_Form):
 
     model: str
     input: Annotated[list[_Message], BeforeValidator(_as_messages)]
-    questions: list[Annotated[_Predicate | _Choice | _Score, Field(discriminator="type")]] = Field(min_length=1)
+    questions: list[Annotated[_Predicate | _Choice | _Score, Field(discriminator="type")]] = Field(
+        min_length=1, max_length=MOST_QUESTIONS
+    )
     prompt_cache_key: Any = None
     prompt_cache_options: Any = None
     safety_identifier: Any = None
@@ -212,29 +232,31 @@ class _Asset(_Form):
 
 class _Noul(_Form):
     type: Literal["noul"]
-    instructions: Any = None
-    criteria: dict[Literal["true", "false"], Any] | None = None
+    instructions: _Any = None
+    criteria: dict[Literal["true", "false"], _Any] | None = None
 
 
 class _Options(_Form):
     type: Literal["choice"]
-    criteria: dict[str, Any] = Field(min_length=1)
-    instructions: Any = None
+    criteria: dict[str, _Any] = Field(min_length=1, max_length=MOST_CHOICES)
+    instructions: _Any = None
 
 
 class _Scale(_Form):
     type: Literal["score"]
-    criteria: list[Any] = Field(min_length=1)
-    instructions: Any = None
+    criteria: list[_Any] = Field(min_length=1, max_length=MOST_CHOICES)
+    instructions: _Any = None
 
 
 class SystemOneRequest(_Form):
     """`/v1/systemone`. An asset is an image's as transformers takes it, with the type `audio`."""
 
     model: str | None = None
-    state: str | dict[str, Any] | list[Any]
-    questions: dict[str, Annotated[_Noul | _Options | _Scale, Field(discriminator="type")]] = Field(min_length=1)
-    assets: dict[str, _Asset]
+    state: str | dict[str, _Any] | list[_Any]
+    questions: dict[str, Annotated[_Noul | _Options | _Scale, Field(discriminator="type")]] = Field(
+        min_length=1, max_length=MOST_QUESTIONS
+    )
+    assets: dict[str, _Asset] = Field(min_length=1, max_length=1)
 
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -257,7 +279,7 @@ def _validated(form: type[Form], body: bytes) -> Form:
 # --- requests: JSON to a call ----------------------------------------------------------------------------------------
 
 
-def read_chat(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Clip, Call]:
+def read_chat(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
     """A chat completion as one question about a clip. Raises ApiError for what cannot be answered as it is asked."""
     form = _validated(ChatRequest, body)
     if any(message.role == "assistant" for message in form.messages):
@@ -265,7 +287,7 @@ def read_chat(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Clip, C
     _refuse_decoding(form, config)
     clip, text = _clip_and_text(form.messages, "messages")
     form.messages.clear()
-    return clip, Call(_checked([Inquiry(text, tuple(dict.fromkeys(form.choices)))], limits), form, form.model)
+    return clip, Call((_inquiry(text, tuple(dict.fromkeys(form.choices))),), form)
 
 
 def _refuse_decoding(form: ChatRequest, config: AgentConfig) -> None:
@@ -280,38 +302,34 @@ def _refuse_decoding(form: ChatRequest, config: AgentConfig) -> None:
         raise ApiError(400, "unsupported_value", f"the server decodes with {name} {own:g}; leave it out", name)
 
 
-def read_decisions(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Clip, Call]:
+def read_decisions(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
     """Decisions about a clip. Raises ApiError for what cannot be asked."""
     form = _validated(DecisionRequest, body)
     clip, context = _clip_and_text(form.input, "input", needs_text=False)
-    _check_length(len(context), limits)
     form.input.clear()
-    inquiries = [_decision_inquiry(question, context) for question in form.questions]
-    return clip, Call(_checked(inquiries, limits), form, form.model)
+    return clip, Call(tuple(_decision_inquiry(question, context) for question in form.questions), form)
 
 
 def _decision_inquiry(question: _Predicate | _Choice | _Score, context: str) -> Inquiry:
     text = _words(question.instructions)
     if isinstance(question, _Predicate):
-        text = text if text.endswith("?") else f"Is this true? {text}"
-        return Inquiry(_joined(context, text), (YES, NO), question)
+        text = text if text.endswith("?") or not text else f"Is this true? {text}"
+        return _inquiry(_joined(context, text), (YES, NO), question)
     if isinstance(question, _Choice):
         named = [(_value_text(option.value), option.description) for option in question.choices]
     else:
         named = [(level.label, level.description) for level in question.levels]
-    return Inquiry(_joined(context, text, _described(named)), tuple(name for name, _ in named), question)
+    return _inquiry(_joined(context, text, _described(named)), [name for name, _ in named], question)
 
 
-def read_systemone(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Clip, Call]:
+def read_systemone(body: bytes, config: AgentConfig) -> tuple[Clip, Call]:
     """Typed questions about a state and the clip of its assets. Raises ApiError for what cannot be asked."""
     form = _validated(SystemOneRequest, body)
-    if len(form.assets) != 1:
-        raise ApiError(400, "invalid_value", f"{len(form.assets)} assets: one, with the audio, is needed", "assets")
     ((placeholder, asset),) = form.assets.items()
 
     def text_of(value: Any) -> str:
         text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        _check_length(len(text), limits)
+        _check_length(len(text))
         return text.replace(placeholder, _CLIP_WORDS) if placeholder else text
 
     state = "" if text_of(form.state) == _CLIP_WORDS else text_of(form.state)
@@ -325,31 +343,23 @@ def read_systemone(body: bytes, limits: Limits, config: AgentConfig) -> tuple[Cl
             criteria = question.criteria or {}
             named = [(YES, text_of(criteria.get("true"))), (NO, text_of(criteria.get("false")))]
         text = _joined(state, text_of(question.instructions), _described(named))
-        inquiries.append(Inquiry(text, tuple(name for name, _ in named), question))
+        inquiries.append(_inquiry(text, [name for name, _ in named], question))
     clip = _decoded(asset.data_base64, asset.format, f"assets.{placeholder}")
     form.assets.clear()
-    return clip, Call(_checked(inquiries, limits), form, form.model)
+    return clip, Call(tuple(inquiries), form)
 
 
-def _checked(inquiries: Sequence[Inquiry], limits: Limits) -> tuple[Inquiry, ...]:
-    """The questions within the bounds of the server. Whether the agent can ask them it says itself."""
-    if len(inquiries) > limits.questions:
-        message = f"{len(inquiries)} questions, and {limits.questions} are allowed"
-        raise ApiError(400, "invalid_value", message, "questions")
-    for inquiry in inquiries:
-        _check_length(len(inquiry.text) + sum(map(len, inquiry.choices)), limits)
-        if len(inquiry.choices) > limits.choices:
-            message = f"{len(inquiry.choices)} choices, and {limits.choices} are allowed"
-            raise ApiError(400, "invalid_value", message)
-        if len(set(inquiry.choices)) < len(inquiry.choices):
-            raise ApiError(400, "invalid_value", "two choices of a question read the same")
-    return tuple(inquiries)
+def _inquiry(text: str, choices: Sequence[str], form: Any = None) -> Inquiry:
+    """A question within the bounds of the server. Whether the agent can ask it, it says itself."""
+    _check_length(len(text) + sum(map(len, choices)))
+    if len(set(choices)) < len(choices):
+        raise ApiError(400, "invalid_value", "two choices of a question read the same")
+    return Inquiry(text, tuple(choices), form)
 
 
-def _check_length(n: int, limits: Limits) -> None:
-    """Also of what stands before each question, before it is written as often as there are questions."""
-    if n > limits.text_n:
-        message = f"a question and its choices have {n} characters, and {limits.text_n} are allowed"
+def _check_length(n: int) -> None:
+    if n > MOST_TEXT:
+        message = f"a question and its choices have {n} characters, and {MOST_TEXT} are allowed"
         raise ApiError(400, "string_above_max_length", message)
 
 
@@ -407,8 +417,8 @@ def _value_text(value: str | bool) -> str:
 
 def extension(answer: Answer, steps: bool = False) -> dict[str, Any]:
     """What the formats have no room for. steps: every step of the agent, too."""
-    names = ("status", "abstention", "reason", "reason_kind", "suggestion", "withheld", "confidence", "audio_type")
-    fields = {name: getattr(answer, name) for name in (*names, "content", "heard_s", "warnings")}
+    names = ("status", "answer", "abstention", "reason", "reason_kind", "suggestion", "withheld", "confidence")
+    fields = {name: getattr(answer, name) for name in (*names, "audio_type", "content", "heard_s", "warnings")}
     fields["option_probs"] = [{"choice": choice, "probability": p} for choice, p in answer.option_probs]
     return fields | ({"steps": [asdict(step) for step in answer.steps]} if steps else {})
 
@@ -478,25 +488,24 @@ def _token(text: str, probability: float) -> dict[str, Any]:
 
 def decisions_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """A `Decision` of the SDK, each answer with its `lalm_agent`, and the policy's promise under `metadata`."""
-    questions = call.form.questions
-    pairs = zip(questions, call.inquiries, answers, strict=True)
-    rows = [{"name": question.name, **_decision(question, inquiry, answer)} for question, inquiry, answer in pairs]
+    rows = [_decision(inquiry, answer) for inquiry, answer in zip(call.inquiries, answers, strict=True)]
     return {"answers": rows, "model": name, "usage": _NO_USAGE, "metadata": {"policy": promise}}
 
 
-def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
-    probabilities = _probabilities(inquiry, answer)
+def _decision(inquiry: Inquiry, answer: Answer) -> dict[str, Any]:
+    question, probabilities = inquiry.form, _probabilities(inquiry, answer)
+    row: dict[str, Any] = {"name": question.name, "type": question.type, EXTENSION: extension(answer)}
     if probabilities is None or answer.answer is None:
-        return {"type": "refusal", EXTENSION: extension(answer)}
-    row: dict[str, Any] = {"type": question.type, EXTENSION: extension(answer)}
+        return row | {"type": "refusal"}
     if isinstance(question, _Predicate):
         return row | {"probability": probabilities[0]}
-    row["confidence"] = dict(zip(inquiry.choices, probabilities, strict=True))[answer.answer]
+    at = inquiry.choices.index(answer.answer)
+    row["confidence"] = probabilities[at]
     if isinstance(question, _Choice):
-        values = {text: option.value for text, option in zip(inquiry.choices, question.choices, strict=True)}
-        rows = zip(values.values(), probabilities, strict=True)
+        values = [option.value for option in question.choices]
+        rows = zip(values, probabilities, strict=True)
         row |= {"probabilities": [{"value": value, "probability": p} for value, p in rows]}
-        return row | {"choice": values[answer.answer]}
+        return row | {"choice": values[at]}
     levels = [
         {"value": value, "label": level.label, "probability": p}
         for value, (level, p) in enumerate(zip(question.levels, probabilities, strict=True))
@@ -506,9 +515,10 @@ def _decision(question: Any, inquiry: Inquiry, answer: Answer) -> dict[str, Any]
 
 def systemone_response(call: Call, answers: Sequence[Answer], name: str, promise: Any) -> dict[str, Any]:
     """What transformers returns, each answer with its `lalm_agent`; a refused one has the type `refusal`."""
-    rows: dict[str, Any] = {}
-    for name_of, inquiry, answer in zip(call.form.questions, call.inquiries, answers, strict=True):
-        rows[name_of] = {**_systemone(inquiry, answer), EXTENSION: extension(answer)}
+    rows = {
+        name_of: {**_systemone(inquiry, answer), EXTENSION: extension(answer)}
+        for name_of, inquiry, answer in zip(call.form.questions, call.inquiries, answers, strict=True)
+    }
     usage = {"input_tokens": 0, "output_tokens": 0}
     return {"model": name, "answers": rows, "usage": usage, "metadata": {"policy": promise}}
 

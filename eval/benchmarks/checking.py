@@ -57,7 +57,7 @@ def check_clips(
     window_s: what the model hears, in seconds. progress: called with (done, total) after every clip that was there.
     """
     missing = missing_audio(benchmark)
-    questions = Counter(item.audio for item in benchmark.items)
+    questions = Counter(audio for item in benchmark.items for audio in item.audios)
     absent = {fault.file for fault in missing}
     present = [audio for audio in questions if audio not in absent]
     seconds: dict[str, float] = {}
@@ -92,7 +92,7 @@ def check_clips(
 class QuestionCheck:
     """Counts over the questions; ids where somebody will want to look.
 
-    n: questions. open: without choices. unanswerable: without a right answer.
+    n: questions. several_clips: about more than one. open: without choices. unanswerable: without a right answer.
     groups: dimension -> value -> questions. choices: number of choices -> questions.
     guesses: with the histogram of gold positions.
     doubled: a choice is given twice; doubled_gold: and it is the answer.
@@ -101,6 +101,7 @@ class QuestionCheck:
     """
 
     n: int
+    several_clips: int
     open: int
     unanswerable: int
     groups: dict[str, dict[str, int]]
@@ -120,12 +121,13 @@ def check_questions(items: tuple[Item, ...]) -> QuestionCheck:
     for item in items:
         for dimension, value in item.groups:
             groups.setdefault(dimension, Counter())[value] += 1
-        key = (item.audio, " ".join(item.question.casefold().split()), frozenset(item.choices))
+        key = (item.audios, " ".join(item.question.casefold().split()), frozenset(item.choices))
         same.setdefault(key, []).append(item.id)
     texts = [(item, [choice.strip() for choice in item.choices]) for item in items]
     doubled = [(item, choices) for item, choices in texts if len(set(choices)) < len(choices)]
     return QuestionCheck(
         n=len(items),
+        several_clips=sum(len(item.audios) > 1 for item in items),
         open=sum(not item.choices for item in items),
         unanswerable=sum(not item.answerable for item in items),
         groups={dimension: dict(counts) for dimension, counts in groups.items()},
@@ -195,7 +197,8 @@ def _question_rows(benchmark: Benchmark, check: QuestionCheck) -> Iterator[tuple
     yield "benchmark", benchmark.name
     yield "version", benchmark.version or "not a file that is known here"
     yield "sha256", benchmark.sha256
-    extra = [f"{n} {name}" for name, n in (("open", check.open), ("unanswerable", check.unanswerable)) if n]
+    kinds = (("with several clips", check.several_clips), ("open", check.open), ("unanswerable", check.unanswerable))
+    extra = [f"{n} {name}" for name, n in kinds if n]
     yield "questions", f"{check.n} ({', '.join(extra)})" if extra else str(check.n)
     for dimension, counts in check.groups.items():
         shown = [f"{value} {count}" for value, count in counts.items()]
@@ -250,7 +253,7 @@ def _fault_rows(benchmark: Benchmark, check: ClipCheck | None) -> Iterator[tuple
     if len(faults) > _FAULTS_SHOWN:
         yield "", f"  … and {len(faults) - _FAULTS_SHOWN} more; --json has all"
     absent = {fault.file for fault in check.missing} if check else set()
-    if questions := sum(item.audio in absent for item in benchmark.items):
+    if questions := sum(any(audio in absent for audio in item.audios) for item in benchmark.items):
         what = "--skip-missing leaves them out"
         if questions == len(benchmark.items):
             what = "fetch them or give --audio-root"

@@ -3,9 +3,10 @@
 A folder is what `save_to_disk` wrote, parquet files, or an audio folder (clips beside metadata.jsonl or .csv); a name
 is asked of the hub or of its local cache. Audio is never decoded here, so torchcodec is not needed for it.
 
-Columns are those of one's own files. The layouts of MMAU on the hub are known too: `context` for the clip,
-`instruction` for the question, `other_attributes` (a JSON text or a struct) for all else, choices as a JSON text, and
-choices and answer that begin with `(A)`, `(B)`, …, which are taken off where each choice has its own.
+Columns are those of a benchmark that is known by them (`layouts.layout_of`), or of one's own files. The layouts of MMAU
+on the hub are known too: `context` for the clip, `instruction` for the question, `other_attributes` (a JSON text or a
+struct) for all else, choices as a JSON text, and choices and answer that begin with `(A)`, `(B)`, …, which are left out
+where each choice has its own.
 """
 
 import hashlib
@@ -20,8 +21,8 @@ from typing import Any
 
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import Row, parse_json
-from lalm_agent.eval.benchmarks.own import OWN
-from lalm_agent.eval.benchmarks.rows import ClipFolder, gather_rows, load_rows
+from lalm_agent.eval.benchmarks.layouts import OWN, layout_of
+from lalm_agent.eval.benchmarks.rows import ClipFolder, Layout, gather_rows, load_rows
 from lalm_agent.eval.items import Benchmark, Item, audio_file
 from lalm_agent.registry import require_extra
 
@@ -53,7 +54,15 @@ def load_hf(ref: str, audio_root: Path | None = None) -> Benchmark:
         return load_rows(folder.name, metadata, OWN, audio_root)
     require_extra("hf")
     with _opened(name, split) as rows:
-        return _benchmark(f"hf:{ref}", folder, rows, audio_root)
+        layout = layout_of(frozenset(rows.features))
+        return _benchmark(folder.name or f"hf:{ref}", f"hf:{ref}", folder, rows, layout, audio_root)
+
+
+def load_data_set(data: Path, name: str, layout: Layout, audio_root: Path | None = None) -> Benchmark:
+    """Read a benchmark called by name from a parquet file, or from all splits of a folder of the hub. As `load_hf`."""
+    require_extra("hf")
+    with _opened(str(data), "", whole=True) as rows:
+        return _benchmark(name, str(data), data if data.is_dir() else data.parent, rows, layout, audio_root)
 
 
 def _audio_folder(folder: Path, split: str) -> Path | None:
@@ -80,8 +89,11 @@ def _choose(split: str, splits: list[str], name: str) -> str:
 
 
 @contextmanager
-def _opened(name: str, split: str) -> Iterator[Any]:
-    """The `datasets.Dataset` of a split, its audio as stored. What a folder's parquet is converted to is not kept."""
+def _opened(name: str, split: str, whole: bool = False) -> Iterator[Any]:
+    """The `datasets.Dataset` of a split, or of all splits together, its audio as stored.
+
+    What a folder's parquet is converted to is not kept.
+    """
     import datasets
 
     with tempfile.TemporaryDirectory(prefix="lalm-agent-") as scratch:
@@ -89,7 +101,9 @@ def _opened(name: str, split: str) -> Iterator[Any]:
             rows = _read(name, scratch)
         except Exception as error:
             raise _unreadable(name, error) from error
-        if isinstance(rows, datasets.DatasetDict):
+        if whole and isinstance(rows, datasets.DatasetDict):
+            rows = datasets.concatenate_datasets([rows[part] for part in sorted(rows)])
+        elif isinstance(rows, datasets.DatasetDict):
             rows = rows[_choose(split, list(rows), name)]
         elif split:
             raise UsageError(f"{name} has no splits", f"hf:{name}")
@@ -110,11 +124,13 @@ def _read(name: str, scratch: str) -> Any:
         logger = logging.getLogger("huggingface_hub")
         after.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
-        if not folder.is_dir():
+        if not folder.exists():
             return datasets.load_dataset(name)
         if not datasets.are_progress_bars_disabled():
             after.callback(datasets.enable_progress_bars)
             datasets.disable_progress_bars()
+        if folder.is_file():
+            return datasets.load_dataset("parquet", data_files=name, cache_dir=scratch)
         return datasets.load_dataset(name, cache_dir=scratch)
 
 
@@ -132,26 +148,31 @@ def _unreadable(name: str, error: BaseException) -> DataError:
     return DataError(f"{name} cannot be read: {message}", "give a folder of save_to_disk or parquet, or a hub name")
 
 
-def _benchmark(ref: str, folder: Path, rows: Any, audio_root: Path | None) -> Benchmark:
+def _benchmark(name: str, ref: str, folder: Path, rows: Any, layout: Layout, audio_root: Path | None) -> Benchmark:
     local = folder if folder.is_dir() else None
     embedded = any(_is_audio(rows.features.get(column)) for column in AUDIO_COLUMNS)
     if embedded and audio_root is not None:
         raise UsageError(f"the audio of {ref} is embedded", "leave out --audio-root")
 
     def prepared(row: Row) -> tuple[Row, str | None]:
-        own = {key: value for key, value in row.items() if value is not None and not isinstance(value, Mapping)}
+        own = {
+            key: value
+            for key, value in row.items()
+            if value is not None and (key in layout.constraint or not isinstance(value, Mapping))
+        }
         return {**_attributes(row.get(ATTRIBUTES)), **own}, kept_audio(row, local)
 
     root = clip_folder() if embedded else audio_root or local or Path()
     clips = None if embedded else ClipFolder(root)
-    items, faults, notes = gather_rows(ref, enumerate(rows, start=1), OWN, clips, prepared)
-    return Benchmark(folder.name or ref, None, _sha256(items), items, root, faults, notes)
+    items, faults, notes = gather_rows(ref, enumerate(rows, start=1), layout, clips, prepared)
+    return Benchmark(name, None, _sha256(items), items, root, faults, notes)
 
 
 def _sha256(items: tuple[Item, ...]) -> str:
     digest = hashlib.sha256()
     for item in items:
         fields = [item.id, item.audio, item.question, item.choices, item.gold, item.groups, item.content]
+        fields += [more for more in (item.more_audio, item.constraint) if more]
         digest.update(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 

@@ -1,29 +1,27 @@
-"""From what stands after `lalm-agent eval` to a benchmark: `mmau`, `mmar`, `sakura`, `synth`, a file, or `hf:…`."""
+"""From what stands after `lalm-agent eval` to a benchmark: a name of `NAMES`, a file, or `hf:…`."""
 
 from pathlib import Path
 
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import SUFFIXES
-from lalm_agent.eval.benchmarks.mmar import MMAR
-from lalm_agent.eval.benchmarks.mmau import MMAU
-from lalm_agent.eval.benchmarks.own import OWN
-from lalm_agent.eval.benchmarks.rows import load_rows
+from lalm_agent.eval.benchmarks.layouts import LAYOUTS, OWN
+from lalm_agent.eval.benchmarks.rows import load_rows, load_several
 from lalm_agent.eval.benchmarks.sakura import load_sakura
-from lalm_agent.eval.benchmarks.synth import SYNTH
 from lalm_agent.eval.items import Benchmark
 
 HF = "hf:"
-_LAYOUTS = {"mmau": MMAU, "mmar": MMAR, "synth": SYNTH}
-NAMES = ("mmau", "mmar", "sakura", "synth")
+PARQUET = ".parquet"
+NAMES = (*list(LAYOUTS)[:2], "sakura", *list(LAYOUTS)[2:])
 """The benchmarks that are called by name."""
 
 
 def load_benchmark(ref: str, data: Path | None = None, audio_root: Path | None = None) -> Benchmark:
     """Read a benchmark whole. Clips are not opened: see `missing_audio`. A row that cannot be used is a fault.
 
-    ref: `mmau | mmar | sakura | synth`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
-    data: for a benchmark called by name, its file, or the folder that holds it. audio_root: the folder that clips are
-    named from, by default that of the data. Not for embedded audio, which goes into the cache (`hub.clip_folder`).
+    ref: one of `NAMES`, a `.jsonl`, `.json` or `.csv` file, or `hf:NAME_OR_FOLDER[@SPLIT]`.
+    data: for a benchmark called by name, its file, or the folder that holds it, also as the hub has it.
+    audio_root: the folder that clips are named from, by default that of the data. Not for embedded audio, which goes
+    into the cache (`hub.clip_folder`).
 
     Raises UsageError for an unknown name, `data` that is missing or stands beside a file, and an extra that is not
     installed; DataError where the file is missing or cannot be read at all.
@@ -46,7 +44,7 @@ def load_benchmark(ref: str, data: Path | None = None, audio_root: Path | None =
 
 
 def _named(name: str, data: Path | None, root: Path | None) -> Benchmark:
-    layout = _LAYOUTS.get(name)
+    layout = LAYOUTS.get(name)
     hint = "--data DIR, the folder that holds data/Animal and the other tracks of github.com/ckyang1124/SAKURA"
     if layout is not None:
         hint = f"--data {layout.file}, from {layout.source}"
@@ -56,4 +54,19 @@ def _named(name: str, data: Path | None, root: Path | None) -> Benchmark:
         raise DataError(f"{data} does not exist", hint)
     if layout is None:
         return load_sakura(data, root)
-    return load_rows(name, data / layout.file if data.is_dir() else data, layout, root)
+    file = data / layout.file if data.is_dir() else data
+    if file.suffix == PARQUET or (data.is_dir() and not file.exists() and _is_of_hub(data)):
+        from lalm_agent.eval.benchmarks.hub import load_data_set
+
+        return load_data_set(file if file.exists() else data, name, layout, root)
+    if layout.further and data.is_dir() and file.exists():
+        files = [path for path in (file, *map(data.joinpath, layout.further)) if path.exists()]
+        return load_several(name, files, layout, root)
+    return load_rows(name, file, layout, root)
+
+
+def _is_of_hub(folder: Path) -> bool:
+    """Whether `datasets` wrote the folder, or it holds parquet files."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")) or any(
+        folder.rglob(f"*{PARQUET}")
+    )

@@ -385,9 +385,9 @@ def write_probes(
 ) -> ProbeSet:
     """Write `out/questions.jsonl`, which `eval` reads as it is, and the clips that it names.
 
-    Every probe is followed by its source. A clip is a second name (hard link) of the file that is there, as links that
-    lead out of a folder are refused; where the file system gives none, it is a copy. The same call may be repeated,
-    after a kill or to add clips that were missing.
+    Every probe is followed by its source; questions about several clips give none. A clip is a second name (hard
+    link) of the file that is there, as links that lead out of a folder are refused; where the file system gives none,
+    it is a copy. The same call may be repeated, after a kill or to add clips that were missing.
 
     Raises:
         DataError: the data give no probe at all, or a clip that should be silenced cannot be decoded.
@@ -395,7 +395,8 @@ def write_probes(
         StorageError: a file cannot be written.
     """
     root, missing = benchmark.audio_root or Path(), {fault.file for fault in missing_audio(benchmark)}
-    made = make_probes(benchmark.items, families, n, seed, missing, progress)
+    one_clip = [item for item in benchmark.items if not item.more_audio]
+    made = make_probes(one_clip, families, n, seed, missing, progress)
     if not made.probes:
         raise DataError(f"{benchmark.name} gives no probe: {'; '.join(_reasons(made)) or 'no question'}", "take others")
     identity = ProbesIdentity(

@@ -6,26 +6,26 @@ answer away.
 
 import ast
 import contextlib
+import hashlib
 import json
 import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lalm_agent.errors import DataError
-from lalm_agent.eval.benchmarks.files import NumberedRow, Row, parse_json, read_data_file
+from lalm_agent.eval.benchmarks.files import NumberedRow, Row, parse_json, read_bytes, read_data_file
 from lalm_agent.eval.benchmarks.labels import right_choice, unlabelled
 from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item, audio_file, in_any_form
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ANSWERABLE = "answerable"
-CATEGORIES = (("category", ("category",)), ("sub-category", ("sub-category",)))
-DIFFICULTY = ("difficulty", ("difficulty",))
 _QUESTION_WORDS = 6
 """A choice of so many words that ends with a question mark reads like a question."""
 ItemAndNotes = tuple[Item, tuple[str, ...]]
@@ -40,35 +40,50 @@ Gathered = tuple[tuple[Item, ...], tuple[Fault, ...], tuple[Fault, ...]]
 class Layout:
     """The keys of a row; where several mean the same, the first that has a value counts.
 
-    groups: (dimension, keys). required: dimensions without which a row is at fault.
+    choice_keys: a key for each choice, in place of `choices`; those at the end that have no value are no choices.
+    answer_is_letter: whether the answer is the letter of its choice.
+    groups: (dimension, keys). required: dimensions without which a row is at fault. fixed: groups of every row.
+    constraint: the keys of an instruction that the reply has to follow, and of its arguments (`Item.constraint`).
+    prepare: what makes a row of these keys of one as the file has it.
     numbered: whether a row without an id is called by its line. open_questions: whether a row may do without choices.
     has_answerable: whether a row may say `answerable: false`.
     id_names_clip: whether the clip's name without its suffix should be the id.
     ignored: further keys that the data set is known to have.
-    file, source: the usual name of the data file, and where it comes from.
+    file, further, source: the usual name of the data file, of files that belong to it, and where they come from.
+    title, size, licence: what the benchmark is called, how many questions it is published with, and under what licence.
     """
 
     id: tuple[str, ...] = ("id",)
     audio: tuple[str, ...] = ("audio_id",)
     question: tuple[str, ...] = ("question",)
     choices: tuple[str, ...] = ("choices",)
+    choice_keys: tuple[str, ...] = ()
     answer: tuple[str, ...] = ("answer",)
+    answer_is_letter: bool = False
     content: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     required: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, str], ...] = ()
+    constraint: tuple[str, ...] = ()
+    prepare: Callable[[Row], Row] = dict
     numbered: bool = False
     open_questions: bool = False
     has_answerable: bool = False
     id_names_clip: bool = False
     ignored: tuple[str, ...] = ()
     file: str = ""
+    further: tuple[str, ...] = ()
     source: str = ""
+    title: str = ""
+    size: str = ""
+    licence: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
         """Every key that means something here."""
-        named = (self.id, self.audio, self.question, self.choices, self.answer, self.content, self.ignored)
-        known = {key for keys in (*named, *(keys for _, keys in self.groups)) for key in keys}
+        named = (self.id, self.audio, self.question, self.choices, self.choice_keys, self.answer, self.content)
+        more = (self.constraint, self.ignored, *(keys for _, keys in self.groups))
+        known = {key for keys in (*named, *more) for key in keys}
         return frozenset(known | {ANSWERABLE} if self.has_answerable else known)
 
 
@@ -80,30 +95,35 @@ def item_of(row: Mapping[str, object], line: int, layout: Layout, audio: str | N
 
     Raises DataError, which says what to do: a key is missing or of the wrong type, the answer is none of the choices, …
     """
+    row = layout.prepare(dict(row))
     choices = _choices(row, layout)
     id_ = _first(row, layout.id)
     if layout.numbered and id_ in (None, ""):
         id_ = line
     content = _first(row, layout.content)
+    clips = (audio,) if audio is not None else _clips(row, layout)
     return Item(
         id=str(id_) if isinstance(id_, int) and not isinstance(id_, bool) else text_of(row, layout.id),
-        audio=audio if audio is not None else text_of(row, layout.audio),
+        audio=clips[0],
         question=text_of(row, layout.question),
         choices=unlabelled(choices) or choices,
         gold=_gold(row, choices, layout),
-        groups=tuple(_groups(row, layout)),
+        groups=(*layout.fixed, *_groups(row, layout)),
         content=None if content in (None, "") else _require_text(content, f"`{layout.content[0]}`"),
+        more_audio=clips[1:],
+        constraint=_constraint(row, layout),
     )
 
 
 def oddities_of_row(row: Mapping[str, object], item: Item, layout: Layout) -> Iterator[str]:
     """What was changed between the row and its item."""
+    row = layout.prepare(dict(row))
     for _, keys in layout.groups:
         if isinstance(_first(row, keys), list):
             yield f"`{keys[0]}` is a list"
     if unlabelled(_choices(row, layout)):
         yield "the choices carry labels, which are left out"
-    elif item.gold is not None and _first(row, layout.answer) != item.gold:
+    elif item.gold is not None and _first(row, layout.answer) != item.gold and not layout.answer_is_letter:
         yield "the answer equals its choice only without outer spaces"
     if layout.id_names_clip and PurePosixPath(item.audio).stem != item.id:
         yield "the id is not the clip's name"
@@ -116,6 +136,21 @@ def text_of(row: Mapping[str, object], keys: tuple[str, ...]) -> str:
     if value is None:
         raise DataError(f"no {names}", f"add it; the keys here are {', '.join(row)}")
     return _require_text(value, names)
+
+
+def _clips(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
+    """The clips in the order in which the question names them; a list where there are several."""
+    value = _first(row, layout.audio)
+    if not isinstance(value, list) or not value:
+        return (text_of(row, layout.audio),)
+    return tuple(_require_text(clip, f"clip {number}") for number, clip in enumerate(value, start=1))
+
+
+def _constraint(row: Mapping[str, object], layout: Layout) -> str | None:
+    values = [row.get(key) for key in layout.constraint]
+    if not values or values[0] in (None, ""):
+        return None
+    return json.dumps(dict(zip(layout.constraint, values, strict=True)), ensure_ascii=False, sort_keys=True)
 
 
 def _first(row: Mapping[str, object], keys: tuple[str, ...]) -> object:
@@ -140,7 +175,7 @@ def _encodable(value: str, name: str) -> str:
 
 
 def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
-    value = _first(row, layout.choices)
+    value = _lettered(row, layout.choice_keys) if layout.choice_keys else _first(row, layout.choices)
     if isinstance(value, str) and value.strip():
         value = listed(value)
     if value in (None, "", []):
@@ -156,6 +191,13 @@ def _choices(row: Mapping[str, object], layout: Layout) -> tuple[str, ...]:
     if len({choice.strip() for choice in value}) == 1:
         raise DataError("one choice leaves nothing to choose", "give at least two different ones, or none")
     return tuple(value)
+
+
+def _lettered(row: Mapping[str, object], keys: tuple[str, ...]) -> list[object]:
+    values = ["" if row.get(key) is None else row[key] for key in keys]
+    while values and values[-1] == "":
+        values.pop()
+    return values
 
 
 def listed(text: str) -> object:
@@ -185,7 +227,7 @@ def _gold(row: Mapping[str, object], choices: tuple[str, ...], layout: Layout) -
     if not choices:
         return text
     contents = unlabelled(choices)
-    choice = right_choice(text, contents or choices, by_label=contents is not None)
+    choice = right_choice(text, contents or choices, by_label=contents is not None or layout.answer_is_letter)
     if choice is None:
         raise DataError(f"the answer {text[:60]!r} is none of the choices", "give a choice's text, not its letter")
     return choice
@@ -246,7 +288,8 @@ def gather(name: str, entries: Iterable[Entry], clips: "ClipFolder | None") -> G
                 raise DataError(f"the id {item.id!r} was given before, in line {line}", "give each question its own")
             lines[item.id] = entry.line
             if clips is not None:
-                clips.require(item.audio)
+                for audio in item.audios:
+                    clips.require(audio)
         except DataError as error:
             reason = f"{error.message}; {error.hint}" if error.hint else error.message
             faults.append(Fault(entry.file, entry.line, reason))
@@ -299,10 +342,46 @@ def load_rows(name: str, file: Path, layout: Layout, root: Path | None = None) -
     return Benchmark(name, version_of(table.sha256), table.sha256, items, root, faults, notes)
 
 
+def load_several(name: str, files: Sequence[Path], layout: Layout, root: Path | None = None) -> Benchmark:
+    """Read several files of one question a row as one benchmark; as `load_rows`, the audio root that of the first."""
+    root = root or files[0].parent
+    contents = {file.name: read_bytes(file) for file in files}
+    parts = [load_rows(name, file, layout, root) for file in files]
+    versions = {part.version for part in parts}
+    return Benchmark(
+        name=name,
+        version=versions.pop() if len(versions) == 1 else None,
+        sha256=sha256_of_files(contents),
+        items=tuple(item for part in parts for item in part.items),
+        audio_root=root,
+        faults=tuple(fault for part in parts for fault in part.faults),
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def sha256_of_files(contents: Mapping[str, bytes]) -> str:
+    """SHA-256 over several files: for each, by name, the name in UTF-8, a zero byte, the size, a zero byte, its bytes.
+
+    contents: name relative to the folder, with `/` -> bytes.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(name.encode() + b"\0" + str(len(contents[name])).encode() + b"\0")
+        digest.update(contents[name])
+    return digest.hexdigest()
+
+
 def version_of(sha256: str) -> str | None:
     """What a published file is known as by the SHA-256 of its bytes; None for any other."""
+    return known_files()[0].get(sha256)
+
+
+def known_files() -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """SHA-256 of a published file -> what it is; benchmark -> `sha256`, `n`, `chance`, `always_first` of a file."""
     text = resources.files("lalm_agent.eval.benchmarks").joinpath("versions.toml").read_text("utf-8")
-    return tomllib.loads(text).get(sha256)
+    versions = tomllib.loads(text)
+    rates = versions.pop("rates")
+    return versions, rates
 
 
 def oddities(item: Item) -> Iterator[str]:
@@ -358,6 +437,6 @@ def missing_audio(benchmark: Benchmark) -> tuple[Fault, ...]:
 
     return tuple(
         Fault(audio, None, f"no such file {where}, and {count} question{'s' if count > 1 else ''} about it")
-        for audio, count in Counter(item.audio for item in benchmark.items).items()
+        for audio, count in Counter(audio for item in benchmark.items for audio in item.audios).items()
         if not is_file(audio)
     )

@@ -18,7 +18,15 @@ from pathlib import Path, PurePosixPath
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import NumberedRow, Row, csv_rows, parse_json, read_bytes, utf8
 from lalm_agent.eval.benchmarks.labels import split_line
-from lalm_agent.eval.benchmarks.rows import ClipFolder, Entry, ItemAndNotes, gather, text_of, version_of
+from lalm_agent.eval.benchmarks.rows import (
+    ClipFolder,
+    Entry,
+    ItemAndNotes,
+    gather,
+    sha256_of_files,
+    text_of,
+    version_of,
+)
 from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item
 from lalm_agent.records import AudioType
 
@@ -62,18 +70,6 @@ def load_sakura(data: Path, root: Path | None = None) -> Benchmark:
         faults=faults,
         notes=(*(note for track in tracks for note in _disagreements(*track.files)), *notes),
     )
-
-
-def sha256_of_files(contents: dict[str, bytes]) -> str:
-    """SHA-256 over several files: for each, by name, the name in UTF-8, a zero byte, the size, a zero byte, its bytes.
-
-    contents: name relative to the folder, with `/` -> bytes.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(contents):
-        digest.update(name.encode() + b"\0" + str(len(contents[name])).encode() + b"\0")
-        digest.update(contents[name])
-    return digest.hexdigest()
 
 
 def split_choices(instruction: str) -> tuple[str, tuple[str, ...]]:

@@ -27,7 +27,7 @@ from lalm_agent.confidence.base import Case, Estimator, estimate, lacking
 from lalm_agent.confidence.silence import silence_of
 from lalm_agent.config import AgentConfig
 from lalm_agent.eval.confidence import records
-from lalm_agent.eval.items import audio_file
+from lalm_agent.eval.items import audio_file, require_one_clip
 from lalm_agent.eval.runs.ask import STOP_AT_START
 from lalm_agent.eval.runs.evaluate import answering_model
 from lalm_agent.eval.runs.folder import RESPONSES, RunFolder
@@ -237,6 +237,7 @@ class _Answers:
     def __init__(self, run: RunFolder, request: ConfidenceRequest) -> None:
         assert run.spec is not None
         self._identity = run.spec.identity
+        require_one_clip((run_item.item for run_item in run.items), "an estimator")
         self._items = {run_item.item.id: run_item for run_item in run.items}
         self._answers = run.answers
         self._draws = min(request.draws, self._identity.draws - 1) if stored_draws(self._identity, request.draws) else 0

@@ -33,7 +33,7 @@ from lalm_agent.eval.faithfulness.plan import (
     needs_perturber,
 )
 from lalm_agent.eval.faithfulness.records import Chain, Intervention, Trial
-from lalm_agent.eval.items import Benchmark, Item
+from lalm_agent.eval.items import Benchmark, Item, require_one_clip
 from lalm_agent.eval.runs.controls import ClipOf, swapped_clips
 from lalm_agent.eval.runs.evaluate import Observer, load_models
 from lalm_agent.eval.runs.folder import RunFolder
@@ -103,7 +103,8 @@ class FaithfulnessRequest(Record):
 
     def run(self, benchmark: Benchmark, out: Path, model: LALM | None, **fields: Any) -> EvaluateRequest:
         """An evaluation of the study."""
-        config = {"method": Method(self.method), "preset": "paper", "tools": {}, "answer_mode": "generate"}
+        config: dict[str, Any] = {"method": Method(self.method), "answer_mode": "generate", "mcot_order": "clip-first"}
+        config |= {"preset": "paper", "tools": {}}
         own = {"limit", "modality", "concurrency", "batch_size", "retry_failed", "skip_missing", "skip_faulty", "ray"}
         shared = {name: getattr(self, name) for name in own} | fields
         settings = self.config.model_copy(update={**config, "checkpoint": None, **shared.pop("config", {})})
@@ -200,6 +201,7 @@ def prepare(request: FaithfulnessRequest) -> Ready:
     if not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
     plan = make_plan(benchmark, request.run(benchmark, request.out / CHAINS, None))
+    require_one_clip((run_item.item for run_item in plan.items), "faithfulness")
     if request.ray is not None and request.perturber != SELF and not request.perturber.startswith(ENDPOINT):
         raise UsageError("a worker holds one model", "--perturber self, or one behind an endpoint")
     swap, skipped = None, dict[str, str]()

@@ -21,7 +21,7 @@ from typing import Any
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import Row, read_data_file
 from lalm_agent.eval.benchmarks.labels import is_label, right_choice, split_prompt, unlabelled
-from lalm_agent.eval.benchmarks.own import OWN
+from lalm_agent.eval.benchmarks.layouts import OWN
 from lalm_agent.eval.benchmarks.rows import Layout, listed
 from lalm_agent.eval.grade import Output
 

@@ -18,13 +18,10 @@ from pathlib import Path, PurePosixPath
 from lalm_agent.artefacts import SPEC
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval.benchmarks.files import SUFFIXES, Row, is_json_lines, parse_json, read_bytes, read_data_file, utf8
+from lalm_agent.eval.benchmarks.layouts import LAYOUTS, OWN
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
-from lalm_agent.eval.benchmarks.mmar import MMAR
-from lalm_agent.eval.benchmarks.mmau import MMAU
-from lalm_agent.eval.benchmarks.own import OWN
 from lalm_agent.eval.benchmarks.rows import item_of
 from lalm_agent.eval.benchmarks.sakura import HOPS, TRACKS, split_choices
-from lalm_agent.eval.benchmarks.synth import SYNTH
 from lalm_agent.eval.grade import Output, Outputs
 from lalm_agent.eval.items import MODALITY, Benchmark, Item
 from lalm_agent.eval.reading import logs
@@ -37,7 +34,7 @@ _WHOLE = (OWN.id, OWN.audio, OWN.question, OWN.choices, OWN.answer)
 """A row that has each of these under one of its own keys is a question as it is, so that nothing is guessed."""
 GIVE_DATA = "or give the questions: --benchmark NAME --data FILE"
 _OWN = replace(OWN, numbered=False)
-_LAYOUTS = {None: _OWN, "mmau": MMAU, "mmar": MMAR, "synth": SYNTH, "sakura": _OWN}
+_LAYOUTS = {None: _OWN, "sakura": _OWN} | LAYOUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ def read_outputs(
 ) -> Outputs:
     """Read what a method replied: a run folder, a prediction file, or a folder of prediction files.
 
-    benchmark: `mmau | mmar | sakura | synth`; not for run folders, which know their own. data: the file with the
+    benchmark: one of `NAMES`; not for run folders, which know their own. data: the file with the
     questions, for files of ids and predictions, and to hold a file to all questions. keys, alone: as in `ReadOptions`.
 
     Raises DataError: the file cannot be read, a row is at fault, an id is there twice; file and line are named;
@@ -247,7 +244,8 @@ def _prediction(row: Row, line: int, place: str, log: Log | None, reading: ReadO
             logs.ROWS,
         )
     else:
-        layout, own = _LAYOUTS[reading.benchmark], row
+        layout = _LAYOUTS[reading.benchmark]
+        own = layout.prepare(dict(row))
     own = logs.completed(own, row, reading.keys, layout)
     if reading.questions is not None and not any(own.get(name) is not None for name in layout.answer):
         id, item = _bare_id(own, layout.id), None

@@ -7,7 +7,6 @@ have no right answer, have no score; those on clips that an adapter was trained 
 inspect has no public way to write samples one after the other: its own recorder does, with some in memory at a time.
 """
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from lalm_agent.eval.grade import OUTCOMES, Outcome
 from lalm_agent.eval.report.show import ShownQuestion, questions_of_run
 from lalm_agent.eval.runs.folder import read_questions
 from lalm_agent.eval.runs.records import RunSpec, StoredAnswer, StoredStep
+from lalm_agent.jobs import run_async
 from lalm_agent.records import AbstentionKind
 from lalm_agent.registry import require_extra
 
@@ -52,7 +52,7 @@ def write_inspect_log(
         tell(f"draw {draw} of {spec.identity.draws} is written")
     beside = out.with_name(f"{out.stem}.{os.getpid()}.eval")
     try:
-        seen = asyncio.run(_write(run, draw, spec, len(items), beside))
+        seen = run_async(_write(run, draw, spec, len(items), beside))
         beside.replace(out)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}", "name another file") from error

@@ -42,11 +42,24 @@ def rescoring_lines(
         yield wrapped(about, width)
     if treated.rows:
         yield f"\n{as_terminal(treated, width)}"
-        for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer in PUBLISHED):
-            yield wrapped(f"as published, {name} {PUBLISHED[name]}", width)
+        for name in dict.fromkeys(t.scorer for t in result.treatments if t.scorer.partition(":")[0] in PUBLISHED):
+            yield wrapped(f"as published, {name} {PUBLISHED[name.partition(':')[0]]}", width)
+    yield from _further_figures(result.scorers, width)
     if result.pairs:
         yield f"\n{as_terminal(pairs, width)}\n"
         yield from _disagreement_lines(result, show_all, width)
+
+
+def _further_figures(scorers: Iterable[ScorerFigures], width: int | None) -> Iterator[str]:
+    """Marks, and accuracies as published, of scorers that have them."""
+    for scorer in scorers:
+        if scorer.points is not None:
+            yield wrapped(
+                f"marks, {scorer.name}: {percent(scorer.points, 1)} of 100 over {scorer.n:,} questions", width
+            )
+        if scorer.as_published is not None and scorer.applies:
+            accuracy, n = scorer.as_published
+            yield wrapped(f"as published, {scorer.name}: {percent(accuracy, 1)} % of {n:,} questions", width)
 
 
 def tables_of(result: Rescoring) -> tuple[Table, Table, Table, Table]:

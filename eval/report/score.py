@@ -200,7 +200,8 @@ def _reliability(report: Report, groups: Sequence[str]) -> Table:
                 yield (_control_of(method), str(group.n_paired), *shown)
         for method, group in members:
             if group.published is not None:
-                name = f"{method.name}, string match ({group.published.scorer})"
+                what = "string match" if group.published.scorer in ("mmau", "mmar") else "published rule"
+                name = f"{method.name}, {what} ({group.published.scorer})"
                 yield (name, str(group.n), percent(group.published.acc))
         guesses = report.guessing[key].model_dump() if key in report.guessing else {}
         for name, value in guesses.items():

@@ -107,7 +107,7 @@ def _lines(question: ShownQuestion, place: int, width: int) -> Iterator[str]:
 def _fields(question: ShownQuestion) -> Iterator[tuple[str, str]]:
     item, answer, grade = question.item, question.answer, question.grade
     swapped = f", in its place {answer.heard_clip}" if answer and answer.heard_clip else ""
-    yield "clip:", item.audio + swapped
+    yield "clip:", ", ".join(item.audios) + swapped
     yield "question:", item.question
     if item.choices:
         yield "choices:", " | ".join(item.choices)

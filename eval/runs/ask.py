@@ -34,8 +34,8 @@ _LOOK_S = 0.5
 LISTEN, ANSWER = "listen", "answer"
 """The nodes that a clip which cannot be read, and an answer which cannot be kept, are put down to."""
 
-Ask = Callable[[str, str, Sequence[str], str, int], Answer]
-"""Asks one question: (clip's path, text, choices, id, draw). `lalm_agent.Agent.ask_item` is one.
+Ask = Callable[[str | list[str], str, Sequence[str], str, int], Answer]
+"""Asks one question: (clip's path or paths, text, choices, id, draw). `lalm_agent.Agent.ask_item` is one.
 
 Raises BudgetSpent where no further request may be sent, LalmError where the question or its clip cannot be used.
 """
@@ -85,8 +85,10 @@ class Asker:
         item, node = run_item.item, LISTEN
         try:
             clip = self.clip(item)
-            answer = self.ask(clip.path, item.question, run_item.shown(draw), item.id, draw)
+            answer = self.ask(clip.clips, item.question, run_item.shown(draw), item.id, draw)
             mix = clip.own_mix_sha256 or self._mix_sha256(answer.audio)
+            more = [ref.sha256 for ref in answer.more_audio]
+            mixes = [mix, *map(self._mix_sha256, answer.more_audio)]
             node = ANSWER
             kept = stored(run_item, draw, answer, clip, time.perf_counter() - start)
         except (BudgetSpent, StorageError):
@@ -99,10 +101,11 @@ class Asker:
             return failed_answer(item, draw, failure, time.perf_counter() - start)
         own = clip.own_sha256 or answer.audio.sha256
         # Only now, because hashing a clip takes decoding it, and that has just been done.
-        if any(sha256 in self.pretrained for sha256 in (own, mix, answer.audio.sha256)):
+        if any(sha256 in self.pretrained for sha256 in (own, answer.audio.sha256, *more, *mixes)):
             raise PretrainedError([item.audio], 1, "the model", f"question {item.id!r}")
-        refuse_other_recording(item.audio, self.recordings.setdefault(item.audio, own), own)
-        return replace(kept, seen=own in self.trained or mix in self.trained)
+        for name, sha256 in zip(item.audios, (own, *more), strict=False):
+            refuse_other_recording(name, self.recordings.setdefault(name, sha256), sha256)
+        return replace(kept, seen=any(sha256 in self.trained for sha256 in (own, *more, *mixes)))
 
     def _mix_sha256(self, audio: AudioRef) -> str:
         """A mono clip that was saved as stereo is still that clip. Looked at only where there are clips to be known."""

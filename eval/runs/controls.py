@@ -47,7 +47,12 @@ ClipOf = Callable[[Item], ClipFile]
 
 def own_clips(root: Path) -> ClipOf:
     """No control: each question is asked about its own clip under the audio root."""
-    return lambda item: ClipFile(str(audio_file(root, item.audio)))
+
+    def clip_of(item: Item) -> ClipFile:
+        first, *more = (str(audio_file(root, audio)) for audio in item.audios)
+        return ClipFile(first, more=tuple(more))
+
+    return clip_of
 
 
 def silent_clips(root: Path, folder: Path, max_s: float) -> ClipOf:

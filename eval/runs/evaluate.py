@@ -44,6 +44,7 @@ from lalm_agent.eval.runs.records import (
     StoredAnswer,
     TypeSource,
 )
+from lalm_agent.models.base import ModelSpec
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.models.ray_engine import RayEngine, load_on_ray
 from lalm_agent.models.wrappers import Budget
@@ -160,6 +161,7 @@ def _opened(
     """
     request, benchmark = _settled(request)
     folder = stack.enter_context(RunFolder(request.out))
+    request = _in_its_order(request, folder)
     if folder.spec is not None and folder.spec.selection.shard != request.shard:
         there, now = (f"{shard}" if shard else "all" for shard in (folder.spec.selection.shard, request.shard))
         raise MismatchError(folder.path, [f"shard: {there} in the run, {now} now"])
@@ -182,6 +184,7 @@ def _load(run: "_Run", observer: Observer) -> None:
         if request.loaded_model is None:
             observer.note("loading the model")
         spec = run.ready.agent.spec
+        _require_clips(spec, run.ready.plan.left)
         loaded = {name: getattr(spec.info, name) for name in RunIdentity.when_loaded - {"dtype"}}
         run.identity = run.identity.model_copy(update={**loaded, "dtype": spec.dtype})
         folder.check(run.identity)
@@ -189,6 +192,16 @@ def _load(run: "_Run", observer: Observer) -> None:
         folder.check(_on_disk(run.identity, folder.spec.identity, request.config, observer))
     model, there = request.config.model, (answer.audio_sha256 for answer in folder.answers.values())
     controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(folder.path))
+
+
+def _require_clips(spec: ModelSpec, left: Sequence[QuestionDraw]) -> None:
+    """Refuse questions about more clips than the model takes, before any is asked."""
+    several = {item.id: len(item.audios) for item in (question.run_item.item for question in left) if item.more_audio}
+    try:
+        spec.require_clips(max(several.values(), default=1))
+    except UsageError as error:
+        hint = f"{error.hint}; or leave these {len(several)} questions out with --one-clip"
+        raise UsageError(error.message, hint) from None
 
 
 def of_methods(request: EvaluateRequest, methods: Sequence[str]) -> tuple[EvaluateRequest, ...]:
@@ -320,6 +333,14 @@ def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
 
         benchmark = load_benchmark(str(benchmark), request.data_file, request.audio_root)
     return request.model_copy(update={"config": config}), benchmark
+
+
+def _in_its_order(request: EvaluateRequest, run: RunFolder) -> EvaluateRequest:
+    """The request with the order of a run that is there, where it says none: a run goes on as it began."""
+    if run.spec is None or request.config.mcot_order is not None:
+        return request
+    order = {"mcot_order": run.spec.identity.mcot_order or "clip-first"}
+    return request.model_copy(update={"config": request.config.model_copy(update=order)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -459,12 +480,13 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
 
 
 def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM | None" = None) -> "LALM":
-    """The model that answered a run, loaded to be asked more. config: its adapter, device and the like.
+    """The model that answered a run, loaded to be asked more, in the run's order. config: its adapter, device and such.
 
     loaded_model: in place of what would be loaded. Raises UsageError, with all differences, where it is not the run's
     model, and what loading it raises.
     """
     from lalm_agent.agent import load_model, with_adapter
+    from lalm_agent.models.wrappers import in_order
 
     if run.adapter_sha256 is not None and config.adapter is None and loaded_model is None:
         raise UsageError("the run was answered by a model with an adapter", "give its folder with --adapter")
@@ -480,12 +502,12 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
         error = UsageError("the model is not the one that answered the run", "load it as the run did: see `differs`")
         error.fields = tuple(changes)
         raise error
-    return model
+    return in_order(model, run.mcot_order)
 
 
 def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
     """Names of the questions' own clips, and of those that are heard in their place."""
-    names = {run_item.item.audio for run_item in plan.items}
+    names = {audio for run_item in plan.items for audio in run_item.item.audios}
     for run_item in plan.items:
         with suppress(LalmError):
             names.add(clip(run_item.item).swapped or run_item.item.audio)
@@ -599,11 +621,12 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     request, benchmark = _settled(request)
     # Silent clips of a trial go away again, and its replies are not kept.
     with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
+        request = _in_its_order(request, run)
         plan = make_plan(benchmark, request, run.items, run.answers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
         ready = _prepare(request, plan, folder, stack, Budget(request.max_requests), {})
         run.check(_identity(ready), loaded=False)
-        clips = sorted({question.run_item.item.audio for question in plan.left})
+        clips = sorted({audio for question in plan.left for audio in question.run_item.item.audios})
         audio_s, unread = audio_seconds(plan.audio_root, clips, request.config.max_audio_s)
         seconds, basis = _seconds_left(ready, run.answers, observer or Observer())
     return RunEstimate(
@@ -623,7 +646,7 @@ def requests(left: Sequence[QuestionDraw], tools: Mapping[str, str], tries_first
 
     The type step may find no type, and then no content is asked for. tries_first: each is asked as the baseline first.
     """
-    clips = len({question.run_item.item.audio for question in left})
+    clips = len({audio for question in left for audio in question.run_item.item.audios})
     asks_content = "lalm" in (tools.get("asr"), tools.get("caption"))
     return len(left) * (1 + tries_first) * (tools.get("answer") == "lalm") + clips * (
         (tools.get("type") == "lalm") + asks_content

@@ -16,7 +16,7 @@ Readers ignore a torn last line, so that a run can be scored while it goes on.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,11 @@ class RunFolder(Folder):
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` of the answers so far, a row each, in the order of the questions and then of the draws.
 
-        Columns: `id`, `draw`, `audio`, `question`, `choices` (tuple, as shown), `gold` (None: it has no right answer);
+        Columns: `id`, `draw`, `audio`, `question`, `choices` (tuple, as shown), `gold` (missing: it has none);
         a `group_…` for each group of the data, such as `group_modality`; `outcome`, `chosen` and `rule` by the `rule`
         scorer; `counts` (False outside N: no right answer, or a clip that the adapter was trained on); and these of
         `StoredAnswer`: `abstention`, `reply`, `confidence`, `audio_type`, `content`, `reason_kind`, `withheld`,
-        `audio_sha256`, `audio_s`, `seen`, `seconds`.
+        `audio_sha256`, `audio_s`, `seen`, `seconds`. Figures are numbers and flags bool, whatever the run holds.
 
         Raises UsageError: pandas is not installed.
         """
@@ -157,7 +157,7 @@ class RunFolder(Folder):
             if answer is not None:
                 rows.append(_row(replace(run_item.item, choices=run_item.shown(draw)), answer))
         groups = dict.fromkeys(f"group_{name}" for run_item in self.items for name, _ in run_item.item.groups)
-        return pandas.DataFrame(rows, columns=[*_OF_ITEM, *groups, *_OF_GRADE, *_OF_ANSWER])
+        return pandas.DataFrame(rows, columns=[*_OF_ITEM, *groups, *_OF_GRADE, *_OF_ANSWER]).astype(_DTYPES)
 
     def keep(self, answer: StoredAnswer) -> None:
         """Append an answer; one thread at a time. Raises StorageError on a full disk; nothing of it is kept then."""
@@ -171,6 +171,9 @@ _OF_GRADE = ("outcome", "chosen", "rule", "counts")
 _OF_ANSWER = (
     *("abstention", "reply", "confidence", "audio_type", "content", "reason_kind", "withheld"),
     *("audio_sha256", "audio_s", "seen", "seconds"),
+)
+_DTYPES = {"draw": "int64", "counts": "bool", "seen": "bool"} | dict.fromkeys(
+    ("confidence", "audio_s", "seconds"), "float64"
 )
 
 
@@ -220,7 +223,7 @@ def read_answers(folder: Path) -> dict[Key, StoredAnswer]:
 
 def items_bytes(items: Iterable[RunItem]) -> bytes:
     """What `items.jsonl` holds."""
-    return b"".join(json_line({**asdict(run_item.item), "orders": run_item.orders}) for run_item in items)
+    return b"".join(json_line({**records.item_fields(run_item.item), "orders": run_item.orders}) for run_item in items)
 
 
 def items_digest(items: Iterable[RunItem]) -> str:

@@ -18,7 +18,7 @@ from pydantic import Field, InstanceOf, field_validator
 from lalm_agent.artefacts import Record
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError, did_you_mean
-from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.items import Benchmark, Item, audio_file, require_one_clip
 from lalm_agent.eval.runs.controls import FixedText
 from lalm_agent.eval.runs.records import (
     AudioControl,
@@ -46,6 +46,7 @@ class EvaluateRequest(Record):
         called by its name. audio_root: folder that clips are named from; None for the data's own folder.
     limit: the first so many questions in the order of asking; None for all. modality: only questions of these.
     skip_missing, skip_faulty: leave out questions without their clip, and rows that cannot be used.
+    one_clip: leave out questions about several clips, which not every model takes.
     retry_failed: ask failed questions again.
     shard: `i/n`, only the i-th of n parts, counted from 1 (see `shard_of`); `merge` makes one run of all n.
 
@@ -84,6 +85,7 @@ class EvaluateRequest(Record):
     retry_failed: bool = False
     skip_missing: bool = False
     skip_faulty: bool = False
+    one_clip: bool = False
     shard: str | None = None
     ray: RayEngine | None = None
 
@@ -151,7 +153,7 @@ def make_plan(
             f"{len(benchmark.faults)} rows of {benchmark.name} cannot be used: {_some(benchmark.faults)}",
             "mend them, or leave them out with --skip-faulty",
         )
-    pool, limit, known = of_modality(benchmark.items, request.modality), request.limit, answers or {}
+    (pool, several), limit, known = _pool(benchmark, request), request.limit, answers or {}
     if limit is not None and request.shard is None and limit < len(there):
         raise UsageError(
             f"the run has {len(there)} questions, and --limit {limit} asks for fewer",
@@ -188,11 +190,21 @@ def make_plan(
             asked=len(items),
             missing=tuple(_passed_over(pool, chosen, left_out, limit)),
             faulty=len(benchmark.faults),
+            several_clips=several,
             shard=request.shard,
         ),
         absent=frozenset(item.audio for item in pool if item.id in absent),
         lacking={id_: why for id_, why in absent.items() if id_ in to_hear},
     )
+
+
+def _pool(benchmark: Benchmark, request: EvaluateRequest) -> tuple[list[Item], int]:
+    """The questions that may be asked, and how many about several clips are left out of them."""
+    pool = of_modality(benchmark.items, request.modality)
+    kept = [item for item in pool if not (request.one_clip and item.more_audio)]
+    if request.audio != AudioControl.REAL:
+        require_one_clip(kept, f"--audio {request.audio}", "--one-clip leaves them out")
+    return kept, len(pool) - len(kept)
 
 
 def read_shard(text: str) -> tuple[int, int]:
@@ -315,9 +327,11 @@ def of_modality(items: Sequence[Item], modality: Collection[str]) -> list[Item]:
 
 
 def missing_clips(items: Sequence[Item], root: Path) -> dict[str, str]:
-    """Id -> reason for the items whose clip is no file under the audio root; each distinct clip is looked at once."""
-    reasons = {audio: _why_missing(root, audio) for audio in dict.fromkeys(item.audio for item in items)}
-    return {item.id: reason for item in items if (reason := reasons[item.audio]) is not None}
+    """Id -> reason for the items one of whose clips is no file under the audio root; each clip is looked at once."""
+    named = dict.fromkeys(audio for item in items for audio in item.audios)
+    reasons = {audio: reason for audio in named if (reason := _why_missing(root, audio)) is not None}
+    absent = ((item.id, next((audio for audio in item.audios if audio in reasons), None)) for item in items)
+    return {id_: reasons[audio] for id_, audio in absent if audio is not None}
 
 
 def _why_missing(root: Path, audio: str) -> str | None:

@@ -112,14 +112,15 @@ class Selection(Record):
     """Which of the data's questions are in the run.
 
     limit: the first so many by `plan.order_key`; None for all. missing: ids of questions left out because their clip
-    is not there. faulty: rows of the data files that could not be used. shard: which part of these, as `2/4`; None for
-    all of them.
+    is not there. faulty: rows of the data files that could not be used. several_clips: questions about more than one
+    clip that were left out. shard: which part of these, as `2/4`; None for all of them.
     """
 
     limit: int | None
     asked: int
     missing: tuple[str, ...] = ()
     faulty: int = 0
+    several_clips: int = 0
     shard: str | None = None
 
 
@@ -179,6 +180,7 @@ class QuestionDraw:
 class ClipFile:
     """The file that the model hears for a question.
 
+    more: the files of further clips of the question.
     swapped: the clip's name in the data where it is not the question's own. own_sha256, own_mix_sha256: of the
     question's own clip, and of its mono mix (see `audio.Mixing`), where that is not this file; None where it is.
     """
@@ -187,6 +189,12 @@ class ClipFile:
     swapped: str | None = None
     own_sha256: str | None = None
     own_mix_sha256: str | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def clips(self) -> str | list[str]:
+        """What `Ask` takes: the file, or all where there are several."""
+        return [self.path, *self.more] if self.more else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,8 @@ class StoredAnswer:
     option_probs: the same of each choice, in the order of the data file; None where it is not known.
     audio_sha256: of the clip that the model heard (see `heard_clip`); None where it could not be read.
     heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
-    heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds.
+    heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds, of several
+        clips their sum; audio_sha256 is that of the first.
     seen: the question's own clip is among those that the adapter was trained on.
     steps: all but the answering one, which is `prompt` and `reply`.
     raw: the reply with its hidden reasoning, where it had some. responder: the name by which the endpoint calls the
@@ -293,7 +302,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
         responder=last.responder,
         option_probs=tuple(probability.get(choice) for choice in run_item.item.choices) if probability else None,
         audio_sha256=answer.audio.sha256,
-        audio_s=answer.audio.seconds,
+        audio_s=sum(ref.seconds for ref in (answer.audio, *answer.more_audio)),
         heard_s=None if last is unreached else answer.heard_s,
         heard_clip=clip.swapped,
         seen=False,
@@ -326,6 +335,12 @@ def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:
     Raises DataError where a key is missing or has a value of another kind; `where` names the line.
     """
     return _parsed(_ANSWER, fields, f"{where} is no answer")
+
+
+def item_fields(item: Item) -> dict[str, Any]:
+    """A question as a JSON object; what only some benchmarks have is left out where there is none, as in older runs."""
+    optional = ("more_audio", "constraint")
+    return {name: value for name, value in asdict(item).items() if value or name not in optional}
 
 
 def item_of(fields: Mapping[str, Any], where: str) -> RunItem:

@@ -96,6 +96,8 @@ def _notes(start: RunStart) -> Iterator[str]:
         yield "text only: the model is asked without the clip, as each answer says"
     if selection.missing:
         yield f"{len(selection.missing)} questions are left out because their clip is missing"
+    if selection.several_clips:
+        yield f"{selection.several_clips} questions about several clips are left out"
     if selection.faulty:
         yield f"{selection.faulty} faulty rows are left out"
 

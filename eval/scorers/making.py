@@ -14,6 +14,7 @@ from lalm_agent.models.base import LALM
 
 if TYPE_CHECKING:
     from lalm_agent.eval.scorers.llm import Progress
+    from lalm_agent.eval.scorers.nearest import Embedder
 
 SCORERS = {
     "rule": "lalm_agent.eval.grade:RuleScorer",
@@ -21,18 +22,29 @@ SCORERS = {
     "mmar": "lalm_agent.eval.scorers.published:mmar",
     "lmms": "lalm_agent.eval.scorers.published:lmms",
     "lmms-mmar": "lalm_agent.eval.scorers.published:lmms_mmar",
+    "evalscope": "lalm_agent.eval.scorers.published:evalscope",
+    "mmsu": "lalm_agent.eval.scorers.published:mmsu",
+    "air-bench": "lalm_agent.eval.scorers.published:air_bench",
+    "voicebench": "lalm_agent.eval.scorers.published:voicebench",
+    "aqua": "lalm_agent.eval.scorers.published:aqua",
+    "mmau-pro": "lalm_agent.eval.scorers.nearest:NearestOption",
     "sakura": "lalm_agent.eval.scorers.llm:SakuraJudge",
+    "mmar-rubrics": "lalm_agent.eval.scorers.rubrics:RubricJudge",
     "llm": "lalm_agent.eval.scorers.llm:Normaliser",
 }
 """Name -> where it is."""
 
-ASKING = frozenset({"sakura", "llm"})
-"""Scorers that ask a model: sakura:MODEL, llm:MODEL."""
+ASKING = frozenset({"sakura", "mmar-rubrics", "llm"})
+"""Scorers that ask a model: sakura:MODEL, mmar-rubrics:MODEL, llm:MODEL."""
+EMBEDDING = frozenset({"mmau-pro"})
+"""Scorers that compare texts by a model of embeddings: mmau-pro:EMBEDDER."""
+OF_BENCHMARK = ("mmar", "mmsu", "air-bench", "voicebench", "aqua")
+"""Benchmarks whose own rule is called as they are."""
 
 
 def published_match(benchmark: str | None) -> str:
-    """The string match that a benchmark's authors published; MMAU's for those that have none without a judge."""
-    return "mmar" if benchmark == "mmar" else "mmau"
+    """The rule that a benchmark's authors published; MMAU's for those that have none without a model."""
+    return benchmark if benchmark in OF_BENCHMARK else "mmau"
 
 
 def model_ref(name: str) -> str | None:
@@ -42,11 +54,15 @@ def model_ref(name: str) -> str | None:
     """
     kind, colon, ref = name.partition(":")
     if kind not in SCORERS:
-        shown = [f"{scorer}:MODEL" if scorer in ASKING else scorer for scorer in SCORERS]
+        shown = [f"{scorer}{_argument(scorer)}" for scorer in SCORERS]
         raise UsageError(f"unknown scorer: {name or '(empty)'}", did_you_mean(kind, shown))
-    if kind not in ASKING and colon:
+    if kind not in ASKING | EMBEDDING and colon:
         raise UsageError(f"the scorer {kind} asks no model: {name}", f"write {kind}")
     return ref or None
+
+
+def _argument(kind: str) -> str:
+    return ":MODEL" if kind in ASKING else ":EMBEDDER" if kind in EMBEDDING else ""
 
 
 def model_refs(names: Iterable[str]) -> dict[str, str | None]:
@@ -55,9 +71,15 @@ def model_refs(names: Iterable[str]) -> dict[str, str | None]:
 
 
 def make_scorer(
-    name: str, model: LALM | None = None, cache: Path | None = None, progress: "Progress | None" = None
+    name: str,
+    model: LALM | None = None,
+    cache: Path | None = None,
+    progress: "Progress | None" = None,
+    embedder: "Embedder | None" = None,
 ) -> Scorer:
     """A scorer by its name: a key of `SCORERS`, with `:MODEL` for those of `ASKING`, which need the loaded model.
+
+    embedder: what those of `EMBEDDING` need, which are called with `:EMBEDDER`.
 
     cache: a folder for the model's replies, so that a second call asks only for what is missing. None keeps nothing.
     progress: told how many requests are done, and how many there are.
@@ -70,6 +92,13 @@ def make_scorer(
     scorer = getattr(import_module(module), attribute)
     if kind in ASKING and model is None:
         raise UsageError(f"the scorer {kind} asks a model", f"name one: {kind}:openai:NAME, {kind}:FOLDER, {kind}:mini")
+    if kind in EMBEDDING:
+        if embedder is None:
+            raise UsageError(
+                f"the scorer {kind} embeds texts", f"name a model of embeddings: {kind}:FOLDER_OR_HUB_NAME"
+            )
+        nearest: Scorer = scorer(embedder)
+        return nearest
     made: Scorer = scorer(model, cache, progress) if kind in ASKING else scorer()
     return made
 
@@ -90,16 +119,27 @@ class Kept:
 
 
 def made_scorers(
-    refs: Mapping[str, str | None], load: Callable[[str], LALM], kept: Kept, tell: Callable[[str], None]
+    refs: Mapping[str, str | None],
+    load: Callable[[str], LALM],
+    kept: Kept,
+    tell: Callable[[str], None],
+    embed: "Callable[[str], Embedder] | None" = None,
+    data: Path | None = None,
 ) -> list[Scorer]:
     """The scorers of `model_refs`; two of them that name one model share it.
 
-    load: the model of a reference. tell: told in a line what is being done, and some twenty times how far a scorer is.
+    load: the model of a reference. embed: the embedder of one, by default `nearest.load_embedder`.
+    tell: told in a line what is being done, and some twenty times how far a scorer is.
+    data: the benchmark's file, for scorers that need its rubrics.
 
-    Raises UsageError: a model that does not exist; DataError: a model that cannot be loaded.
+    Raises UsageError: a model that does not exist, or no data; DataError: a model that cannot be loaded.
     """
+    from lalm_agent.eval.scorers.nearest import load_embedder
+    from lalm_agent.eval.scorers.rubrics import RubricJudge, read_rubrics
+
     models: dict[str, LALM] = {}
-    for ref in dict.fromkeys(ref for ref in refs.values() if ref is not None):
+    embedders = {ref: (embed or load_embedder)(ref) for name, ref in refs.items() if ref and _embeds(name)}
+    for ref in dict.fromkeys(ref for name, ref in refs.items() if ref is not None and not _embeds(name)):
         if not models and kept.folder is None and kept.file is None:
             tell("what the models reply is not kept for a next time; --cache FOLDER keeps it")
         tell(f"loading {ref}")
@@ -112,10 +152,20 @@ def made_scorers(
 
         return say
 
-    return [
-        make_scorer(name, models[ref], kept.path(name), progress(name)) if ref else make_scorer(name)
+    made = [
+        make_scorer(name, models.get(ref), kept.path(name), progress(name), embedders.get(ref))
+        if ref
+        else make_scorer(name)
         for name, ref in refs.items()
     ]
+    for scorer in made:
+        if isinstance(scorer, RubricJudge):
+            scorer.rubrics = read_rubrics(data)
+    return made
+
+
+def _embeds(name: str) -> bool:
+    return name.partition(":")[0] in EMBEDDING
 
 
 def failures_of(scorers: Sequence[Scorer]) -> tuple[LalmError, ...]:

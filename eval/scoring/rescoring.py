@@ -6,7 +6,7 @@ of Qwen2-Audio-7B-Instruct on MMAU test-mini have been reported anywhere from 44
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -26,7 +26,7 @@ from lalm_agent.eval.grade import (
 )
 from lalm_agent.eval.items import Item
 from lalm_agent.eval.metrics.estimate import share_intervals
-from lalm_agent.eval.scorers.published import READS_LETTERS, WITHOUT_LETTER
+from lalm_agent.eval.scorers.published import READS_LETTERS, WITHOUT_LETTER, as_published
 from lalm_agent.eval.scoring.compare import clip_numbers
 from lalm_agent.records import AbstentionKind
 
@@ -37,6 +37,12 @@ PUBLISHED = {
     "mmar": "counts both as wrong",
     "lmms": "draws a letter at random where it reads none",
     "lmms-mmar": "draws a letter at random where it reads none",
+    "evalscope": "takes the first choice where it reads no letter",
+    "mmsu": "leaves replies without a letter out of the denominator",
+    "air-bench": "leaves replies without a letter out of the denominator",
+    "voicebench": "draws a letter at random where it reads none",
+    "aqua": "counts as wrong what holds neither a letter nor a choice",
+    "mmau-pro": "takes the nearest choice, whatever the reply says",
 }
 """What a scorer's published original, which knows right and wrong only, does with what stays unread here."""
 RESAMPLES, SEED = 2000, 0
@@ -81,6 +87,9 @@ class ScorerFigures:
     rules: how many grades each of the scorer's rules decided, over all questions.
     shares: the outcomes, and `off_list` among the unparsed, with intervals; empty where n is 0.
     applies: False for a rule that reads letters over replies that have hardly any.
+    as_published: (accuracy, denominator) as the scorer's original computes them, random draws on average; None where it
+        has none. Replies that a policy withheld count as they were.
+    points: mean of the marks over the n questions, for scorers that give marks; None where one is not known.
     """
 
     name: str
@@ -94,6 +103,8 @@ class ScorerFigures:
     rules: Mapping[str, int]
     shares: Mapping[str, OutcomeShare]
     applies: bool = True
+    as_published: tuple[float, int] | None = None
+    points: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +167,13 @@ def rescore(outputs: Outputs, scorers: Sequence[Scorer]) -> Rescoring:
         OFF_LIST: [n for n in at if off_list(by_rule[n])],
     }
     figures = []
+    by_name = {scorer.name: scorer for scorer in scorers}
+    texts = [None if (reply := replies[n]) is None else reply.text for n in at]
     for name, graded in grades.items():
         shares = _shares(outputs, [items[n] for n in at], [graded[n] for n in at], [by_rule[n] for n in at])
         applies = name not in letters or _applies(*letters[name])
-        figures.append(_figures(name, items, graded, shares, applies))
+        published = as_published(by_name[name], [items[n] for n in at], texts)
+        figures.append(replace(_figures(name, items, graded, shares, applies), as_published=published))
     known = [figure.acc for figure in figures if figure.acc is not None and figure.applies]
     missing = None if outputs.without_sound else missing_clip_warning(by_rule)
     return Rescoring(
@@ -238,7 +252,8 @@ def _note(name: str, with_letter: int, answers: int) -> str | None:
         return None
     what = "is" if _applies(with_letter, answers) else "does not apply: it is"
     held = f"{with_letter} of the {answers} replies that answer hold one"
-    return f"{name} {what} a rule for replies in letters, and {held}; lmms-eval guesses at the others, here unparsed"
+    others = "its original guesses at the others or drops them, here they are unparsed"
+    return f"{name} {what} a rule for replies in letters, and {held}; {others}"
 
 
 def _applies(with_letter: int, answers: int) -> bool:
@@ -263,7 +278,13 @@ def _figures(
         rules=dict(Counter(grade.rule for grade in grades).most_common()),
         shares=shares,
         applies=applies,
+        points=_mean_points(own),
     )
+
+
+def _mean_points(grades: Sequence[Grade]) -> float | None:
+    points = [grade.points for grade in grades if grade.points is not None]
+    return sum(points) / len(points) if points and len(points) == len(grades) else None
 
 
 def _disagreements(

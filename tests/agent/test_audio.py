@@ -216,6 +216,21 @@ def test_threads_share_the_store(write_clip: WriteClip, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kept", [2**24, 1000])
+def test_of_two_files_with_the_same_samples_one_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(audio, "KEPT_VALUES", kept)
+    wrote, store = noise(400_000, 1), ClipStore()
+    first, second = tmp_path / "a.wav", tmp_path / "a.flac"
+    for path in (first, second):
+        soundfile.write(path, wrote, 8000)
+    ref = store.open(str(first)).ref
+    assert store.open(str(second)).ref.sha256 == ref.sha256
+    second.unlink()
+    np.testing.assert_array_equal(store.get(ref).mono(8000), wrote[:, 0])
+
+
+@pytest.mark.parametrize("kept", [2**24, 1000])
 def test_a_part_is_a_clip_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     monkeypatch.setattr(audio, "KEPT_VALUES", kept)
     wrote = noise(40_000, 2)

@@ -121,6 +121,6 @@ def test_a_gold_text_that_is_no_choice_stands_as_it_is() -> None:
 
 def test_hashes_change_with_the_wording_only() -> None:
     hashes = judging.judging_hashes()
-    assert set(hashes) == {"normaliser", "judge"}
-    assert len({*hashes.values()}) == 2
+    assert set(hashes) == {"normaliser", "judge", "rubric"}
+    assert len({*hashes.values()}) == 3
     assert hashes == judging.judging_hashes()

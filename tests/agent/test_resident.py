@@ -142,10 +142,10 @@ def test_only_its_user_can_reach_it(home: Path) -> None:
 def test_another_users_process_is_sent_away(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     said: list[str] = []
-    assert resident.ask_resident(said.append, print) is None
+    assert next(resident.ask_resident(said.append, print), None) is None
     assert "is not a folder of this user alone" in said[0]
     monkeypatch.setattr(resident, "_refuse_shared", lambda folder: None)
-    assert resident.ask_resident(said.append, print) is None
+    assert next(resident.ask_resident(said.append, print), None) is None
     assert "another user's socket" in said[1]
 
 
@@ -164,7 +164,7 @@ def test_another_users_process_is_sent_away(home: Path, monkeypatch: pytest.Monk
 def test_what_it_cannot_answer_is_refused_with_the_reason(home: Path, settings: dict[str, object], reason: str) -> None:
     said: list[str] = []
     config = AgentConfig.model_validate(settings)
-    assert resident.ask_resident(said.append, print, clip=CLIP, question="Which?", config=config) is None
+    assert next(resident.ask_resident(said.append, print, clip=CLIP, question="Which?", config=config), None) is None
     assert said[-1].startswith("not asking the model that is up: ")
     assert reason in said[-1]
 
@@ -172,7 +172,7 @@ def test_what_it_cannot_answer_is_refused_with_the_reason(home: Path, settings: 
 def test_another_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resident, "code_stamp", lambda: "other")
     said: list[str] = []
-    assert resident.ask_resident(said.append, print, clip=CLIP, question="Which?") is None
+    assert next(resident.ask_resident(said.append, print, clip=CLIP, question="Which?"), None) is None
     assert "another version" in said[-1]
 
 
@@ -209,7 +209,7 @@ def test_a_client_that_leaves_frees_its_place(home: Path) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(home / "socket"))
             resident.send(connection, request)
-    assert resident.ask_resident(print, print, clip=CLIP, question="Which?") is not None
+    assert next(resident.ask_resident(print, print, clip=CLIP, question="Which?"), None) is not None
     assert before < answered() <= before + 2
 
 
@@ -218,7 +218,7 @@ def test_questions_at_the_same_time_are_all_answered(home: Path) -> None:
 
     def ask() -> None:
         answers.append(
-            resident.ask_resident(lambda text: None, lambda step: None, clip=CLIP, question="What is heard?")
+            next(resident.ask_resident(lambda text: None, lambda step: None, clip=CLIP, question="What is heard?"))
         )
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -315,7 +315,7 @@ def test_it_ends_by_a_signal(serve: Serve) -> None:
 
 
 def test_a_socket_that_a_killed_process_left_is_removed(serve: Serve) -> None:
-    for look in (resident.standing, lambda: resident.ask_resident(print, print)):
+    for look in (resident.standing, lambda: next(resident.ask_resident(print, print), None)):
         process = serve(0)
         process.kill()
         process.wait()

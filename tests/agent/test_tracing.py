@@ -209,6 +209,11 @@ def test_what_cannot_be_done_is_said_before_a_model_is_loaded(monkeypatch: pytes
     assert run(["ask", *ASKED, "--trace"]) == 2
     assert "http/protobuf" in said()[1]
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL")
+    for name, value in (("OTEL_BSP_MAX_QUEUE_SIZE", "0"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "few")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert run(["ask", *ASKED, "--trace"]) == 2
+        assert said()[1].startswith("error: a variable of OpenTelemetry: ")
     monkeypatch.setattr("lalm_agent.registry.is_installed", lambda module: False)
     assert run(["ask", *ASKED, "--trace"]) == 2
     err = said()[1]

@@ -17,7 +17,7 @@ from lalm_agent.artefacts import Record, record_text
 from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, LalmError, UsageError
 from lalm_agent.eval.grade import OUTCOMES, Outcome
-from lalm_agent.eval.items import audio_file
+from lalm_agent.eval.items import audio_file, require_one_clip
 from lalm_agent.eval.scorers.making import Kept, failures_of, made_scorers, model_ref, model_refs, published_match
 from lalm_agent.models.pretrained_clips import pretrained_clips_of
 from lalm_agent.prompts.refusing import held_out_refusals
@@ -194,6 +194,7 @@ def build_idk(request: BuildRequest, observer: Observer | None = None) -> IdkSet
 
         refuse_pretrained(pretrained, clips, model, str(request.bank))
     solved, blind_facts = (None, None) if request.blind is None else _blind(request, graded, plan)
+    require_one_clip((question.question.item for question in graded.questions), "a set for training")
     built = sets.build(graded.questions, graded.source, plan, solved)
     root = clip_root(graded, request.audio_root)
     if root is None:

@@ -31,7 +31,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError, did_you_mean
 from lalm_agent.eval import estimate as estimate_run
 from lalm_agent.eval.benchmarks.loading import NAMES, load_benchmark
-from lalm_agent.eval.items import Benchmark, Item, audio_file
+from lalm_agent.eval.items import Benchmark, Item, audio_file, require_one_clip
 from lalm_agent.eval.runs.folder import is_run, read_answers, read_items
 from lalm_agent.eval.runs.plan import EvaluateRequest, check_clips, make_plan
 from lalm_agent.eval.runs.records import DataIdentity
@@ -531,6 +531,7 @@ def _questions(
             skip_faulty=request.skip_faulty,
         )
         plan = make_plan(benchmark, run)
+        require_one_clip((run_item.item for run_item in plan.items), "transfer")
         check_clips(plan)
         questions[key] = Questions(benchmark, run, frozenset(run_item.item.id for run_item in plan.items))
     return questions

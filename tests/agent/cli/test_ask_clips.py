@@ -1,9 +1,11 @@
 """`lalm-agent ask` about several clips, about one from a pipe, and about one behind a URL."""
 
+import asyncio
 import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -151,14 +153,11 @@ def site(folder: Path) -> Iterator[str]:
                 self.send_response(302)
                 self.send_header("Location", target)
                 self.end_headers()
-            elif name == "endless":
-                self.send_response(200)
-                self.end_headers()
-                try:
+            elif name in ("endless", "drip"):  # a body, or headers
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if name == "endless" else b""))
+                with suppress(OSError):
                     while not done.wait(0.01):
-                        self.wfile.write(b"x" * 100)
-                except OSError:
-                    pass
+                        self.wfile.write(b"X-More: x\r\n" * 10)
             elif (folder / name).is_file():
                 self.send_response(200)
                 self.end_headers()
@@ -213,11 +212,20 @@ def test_what_cannot_be_fetched_is_said(path: str, said: str, model: str, site: 
 def test_a_body_without_end_ends_by_its_size_or_its_time(
     model: str, site: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    assert ask(f"{site}/endless", "Which?", "--allow-url", "--timeout-s", "0.1", model=model) == 2
-    assert "takes too long" in capsys.readouterr().err
+    for path in ("endless", "drip", f"to?{site}/drip"):
+        assert ask(f"{site}/{path}", "Which?", "--allow-url", "--timeout-s", "0.1", model=model) == 2
+        assert "takes too long" in capsys.readouterr().err
     monkeypatch.setattr(audio, "MOST_BYTES", 1000)
     assert ask(f"{site}/endless", "Which?", "--allow-url", model=model) == 2
     assert "holds more than 1,000 bytes" in capsys.readouterr().err
+
+
+def test_a_notebook_whose_loop_runs_can_fetch(folder: Path, site: str) -> None:
+    async def cell() -> str:
+        with audio.as_files([f"{site}/a.wav"], allow_url=True) as paths:
+            return audio.load(*paths.values()).ref.sha256
+
+    assert asyncio.run(cell()) == audio.load("a.wav").ref.sha256
 
 
 def test_https_does_not_lead_to_http(monkeypatch: pytest.MonkeyPatch, model: str, capsys: Capture) -> None:
@@ -226,7 +234,9 @@ def test_https_does_not_lead_to_http(monkeypatch: pytest.MonkeyPatch, model: str
     def reply(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers={"Location": "http://127.0.0.1/a.wav"})
 
-    client = httpx.Client
-    monkeypatch.setattr(httpx, "Client", lambda **settings: client(**settings, transport=httpx.MockTransport(reply)))
+    client = httpx.AsyncClient
+    monkeypatch.setattr(
+        httpx, "AsyncClient", lambda **settings: client(**settings, transport=httpx.MockTransport(reply))
+    )
     assert ask("https://127.0.0.1/a.wav", "Which?", "--allow-url", model=model) == 2
     assert "leads to http, which is not followed" in capsys.readouterr().err

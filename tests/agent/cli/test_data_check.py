@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from lalm_agent.cli.main import run
+from lalm_agent.eval.benchmarks import NAMES
 
 ROW = {"id": "q1", "audio": "a.wav", "question": "What is it?", "choices": ["cat", "dog"], "answer": "dog"}
 
@@ -94,7 +95,7 @@ def test_errors_are_two_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert run(["data", "check", "mmua"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: no benchmark is called 'mmua'",
-        "try: did you mean mmau? one of: mmau, mmar, sakura, synth, FILE.jsonl, FILE.json, FILE.csv, hf:NAME_OR_FOLDER",
+        f"try: did you mean mmau? one of: {', '.join(NAMES)}, FILE.jsonl, FILE.json, FILE.csv, hf:NAME_OR_FOLDER",
     ]
     assert run(["data", "check", "mmar", "--data", str(tmp_path / "no.jsonl")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2

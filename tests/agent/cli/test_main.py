@@ -57,6 +57,32 @@ def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, "lalm-agent")
 
 
+@pytest.mark.parametrize(("closed", "clip"), [("<&-", "-"), ("2>&-", "absent.wav")])
+def test_a_closed_stream_is_an_empty_one(closed: str, clip: str, tmp_path: Path) -> None:
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "lalm_agent", "ask", clip, "Which?"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard input is empty" if clip == "-" else "")
+
+
+def test_what_a_terminal_has_no_letters_for_is_escaped() -> None:
+    command = [sys.executable, "-m", "lalm_agent", "eval", "--help"]
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=latin, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"METHOD[,METHOD\u2026]" in done.stdout
+
+
+def test_a_reader_that_went_is_no_error_and_a_full_disk_no_bug() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as gone, open("/dev/full", "wb") as full:
+        for stdout, code, said in ((gone, 0, ""), (full, 2, "error: there is no space left on the disk")):
+            command = [sys.executable, "-m", "lalm_agent", "--help"]
+            done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+            assert (done.returncode, done.stderr.partition("\n")[0]) == (code, said)
+
+
 # --- short options, completion, settings file ------------------------------------------------------------------------
 
 SHORT = {"--model": "-m", "--choice": "-c", "--out": "-o", "--quiet": "-q"}
@@ -161,3 +187,8 @@ def test_init_replaces_a_file_only_by_force(
         os.umask(old)
     assert load_config(environment={}) == AgentConfig()
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [FILE_NAME]
+    (tmp_path / "inner" / FILE_NAME).unlink()
+    (tmp_path / "inner" / FILE_NAME).mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert run(["init", "--force"]) == 2
+    assert [path.name for path in (tmp_path / "inner").iterdir()] == [FILE_NAME], "nothing is left beside"

@@ -72,7 +72,7 @@ def test_rule_and_the_published_match_by_default(predictions: Path, capsys: Capt
     assert pair["table"]["correct"]["wrong"] == 2
     assert [row["id"] for row in found["disagreements"]] == ["q1", "q2"]
     grade = found["disagreements"][0]["grades"]["mmau"]
-    assert grade == {"outcome": "wrong", "chosen": None, "rule": "not_matched", "abstention": None}
+    assert grade == {"outcome": "wrong", "chosen": None, "rule": "not_matched", "abstention": None, "points": None}
 
 
 def test_kinds_of_abstention_and_a_clip_that_is_missed(

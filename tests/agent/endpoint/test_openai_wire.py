@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,30 +52,40 @@ def test_a_clip_beyond_full_scale_keeps_its_shape() -> None:
 def test_the_clip_precedes_the_text_of_the_first_user_turn() -> None:
     clip = {"type": "input_audio"}
     turns = (Turn("system", "s"), Turn("user", "one"), Turn("assistant", "a"), Turn("user", "two"))
-    messages = chat_body("m", request(*turns), clip, FULL)["messages"]
+    messages = chat_body("m", request(*turns), [clip], FULL)["messages"]
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert messages[1]["content"] == [clip, {"type": "text", "text": "one"}]
     assert messages[3]["content"] == "two"
-    assert chat_body("m", request(*turns), None, FULL)["messages"][1]["content"] == "one"
+    assert chat_body("m", request(*turns), [], FULL)["messages"][1]["content"] == "one"
+    several = [{"type": "input_audio", "uuid": name} for name in "ab"]
+    content = chat_body("m", request(*turns), several, replace(FULL, uuids=True))["messages"][1]["content"]
+    assert content == [*several, {"type": "text", "text": "one"}]
+
+
+def test_the_clip_stands_where_the_turn_says() -> None:
+    clip, turn = {"type": "input_audio"}, Turn("user", "examples question", clip_at=9)
+    content = chat_body("m", request(turn), [clip], FULL)["messages"][0]["content"]
+    assert content == [{"type": "text", "text": "examples "}, clip, {"type": "text", "text": "question"}]
+    assert chat_body("m", request(turn), (), FULL)["messages"][0]["content"] == "examples question"
 
 
 def test_a_lone_surrogate_which_no_request_can_carry_is_replaced() -> None:
-    assert chat_body("m", request(Turn("user", "\ud800dog")), None, FULL)["messages"][0]["content"] == "?dog"
+    assert chat_body("m", request(Turn("user", "\ud800dog")), [], FULL)["messages"][0]["content"] == "?dog"
 
 
 def test_greedy_decoding_says_so_and_nothing_of_sampling() -> None:
-    body = chat_body("m", request(decoding=Decoding(max_new_tokens=7)), None, FULL)
+    body = chat_body("m", request(decoding=Decoding(max_new_tokens=7)), [], FULL)
     assert {**body, "messages": 0} == {"model": "m", "messages": 0, "temperature": 0, "max_tokens": 7, "logprobs": True}
 
 
 def test_sampling_is_said_in_full() -> None:
     asked = request(decoding=SAMPLED, n=4, key="q1")
-    body = chat_body("m", asked, None, FULL)
+    body = chat_body("m", asked, [], FULL)
     assert (body["temperature"], body["top_p"], body["n"]) == (0.8, 0.9, 4)
     assert body["seed"] == seed_of(asked, 0)
     assert body["top_k"] == 5
-    assert chat_body("m", asked, None, FULL, first_draw=1)["n"] == 3
-    assert "n" not in chat_body("m", asked, None, FULL, first_draw=3)
+    assert chat_body("m", asked, [], FULL, first_draw=1)["n"] == 3
+    assert "n" not in chat_body("m", asked, [], FULL, first_draw=3)
 
 
 def test_the_seed_differs_by_key_seed_and_draw_only() -> None:
@@ -92,13 +103,13 @@ def test_the_seed_differs_by_key_seed_and_draw_only() -> None:
 
 def test_the_seed_of_a_draw_is_the_same_wherever_the_request_begins() -> None:
     first, third = (request(decoding=SAMPLED, key="a", draw=draw) for draw in (0, 2))
-    assert chat_body("m", third, None, FULL)["seed"] == seed_of(first, 2) != seed_of(first, 0)
+    assert chat_body("m", third, [], FULL)["seed"] == seed_of(first, 2) != seed_of(first, 0)
     assert seed_of(third, 1) == seed_of(first, 3)
 
 
 def test_a_begun_reply_is_continued_by_servers_that_can() -> None:
     begun = request(Turn("user", "What?"), Turn("assistant", "It is"))
-    body = chat_body("m", begun, None, FULL)
+    body = chat_body("m", begun, [], FULL)
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     check(begun, OWN)
     with pytest.raises(UsageError, match="continue"):
@@ -133,12 +144,12 @@ def test_a_clip_needs_a_user_turn() -> None:
     ],
 )
 def test_a_complaint_names_what_to_leave_out(complaint: str, feature: str | None) -> None:
-    body = chat_body("m", request(decoding=SAMPLED, n=2), None, FULL)
+    body = chat_body("m", request(decoding=SAMPLED, n=2), [], FULL)
     assert FULL.refused(complaint, body) == feature
 
 
 def test_what_is_not_in_the_body_cannot_be_left_out() -> None:
-    body = chat_body("m", request(), None, FULL)
+    body = chat_body("m", request(), [], FULL)
     assert [FULL.refused(complaint, body) for complaint in ("seed", "n must be 1")] == [None, None]
 
 
@@ -147,11 +158,11 @@ def test_the_limit_is_renamed_once() -> None:
     assert renamed.limit == "max_completion_tokens"
     assert renamed.without("limit") == renamed
     assert renamed.refused("max_completion_tokens is too large", {"max_completion_tokens"}) is None
-    assert chat_body("m", request(), None, renamed).keys() >= {"max_completion_tokens"}
+    assert chat_body("m", request(), [], renamed).keys() >= {"max_completion_tokens"}
 
 
 @pytest.mark.parametrize("feature", ["logprobs", "seed", "n", "temperature", "top_p"])
 def test_what_is_left_out_is_in_no_further_body(feature: Any) -> None:
     asked = request(decoding=SAMPLED, n=2)
-    assert feature in chat_body("m", asked, None, FULL)
-    assert feature not in chat_body("m", asked, None, FULL.without(feature))
+    assert feature in chat_body("m", asked, [], FULL)
+    assert feature not in chat_body("m", asked, [], FULL.without(feature))

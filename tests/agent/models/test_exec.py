@@ -364,7 +364,8 @@ RAISES = [
     ("return [[b'bytes']]", PermanentBackendError, "a reply is a bytes, not a text"),
     ("return [[{'text': 'a', 'logprobs': [float('nan')]}]]", PermanentBackendError, "not JSON compliant"),
     ("return [[{'text': {1}}]]", PermanentBackendError, "a set is no JSON"),
-    ("return ['fine']", PermanentBackendError, r"lists of \[4\] items where it was asked \[1\]"),
+    ("return [['fine'] * 2]", PermanentBackendError, r"lists of \[2\] items where it was asked \[1\]"),
+    ("return ['A']", PermanentBackendError, "TypeError: 'A' stands in place of a list, with a reply for each seed"),
 ]
 
 
@@ -483,8 +484,10 @@ def test_nothing_stays_behind(worker: Write, tmp_path: Path, end: str) -> None:
     Model.generate = generate
     """)
     script = f"""
+import signal
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.exec_lalm import ExecLALM
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born without
 lalm = ExecLALM({ref!r})
 lalm.generate([Request((Turn("user", lalm._folder),))])
 """

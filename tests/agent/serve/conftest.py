@@ -3,12 +3,15 @@
 import base64
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -30,6 +33,14 @@ def echoed(request: Request) -> Response:
     return Response((completion,) * request.n, scores or None, heard_s, None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_context() -> Iterator[None]:
+    """Certificates are read once: each client would take a tenth of a second for them, and nothing here is TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
+
 @pytest.fixture
 def echo() -> Callable[[Request], Response]:
     return echoed
@@ -42,8 +53,10 @@ class Running:
         self.service = service
         self.lines = lines
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.root = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
+        self.http = httpx.Client(timeout=60)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -56,9 +69,10 @@ class Running:
 
     def end(self) -> None:
         """As SIGTERM does, which reaches the main thread only; wait until it has ended."""
-        self.service.app.is_draining = True
+        self.service.desk.is_draining = True
         self._thread.join(60)
         self._listener.close()
+        self.http.close()
         assert not self._thread.is_alive()
 
 
@@ -92,7 +106,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     """One server with the echo for the tests of a file."""
-    with running() as server:
+    with running(limits=Limits(body_mb=2)) as server:
         yield server
 
 

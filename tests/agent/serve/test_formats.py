@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from openai import APIError, AsyncOpenAI, NotFoundError, OpenAI
 
@@ -304,6 +303,7 @@ def test_the_guarantee_of_a_policy_stands_in_the_metadata(serve: Any, messages: 
     promise = decision.model_extra["metadata"]["policy"]
     assert (promise["guarantee"], promise["holds"], promise["max_risk"]) == ("few errors", True, 0.1)
     assert [answer.type for answer in decision.answers] == ["predicate", "refusal"]
+    assert decision.answers[0].model_extra["lalm_agent"]["answer"] == "yes"
     said = decision.answers[1].model_extra["lalm_agent"]
     assert (said["abstention"], said["reason_kind"], said["withheld"]) == ("not_confident", "not_confident", "no")
     assert chat.choices[0].message.content is None
@@ -334,7 +334,7 @@ def test_systemone_answers_as_transformers_serves_it(server: Any, clip: str) -> 
     }
     asset = {"type": "audio", "format": "wav", "data_base64": clip}
     body = {"model": "echo", "state": {"heard": "<clip>"}, "questions": questions, "assets": {"<clip>": asset}}
-    reply = httpx.post(f"{server.url}/systemone", json=body).json()
+    reply = server.http.post(f"{server.url}/systemone", json=body).json()
     probabilities = {"animal": [2 / 3, 1 / 3], "loud": [6 / 11, 3 / 11, 2 / 11], "speech": [2 / 3, 1 / 3]}
     for question in parse_questions(questions, DecisionConfig())[:3]:
         expected = question.answer(probabilities[question.name])

@@ -1,5 +1,6 @@
 """A run as a log of inspect: what inspect's own reader finds in it, and what ours makes of it again."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -124,6 +125,14 @@ def test_a_run_that_goes_on_is_cancelled_and_seen_clips_are_left_out(folder: Pat
     assert log.status == "cancelled"
     assert "q2" not in [sample.id for sample in log.samples]
     assert next(sample for sample in log.samples if sample.id == "q1").error.message == "not asked yet"
+
+
+def test_a_notebook_whose_loop_runs_can_export(folder: Path, tmp_path: Path) -> None:
+    async def cell() -> None:
+        inspect_export.write_inspect_log(folder, tmp_path / "run.eval")
+
+    asyncio.run(cell())
+    assert len(log_api.read_eval_log(str(tmp_path / "run.eval")).samples) == 24
 
 
 def test_misuse_is_said_and_a_file_stays(folder: Path, tmp_path: Path, said: Said) -> None:

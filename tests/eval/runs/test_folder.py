@@ -195,6 +195,7 @@ def test_a_frame_has_a_row_for_each_answer_with_its_grade(
     assert dict(frame.groupby("group_modality").size()) == {"sound": 3, "music": 1}
     assert rows["q1", 0]["choices"] == items[1].choices
     assert rows["q1", 0]["seconds"] == 1.5
+    assert (frame.confidence > 0.5).sum() == 0, "nobody has one"
     documented = re.findall(r"`(\w+)`", RunFolder.to_pandas.__doc__ or "")
     assert {column for column in frame if not column.startswith("group_")} <= set(documented)
 
@@ -206,7 +207,10 @@ def test_a_run_without_answers_is_a_frame_of_the_same_columns(
     with RunFolder(tmp_path / "run") as folder:
         assert "outcome" in folder.to_pandas().columns
         folder.begin(identity(), plan_of(make_items(2)), session)
-        assert folder.to_pandas().shape[0] == 0
+        frame = folder.to_pandas()
+    assert list(frame[frame.counts & ~frame.seen].columns) == list(frame.columns)
+    assert frame.seconds.sum() == 0
+    assert frame.confidence.isna().sum() == 0
 
 
 def test_without_pandas_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,13 @@
 
 from importlib import import_module
 
+import numpy as np
 import pytest
 
 from lalm_agent.errors import UsageError
 from lalm_agent.eval.scorers import ASKING, SCORERS, make_scorer, model_ref, published_match
+from lalm_agent.eval.scorers.making import EMBEDDING
+from lalm_agent.eval.scorers.nearest import Embedder
 from lalm_agent.models.scripted import ScriptedLALM
 
 
@@ -13,8 +16,9 @@ from lalm_agent.models.scripted import ScriptedLALM
 def test_every_name_leads_to_a_scorer_of_that_name(name: str) -> None:
     module, _, attribute = SCORERS[name].partition(":")
     assert hasattr(import_module(module), attribute)
-    made = make_scorer(name, ScriptedLALM([], ref="m@1") if name in ASKING else None)
-    assert made.name == (f"{name}:m@1" if name in ASKING else name)
+    embedder = Embedder("m@1", lambda texts: np.eye(len(texts)))
+    made = make_scorer(name, ScriptedLALM([], ref="m@1") if name in ASKING else None, embedder=embedder)
+    assert made.name == (f"{name}:m@1" if name in ASKING | EMBEDDING else name)
 
 
 @pytest.mark.parametrize("name", ["mmua", "", "lm:x", "rule:mini", "lmms:openai:x"])
@@ -36,6 +40,11 @@ def test_a_scorer_that_asks_wants_a_model(name: str) -> None:
         make_scorer(name)
 
 
+def test_a_scorer_that_embeds_wants_a_model_of_embeddings() -> None:
+    with pytest.raises(UsageError, match="embeds texts"):
+        make_scorer("mmau-pro")
+
+
 def test_the_model_of_a_name() -> None:
     assert model_ref("llm:openai:gpt-4o-mini@https://host/v1") == "openai:gpt-4o-mini@https://host/v1"
     assert model_ref("sakura:mini") == "mini"
@@ -44,4 +53,5 @@ def test_the_model_of_a_name() -> None:
 
 
 def test_each_benchmark_has_its_published_match() -> None:
-    assert [published_match(name) for name in ("mmau", "mmar", "sakura", None)] == ["mmau", "mmar", "mmau", "mmau"]
+    names = ("mmau", "mmar", "sakura", "mmsu", "aqua", None)
+    assert [published_match(name) for name in names] == ["mmau", "mmar", "mmau", "mmsu", "aqua", "mmau"]
