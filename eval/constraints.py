@@ -20,12 +20,12 @@ def require_arguments(arguments: object) -> None:
         raise DataError("`kwargs` is no object", 'write one such as {"N": 3}')
     for key, value in (arguments or {}).items():
         try:
-            if isinstance(value, list | dict):
+            if not isinstance(value, str | int | float | None):
                 raise TypeError
             if key in ("N", "N1", "N2"):
                 _number(arguments or {}, key)
         except (TypeError, ValueError):
-            raise DataError(f"`kwargs` has {json.dumps(value)[:40]} as {key}", "mend it") from None
+            raise DataError(f"`kwargs` has {str(value)[:40]!r} as {key}", "mend it") from None
 
 
 def is_known(constraint: str) -> bool:

@@ -151,6 +151,7 @@ def _constraint(row: Mapping[str, object], layout: Layout) -> str | None:
     values = [row.get(key) for key in layout.constraint]
     if not values or values[0] in (None, ""):
         return None
+    _require_text(values[0], f"`{layout.constraint[0]}`")
     require_arguments(values[1])
     return json.dumps(dict(zip(layout.constraint, values, strict=True)), ensure_ascii=False, sort_keys=True)
 

@@ -253,8 +253,9 @@ def test_help_names_every_benchmark_and_every_scorer_without_a_model() -> None:
         ("air-bench", AIR | {"path": "/"}, "outside the audio root"),
         ("mmau-pro", FOLLOW | {"kwargs": ["N", 3]}, "`kwargs` is no object"),
         ("mmau-pro", FOLLOW | {"kwargs": "N=3"}, "`kwargs` is no object"),
-        ("mmau-pro", FOLLOW | {"kwargs": {"N": "three"}}, '`kwargs` has "three" as N'),
-        ("mmau-pro", FOLLOW | {"kwargs": {"keywords": ["dog"]}}, '`kwargs` has ["dog"] as keywords'),
+        ("mmau-pro", FOLLOW | {"kwargs": {"N": "three"}}, "`kwargs` has 'three' as N"),
+        ("mmau-pro", FOLLOW | {"kwargs": {"keywords": ["dog"]}}, "as keywords"),
+        ("mmau-pro", FOLLOW | {"answer": "x", "task_identifier": ["Title"]}, "`task_identifier` is"),
     ],
 )
 def test_a_damaged_row_is_a_fault(name: str, row: Row, reason: str, tmp_path: Path) -> None:
