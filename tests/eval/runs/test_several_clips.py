@@ -177,6 +177,17 @@ def test_what_shows_one_clip_says_that_there_are_more(
     assert "the clip here is the first of a.wav, b.wav" in (tmp_path / "page" / "index.html").read_text()
 
 
+@pytest.mark.parametrize("source", ["oracle", "other"])
+def test_one_text_of_the_data_is_none_of_each_clip(
+    source: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) | {"content": "a caption"} for line in data.read_text().splitlines()]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    ask = ["eval", str(data), "--model", "scripted:nothing", "--method", "agent", "--out", str(tmp_path / "run")]
+    assert run([*ask, "--content", source]) == 2
+    assert f"--content {source} knows one: two" in capsys.readouterr().err
+
+
 def answers_of(folder: Path) -> dict[str, StoredAnswer]:
     with RunFolder(folder, writes=False) as there:
         return {answer.id: answer for answer in there.answers.values()}
