@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lalm_agent.audio import ClipStore
 from lalm_agent.confidence.gate import make_gate, refuse_other_system
-from lalm_agent.config import AgentConfig, make_config
+from lalm_agent.config import CLIP_FIRST, AgentConfig, is_checkpoint, make_config, order_of_mcot
 from lalm_agent.errors import DataError, LalmError, PermanentBackendError, UsageError, did_you_mean
 from lalm_agent.models.base import LALM, Decoding, ModelSpec, Request, Response
-from lalm_agent.models.wrappers import SharedWeights, WithoutClip
+from lalm_agent.models.wrappers import SharedWeights, WithoutClip, in_order
 from lalm_agent.policy import Policy, SystemIdentity, packaged_policy, read_policy
 from lalm_agent.prompts import prompt_hashes
 from lalm_agent.records import Answer, Failure, Method, OnStep, Question, Step, check_question, question_row
@@ -216,6 +216,12 @@ class Agent:
         """The reference of the tool of each node that the method has; nothing is loaded for it."""
         return {node: tool.ref for node, tool in self._tools.items()}
 
+    @property
+    def mcot_order(self) -> str | None:
+        """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`."""
+        of_policy = None if self.policy is None else self.policy.system.mcot_order or CLIP_FIRST
+        return order_of_mcot(self.config, of_policy)
+
     def system(self, **loaded: Any) -> SystemIdentity:
         """What decides the answers, but for a policy. loaded: what only a loaded model knows."""
         fields = {"model", "method", "hears_audio", "answer_mode", "max_audio_s", "adaptive"}
@@ -229,6 +235,7 @@ class Agent:
             **loaded,
             tools=self.tool_names,
             prompts=prompts,
+            mcot_order=self.mcot_order,
         )
 
     def tools_without_model(self) -> dict[str, Tool]:
@@ -477,8 +484,10 @@ class Agent:
         """The model for several threads, wrapped."""
         wrap = self._wrap or (lambda model: model)
         if self.config.model.startswith("openai:") or getattr(getattr(model, "inner", model), "takes_threads", False):
-            return wrap(model)
-        return self._weights.for_threads(model, wrap, self._batch_rows)
+            shared = wrap(model)
+        else:
+            shared = self._weights.for_threads(model, wrap, self._batch_rows)
+        return in_order(shared, self.mcot_order, model)
 
     def _decoding(self, node: str) -> Decoding:
         """Only answers are sampled: what the other nodes say belongs to the clip and is kept."""
@@ -615,9 +624,9 @@ def weights_on_disk(config: AgentConfig) -> tuple[str | None, str] | None:
 
     Nothing is fetched. Raises UsageError where it is not on this machine, DataError where it lacks its weights.
     """
-    ref = config.model.removeprefix("vllm:")
-    if ref != "mini" and not Path(ref).expanduser().is_dir() and ("/" not in ref or ":" in ref):
+    if not is_checkpoint(config.model):
         return None
+    ref = config.model.removeprefix("vllm:")
     from lalm_agent.models.hf_loading import find_weights
 
     return find_weights(ref, config.allow_pickle, fetches=False)

@@ -25,6 +25,7 @@ from lalm_agent.records import Method
 
 AnswerMode = Literal["generate", "score"]
 Preset = Literal["paper", "assist"]
+McotOrder = Literal["printed", "clip-first"]
 
 DEFAULT_MAX_AUDIO_S = 3600.0
 
@@ -48,6 +49,8 @@ class AgentConfig(BaseModel):
     checkpoint: an SQLite file that keeps the states of each question's graph.
     adaptive: the agent first asks as the baseline does, and leaves its steps out where that answer's probability among
         the choices is at least this; None: never.
+    mcot_order: of the method mcot: the examples before the clip, as the paper prints it, or behind it; None: `printed`
+        for a checkpoint other than mini whose nodes are all the model itself, unless a run or policy says otherwise.
     policy: a file of `lalm-agent calibrate`: answers whose confidence is too low are withheld.
     policy_unchecked: use the policy of another system, and say on every answer that its guarantee does not hold.
     debug: raise the error of a failed node in place of recording it.
@@ -74,9 +77,32 @@ class AgentConfig(BaseModel):
     max_audio_s: float = Field(default=DEFAULT_MAX_AUDIO_S, gt=0)
     checkpoint: str | None = Field(default=None, examples=["states.sqlite"])
     adaptive: float | None = Field(default=None, gt=0, le=1, examples=[0.9])
+    mcot_order: McotOrder | None = Field(default=None, examples=["printed"])
     policy: str | None = Field(default=None, examples=["policy.json"])
     policy_unchecked: bool = False
     debug: bool = False
+
+
+CLIP_FIRST = "clip-first"
+
+
+def is_checkpoint(ref: str) -> bool:
+    """Whether a model's reference is that of a checkpoint, here or on the hub, whichever engine runs it."""
+    ref = ref.removeprefix("vllm:")
+    return ref == "mini" or Path(ref).expanduser().is_dir() or ("/" in ref and ":" not in ref)
+
+
+def order_of_mcot(config: AgentConfig, of_policy: str | None = None) -> str | None:
+    """`printed` where the clip stands behind the examples of mcot, else None; see `AgentConfig.mcot_order`.
+
+    of_policy: the order of the policy that is used.
+    """
+    if config.method is not Method.MCOT or not config.hears_audio:
+        return None
+    order = config.mcot_order or of_policy
+    if order is None and config.preset == "paper" and config.model != "mini" and is_checkpoint(config.model):
+        order = "printed"
+    return order if order == "printed" else None
 
 
 FILE_NAME = "lalm-agent.toml"

@@ -24,6 +24,9 @@ SHORT_HASH = 16
 """Hexadecimal digits of a recording's sha256 that a policy keeps."""
 _HINT = "make it anew by `lalm-agent calibrate`; it is not to be changed by hand"
 
+_SINCE = frozenset({"mcot_order"})
+"""Fields of a system that came when there were policies already."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Risk = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -42,9 +45,11 @@ class SystemIdentity(Identity):
     dtype: as loaded; `auto` differs between a CPU and a GPU. tools: node -> tool, the nodes that the method uses.
     prompts: sha256 of each prompt with its slots open. The seed of the sampling noise is none of it.
     adaptive: the probability from which on the baseline's answer spares the agent's steps; None where it never does.
+    mcot_order: `printed` where the clip stands behind the examples of mcot, as the paper has it; None where it stands
+    before them, and for other methods.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"adaptive"})
+    later: ClassVar[frozenset[str]] = frozenset({"adaptive", "mcot_order"})
 
     model: str
     revision: str | None
@@ -62,6 +67,7 @@ class SystemIdentity(Identity):
     top_k: int
     max_audio_s: FiniteFloat
     adaptive: FiniteFloat | None = None
+    mcot_order: str | None = None
 
 
 class Feature(Record):
@@ -186,7 +192,9 @@ class Policy(Record):
     @property
     def digest(self) -> str:
         """What `sha256` has to be."""
-        fields = self.model_dump(mode="json", by_alias=True, exclude={"sha256"})
+        # What policies of older versions did not have is no part of it where it says nothing.
+        silent = {name for name in _SINCE if getattr(self.system, name) is None}
+        fields = self.model_dump(mode="json", by_alias=True, exclude={"sha256": True, "system": silent})
         return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     @property

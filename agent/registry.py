@@ -31,14 +31,21 @@ NODES = ("type", "asr", "caption", "answer")
 """The nodes that a tool can fill, in the order in which an agent visits them."""
 
 TOOLS: dict[str, dict[str, str]] = {
-    "type": {"lalm": "lalm_agent.tools.lalm:LalmTypeIdentifier"},
+    "type": {
+        "lalm": "lalm_agent.tools.lalm:LalmTypeIdentifier",
+        "audioset": "lalm_agent.tools.audioset:AudioSetTypeIdentifier",
+    },
     "asr": {
         "lalm": "lalm_agent.tools.lalm:LalmASR",
+        "faster-whisper": "lalm_agent.tools.asr_faster_whisper:FasterWhisperASR",
         "openai": "lalm_agent.tools.asr_openai:OpenAITranscription",
         "pocketsphinx": "lalm_agent.tools.asr_pocketsphinx:PocketsphinxASR",
         "whisper": "lalm_agent.tools.asr_whisper:WhisperASR",
     },
-    "caption": {"lalm": "lalm_agent.tools.lalm:LalmCaptioner"},
+    "caption": {
+        "lalm": "lalm_agent.tools.lalm:LalmCaptioner",
+        "audioset": "lalm_agent.tools.audioset:AudioSetCaptioner",
+    },
     "answer": {"lalm": "lalm_agent.tools.lalm:LalmAnswerer"},
 }
 BUILT_IN_TOOLS = frozenset(name for tools in TOOLS.values() for name in tools)
@@ -176,7 +183,13 @@ NEEDS = {
     "lalm": Needs("the model itself"),
     "openai": Needs("an endpoint that transcribes; openai[:NAME[@URL]]"),
     "pocketsphinx": Needs("offline, American English", ("pocketsphinx",), "pip install pocketsphinx"),
-    "whisper": Needs("whisper:SIZE, such as whisper:small", ("whisper",), "pip install openai-whisper"),
+    "whisper": Needs("whisper:SIZE[+vad], such as whisper:small", ("whisper",), "pip install openai-whisper"),
+    "faster-whisper": Needs(
+        "faster-whisper:SIZE_OR_FOLDER[+vad]", ("faster_whisper",), "pip install 'lalm-agent[faster-whisper]'"
+    ),
+    "audioset": Needs(
+        "audioset:FILE.onnx, a tagger such as YAMNet", ("onnxruntime",), "pip install 'lalm-agent[onnx]'"
+    ),
 }
 
 
@@ -231,6 +244,9 @@ EXTRAS = {
         ("serve", ("fastapi", "prometheus_client", "uvicorn"), "lalm-agent serve"),
         ("train", ("tensorboard",), "TensorBoard's files of lalm-agent train"),
         ("vllm", ("vllm",), "a model vllm:MODEL"),
+        ("faster-whisper", ("faster_whisper",), "asr=faster-whisper:SIZE_OR_FOLDER"),
+        ("vad", ("silero_vad", "onnxruntime"), "+vad of whisper and faster-whisper: only speech is transcribed"),
+        ("onnx", ("onnxruntime",), "type=audioset:FILE.onnx, caption=audioset:FILE.onnx"),
         ("web", ("gradio", "mcp"), "lalm-agent web"),
         ("synth", ("espeakng_loader", "fluidsynth", "scipy"), "lalm-agent data synth, training of mini"),
     )

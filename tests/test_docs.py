@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lalm_agent.cli.main import run
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 # [text](target), without an address on the web and without the anchor.
@@ -47,6 +49,11 @@ def test_every_printed_example_is_its_file() -> None:
     printed = {match["name"]: match["code"] for text in texts for match in EXAMPLE.finditer(text)}
     assert printed.keys() == {"from_python.py", "own_asr.py", "own_model.py", "workers/template.py"}
     assert {name: (ROOT / "examples" / name).read_text("utf-8") for name in printed} == printed
+
+
+def test_the_table_of_families_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "--families"]) == 0
+    assert capsys.readouterr().out in (ROOT / "docs/models.md").read_text("utf-8")
 
 
 def test_what_is_served_is_what_is_asked() -> None:

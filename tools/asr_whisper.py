@@ -1,12 +1,12 @@
 """The content node for speech, filled by openai-whisper on this machine: some hundred languages, clips of any length.
 
-Nothing is downloaded: where the weights are absent, the error names the command that fetches them. On a clip without
-speech Whisper may invent words; `no_speech_prob` and `avg_logprob` in the trace are the signs of it.
+Nothing is downloaded: where the weights are absent, the error names the command that fetches them. Words that look
+invented are withheld (`asr_guard`).
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lalm_agent.errors import DataError, PermanentBackendError, UsageError
-from lalm_agent.registry import Task, ToolResult
-from lalm_agent.tools.asr_confidence import segment_confidence
+from lalm_agent.tools.asr_guard import Segment, WhisperFamily, with_vad
 
 DEFAULT = "base"
 SIZES = (
@@ -23,19 +22,17 @@ SIZES = (
     *("large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo"),
 )
 _FILE_OF = {"large": "large-v3", "turbo": "large-v3-turbo"}
-_MODEL_RATE = 16_000
-_SILENT_PEAK = 1e-3
-"""Below this peak (-60 dBFS) nothing is decoded: Whisper writes a phrase for pure silence."""
 
 
-class WhisperASR:
+class WhisperASR(WhisperFamily):
     """Transcribes the whole clip in the language that Whisper detects; the weights are loaded at the first call.
 
     Greedy (temperature 0, no fallback to sampling), each window of 30 s without the text of the one before, in
     float16 on a GPU and float32 on a CPU. On a CPU the same clip gives the same text.
 
     Args:
-        argument: a size (`tiny` to `large-v3`, `turbo`, `.en` variants) or the path of a `.pt` file of Whisper's own.
+        argument: a size (`tiny` to `large-v3`, `turbo`, `.en` variants) or the path of a `.pt` file of Whisper's own;
+            with `+vad` behind it only what silero-vad takes for speech is transcribed.
 
     Raises:
         UsageError: the argument is neither.
@@ -43,29 +40,18 @@ class WhisperASR:
     """
 
     def __init__(self, argument: str | None = None) -> None:
-        argument = argument or DEFAULT
-        self._path = weights_path(argument)
-        self.name = f"whisper:{argument if argument in SIZES else self._path.name}"
+        size, vad = with_vad(argument or DEFAULT)
+        super().__init__("whisper", vad)
+        self._path = weights_path(size)
+        self.name = f"whisper:{size if size in SIZES else self._path.name}{'+vad' if vad else ''}"
         self._model: Any = None
         self._windows: list[Any] = []
         self._lock = threading.Lock()
 
-    def __call__(self, task: Task) -> ToolResult:
-        """The transcript; empty where no words were recognised.
-
-        `details`: the figures of `segment_confidence`; windows that are left out as silent count in `no_speech_prob_*`.
-
-        Raises:
-            PermanentBackendError: openai-whisper is not installed or failed.
-            DataError: the file holds no weights of Whisper.
-        """
-        samples = task.sound.mono(_MODEL_RATE)
-        heard_s = (0.0, task.sound.ref.seconds)
-        text, details = self._transcribed(samples) if np.abs(samples).max() >= _SILENT_PEAK else ("", None)
-        warnings = () if text else ("whisper recognised no words",)
-        return ToolResult(text, heard_s=heard_s, warnings=warnings, details=details)
-
-    def _transcribed(self, samples: NDArray[np.float32]) -> tuple[str, dict[str, float] | None]:
+    def segments(
+        self, samples: NDArray[np.float32], spans: Sequence[tuple[float, float]] | None
+    ) -> tuple[Sequence[Segment], Sequence[float]]:
+        """See `WhisperFamily`; windows that are left out as silent have a probability, too."""
         with self._lock:
             if self._model is None:
                 self._model = _load(self._path)
@@ -79,11 +65,11 @@ class WhisperASR:
                     condition_on_previous_text=False,
                     fp16=self._model.device.type == "cuda",
                     verbose=None,
+                    clip_timestamps="0" if spans is None else [second for span in spans for second in span],
                 )
             except RuntimeError as error:
                 raise PermanentBackendError(f"whisper failed: {_first_line(error)}", "try a smaller size") from error
-            silent = [window.no_speech_prob for window in self._windows]
-            return str(result["text"]).strip(), segment_confidence(result["segments"], silent) or None
+            return result["segments"], [window.no_speech_prob for window in self._windows]
 
     def _recording(self, decode: Callable[..., Any]) -> Callable[..., Any]:
         """`transcribe` says nothing of the windows that it leaves out as silent, so each is noted as it is decoded."""

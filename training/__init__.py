@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ReproductionSummary,
         plan_reproduction,
         reproduce,
+        reproduction_cost,
         reproduction_summary,
     )
     from lalm_agent.training.sweep import AlphaSweepRequest, KSweepRequest, sweep_alpha, sweep_k
@@ -47,7 +48,8 @@ _HOMES = {
     **dict.fromkeys(("TrainRequest", "TrainedAdapter", "estimate", "train"), "lora.train"),
     **dict.fromkeys(("PaperFolder", "ReproduceRequest"), "reproduction.design"),
     **dict.fromkeys(
-        ("ReproductionSummary", "plan_reproduction", "reproduce", "reproduction_summary"), "reproduction.run"
+        ("ReproductionSummary", "plan_reproduction", "reproduce", "reproduction_cost", "reproduction_summary"),
+        "reproduction.run",
     ),
     **dict.fromkeys(("AlphaSweepRequest", "KSweepRequest", "sweep_alpha", "sweep_k"), "sweep"),
     **dict.fromkeys(
@@ -78,6 +80,7 @@ __all__ = [
     "plan_study",
     "report_study",
     "reproduce",
+    "reproduction_cost",
     "reproduction_summary",
     "study",
     "sweep_alpha",

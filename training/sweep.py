@@ -12,6 +12,7 @@ spec.json           what is swept; sweep.json, sweep.md, sweep.svg: the report
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.report.table import as_markdown
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.eval.scoring.compare import TOTAL, Resampling
+from lalm_agent.models.ray_engine import RayEngine
 from lalm_agent.records import Method
 from lalm_agent.registry import install_line, is_installed
 from lalm_agent.training import sweep_report
@@ -41,7 +43,7 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """What every sweep needs. data, data_file, audio_root, limit, modality, batch_size: as in `EvaluateRequest`.
+    """What every sweep needs. data, data_file, audio_root, limit, modality, batch_size, ray: as in `EvaluateRequest`.
 
     data: None asks nothing. resamples, seed: of the bootstrap over clips.
     """
@@ -54,6 +56,7 @@ class SweepRequest:
     limit: int | None = None
     modality: tuple[str, ...] = ()
     batch_size: int = 8
+    ray: RayEngine | None = None
     resamples: int = 2000
     seed: int = 0
 
@@ -301,22 +304,23 @@ def _measured(
     request: SweepRequest, method: Method, adapters: Mapping[str, Path], observer: Observer
 ) -> tuple[dict[str, sweep_report.PointFigures], Sequence[str]]:
     """Name -> figures against the model without an adapter; one set of weights serves all of them."""
-    from lalm_agent.agent import load_hearing_model
     from lalm_agent.eval import evaluate
+    from lalm_agent.eval.runs.evaluate import load_models
     from lalm_agent.eval.scoring.score import ScoreRequest, score
     from lalm_agent.eval.scoring.summary import Config
 
     config = request.config.model_copy(update={"adapter": None, "method": method})
     with_adapter = Method.LORA if method is Method.BASELINE else method
-    same = ("data", "data_file", "audio_root", "limit", "modality", "batch_size")
+    same = ("data", "data_file", "audio_root", "limit", "modality", "batch_size", "ray")
     fields = {name: getattr(request, name) for name in same}
     observer(f"loading the model {config.model}")
-    model = load_hearing_model(config, request.batch_size)
     runs = {name: request.out / "runs" / name for name in (BASELINE, *adapters)}
-    for name, run in runs.items():
-        observer(f"asking {name}")
-        changes = {"adapter": str(adapters[name]), "method": with_adapter} if name in adapters else {}
-        evaluate(EvaluateRequest(**fields, out=run, config=config.model_copy(update=changes), loaded_model=model))
+    with ExitStack() as stack:
+        model, _ = load_models(config, request.batch_size, None, request.ray, stack)
+        for name, run in runs.items():
+            observer(f"asking {name}")
+            changes = {"adapter": str(adapters[name]), "method": with_adapter} if name in adapters else {}
+            evaluate(EvaluateRequest(**fields, out=run, config=config.model_copy(update=changes), loaded_model=model))
     how = replace(Resampling(), resamples=request.resamples, seed=request.seed)
     report = score(ScoreRequest(paths=tuple(runs.values()), config=Config(resampling=how)), observer)
     groups = {made.name: made.groups[TOTAL] for made in report.methods if TOTAL in made.groups}

@@ -80,6 +80,7 @@ def ask(
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
+    mcot_order: flags.McotOrderFlag = None,
     policy: flags.PolicyFlag = None,
     no_policy: flags.NoPolicyFlag = False,
     policy_unchecked: flags.PolicyUncheckedFlag = None,

@@ -34,6 +34,7 @@ def chat(
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
+    mcot_order: flags.McotOrderFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     adapter: flags.AdapterFlag = None,

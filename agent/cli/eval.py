@@ -90,6 +90,7 @@ def evaluate(
     tool: flags.ToolFlag = None,
     answer_mode: flags.AnswerModeFlag = None,
     adaptive: flags.AdaptiveFlag = None,
+    mcot_order: flags.McotOrderFlag = None,
     policy: flags.PolicyFlag = None,
     policy_unchecked: flags.PolicyUncheckedFlag = None,
     limit: LimitFlag = None,

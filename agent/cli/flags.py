@@ -92,6 +92,13 @@ AdaptiveFlag = Annotated[
     float | None,
     typer.Option(help="Ask as the baseline first, and leave the agent's steps out from this confidence on."),
 ]
+McotOrderFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="Of mcot: printed puts the worked examples before the clip, as the paper prints it; clip-first behind it.",
+        show_default="printed for checkpoints with --tools paper, clip-first for mini and endpoints",
+    ),
+]
 PolicyFlag = Annotated[
     str | None, typer.Option(help="File of `lalm-agent calibrate`: withhold answers that are not confident enough.")
 ]

@@ -258,9 +258,20 @@ def tools(
     typer.echo("\nyour own:  --tool NODE=module:attribute[:ARGUMENT], a class or a function of a task")
 
 
-def models(debug: flags.DebugFlag = None) -> None:
+def models(
+    families: Annotated[
+        bool,
+        flags.option("Print the families of checkpoints and their state as a Markdown table.", False, "--families"),
+    ] = False,
+    debug: flags.DebugFlag = None,
+) -> None:
     """List what --model takes: the forms of a reference, the supported architectures, installed plugins."""
-    from lalm_agent.models.hf_families import FAMILIES
+    from lalm_agent.models.hf_families import FAMILIES, family_rows
+
+    if families:
+        typer.echo("| family | class of transformers | state |\n|---|---|---|")
+        typer.echo("\n".join(f"| {' | '.join(row)} |" for row in family_rows()))
+        return
     from lalm_agent.registry import BUILT_IN_MODELS, MODEL_FORMS, MODEL_GROUP, installed_plugins
 
     plugins = installed_plugins(MODEL_GROUP, BUILT_IN_MODELS)

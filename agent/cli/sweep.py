@@ -8,7 +8,7 @@ import typer
 from lalm_agent.cli import eval as eval_flags
 from lalm_agent.cli import flags, idk
 from lalm_agent.cli import train as train_flags
-from lalm_agent.cli.flags import option, settings_from
+from lalm_agent.cli.flags import option, ray_from, settings_from
 from lalm_agent.terminal import json_text, say
 
 app = typer.Typer(
@@ -101,6 +101,10 @@ def alpha(
     seed: SeedFlag = 0,
     device: flags.DeviceFlag = None,
     dtype: flags.DtypeFlag = None,
+    engine: flags.EngineFlag = "local",
+    workers: flags.WorkersFlag = None,
+    address: flags.AddressFlag = None,
+    gpus: flags.GpusFlag = None,
     timeout_s: flags.TimeoutFlag = None,
     trust_remote_code: flags.TrustFlag = None,
     allow_pickle: flags.PickleFlag = None,
@@ -115,7 +119,9 @@ def alpha(
     from lalm_agent.training.sweep import AlphaSweepRequest, numbers, sweep_alpha
 
     values = numbers(factors, "--factors", float)
-    request = AlphaSweepRequest(**_shared(arguments), adapter=adapter, factors=values, rows=anew)
+    request = AlphaSweepRequest(
+        **_shared(arguments), ray=ray_from(arguments), adapter=adapter, factors=values, rows=anew
+    )
     return _print(sweep_alpha(request, say), arguments)
 
 

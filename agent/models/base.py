@@ -55,17 +55,26 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One chat turn. A last turn of the assistant is continued, not answered."""
+    """One chat turn. A last turn of the assistant is continued, not answered.
+
+    clip_at: of the first user turn, the number of its characters that stand before the clip.
+    """
 
     role: Role
     text: str
+    clip_at: int = 0
+
+    @property
+    def around_clip(self) -> tuple[str, str]:
+        """The text before the clip, and the text behind it."""
+        return self.text[: self.clip_at], self.text[self.clip_at :]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """One thing to ask of a model.
 
-    turns: the conversation; the clip stands before the text of the first user turn.
+    turns: the conversation; the clip stands in the first user turn, by default before its text (`Turn.clip_at`).
     sound: the clip at its native rate, or None for a text-only request.
     more_sounds: further clips behind it, for models that take several (`ModelSpec.several_clips`).
     n: how many completions; 0 where only options are to be scored. More than one needs a temperature.

@@ -64,6 +64,7 @@ from lalm_agent.models.hf_prompt import (
     option_tokens,
     protect_from_control_tokens,
     remember_clips,
+    require_place,
     text_tokens,
 )
 from lalm_agent.terminal import say
@@ -198,6 +199,11 @@ class TransformersLALM:
                 "name a model that hears; --text-only asks this one without the clip",
             )
         return [PreparedRequest(request) for request in requests]
+
+    def require_place(self) -> None:
+        """Raise PermanentBackendError where the chat template puts a clip before all text, wherever it stands."""
+        if self._hearing is not None:
+            require_place(self._checkpoint.processor)
 
     def tokens_of(self, text: str) -> int:
         """How many tokens a text takes at the beginning of a reply that is begun for the model.

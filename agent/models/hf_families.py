@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lalm_agent.errors import DataError, UsageError
@@ -100,23 +101,60 @@ _TABLE = (
         several_clips=False,
     ),
     Family("Gemma4ForConditionalGeneration", "Gemma4Processor", _gemma_window),
+    # Its processor makes no shorter features of a longer clip: the limit is what its settings allow for.
+    Family("Gemma4UnifiedForConditionalGeneration", "Gemma4UnifiedProcessor", _gemma_window),
+    Family("NemotronH_Omni_Reasoning_V3", "NemotronH_Omni_Reasoning_V3Processor", _no_window, mixes_lengths=False),
+    # Its encoder sees no mask, and so the silence behind a clip that is shorter than its neighbour.
+    Family("GraniteSpeechForConditionalGeneration", "GraniteSpeechProcessor", _no_window, mixes_lengths=False),
 )
+GRANITE = "GraniteSpeechForConditionalGeneration"
 FAMILIES = {architecture: family for family in _TABLE for architecture in (*family.part_of, family.model)}
 """By the first of a config's `architectures`."""
 
-_KNOWN_OBSTACLES = {
-    "VoxtralForConditionalGeneration": "its tokenizer is mistral-common's, which has no chat template",
-    "GraniteSpeechForConditionalGeneration": "its front end needs torchaudio",
-    "Gemma3nForConditionalGeneration": "its vision tower needs timm",
-    "Phi4MMForCausalLM": "it runs code of the checkpoint; its transformers revision is a Phi4MultimodalForCausalLM",
+_TITLES = {
+    "Qwen2AudioForConditionalGeneration": "Qwen2-Audio",
+    "Qwen2_5OmniThinkerForConditionalGeneration": "Qwen2.5-Omni",
+    "Qwen3OmniMoeThinkerForConditionalGeneration": "Qwen3-Omni",
+    "AudioFlamingo3ForConditionalGeneration": "Audio Flamingo 3",
+    "MusicFlamingoForConditionalGeneration": "Music Flamingo, Audio Flamingo Next",
+    "Phi4MultimodalForCausalLM": "Phi-4-multimodal",
+    "Gemma4ForConditionalGeneration": "Gemma 4",
+    "Gemma4UnifiedForConditionalGeneration": "Gemma 4 unified",
+    "NemotronH_Omni_Reasoning_V3": "Nemotron-H-Omni",
+    GRANITE: "Granite Speech",
 }
+_OBSTACLES = {
+    "VoxtralForConditionalGeneration": (
+        "Voxtral",
+        "its tokenizer is mistral-common's, which has no chat template, cannot keep control tokens out, and takes "
+        "clips as files only",
+    ),
+    "Gemma3nForConditionalGeneration": ("Gemma 3n", "its vision tower needs timm, and that torchvision"),
+    "GraniteSpeechPlusForConditionalGeneration": ("Granite Speech Plus", "not tried"),
+    "Phi4MMForCausalLM": (
+        "Phi-4-multimodal, first revision",
+        "it runs code of the checkpoint; its transformers revision is a Phi4MultimodalForCausalLM",
+    ),
+}
+"""Architecture -> its name, and what stands in the way."""
+
+
+def family_rows() -> list[tuple[str, str, str]]:
+    """(name, class of transformers, state) of each family that is known, those that are served first."""
+    tested = "tested on a tiny checkpoint of the class that the tests make"
+    notes = {
+        "Qwen2AudioForConditionalGeneration": f"{tested}, and on `mini`",
+        GRANITE: f"{tested}, without torchaudio; checkpoints with an adapter for audio alone are refused",
+    }
+    served = [(_TITLES[family.model], family.model, notes.get(family.model, tested)) for family in _TABLE]
+    return served + [(name, model, f"not supported: {why}") for model, (name, why) in _OBSTACLES.items()]
 
 
 def family_of(architecture: str, where: str) -> Family:
     """The family of an architecture. Raises UsageError where it is not supported, with the reason if that is known."""
     family = FAMILIES.get(architecture)
     if family is None:
-        reason = _KNOWN_OBSTACLES.get(architecture)
+        reason = _OBSTACLES.get(architecture, ("", ""))[1]
         raise UsageError(
             f"{where} holds a {architecture}, which is not supported" + (f": {reason}" if reason else ""),
             f"supported: {', '.join(FAMILIES)}",
@@ -142,6 +180,8 @@ def load_processor(folder: Path, family: Family, trust_remote_code: bool) -> Any
     """
     import transformers
 
+    if family.model == GRANITE:
+        without_torchaudio(folder)
     settings = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     if not family.hears:
         return _text_processor(transformers.AutoTokenizer.from_pretrained(folder, **settings), folder)
@@ -176,6 +216,42 @@ def audio_token_id(processor: Any) -> int:
 def _processor_class(family: Family, transformers: Any) -> Any:
     own = getattr(transformers, family.processor)
     return _without_sight(own, transformers) if set(_SIGHT) & set(own.get_attributes()) else own
+
+
+def without_torchaudio(folder: Path) -> None:
+    """Give Granite Speech's front end a mel spectrogram of torch in place of torchaudio's, equal up to rounding.
+
+    Raises UsageError for a checkpoint with an adapter that is on for audio alone.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{folder} holds a Granite Speech with an adapter that is on for audio alone, which is not supported",
+            "take a checkpoint without one, or serve it and name openai:NAME@URL",
+        )
+    import torch
+    from transformers.audio_utils import mel_filter_bank
+    from transformers.models.granite_speech import feature_extraction_granite_speech as module
+
+    class MelSpectrogram(torch.nn.Module):
+        """(n_clips, n_samples) -> power in mel bands, (n_clips, n_mels, frames)."""
+
+        def __init__(self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int) -> None:
+            super().__init__()
+            filters = mel_filter_bank(n_fft // 2 + 1, n_mels, 0.0, sample_rate / 2, sample_rate, mel_scale="htk")
+            self.filters: torch.Tensor
+            self.window: torch.Tensor
+            self.register_buffer("filters", torch.tensor(filters.T, dtype=torch.float32))
+            self.register_buffer("window", torch.hann_window(win_length))
+            self._sizes = n_fft, hop_length, win_length
+
+        def forward(self, samples: Any) -> Any:
+            parts = torch.stft(samples, *self._sizes, window=self.window, return_complex=True)
+            return self.filters @ parts.abs().square()
+
+    if not hasattr(module, "torchaudio"):
+        transforms = SimpleNamespace(MelSpectrogram=MelSpectrogram)
+        module.torchaudio = SimpleNamespace(transforms=transforms)  # type: ignore[attr-defined]
+        module.requires_backends = lambda *_: None  # type: ignore[attr-defined]
 
 
 def _without_sight(seeing: Any, transformers: Any) -> Any:

@@ -144,12 +144,14 @@ def prefill(model: Any, inputs: Mapping[str, Any], clip_end: int, clip: str, kep
         )
     if not clip_end:
         return Prefilled(Prefix((), ()), tokens)
-    beginning = kept.get(clip, tokens[:clip_end])
+    # Behind worked examples, which end elsewhere, a clip has a beginning of its own.
+    name = clip, clip_end
+    beginning = kept.get(name, tokens[:clip_end])
     if beginning is None:
         cut = {name: value[:, :clip_end] if name in _PER_TOKEN else value for name, value in inputs.items()}
         with trimmed_window(model, cut) as shorter:
             beginning = Prefix(tokens[:clip_end], _layers(model.base_model(**shorter, use_cache=True)))
-        kept.put(clip, beginning)
+        kept.put(name, beginning)
     return Prefilled(beginning, tokens[clip_end:])
 
 

@@ -70,7 +70,7 @@ class FrontEndMemory:
     def __call__(self, audio: Any, **settings: Any) -> Any:
         """The front end's BatchFeature; of several clips it is made anew."""
         if not isinstance(audio, list) or len(audio) != 1:
-            return self._front_end(audio, **settings)
+            return self._front_end(_writable(audio), **settings)
         # Each call of `Sound.mono` gives another view of a clip's samples.
         name = audio[0].ctypes.data, audio[0].shape, audio[0].strides, settings
         if name != self._name:
@@ -91,7 +91,7 @@ def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: di
     fills = settings.get("padding", "max_length") == "max_length" and settings.get("return_tensors") == "pt"
     plain = type(front_end).__name__ == "WhisperFeatureExtractor" and not front_end.dither
     if not (plain and fills) or settings.keys() & {"do_normalize", "pad_to_multiple_of"}:
-        return front_end(audio, **settings)
+        return front_end(_writable(audio), **settings)
     hop = front_end.hop_length
     frames = -(-(len(audio[0]) + width) // hop) + 1
     missing = window // hop - frames
@@ -104,6 +104,11 @@ def of_own_frames(front_end: Any, audio: list[NDArray[np.float32]], settings: di
     if "attention_mask" in made:
         made["attention_mask"] = torch.nn.functional.pad(made["attention_mask"], (0, missing))
     return made
+
+
+def _writable(audio: Any) -> Any:
+    """Clips as torch takes them without a warning: a copy of each that nobody may write to."""
+    return [clip if clip.flags.writeable else clip.copy() for clip in audio] if isinstance(audio, list) else audio
 
 
 def remember_clips(processor: Any) -> None:
@@ -130,6 +135,8 @@ def batch_inputs(processor: Any, requests: Sequence[Request], sounds: Sequence[C
     if isinstance(processor, TextProcessor):
         return processor.batch_inputs([request.turns for request in requests], **_ending(requests[0].turns))
     conversations = [conversation(request.turns, sound) for request, sound in zip(requests, sounds, strict=True)]
+    if sounds[0] is not None and any(turn.clip_at for request in requests for turn in request.turns):
+        require_place(processor)
     # Padding is asked for the text alone: each front end pads clips in its own way.
     settings: dict[str, Any] = {"text_kwargs": {"padding": True}, "return_tensors": "pt"}
     if sounds[0] is not None:
@@ -228,7 +235,22 @@ def placeholder_tokens(processor: Any, turns: tuple[Turn, ...], has_clip: bool) 
     if isinstance(processor, TextProcessor):
         return processor.token_ids(turns, **_ending(turns))
     sound = np.zeros(1, np.float32) if has_clip else None
+    if has_clip and any(turn.clip_at for turn in turns):
+        require_place(processor)
     return _ids(processor, [conversation(turns, sound)], **_ending(turns))[0]
+
+
+def require_place(processor: Any) -> None:
+    """Raise PermanentBackendError for a chat template that puts every clip first, so that nothing would be changed."""
+    sound, audio = np.zeros(1, np.float32), audio_token_id(processor)
+    places = []
+    for clip_at in (0, 4):
+        turns = (Turn("user", "one two", clip_at),)
+        places.append(_ids(processor, [conversation(turns, sound)], add_generation_prompt=True)[0].index(audio))
+    if places[0] == places[1]:
+        raise PermanentBackendError(
+            "the chat template puts the clip before all text, wherever it stands", "--mcot-order clip-first says so"
+        )
 
 
 def _text_ids(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> list[int]:
@@ -265,14 +287,16 @@ def _text(processor: Any, turns: tuple[Turn, ...], **ending: bool) -> str:
 
 
 def conversation(turns: tuple[Turn, ...], sound: Clips) -> list[dict[str, Any]]:
-    """Chat messages in transformers' form; clips precede the text of the first user turn."""
+    """Chat messages in transformers' form; clips stand in the first user turn, where the turn says."""
     messages: list[dict[str, Any]] = [
         {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
     ]
     if sound is not None:
-        first = next(message for message in messages if message["role"] == "user")
+        place = next(place for place, turn in enumerate(turns) if turn.role == "user")
+        before, after = turns[place].around_clip
         clips = sound if isinstance(sound, tuple) else (sound,)
-        first["content"] = [*({"type": "audio", "audio": clip} for clip in clips), *first["content"]]
+        parts = [*({"type": "audio", "audio": clip} for clip in clips), {"type": "text", "text": after}]
+        messages[place]["content"] = [{"type": "text", "text": before}, *parts] if before else parts
     return messages
 
 

@@ -165,8 +165,10 @@ def _without_uuid(clip: dict[str, Any]) -> dict[str, Any]:
 def _messages(request: Request, clips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = [{"role": turn.role, "content": _encodable(turn.text)} for turn in request.turns]
     if clips:
-        first = next(message for message in messages if message["role"] == "user")
-        first["content"] = [*clips, {"type": "text", "text": first["content"]}]
+        place = next(place for place, turn in enumerate(request.turns) if turn.role == "user")
+        before, after = map(_encodable, request.turns[place].around_clip)
+        parts = [*clips, {"type": "text", "text": after}]
+        messages[place]["content"] = [{"type": "text", "text": before}, *parts] if before else parts
     return messages
 
 

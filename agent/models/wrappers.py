@@ -1,4 +1,4 @@
-"""What stands around a model: text only, a limit on requests, a cache of replies, one batch of many threads."""
+"""What stands around a model: text only, the clip behind examples, a limit on requests, a cache, one batch of many."""
 
 import copy
 import hashlib
@@ -15,7 +15,8 @@ from threading import Condition, Lock, RLock, Thread, current_thread
 from typing import Any
 
 from lalm_agent.errors import BudgetSpent, DataError, PermanentBackendError, TransientBackendError
-from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, token_counter
+from lalm_agent.models.base import DEAF, FORKED, LALM, ModelSpec, Request, Response, Turn, token_counter
+from lalm_agent.prompts import mcot_examples
 
 _FORM = 2
 """To be raised when the same request is sent otherwise than before, or a response is stored otherwise."""
@@ -47,6 +48,46 @@ class WithoutClip:
                 warnings = tuple(dict.fromkeys((DEAF, *response.warnings)))
                 responses[place] = replace(response, heard_s=None, audio_tokens=None, warnings=warnings)
         return responses
+
+
+class ClipBehind:
+    """A model (`inner`) that hears the clip behind the beginning of a prompt, where the prompt begins so.
+
+    beginning: the worked examples of MCoT, which the paper puts before the audio (arXiv 2505.19294, table 6).
+    """
+
+    def __init__(self, model: LALM, beginning: str) -> None:
+        self.inner = model
+        self.spec = model.spec
+        self._beginning = f"{beginning} "
+
+    @property
+    def tokens_of(self) -> Callable[[str], int] | None:
+        """The model's own (`base.token_counter`)."""
+        return token_counter(self.inner)
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer each request; raises what the model raises."""
+        return self.inner.generate([replace(request, turns=self._moved(request.turns)) for request in requests])
+
+    def _moved(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        first = next((turn for turn in turns if turn.role == "user"), None)
+        if first is None or not first.text.startswith(self._beginning):
+            return turns
+        moved = replace(first, clip_at=len(self._beginning))
+        return tuple(moved if turn is first else turn for turn in turns)
+
+
+def in_order(model: LALM, mcot_order: str | None, base: LALM | None = None) -> LALM:
+    """The model as a system asks it (`SystemIdentity.mcot_order`).
+
+    base: what it wraps. Raises PermanentBackendError where that puts every clip first, before a thousand questions do.
+    """
+    if mcot_order is None:
+        return model
+    if (require_place := getattr(base, "require_place", None)) is not None:
+        require_place()
+    return ClipBehind(model, mcot_examples())
 
 
 # --- a limit on requests ---------------------------------------------------------------------------------------------
@@ -270,7 +311,8 @@ def key_of(request: Request, draw: int, spec: ModelSpec) -> str:
         "model": asdict(spec.info),
         "hears_audio": spec.hears_audio,
         "clip": request.sound.ref.sha256 if request.sound else None,
-        "turns": [asdict(turn) for turn in request.turns],
+        # A clip before all text was the only place once: its keys are those of before.
+        "turns": [{k: v for k, v in asdict(turn).items() if k != "clip_at" or v} for turn in request.turns],
         "decoding": decoding,
         "options": request.options,
         "draw": draw,

@@ -50,20 +50,24 @@ def make_page(bench: Workbench) -> Any:
                 with gr.Column(scale=3):
                     reply = gr.Textbox(label="Reply to the agent, and press Enter", visible=False, elem_id="reply")
                     output = gr.HTML(shown(), elem_id="output", padding=True)
-                    compare = gr.Button("Compare the next answer with this one", size="sm", elem_id="compare")
+                    words = "Compare the next answer with this one"
+                    compare = gr.Button(words, size="sm", visible=False, elem_id="compare")
             with gr.Tab("Run", id="run", visible=bench.run is not None, render_children=bench.run is not None):
                 again = gr.Button("Ask this question again", elem_id="ask-again")
                 gr.HTML('<iframe id="run-report" src="report/index.html"></iframe>' if bench.run is not None else "")
         # None is for the client libraries or MCP, and the queue lets one question through at a time.
-        asks: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": "ask"}
-        after, of_run = [output, session, reply], fields["of_run"]
+        asks: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "ask"}
+        asks |= {"show_progress": "minimal", "show_progress_on": output}
+        of_run, run_clip, *draft = fields.values()
+        after = [output, session, reply, compare]
         for treatment, button in buttons.items():
-            button.click(partial(_ask, bench, treatment), [session, *list(fields.values())[1:]], after, **asks)
+            button.click(partial(_ask, bench, treatment), [session, *draft], after, **asks)
         reply.submit(partial(_reply, bench), [session, reply], after, **asks)
         compare.click(_compared, session, session, **asks)
-        loaded = [output, session, *list(fields.values())[:6], tabs]
+        loaded = [*after, of_run, *draft[:-1], tabs]
         of_run.input(partial(_load, bench), of_run, loaded, **asks)
         again.click(partial(_load, bench), of_run, loaded, js=_IN_REPORT, **asks)
+        run_clip.input(partial(_take_clip, bench), [session, run_clip], [*after, run_clip, draft[0]], **asks)
         gr.api(tool_of(bench), api_name="ask", queue=False)
     return page
 
@@ -77,7 +81,7 @@ def look() -> dict[str, Any]:
 
 
 def _fields(gr: Any, bench: Workbench) -> tuple[dict[str, Any], dict[Treatment, Any]]:
-    """What is filled in, after the run's question in the order of the parameters of `_draft`; and the buttons."""
+    """What is filled in: of the run, and then in the order of `_draft`'s values; and the buttons."""
     run, fields = bench.run, dict[str, Any]()
 
     def field(kind: Any, name: str, *args: Any, **options: Any) -> None:
@@ -86,6 +90,8 @@ def _fields(gr: Any, bench: Workbench) -> tuple[dict[str, Any], dict[Treatment, 
     listed = [(run.label(id), id) for id in list(run.items)[:LISTED]] if run is not None else []
     by_id: dict[str, Any] = {"value": None, "allow_custom_value": True, "visible": run is not None}
     field(gr.Dropdown, "of_run", listed, label="Question of the run: choose, or write its id", **by_id)
+    clips = [(printable(name, one_line=True), name) for name in run.clips[:LISTED]] if run is not None else []
+    field(gr.Dropdown, "run_clip", clips, label="Another clip of the run: choose, or write its name", **by_id)
     field(gr.Audio, "clip", label="Clip", sources=["upload", "microphone"], type="filepath", buttons=["download"])
     _take_uploads_only(fields["clip"], bench.folder.resolve())
     field(gr.Textbox, "question", label="Question", lines=2)
@@ -102,7 +108,7 @@ def _fields(gr: Any, bench: Workbench) -> tuple[dict[str, Any], dict[Treatment, 
         buttons[Treatment.SILENCE] = gr.Button("with silence", elem_id="silence")
     with gr.Row():
         buttons[Treatment.NOISE] = gr.Button("with noise", elem_id="noise")
-        field(gr.Number, "snr_db", 10, label="clip over noise, dB", minimum=-60, maximum=100)
+        field(gr.Number, "snr_db", 10, label="clip over noise, dB")
     return fields, buttons
 
 
@@ -129,13 +135,27 @@ def _load(bench: Workbench, id: str | None) -> list[Any]:
     try:
         draft, reference = bench.of_run(str(id or ""))
     except LalmError as error:
-        return [shown(error=_words(error)), Session(), id, *[gr.skip()] * 5, tab]
-    # A file that Gradio may serve, under the name of the clip.
+        return [*_seen(Session(), error=_words(error)), id, *[gr.skip()] * 7, tab]
+    fields = [_copy(bench, draft.clip), printable(draft.question), choices_text(draft.choices)]
+    return [*_seen(Session(draft, reference)), id, *fields, str(draft.method), draft.model, False, "", tab]
+
+
+def _take_clip(bench: Workbench, session: Session, name: str) -> list[Any]:
+    """Another clip of the run in the field of the clip."""
+    import gradio as gr
+
+    try:
+        assert bench.run is not None
+        return [*[gr.skip()] * 4, None, _copy(bench, str(bench.run.clip(str(name))))]
+    except LalmError as error:
+        return [*_seen(session, error=_words(error)), None, gr.skip()]
+
+
+def _copy(bench: Workbench, clip: str) -> str:
+    """A file that Gradio may serve, under the name of the clip."""
     folder = bench.folder / uuid.uuid4().hex
     folder.mkdir()
-    clip = shutil.copyfile(draft.clip, folder / Path(draft.clip).name)
-    fields = [id, str(clip), printable(draft.question), choices_text(draft.choices), str(draft.method), draft.model]
-    return [shown(reference=reference), Session(draft, reference), *fields, tab]
+    return str(shutil.copyfile(clip, folder / Path(clip).name))
 
 
 def _draft(session: Session, treatment: Treatment, values: tuple[Any, ...]) -> Draft:
@@ -143,8 +163,8 @@ def _draft(session: Session, treatment: Treatment, values: tuple[Any, ...]) -> D
     clip, question, choices, method, model, replaces, content, snr_db = values
     if clip is None:
         raise UsageError("there is no clip", "upload one, or record it")
-    if snr_db is None:
-        raise UsageError("the level of the noise is no number", "give decibels, such as 10")
+    if treatment is Treatment.NOISE and not (isinstance(snr_db, int | float) and -60 <= snr_db <= 100):
+        raise UsageError("the level of the noise is no number from -60 to 100", "give decibels, such as 10")
     lines, of_run = tuple(dict.fromkeys(line for line in choices.splitlines() if line.strip())), ""
     if (old := session.draft) is not None:
         of_run = old.of_run
@@ -159,8 +179,7 @@ def _ask(bench: Workbench, treatment: Treatment, session: Session, *values: Any)
     try:
         yield from _told(bench.ask(_draft(session, treatment, values)), session)
     except LalmError as error:
-        words = _words(error).replace(str(values[0]), "the clip")
-        yield shown(session.last, session.reference, error=words), session, _reply_field(session.last)
+        yield _seen(session, error=_words(error).replace(str(values[0]), "the clip"))
 
 
 def _reply(bench: Workbench, session: Session, text: str) -> Iterator[tuple[Any, ...]]:
@@ -168,26 +187,31 @@ def _reply(bench: Workbench, session: Session, text: str) -> Iterator[tuple[Any,
     try:
         yield from _told(bench.reply(session.last, text), session)
     except LalmError as error:
-        yield shown(session.last, session.reference, error=_words(error)), session, _reply_field(session.last)
+        yield _seen(session, error=_words(error))
 
 
 def _told(items: Iterator[Step | Trial], session: Session) -> Iterator[tuple[Any, ...]]:
     steps: list[Step] = []
-    yield shown(steps=steps), session, _reply_field(None)
+    yield _seen(session, steps)
     for item in items:
         if isinstance(item, Step):
             steps.append(item)
-            yield shown(steps=steps), session, _reply_field(None)
+            yield _seen(session, steps)
         else:
-            html = shown(item, session.reference)
-            session = replace(session, reference=session.reference or item, last=item)
-            yield html, session, _reply_field(item)
+            yield _seen(replace(session, reference=session.reference or item, last=item))
 
 
-def _reply_field(trial: Trial | None) -> Any:
+def _seen(session: Session, steps: list[Step] | None = None, error: str | None = None) -> tuple[Any, ...]:
+    """What the page shows of a session: (output, the session, field of the reply, button to compare).
+
+    steps: those so far of a question that is asked now.
+    """
     import gradio as gr
 
-    return gr.Textbox(value="", visible=trial is not None and trial.asks_back is not None)
+    last = session.last if steps is None else None
+    reply = gr.Textbox(value="", visible=last is not None and last.asks_back is not None)
+    html = shown(last, None if session.reference is last else session.reference, steps, error)
+    return html, session, reply, gr.Button(visible=last is not None)
 
 
 def _compared(session: Session) -> Session:
@@ -216,7 +240,7 @@ def tool_of(bench: Workbench) -> Any:
         Returns:
             JSON with status (answered, abstained, unparsed or failed), answer, option_probs, reason, suggestion, steps
         """
-        return json_text(_answered(bench, audio_base64, question, tuple(choices or ()), method))
+        return json_text(_answered(bench, audio_base64, question, tuple(dict.fromkeys(choices or ())), method))
 
     return ask
 
@@ -226,7 +250,8 @@ def _answered(bench: Workbench, audio: str, question: str, choices: tuple[str, .
     try:
         if method not in [str(known) for known in bench.methods]:
             raise UsageError(f"no method {method!r} here", f"one of {', '.join(bench.methods)}")
-        path.write_bytes(b64decode(audio.rpartition(",")[2] if audio.startswith("data:") else audio, validate=True))
+        encoded = audio.rpartition(",")[2] if audio.startswith("data:") else audio
+        path.write_bytes(b64decode(encoded.encode(errors="replace"), validate=True))
         *_, trial = bench.ask(Draft(str(path), question, choices, Method(method), bench.config.model))
         assert isinstance(trial, Trial)
         answer = replace(trial.answer, audio=replace(trial.answer.audio, path=""))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError
+from lalm_agent.errors import DataError, Dropped
 from lalm_agent.registry import require_extra
 from lalm_agent.serve import listen
 from lalm_agent.serve.desk import is_key, is_loopback
@@ -53,25 +53,28 @@ def serve(request: WebRequest, tell: Tell) -> None:
     Raises:
         UsageError: the extra `web` is not installed, or the address is not free.
         DataError: the run cannot be used.
-        KeyboardInterrupt: at the end.
+        Dropped: at the end.
     """
     require_extra("web")
     import uvicorn
 
     # SIGTERM would leave the folder behind; uvicorn raises it again when it has ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        listen(request.host, request.port) as listener,
-        tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
-    ):
-        token = None if is_loopback(request.host) else secrets.token_urlsafe(32)
-        app = make_app(request, Path(folder), token, tell)
-        host = f"[{request.host}]" if ":" in request.host else request.host
-        address = f"http://{host}:{listener.getsockname()[1]}/"
-        tell(f"workbench: {address}{f'?token={token}' if token else ''}")
-        tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        uvicorn.Server(config).run(sockets=[listener])
+    try:
+        with (
+            listen(request.host, request.port) as listener,
+            tempfile.TemporaryDirectory(prefix="lalm-agent-web-") as folder,
+        ):
+            token = None if is_loopback(request.host) else secrets.token_urlsafe(32)
+            app = make_app(request, Path(folder), token, tell)
+            host = f"[{request.host}]" if ":" in request.host else request.host
+            address = f"http://{host}:{listener.getsockname()[1]}/"
+            tell(f"workbench: {address}{f'?token={token}' if token else ''}")
+            tell(f"MCP, streamable HTTP: {address}gradio_api/mcp/" + (", Authorization: Bearer TOKEN" if token else ""))
+            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+            uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt as end:
+        raise Dropped from end  # a model that still computes would keep the process
 
 
 def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -> Any:
@@ -96,8 +99,8 @@ def make_app(request: WebRequest, folder: Path, token: str | None, tell: Tell) -
     app = FastAPI(openapi_url=None)
     run = bench.run
     if run is not None:
-        for name in bench.not_taken_over:
-            tell(f"the run's {name} is left out: --model, --tool, --adapter or --policy names one")
+        for line in bench.not_taken_over:
+            tell(line)
         report = folder / "report"
         write_report(PageRequest((run.folder,), report, audio_root=request.audio_root, clip_url="clip?name="), tell)
 
@@ -134,47 +137,44 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or refuse with a status and one line."""
-        from starlette.datastructures import Headers
+        from starlette.requests import HTTPConnection
         from starlette.responses import PlainTextResponse, RedirectResponse
 
-        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers()
-        by_link = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         response: Any = self._app
-        if scope["type"] == "http" and self._is_token(by_link):
-            response = RedirectResponse("/", 303)
-            response.set_cookie(COOKIE, by_link, httponly=True, samesite="strict")
-        elif scope["type"] != "lifespan" and (refusal := self._refusal(scope, headers)):
-            response = PlainTextResponse(refusal[1], refusal[0])
+        if scope["type"] != "lifespan":
+            connection = HTTPConnection(scope)
+            token = connection.query_params.get("token", "")
+            if scope["type"] == "http" and self._is_token(token):
+                response = RedirectResponse("/", 303)
+                response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            elif refusal := self._refusal(connection):
+                response = PlainTextResponse(refusal[1], refusal[0])
         await response(scope, receive, self._with_policy(send))
 
-    def _refusal(self, scope: Any, headers: Any) -> tuple[int, str] | None:
+    def _refusal(self, connection: Any) -> tuple[int, str] | None:
+        try:
+            return self._wrong(connection)
+        except ValueError:
+            return 400, "The headers of this request cannot be read."
+
+    def _wrong(self, connection: Any) -> tuple[int, str] | None:
+        headers = connection.headers
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname
-        if self._token is None and not is_loopback(name):
+        if self._token is None and not is_loopback(urlsplit(f"//{host}").hostname):
             return 421, "Without a token this server answers to 127.0.0.1 and localhost only."
         if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
             return 403, "This server takes no request from another page."
-        if self._token is not None and not self._is_token(self._sent(headers)):
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        sent = bearer.strip() if scheme.lower() == "bearer" else connection.cookies.get(COOKIE, "")
+        if self._token is not None and not self._is_token(sent):
             return 401, "Open the address with its token, or send Authorization: Bearer TOKEN."
-        if scope.get("method") in ("POST", "PUT", "PATCH"):
+        if connection.scope.get("method") in ("POST", "PUT", "PATCH"):
             length = headers.get("content-length", "")
             if not length.isdecimal():
                 return 411, "The length of the body is not said."
             if int(length) > self._max_bytes:
                 return 413, f"The body is larger than {self._max_bytes} bytes."
         return None
-
-    def _sent(self, headers: Any) -> str:
-        from http.cookies import CookieError, SimpleCookie
-
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return str(bearer.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return ""
-        return cookie.value if cookie is not None else ""
 
     def _is_token(self, text: str) -> bool:
         return self._token is not None and is_key(text.encode("utf-8", "replace"), [self._token.encode()])

@@ -24,7 +24,8 @@ def shown(
     reference: the trial before; alone it is shown itself. steps: those so far of a trial that has not ended.
     """
     change = None if trial is None or reference is None else difference(reference, trial)
-    single = [] if trial is None else [(choice, None, p) for choice, p in trial.probabilities.items()]
+    alone = trial or (reference if steps is None else None)
+    single = [] if alone is None else [(choice, None, p) for choice, p in alone.probabilities.items()]
     values = {"change": change, "single": single, "facts": facts, "most": LONGEST}
     return str(_template().render(trial=trial, reference=reference, steps=steps, error=error, **values))
 

@@ -1,5 +1,6 @@
 """A question about a clip, of a run or of a person's own, asked again with something changed; no page is known here."""
 
+import shlex
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -120,18 +121,19 @@ class _Outcome(Record):
     audio_type: str | None
     content: str | None
 
+    @classmethod
+    def of(cls, answer: Answer) -> "_Outcome":
+        same = {name: getattr(answer, name) for name in ("status", "answer", "audio_type", "content")}
+        return cls(**same, refusal=answer.abstention and answer.abstention.words)
+
 
 def difference(before: Trial, after: Trial) -> Difference:
     """What was changed between two trials, and what that changed."""
     then, now = before.probabilities, after.probabilities
-    then_ended, now_ended = (
-        _Outcome(status=a.status, answer=a.answer, refusal=a.abstention, audio_type=a.audio_type, content=a.content)
-        for a in (before.answer, after.answer)
-    )
     places = ("before", "after")
     return Difference(
         tuple(differences(before.setup, after.setup, places=places)),
-        tuple(differences(then_ended, now_ended, places=places)),
+        tuple(differences(_Outcome.of(before.answer), _Outcome.of(after.answer), places=places)),
         tuple((choice, then.get(choice), now.get(choice)) for choice in dict.fromkeys([*then, *now])),
     )
 
@@ -175,17 +177,19 @@ class Workbench:
 
     @property
     def not_taken_over(self) -> tuple[str, ...]:
-        """What the run had, and its questions are asked again without."""
+        """What the run had, and its questions are asked again without: a line on each, with the flag that names it."""
         if self.run is None:
             return ()
         identity = self.run.spec.identity
+        named = f"--model {shlex.quote(identity.model)}"
         had = {
-            f"model {identity.model}": identity.model not in self.models,
-            "tools": not set(identity.tools.values()) <= _SAFE_TOOLS and identity.tools != self.config.tools,
-            "adapter": identity.adapter_sha256 is not None and self.config.adapter is None,
-            "policy": identity.policy is not None and self.config.policy is None,
+            f"model: {named} asks it, and {self.config.model} is asked in its place": identity.model not in self.models,
+            "tools: --tool NODE=NAME takes one": not set(identity.tools.values()) <= _SAFE_TOOLS
+            and identity.tools != self.config.tools,
+            "adapter: --adapter FOLDER takes it": identity.adapter_sha256 is not None and self.config.adapter is None,
+            "policy: --policy FILE takes it": identity.policy is not None and self.config.policy is None,
         }
-        return tuple(name for name, is_missing in had.items() if is_missing)
+        return tuple(f"left out of the run is its {line}" for line, is_missing in had.items() if is_missing)
 
     def ask(self, draft: Draft) -> Iterator[Step | Trial]:
         """Each step as it ends, and then the trial.
@@ -209,7 +213,14 @@ class Workbench:
             path = self._heard(draft)
         chat = self._agent(config, draft).chat(path)
         question = Question(draft.question.strip(), chat.audio, draft.choices, draft.of_run)
-        yield from self._told(chat, chat.ask(question), draft)
+        name = Path(draft.clip).name
+        words = {Treatment.SILENCE: "silence", Treatment.NOISE: f"{name} {draft.snr_db:g} dB above white noise"}
+        for item in chat.ask(question):
+            if isinstance(item, Step):
+                yield item
+            else:
+                setup = _setup(draft, item, words.get(draft.treatment, name), draft.model)
+                yield Trial(setup, item, self._picture(item.audio.path), chat)
 
     def reply(self, trial: Trial, text: str) -> Iterator[Step | Trial]:
         """Reply to what the agent asked back: each step that is done again, and then the new trial."""
@@ -240,16 +251,6 @@ class Workbench:
             clip = stored.heard_clip or "silence"
         setup = _setup(draft, answer, clip, identity.model)
         return draft, Trial(setup, answer, self._picture(path) if identity.audio == "real" else "")
-
-    def _told(self, chat: Chat, items: Iterator[Step | Answer], draft: Draft) -> Iterator[Step | Trial]:
-        name = Path(draft.clip).name
-        words = {Treatment.SILENCE: "silence", Treatment.NOISE: f"{name} {draft.snr_db:g} dB above white noise"}
-        clip = words.get(draft.treatment, name)
-        for item in items:
-            if isinstance(item, Step):
-                yield item
-            else:
-                yield Trial(_setup(draft, item, clip, draft.model), item, self._picture(item.audio.path), chat)
 
     def _agent(self, config: AgentConfig, draft: Draft) -> Agent:
         """The agent of a draft; one whose content is replaced is not kept."""
@@ -321,7 +322,7 @@ class _Run:
             self.items = {run_item.item.id: run_item for run_item in run.items}
             self.answers = {id: answer for (id, draw), answer in run.answers.items() if draw == 0}
         self._roots = clip_roots([self.spec], audio_root)
-        self._clips = {run_item.item.audio for run_item in self.items.values()}
+        self.clips = list(dict.fromkeys(run_item.item.audio for run_item in self.items.values()))
 
     def label(self, id: str) -> str:
         """A question in a list."""
@@ -330,8 +331,8 @@ class _Run:
 
     def clip(self, audio: str) -> Path:
         """The file of a clip of the run. Raises DataError where the run has no such clip, or it is not there."""
-        if audio not in self._clips:
-            raise DataError("the run has no such clip")
+        if audio not in self.clips:
+            raise DataError("the run has no such clip", "choose one of the list")
         return clip_path(self._roots, audio)
 
 

@@ -103,7 +103,8 @@ class FaithfulnessRequest(Record):
 
     def run(self, benchmark: Benchmark, out: Path, model: LALM | None, **fields: Any) -> EvaluateRequest:
         """An evaluation of the study."""
-        config = {"method": Method(self.method), "preset": "paper", "tools": {}, "answer_mode": "generate"}
+        config: dict[str, Any] = {"method": Method(self.method), "answer_mode": "generate", "mcot_order": "clip-first"}
+        config |= {"preset": "paper", "tools": {}}
         own = {"limit", "modality", "concurrency", "batch_size", "retry_failed", "skip_missing", "skip_faulty", "ray"}
         shared = {name: getattr(self, name) for name in own} | fields
         settings = self.config.model_copy(update={**config, "checkpoint": None, **shared.pop("config", {})})

@@ -315,7 +315,7 @@ def clip_path(roots: Sequence[Path], audio: str) -> Path:
     if not paths:
         raise DataError("the run does not say where its clips are: give --audio-root")
     if (path := next((path for path in paths if path.is_file()), None)) is None:
-        raise DataError(f"the clip is not at {paths[0]}")
+        raise DataError(f"the clip is not at {paths[0]}", "--audio-root FOLDER says where the clips are")
     return path
 
 

@@ -161,6 +161,7 @@ def _opened(
     """
     request, benchmark = _settled(request)
     folder = stack.enter_context(RunFolder(request.out))
+    request = _in_its_order(request, folder)
     if folder.spec is not None and folder.spec.selection.shard != request.shard:
         there, now = (f"{shard}" if shard else "all" for shard in (folder.spec.selection.shard, request.shard))
         raise MismatchError(folder.path, [f"shard: {there} in the run, {now} now"])
@@ -335,6 +336,14 @@ def _settled(request: EvaluateRequest) -> tuple[EvaluateRequest, Benchmark]:
     return request.model_copy(update={"config": config}), benchmark
 
 
+def _in_its_order(request: EvaluateRequest, run: RunFolder) -> EvaluateRequest:
+    """The request with the order of a run that is there, where it says none: a run goes on as it began."""
+    if run.spec is None or request.config.mcot_order is not None:
+        return request
+    order = {"mcot_order": run.spec.identity.mcot_order or "clip-first"}
+    return request.model_copy(update={"config": request.config.model_copy(update=order)})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
     """What asks the questions of a plan; its model is not loaded yet. tools: node -> tool, or what replaces it."""
@@ -478,12 +487,13 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
 
 
 def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM | None" = None) -> "LALM":
-    """The model that answered a run, loaded to be asked more. config: its adapter, device and the like.
+    """The model that answered a run, loaded to be asked more, in the run's order. config: its adapter, device and such.
 
     loaded_model: in place of what would be loaded. Raises UsageError, with all differences, where it is not the run's
     model, and what loading it raises.
     """
     from lalm_agent.agent import load_model, with_adapter
+    from lalm_agent.models.wrappers import in_order
 
     if run.adapter_sha256 is not None and config.adapter is None and loaded_model is None:
         raise UsageError("the run was answered by a model with an adapter", "give its folder with --adapter")
@@ -499,7 +509,7 @@ def answering_model(run: RunIdentity, config: "AgentConfig", loaded_model: "LALM
         error = UsageError("the model is not the one that answered the run", "load it as the run did: see `differs`")
         error.fields = tuple(changes)
         raise error
-    return model
+    return in_order(model, run.mcot_order)
 
 
 def _clips_used(plan: Plan, clip: controls.ClipOf) -> set[str]:
@@ -618,6 +628,7 @@ def estimate(request: EvaluateRequest, observer: Observer | None = None) -> RunE
     request, benchmark = _settled(request)
     # Silent clips of a trial go away again, and its replies are not kept.
     with RunFolder(request.out, writes=False) as run, ExitStack() as stack:
+        request = _in_its_order(request, run)
         plan = make_plan(benchmark, request, run.items, run.answers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lalm-agent-")))
         ready = _prepare(request, plan, folder, stack, Budget(request.max_requests), {})

@@ -238,11 +238,15 @@ def rgi_figures(t: Counts, drawn: Counts, p: float | None, resampling: Resamplin
     figures = {}
     for convention in Convention:
         d_con, d_hum = (finite(float(delta)) for delta in deltas(t, convention))
+        ends = [percentile_interval(delta, resampling.level) for delta in deltas(drawn, convention)]
+        d_con_ends, d_hum_ends = ((finite(interval.low), finite(interval.high)) for interval in ends)
         flips, null = float(flip_only(t, convention)), float(rgi_null(t, convention))
         figures[str(convention)] = schema.RgiFigure(
             **dict(figure(rgi(t, convention), rgi(drawn, convention), resampling, int(t.sum()))),
             d_con=d_con,
             d_hum=d_hum,
+            d_con_ends=d_con_ends,
+            d_hum_ends=d_hum_ends,
             flip_only=finite(flips),
             flip_only_kind=kind_of(flips),
             null_p=p,

@@ -17,11 +17,13 @@ class RgiFigure(Figure):
 
     flip_only: the RGI if only flips counted. null: the RGI with the refusals where chance puts them on average. null_p:
     how often chance spares right answers as well, by permutation of clips where clips have several questions.
-    smoothed: with half a count added.
+    smoothed: with half a count added. d_con_ends, d_hum_ends: intervals; None in reports of older versions.
     """
 
     d_con: float | None
     d_hum: float | None
+    d_con_ends: tuple[float | None, float | None] | None = None
+    d_hum_ends: tuple[float | None, float | None] | None = None
     flip_only: float | None = None
     null_p: float | None = None
     flip_only_kind: Kind = Kind.UNDEFINED

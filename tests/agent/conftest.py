@@ -107,7 +107,8 @@ def make_tiny(name: str, folder: Path) -> None:
     model = getattr(transformers, tiny.model)(tiny.config(tokenizer))
     # Random weights of the default size give near-uniform logits; greedy choices would hang on rounding.
     with torch.no_grad():
-        getattr(model, "thinker", model).get_output_embeddings().weight.mul_(20)
+        speaking = getattr(model, "thinker", getattr(model, "language_model", model))
+        (speaking.get_output_embeddings() or model.get_output_embeddings()).weight.mul_(20)
     model.generation_config.update(do_sample=True, temperature=0.7, top_p=0.5, top_k=20, repetition_penalty=1.1)
     model.generation_config.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     model.save_pretrained(folder)
@@ -239,6 +240,57 @@ def _gemma4(tokenizer: Any) -> Any:
     )
 
 
+def _gemma4_unified(tokenizer: Any) -> Any:
+    from transformers import Gemma4UnifiedConfig
+
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+    ids = {f"{name}_token_id": _token(tokenizer, name) for name in ("audio", "image", "boa", "boi", "eoi")}
+    return Gemma4UnifiedConfig(
+        text_config=_text(tokenizer, head_dim=16, global_head_dim=16, **layers),
+        audio_config={"audio_embed_dim": 640},
+        vision_config={"mm_embed_dim": 32, "output_proj_dims": 32, "mm_posemb_size": 16},
+        video_token_id=len(tokenizer),
+        eoa_token_index=_token(tokenizer, "eoa"),
+        **ids,
+    )
+
+
+def _granite(tokenizer: Any) -> Any:
+    from transformers import GraniteSpeechConfig
+
+    from lalm_agent.models.hf_families import without_torchaudio
+
+    without_torchaudio(Path())  # make_tiny writes its front end, too
+    ear = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "dim_head": 16, "context_size": 20, "max_pos_emb": 32}
+    bridge = {**_EAR, "encoder_hidden_size": 32, "model_type": "blip_2_qformer"}
+    return GraniteSpeechConfig(
+        text_config=_text(tokenizer, model_type="granite"),
+        encoder_config={**ear, "output_dim": 8},
+        projector_config=bridge,
+        audio_token_index=_token(tokenizer, "audio"),
+        has_lora_adapter=False,
+    )
+
+
+def _nemotron(tokenizer: Any) -> Any:
+    from transformers import NemotronH_Omni_Reasoning_V3_Config
+
+    text = _text(tokenizer, model_type="nemotron_h", layers_block_type=["mamba", "attention", "moe"], head_dim=16)
+    del text["num_hidden_layers"]
+    mamba = {"mamba_num_heads": 4, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 1, "chunk_size": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    ear = {"num_mel_bins": 80, "subsampling_conv_channels": 8, "projection_hidden_size": 32, "projection_bias": False}
+    return NemotronH_Omni_Reasoning_V3_Config(
+        text_config={**text, **mamba, **experts, "moe_shared_expert_intermediate_size": 32},
+        audio_config={**_EAR, **ear},
+        vision_config={**_EYE, "num_hidden_layers": 1, "video_temporal_patch_size": 2},
+        vision_hidden_size=32,
+        projector_hidden_size=32,
+        image_token_id=_token(tokenizer, "image"),
+        audio_token_id=_token(tokenizer, "audio"),
+    )
+
+
 TINY = {
     "qwen2-audio": Tiny(
         "Qwen2AudioForConditionalGeneration",
@@ -291,6 +343,28 @@ TINY = {
         _GEMMA,
         ("<|turn>", "<turn|>"),
         "Gemma4AudioFeatureExtractor",
+    ),
+    "gemma-4-unified": Tiny(
+        "Gemma4UnifiedForConditionalGeneration",
+        _gemma4_unified,
+        _named("audio=<|audio|> image=<|image|> boa=<|audio> eoa=<audio|> boi=<|image> eoi=<image|>"),
+        _GEMMA,
+        ("<|turn>", "<turn|>"),
+        "Gemma4UnifiedAudioFeatureExtractor",
+    ),
+    "granite-speech": Tiny(
+        "GraniteSpeechForConditionalGeneration",
+        _granite,
+        _named("audio=<|audio|>"),
+        _CHATML.replace("AUDIO", "<|audio|>"),
+        front_end="GraniteSpeechFeatureExtractor",
+    ),
+    "nemotron-h-omni": Tiny(
+        "NemotronH_Omni_Reasoning_V3",
+        _nemotron,
+        _named("audio=<so_embedding> image=<image> audio_bos=<so_start> audio_eos=<so_end>"),
+        _CHATML.replace("AUDIO", "<so_embedding>"),
+        front_end="ParakeetFeatureExtractor",
     ),
 }
 

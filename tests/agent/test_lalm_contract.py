@@ -58,6 +58,7 @@ def worker(folder: Path) -> LALM:
 
 # One of each way to compute: music-flamingo goes the way of audio-flamingo-3.
 FAMILIES = ["qwen2-audio", "qwen2.5-omni", "qwen3-omni", "audio-flamingo-3", "phi-4-multimodal", "gemma-4"]
+FAMILIES += ["gemma-4-unified", "granite-speech", "nemotron-h-omni"]
 
 
 @pytest.fixture(scope="module", params=["scripted", "mini", "exec", *FAMILIES])

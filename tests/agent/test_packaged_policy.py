@@ -92,3 +92,12 @@ def test_an_adapter_makes_another_system() -> None:
     agent = Agent(make_config({"adapter": "nowhere"}), shipped_policy=True, on_status=said.append)
     assert agent._under_policy is None
     assert said == ["without the policy of mini, which is for another system: adapter_sha256"]
+
+
+def test_a_policy_of_before_there_were_orders_of_mcot_is_unchanged() -> None:
+    path = packaged_policy("mini")
+    assert path is not None
+    assert "mcot_order" not in path.read_text("utf-8")
+    policy = read_policy(path)
+    printed = policy.model_copy(update={"system": policy.system.model_copy(update={"mcot_order": "printed"})})
+    assert printed.digest != policy.digest

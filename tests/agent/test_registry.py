@@ -227,7 +227,11 @@ def test_results_are_kept_only_where_a_tool_says_so(clip: Path) -> None:
 @pytest.mark.parametrize(
     ("ref", "said", "hint"),
     [
-        ("nobody", "unknown tool for the node asr: nobody", "one of: lalm, openai, pocketsphinx, whisper"),
+        (
+            "nobody",
+            "unknown tool for the node asr: nobody",
+            "one of: faster-whisper, lalm, openai, pocketsphinx, whisper",
+        ),
         ("wisper", "unknown tool", "did you mean whisper?"),
         ("", "unknown tool", "module:attribute"),
         (":", "unknown tool", "module:attribute"),

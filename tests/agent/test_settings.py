@@ -42,6 +42,7 @@ VALUES: dict[str, tuple[Any, str, Any]] = {
     "max_audio_s": (1.5, "2.5", 3.5),
     "checkpoint": ("a.sqlite", "b.sqlite", "c.sqlite"),
     "adaptive": (0.5, "0.6", 0.7),
+    "mcot_order": ("printed", "clip-first", "printed"),
     "policy": ("a.json", "b.json", "c.json"),
     "policy_unchecked": (True, "no", True),
     "debug": (True, "no", True),

@@ -8,6 +8,7 @@ figures and what was chosen are of other seeds, and so is what `QUICK` asks, bec
 questions of a shorter one. Besides, a clip of the pretraining is refused by its hash.
 """
 
+import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +18,30 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lalm_agent import artefacts
+from lalm_agent.agent import DEFAULT_ROWS
 from lalm_agent.config import AgentConfig
+from lalm_agent.errors import UsageError
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.jobs import ResumableTask
+from lalm_agent.models.ray_engine import RayEngine
 from lalm_agent.records import Method
 from lalm_agent.training.lora.recipe import PRESETS, make_recipe
+from lalm_agent.training.sweep import AlphaSweepRequest
+from lalm_agent.training.transfer.design import SOURCES, Arm, Job, StudyFolder
 from lalm_agent.training.transfer.study import StudyRequest
 
 METHODS = (Method.BASELINE, Method.IDK, Method.MCOT, Method.AGENT)
 """The methods of tables 1 and 2 that need no training, the baseline first (arXiv 2505.19294)."""
-BANK_DATA, EVAL_DATA, BANK, STUDY = "bank-data", "eval-data", "bank", "study"
-"""Names of parts; the others are called by their method."""
+BANK_DATA, EVAL_DATA, BANK, STUDY, ALPHA = "bank-data", "eval-data", "bank", "study", "alpha"
+"""Names of parts; the others are called by their method, those of other models by NAME-METHOD."""
+OTHERS = (Method.BASELINE, Method.IDK)
+"""How the other models of table 3 are asked: without and with the IDK sentence."""
+SWEPT = "speech"
+"""The modality of whose adapter figure 4 varies the strength; it is asked about the two others."""
+FACTORS = (0.25, 0.5, 1.0, 2.0)
+"""Of that adapter's alpha, at inference. The values of the paper's figure 4 are not known here."""
+FREE = ("--jobs", "--batch-size", "--engine", "--workers", "--address", "--gpus-per-worker")
+"""Flags of the parts that decide no figure."""
 LOADING = ("model", "device", "dtype", "trust_remote_code", "allow_pickle")
 """The settings of the parts; all others are fixed."""
 _TUNED = ("rank", "alpha", "learning_rate", "epochs")
@@ -39,10 +53,13 @@ class ReproduceRequest(artefacts.Record):
     out: folder of the report. config: the model and where it runs; how it is asked is fixed.
     quick: few questions and one seed, to see that it runs. report_only: write the report of what is finished.
     data, data_file, audio_root: what is asked, as of `evaluate`; None synthesises it, of this split.
-    bank_data, bank_data_file, bank_audio: the same of the bank, other clips.
+    bank_data, bank_data_file, bank_audio: the same of the bank, other clips; None for the questions of `data`, as in
+        the paper, where adapters are asked about the other modalities and about a fifth of their own held out.
     also, also_data: other benchmarks for the adapters, and their files in the same order. also_limit: of each.
     preset: of the training; None for the model's own. tried: configurations that were tried on dev before this one.
-    jobs: processes at a time; None for 2 on a CPU, else 1.
+    jobs: processes at a time; None for 2 on a CPU, else 1. ray: workers that compute in place of these processes.
+    others: NAME=MODEL of each other model of table 3, asked with and without the IDK sentence. By the names
+        qwen-audio-chat and salmonn the paper's figures stand beside.
     """
 
     out: Path
@@ -62,6 +79,8 @@ class ReproduceRequest(artefacts.Record):
     preset: str | None = None
     tried: int | None = Field(default=None, ge=1)
     jobs: int | None = Field(default=None, ge=1)
+    ray: RayEngine | None = None
+    others: tuple[str, ...] = ()
 
 
 # --- the configuration ------------------------------------------------------------------------------------------------
@@ -168,22 +187,28 @@ class Data:
 class Sources:
     """Where the questions come from.
 
-    bank, evaluation: the user's data; None where they are synthesised. split: of the synthesised evaluation.
+    bank, evaluation: the user's data; None where they are synthesised, or the bank's where it is of the evaluation's
+    own questions. split: of the synthesised evaluation.
     """
 
     bank: Data | None = None
     evaluation: Data | None = None
     split: str = "test"
 
+    @property
+    def synthesised(self) -> bool:
+        """Whether no recording is asked about."""
+        return self.evaluation is None
+
 
 class ReproduceSpec(artefacts.Identity):
     """`spec.json`: what is reproduced, and the calls that worked on it.
 
     weights_sha256: of a model whose files were there before it was loaded; None for one that is fetched.
-    quick: whether the figures are no result.
+    quick: whether the figures are no result. others: NAME=MODEL of the other models of table 3; it may grow.
     """
 
-    free: ClassVar[frozenset[str]] = frozenset({"schema_version", "sessions"})
+    free: ClassVar[frozenset[str]] = frozenset({"schema_version", "sessions", "others"})
 
     schema_version: int = Field(default=1, alias="schema")
     model: str
@@ -191,6 +216,7 @@ class ReproduceSpec(artefacts.Identity):
     quick: bool
     sources: Sources
     frozen: Frozen
+    others: tuple[str, ...] = ()
     sessions: tuple[artefacts.Invocation, ...] = ()
 
 
@@ -198,7 +224,7 @@ class PaperFolder(artefacts.Folder):
     """The folder of a reproduction, held by this process alone; with `writes=False` it is only read.
 
     journal: when each part began and ended, one line each. figure3:
-    heat map of the transfer study. figure5: share of IDK over K.
+    heat map of the transfer study. figure4: over the strength of an adapter. figure5: share of IDK over K.
     """
 
     _HINT = "it is not that of a reproduction: give another --out"
@@ -210,11 +236,12 @@ class PaperFolder(artefacts.Folder):
         super().__init__(path, writes)
         self.journal, self.report = path / "parts.jsonl", path / "report.md"
         self.bank, self.study_report = path / BANK, path / STUDY / "study.json"
-        self.figure3, self.figure5 = (path / "figures" / f"figure{number}.svg" for number in (3, 5))
+        self.sweep_report = path / ALPHA / "sweep.json"
+        self.figure3, self.figure4, self.figure5 = (path / "figures" / f"figure{number}.svg" for number in (3, 4, 5))
 
-    def run(self, method: Method) -> Path:
-        """Run folder of a method over the evaluation data."""
-        return self.path / "runs" / str(method)
+    def run(self, method: Method, other: str | None = None) -> Path:
+        """Run folder of a method over the evaluation data; of another model of table 3 by its name."""
+        return (self.path / "runs" if other is None else self.path / "others" / other) / str(method)
 
     def log(self, part: str) -> Path:
         """What a part says while it runs."""
@@ -257,7 +284,7 @@ class Part:
     """
 
     name: str
-    request: SynthRequest | EvaluateRequest | StudyRequest
+    request: SynthRequest | EvaluateRequest | StudyRequest | AlphaSweepRequest
     makes: str
     needs: tuple[str, ...] = ()
     marker: bool = False
@@ -285,7 +312,7 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
 
     request: for the model and for what decides no figure; its paths are relative to the folder of the report.
     """
-    bank, evaluation, settings = sources.bank, sources.evaluation, request.config.model_fields_set
+    bank, evaluation, settings = sources.bank or sources.evaluation, sources.evaluation, request.config.model_fields_set
     loading = {name: getattr(request.config, name) for name in LOADING if name in settings}
     config = AgentConfig(**loading, preset="paper")
     parts = []
@@ -296,47 +323,77 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
         evaluation = Data("synth", "data/eval")
         parts.append(_synth(EVAL_DATA, evaluation, sources.split, frozen.eval_questions, frozen.eval_seed))
     of_bank, of_evaluation = (tuple(p.name for p in parts if p.name == name) for name in (BANK_DATA, EVAL_DATA))
+    how = {"ray": request.ray, "batch_size": 1 if config.model == "mini" else DEFAULT_ROWS}
     samples = EvaluateRequest(
         **_data_fields(bank),
         config=config.model_copy(update={"method": Method.BASELINE, "temperature": frozen.temperature}),
         limit=frozen.bank_limit,
         draws=frozen.n,
         batch_size=frozen.n,
+        ray=request.ray,
         bank=True,
         out=Path(BANK),
     )
-    runs = {
-        method: Part(
-            str(method),
-            EvaluateRequest(
-                **_data_fields(evaluation),
-                config=config.model_copy(update={"method": method}),
-                limit=frozen.eval_limit,
-                out=Path("runs", method),
-            ),
-            f"runs/{method}/{artefacts.SPEC}",
-            of_evaluation,
-        )
-        for method in METHODS
-    }
+
+    def run(method: Method, name: str, out: Path, **changes: Any) -> Part:
+        changed = config.model_copy(update={"method": method, **changes})
+        asked = {**_data_fields(evaluation), "limit": frozen.eval_limit, "config": changed, "out": out, **how}
+        return Part(name, EvaluateRequest(**asked), f"{out}/{artefacts.SPEC}", of_evaluation)
+
+    runs = {method: run(method, str(method), Path("runs", method)) for method in METHODS}
+    others = [
+        run(method, f"{name}-{method}", Path("others", name, method), model=model)
+        for name, model in map(other_model, request.others)
+        for method in OTHERS
+    ]
+    study, sweep = _adapters(frozen, sources, evaluation, config, request)
+    return (
+        *parts,
+        *(runs[Method.AGENT], Part(BANK, samples, f"{BANK}/{artefacts.SPEC}", of_bank)),
+        *(runs[method] for method in (Method.MCOT, Method.IDK, Method.BASELINE)),
+        *others,
+        Part(STUDY, study, f"{STUDY}/study.json", (*of_evaluation, BANK), alone=True, resamples=frozen.resamples),
+        Part(ALPHA, sweep, f"{ALPHA}/sweep.json", (STUDY,)),
+    )
+
+
+def _adapters(
+    frozen: Frozen, sources: Sources, evaluation: Data, config: AgentConfig, request: ReproduceRequest
+) -> tuple[StudyRequest, AlphaSweepRequest]:
+    """The study of the adapters, and the sweep over the strength of one."""
     preset = frozen.preset or "mini"
+    own_questions = sources.bank is None and not sources.synthesised
     study = StudyRequest(
-        **_data_fields(evaluation),
+        **({} if own_questions else _data_fields(evaluation)),
         **{name: getattr(frozen, name) for name in "k n rule target rows seeds forgetting".split()},
         bank=Path(BANK),
         config=config,
         preset=preset,
         recipe=make_recipe(preset, {name: getattr(frozen, name) for name in _TUNED}),
         limit=frozen.eval_limit,
-        **{name: getattr(request, name) for name in "tried also also_data also_limit jobs".split()},
+        **{name: getattr(request, name) for name in "tried also also_data also_limit jobs ray".split()},
         out=Path(STUDY),
     )
-    return (
-        *parts,
-        *(runs[Method.AGENT], Part(BANK, samples, f"{BANK}/{artefacts.SPEC}", of_bank)),
-        *(runs[method] for method in (Method.MCOT, Method.IDK, Method.BASELINE)),
-        Part(STUDY, study, f"{STUDY}/study.json", (*of_evaluation, BANK), alone=True, resamples=frozen.resamples),
+    sweep = AlphaSweepRequest(
+        **_data_fields(evaluation),
+        adapter=StudyFolder(Path(STUDY), writes=False).adapter(Job(SWEPT, Arm.KN, 0)),
+        factors=FACTORS,
+        config=config,
+        limit=frozen.eval_limit,
+        modality=tuple(name for name in SOURCES if name != SWEPT),
+        resamples=frozen.resamples,
+        ray=request.ray,
+        out=Path(ALPHA),
     )
+    return study, sweep
+
+
+def other_model(text: str) -> tuple[str, str]:
+    """`salmonn=MODEL` -> (name, model). Raises UsageError where it is not of that form, or the name is no file name."""
+    name, equals, model = text.partition("=")
+    if not (equals and model and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name)):
+        raise UsageError(f"{text!r} is no NAME=MODEL", "--other salmonn=openai:NAME@URL")
+    return name, model
 
 
 def _synth(name: str, data: Data, split: str, n: int, seed: int) -> Part:
@@ -358,6 +415,12 @@ def _words(part: Part) -> Iterator[str]:
     of_model = {"model": config.model, **{name: getattr(config, name) for name in ("device", "dtype")}}
     model = [*_flags(**{name: word for name, word in of_model.items() if name in ("model", *config.model_fields_set)})]
     model += [f"--{name.replace('_', '-')}" for name in LOADING[3:] if getattr(config, name)]
+    ray = request.ray
+    engine = (
+        ()
+        if ray is None
+        else tuple(_flags(engine="ray", workers=ray.workers, address=ray.address, gpus_per_worker=ray.gpus))
+    )
     if isinstance(request, EvaluateRequest):
         yield from ("idk", "sample") if request.bank else ("eval",)
         yield str(request.data)
@@ -365,8 +428,17 @@ def _words(part: Part) -> Iterator[str]:
         if request.bank:
             yield from _flags(n=request.draws, temperature=config.temperature)
         else:
-            yield from _flags(method=config.method, tools="paper" if config.method is Method.AGENT else None)
-        yield from _flags(limit=request.limit, out=request.out)
+            rows = request.batch_size if request.batch_size > 1 else None
+            tools = "paper" if config.method is Method.AGENT else None
+            yield from _flags(method=config.method, tools=tools, batch_size=rows)
+        yield from (*_flags(limit=request.limit), *engine, *_flags(out=request.out))
+        return
+    if isinstance(request, AlphaSweepRequest):
+        yield from ("sweep", "alpha", str(request.adapter), *model)
+        yield from _flags(**{name: getattr(request, name) for name in "data data_file audio_root limit".split()})
+        yield from (word for name in request.modality for word in ("--modality", name))
+        yield from _flags(factors=",".join(f"{factor:g}" for factor in request.factors), resamples=request.resamples)
+        yield from (*engine, *_flags(out=request.out))
         return
     yield from ("transfer", *_flags(bank=request.bank), *model)
     yield from _flags(**{name: getattr(request, name) for name in "data data_file audio_root".split()})
@@ -377,7 +449,7 @@ def _words(part: Part) -> Iterator[str]:
     yield from _flags(resamples=part.resamples, tried=request.tried, also_limit=request.also_limit, jobs=request.jobs)
     for name, path in zip(request.also, request.also_data, strict=True):
         yield from _flags(also=name, also_data=path)
-    yield from _flags(out=request.out)
+    yield from (*engine, *_flags(out=request.out))
 
 
 def _flags(**values: object) -> Iterator[str]:
@@ -435,7 +507,7 @@ def worked(lines: Iterable[dict[str, Any]]) -> dict[str, Worked]:
     return parts
 
 
-def finished(folder: PaperFolder, parts: Sequence[Part], free: Collection[str] = ("--jobs",)) -> set[str]:
+def finished(folder: PaperFolder, parts: Sequence[Part], free: Collection[str] = FREE) -> set[str]:
     """Names of the parts that ended well by the same command, and what they made is there.
 
     free: flags of a command that may have another value, or none.

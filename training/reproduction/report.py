@@ -1,17 +1,19 @@
 """The report of a reproduction as Markdown: every figure with its run, its n, its interval and its command.
 
-Tables 1 and 2 (arXiv 2505.19294) have the paper's layout, its printed figures beside ours. The LoRA rows are those of
-the transfer study's adapters that were trained by the rule's labels: over the other two modalities as the paper has it
-(`eval.metrics.rgi.lora_row`), and over their own, which the paper does not print.
+Behind a figure of the paper stands whether it lies inside our interval. Tables 1 and 2 (arXiv 2505.19294) have the
+paper's layout, its printed figures beside ours. The LoRA rows are those of the transfer study's adapters that were
+trained by the rule's labels: over the other two modalities as the paper has it (`eval.metrics.rgi.lora_row`), and over
+their own, which the paper does not print.
 
 What the paper prints is known here only in part (`printed.json`), of another model on other data than ours: of the
-baseline how many it has right, and it never refuses; of the row "LoRA Fine-tuning" the RGI alone; of table 12 the
-shares of IDK and the rejection rates of the adapter that was trained on speech.
+baseline how many it has right, and it never refuses; of the row "LoRA Fine-tuning" the RGI alone; of table 3 some
+rejection rates; of table 12 the shares of IDK and the rejection rates of the adapter that was trained on speech; of
+figures 3 and 4 nothing.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,7 +28,18 @@ from lalm_agent.eval.scoring.compare import TOTAL
 from lalm_agent.eval.scoring.schema import MethodScore, Report, RgiFigure
 from lalm_agent.terminal import printable
 from lalm_agent.training.idk.make import BankCurve
-from lalm_agent.training.reproduction.design import ALL, WATERMARK, Part, ReproduceSpec, Worked, cuts
+from lalm_agent.training.reproduction.design import (
+    ALL,
+    ALPHA,
+    OTHERS,
+    SWEPT,
+    WATERMARK,
+    Part,
+    ReproduceSpec,
+    Worked,
+    cuts,
+)
+from lalm_agent.training.sweep_report import SweepReport, table_of
 from lalm_agent.training.transfer.design import SOURCES, Arm
 from lalm_agent.training.transfer.report import as_markdown as study_as_markdown
 from lalm_agent.training.transfer.schema import Cell, CellFigures, ContentRow, Mean, RgiMean, StudyReport, TransferClaim
@@ -44,6 +57,12 @@ def printed(method: str, group: str) -> dict[str, float]:
         return dict.fromkeys(("acc", "tru", "rel"), 100 * paper["baseline_correct"][group] / paper["n"][group])
     row: dict[str, float] = paper["methods"].get(method, {}).get(group, {})
     return row
+
+
+def printed_other(model: str, method: str, group: str) -> float | None:
+    """The rejection rate in percent of another model of table 3 (`qwen-audio-chat`, `salmonn`), where it is known."""
+    value: float | None = _paper()["others"].get(model, {}).get(method, {}).get(group, {}).get("rej")
+    return value
 
 
 def printed_share(k: int, n: int, group: str) -> float | None:
@@ -72,9 +91,20 @@ def rgi_text(figure: RgiFigure | RgiMean) -> str:
     return figure.figure.text if isinstance(figure, RgiMean) else figure.text
 
 
-def plain(value: float | None) -> str:
-    """A figure of the paper, as printed."""
-    return NOTHING if value is None else f"{value:.2f}"
+INSIDE, OUTSIDE = "in", "out"
+
+
+def beside(value: float | None, low: float | None, high: float | None, scale: float = 100) -> str:
+    """A figure of the paper as printed, and whether it lies inside our interval, rounded as it is; an end may be None.
+
+    scale: from ours to the paper's.
+    """
+    if value is None:
+        return NOTHING
+    if low is None and high is None:
+        return f"{value:.2f}"
+    inside = (low is None or round(scale * low, 2) <= value) and (high is None or value <= round(scale * high, 2))
+    return f"{value:.2f} {INSIDE if inside else OUTSIDE}"
 
 
 # --- figure 5 ---------------------------------------------------------------------------------------------------------
@@ -87,7 +117,8 @@ def share_table(curve: BankCurve) -> Table:
     for name, group in curve.groups.items():
         shares = [f"{percent(own.share)} [{percent(own.low)}, {percent(own.high)}]" for own in group.shares]
         shares += [NOTHING] * (curve.n - len(shares))
-        theirs = (plain(printed_share(k, 5, name)) for k in (1, 5))
+        ends = {own.k: (own.low, own.high) for own in group.shares}
+        theirs = (beside(printed_share(k, 5, name), *ends.get(k, (None, None))) for k in (1, 5))
         rows.append((name, str(group.n), str(group.n_clips), *shares, *theirs))
     return Table("Share of IDK", header, tuple(rows))
 
@@ -107,12 +138,12 @@ def table1(report: Report, study: StudyReport | None) -> Table:
     for group in GROUPS:
         for method in report.methods:
             if (ours := method.groups.get(group)) is not None:
-                beside = _beside(printed(method.name, group), ours.acc, ours.tru, ours.rel)
+                shown = _beside(printed(method.name, group), ours.acc, ours.tru, ours.rel)
                 lost = (str(ours.counts["unparsed"]), str(ours.counts["failed"]))
-                rows.append((group, _named(method, group), str(ours.n), *beside, with_interval(ours.rej), *lost))
+                rows.append((group, _named(method, group), str(ours.n), *shown, with_interval(ours.rej), *lost))
         for name, paper, n, means, rej in lora_rows(study, group):
-            beside = _beside(printed(paper, group), means.acc, means.tru, means.rel)
-            rows.append((group, name, str(n), *beside, with_interval(rej), NOTHING, NOTHING))
+            shown = _beside(printed(paper, group), means.acc, means.tru, means.rel)
+            rows.append((group, name, str(n), *shown, with_interval(rej), NOTHING, NOTHING))
     return Table("Table 1", header, tuple(rows), "ll" + "r" * 10, groups=True)
 
 
@@ -123,11 +154,26 @@ def table2(report: Report, study: StudyReport | None) -> Table:
     for group in GROUPS:
         for method in report.methods[1:]:
             if (ours := method.groups.get(group)) is not None:
-                shown = _changes(printed(method.name, group), ours.rgi, percent)
+                shown = _changes(printed(method.name, group), ours.rgi)
                 rows.append((group, _named(method, group), *shown, p_value(ours.rgi[Convention.STRICT].null_p)))
         for name, paper, _, means, _ in lora_rows(study, group):
-            rows.append((group, name, *_changes(printed(paper, group), means.rgi, with_interval), NOTHING))
+            rows.append((group, name, *_changes(printed(paper, group), means.rgi), NOTHING))
     return Table("Table 2", header, tuple(rows), "ll" + "r" * 8, groups=True)
+
+
+def table3(others: Mapping[str, Report]) -> Table:
+    """Other models asked without and with the IDK sentence, by name: Acc, Tru, Rel and Rej in percent, strict RGI."""
+    header = ("Model", "Method", "Group", "n", "Acc", "Tru", "Rel", "Rej", "P1, Rej", "strict RGI")
+    rows = []
+    for name, report in others.items():
+        for method in report.methods:
+            for group in (group for group in GROUPS if group in method.groups):
+                ours = method.groups[group]
+                rates = (with_interval(figure) for figure in (ours.acc, ours.tru, ours.rel, ours.rej))
+                theirs = beside(printed_other(name, method.name, group), ours.rej.low, ours.rej.high)
+                gain = rgi_text(ours.rgi[Convention.STRICT]) if ours.rgi else NOTHING
+                rows.append((name, method.name, group, str(ours.n), *rates, theirs, gain))
+    return Table("Table 3", header, tuple(rows), "lll" + "r" * 7)
 
 
 def lora_rows(
@@ -148,16 +194,24 @@ def lora_rows(
 def _beside(paper: Mapping[str, float], *ours: Figure | Mean) -> Iterator[str]:
     """Acc, Tru and Rel, each with the paper's behind it."""
     for name, own in zip(("acc", "tru", "rel"), ours, strict=True):
-        yield from (with_interval(own), plain(paper.get(name)))
+        yield from (with_interval(own), beside(paper.get(name), own.low, own.high))
 
 
-def _changes(
-    paper: Mapping[str, float], rgi: Mapping[str, RgiFigure] | Mapping[str, RgiMean], text: Callable[[Any], str]
-) -> Iterator[str]:
+def _changes(paper: Mapping[str, float], rgi: Mapping[str, RgiFigure] | Mapping[str, RgiMean]) -> Iterator[str]:
     """dCon, dHum and RGI in the paper's convention, each with the paper's behind it, and strict RGI."""
     ours = rgi[Convention.TABLE]
-    yield from (text(ours.d_con), plain(paper.get("d_con")), text(ours.d_hum), plain(paper.get("d_hum")))
-    yield from (rgi_text(ours), plain(paper.get("rgi")), rgi_text(rgi[Convention.STRICT]))
+    for name, delta in (("d_con", _delta(ours, "d_con")), ("d_hum", _delta(ours, "d_hum"))):
+        yield from (with_interval(delta), beside(paper.get(name), delta.low, delta.high))
+    yield from (rgi_text(ours), beside(paper.get("rgi"), ours.low, ours.high, 1), rgi_text(rgi[Convention.STRICT]))
+
+
+def _delta(rgi: RgiFigure | RgiMean, name: str) -> Mean:
+    """`d_con` or `d_hum` with its interval."""
+    value = getattr(rgi, name)
+    if isinstance(value, Mean):
+        return value
+    low, high = getattr(rgi, f"{name}_ends", None) or (None, None)
+    return Mean(value=value, low=low, high=high)
 
 
 def _named(method: MethodScore, group: str) -> str:
@@ -294,7 +348,7 @@ def watermarked(svg: str, words: str) -> str:
 
 _HEADING = re.compile(r"^(#+ )", re.MULTILINE)
 _FENCE = "```"
-_FIGURE3, _FIGURE5 = "figures/figure3.svg", "figures/figure5.svg"
+_FIGURE3, _FIGURE4, _FIGURE5 = (f"figures/figure{number}.svg" for number in (3, 4, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +356,8 @@ class Findings:
     """All that the report says.
 
     spec: with this call as its last session. weights_sha256: of all parts; None for an endpoint's. data: part -> its
-    questions in words. processor: with its cores. run_ids: method -> id of its run. curve: of the bank.
+    questions in words. processor: with its cores. run_ids: method -> id of its run. curve: of the bank. sweep: of an
+    adapter's strength. others: of other models, by name.
     """
 
     spec: ReproduceSpec
@@ -310,8 +365,10 @@ class Findings:
     data: Mapping[str, str]
     processor: str
     methods: Report
+    others: Mapping[str, Report]
     run_ids: Mapping[str, str]
     curve: BankCurve
+    sweep: SweepReport
     study: StudyReport
     parts: Sequence[Part]
     worked: Mapping[str, Worked]
@@ -327,8 +384,10 @@ def as_markdown(findings: Findings) -> str:
     sections = [
         (f"# What the paper reports, by `{model}`", _opening(findings)),
         ("## Tables 1 and 2: methods", _methods(findings)),
+        *([("## Table 3: other models", _others(findings))] if findings.others else []),
         ("## Figure 5: what the model does not know", _bank(findings)),
         ("## Figure 3 and tables 10 to 12: transfer", _transfer(findings)),
+        ("## Figure 4: the strength of an adapter", _sweep(findings)),
         ("## How it was made", _making(findings)),
     ]
     banner = [f"**{WATERMARK}**"] if findings.spec.quick else []
@@ -348,13 +407,22 @@ def _opening(findings: Findings) -> Iterator[str]:
     spec, study = findings.spec, findings.study
     yield summary(study, spec.model)
     data = "; ".join(f"{name}: {words}" for name, words in findings.data.items())
-    synthetic = ", synthetic clips that say nothing about recordings" if spec.sources.bank is None else ""
-    paper = str(_paper()["source"]).partition(" (")[2].partition(")")[0]
-    yield (
-        'P1 is "Towards Reliable Large Audio Language Model" (arXiv 2505.19294). **Its printed figures stand beside '
-        f"ours for their layout, not for comparison:** they are of {paper}; ours are of `{spec.model}` on other data "
-        f"({data}{synthetic})."
-    )
+    synthetic = ", synthetic clips that say nothing about recordings" if spec.sources.synthesised else ""
+    model, _, asked = str(_paper()["source"]).partition(" (")[2].partition(")")[0].partition(" on ")
+    yield 'P1 is "Towards Reliable Large Audio Language Model" (arXiv 2505.19294).'
+    if model in spec.model and spec.sources.evaluation is not None and spec.sources.evaluation.name == "mmau":
+        yield (
+            f"Its printed figures, of {model} on {asked}, stand beside ours of `{spec.model}` ({data}). `in`: the "
+            "printed figure lies inside our interval; `out`: outside. The file of questions was revised after the "
+            "paper, and its examples of mcot, the temperature of its samples and its batch size are not printed."
+        )
+    else:
+        yield (
+            f"**Its printed figures stand beside ours for their layout, not for comparison:** they are of {model} on "
+            f"{asked}; ours are of `{spec.model}` on other data ({data}{synthetic}). `in` and `out` say whether one "
+            "lies inside our interval."
+        )
+    yield _tally(findings)
     tried = study.study.tried
     yield _bullets(
         [
@@ -362,6 +430,40 @@ def _opening(findings: Findings) -> Iterator[str]:
             *(f"Cut: {line}." for line in cuts(spec.frozen)),
             *(f"Study: {warning}." for warning in study.warnings),
         ]
+    )
+
+
+def _tally(findings: Findings) -> str:
+    """How many of the printed figures lie inside our intervals."""
+    tables = [table1(findings.methods, findings.study), table2(findings.methods, findings.study)]
+    tables += [table3(findings.others), share_table(findings.curve)]
+    cells = [cell for table in tables for row in table.rows for cell in row]
+    inside, outside = (sum(cell.endswith(f" {word}") for cell in cells) for word in (INSIDE, OUTSIDE))
+    return f"Of the figures printed of tables 1 to 3 and figure 5 {inside} lie inside our intervals, {outside} outside."
+
+
+def _others(findings: Findings) -> Iterator[str]:
+    """Other models, and what their replies show of how they take the IDK sentence."""
+    yield table_as_markdown(table3(findings.others))
+    yield "P1 prints more of table 3 than is known here: its rejection rates with and without the IDK sentence in part."
+    lines = [
+        f"{name}, {method.name}: {line}"
+        for name, report in findings.others.items()
+        for method in report.methods
+        for line in method.diagnosis
+    ]
+    commands = (findings.command(f"{name}-{method}") for name in findings.others for method in OTHERS)
+    yield _bullets([*lines, *(f"`{command}`" for command in commands if command)])
+
+
+def _sweep(findings: Findings) -> Iterator[str]:
+    """Figure 4: the adapter of one modality, asked about the others at several strengths."""
+    yield f"![Rejection, Rel and RGI over alpha]({_FIGURE4})"
+    yield table_as_markdown(table_of(findings.sweep))
+    yield (
+        f"The adapter of seed 0 that was trained on {SWEPT}, asked about the two other modalities with its alpha "
+        f"scaled at inference: `{findings.command(ALPHA)}`. P1 (figure 4): with alpha the rejection rate rises, "
+        "Rel rises and then falls, and RGI falls and in the end goes below 0; its values are not known here."
     )
 
 
@@ -412,10 +514,22 @@ def _transfer(findings: Findings) -> Iterator[str]:
     rejection = _paper()["rejection"]
     yield f"![Strict RGI by source and target modality]({_FIGURE3})"
     yield f"Study `{findings.study.study.study_id}`: `{findings.command('study')}`."
+    source = rejection["source"]
     yield (
-        f"P1, table 12: the adapter trained on {rejection['source']} refuses {rejection['own']} % of "
-        f"{rejection['source']} questions and {rejection['others']} % of the others. P1 prints neither intervals nor "
-        "controls."
+        f"P1, table 12: the adapter trained on {source} refuses {rejection['own']} % of {source} questions and "
+        f"{rejection['others']} % of the others. P1 prints neither intervals nor controls."
+    )
+    refused = {
+        cell.target: cell.figures.rej
+        for cell in findings.study.cells
+        if cell.arm == Arm.KN and cell.source == source and cell.figures is not None
+    }
+    yield _bullets(
+        [
+            f"{source} -> {target}: {with_interval(rej)} % refused, P1 "
+            f"{beside(float(rejection['own' if target == source else 'others']), rej.low, rej.high)}"
+            for target, rej in refused.items()
+        ]
     )
     # Without its title and its picture, which stand above.
     yield demoted(study_as_markdown(findings.study, image=None).partition("\n")[2].strip(), 1)

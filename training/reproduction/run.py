@@ -33,13 +33,18 @@ from lalm_agent.eval.runs import evaluate as evaluating
 from lalm_agent.eval.runs.plan import EvaluateRequest
 from lalm_agent.eval.runs.records import RunSpec, StoredAnswer, read_spec
 from lalm_agent.eval.scoring import compare
+from lalm_agent.eval.scoring.schema import Report
 from lalm_agent.eval.scoring.summary import Config, summarise
+from lalm_agent.records import Method
 from lalm_agent.terminal import ProgressDisplay, say
 from lalm_agent.training.idk.labels import Bootstrap
 from lalm_agent.training.idk.make import BankCurve, BankRequest, bank_curve, grade_bank
 from lalm_agent.training.lora.recipe import pick_device, preset_of
 from lalm_agent.training.reproduction import design
+from lalm_agent.training.reproduction.cost import cost_lines
 from lalm_agent.training.reproduction.report import Findings, as_markdown, watermarked
+from lalm_agent.training.sweep import AlphaSweepRequest, sweep_alpha
+from lalm_agent.training.sweep_report import SweepReport, write_picture
 from lalm_agent.training.transfer.schema import StudyReport, TransferClaim
 from lalm_agent.training.transfer.study import StudyObserver, report_study, study
 
@@ -78,13 +83,15 @@ def reproduce(request: design.ReproduceRequest, observer: Observer | None = None
     with design.PaperFolder(request.out) as folder:
         folder.begin(spec)
         # How often something was tried is told, and decides no figure.
-        done = design.finished(folder, parts, ("--jobs", "--tried") if request.report_only else ("--jobs",))
+        done = design.finished(folder, parts, (*design.FREE, "--tried") if request.report_only else design.FREE)
         left = [part for part in parts if part.name not in done]
         if left and request.report_only:
             raise UsageError(
                 f"not finished: {', '.join(part.name for part in left)}", "the same command without --report-only"
             )
         if left:
+            for line in cost_lines(request, spec.frozen, spec.sources):
+                note(f"cost: {line}")
             note(f"reproduction: {len(left)} of {len(parts)} parts to do, {processes} at a time")
             tasks, make = [part.task for part in left], partial(PartWorker, folder.path)
             with _Follower(folder, note) as progress:
@@ -108,6 +115,12 @@ def plan_reproduction(request: design.ReproduceRequest) -> tuple[str, ...]:
     return tuple(f"{part.name}{' (done)' if part.name in done else ''}: {part.command}" for part in parts)
 
 
+def reproduction_cost(request: design.ReproduceRequest) -> tuple[str, ...]:
+    """What a whole reproduction will cost, one line each: see `cost.cost_lines`. Raises UsageError: it is wrong."""
+    spec, _, _ = _prepare(request)
+    return cost_lines(request, spec.frozen, spec.sources)
+
+
 def reproduction_summary(folder: design.PaperFolder) -> ReproductionSummary:
     """What came of a reproduction. Raises DataError where there is no report of a study."""
     claims = read_record(folder.study_report, StudyReport, "run the same command again").claims
@@ -125,15 +138,16 @@ def _prepare(request: design.ReproduceRequest) -> _Work:
     # What is synthesised is made as large as it is asked.
     frozen = replace(
         frozen,
-        bank_limit=frozen.bank_limit if sources.bank else None,
-        eval_limit=frozen.eval_limit if sources.evaluation else None,
+        bank_limit=None if sources.synthesised else frozen.bank_limit,
+        eval_limit=None if sources.synthesised else frozen.eval_limit,
     )
     if len(request.also) != len(request.also_data):
         message = f"{len(request.also)} times --also, and {len(request.also_data)} times --also-data"
         raise UsageError(message, "give one for each other")
     model = config.model if config.model == "mini" else _name_from(config.model, out)
     # Two processes gain more than two threads on a CPU; an accelerator takes one.
-    processes = request.jobs or (2 if config.device == "cpu" or pick_device(config.device) == "cpu" else 1)
+    is_cpu = request.ray is None and (config.device == "cpu" or pick_device(config.device) == "cpu")
+    processes = request.jobs or (2 if is_cpu else 1)
     relative = {"config": config.model_copy(update={"model": model}), "jobs": processes}
     relative["also"] = tuple(_name_from(name, out) for name in request.also)
     relative["also_data"] = tuple(Path(_from(path, out)) for path in request.also_data)
@@ -144,6 +158,7 @@ def _prepare(request: design.ReproduceRequest) -> _Work:
         quick=request.quick,
         sources=sources,
         frozen=frozen,
+        others=request.others,
     )
     return spec, design.parts_of(frozen, sources, request.model_copy(update=relative)), processes
 
@@ -152,12 +167,13 @@ def _sources(request: design.ReproduceRequest) -> design.Sources:
     out, model = request.out, request.config.model
     bank = _data(request.bank_data, request.bank_data_file, request.bank_audio, out, "--bank-data")
     evaluation = _data(request.data, request.data_file, request.audio_root, out, "--data")
-    if (bank is None) != (evaluation is None):
-        lacking = "--bank-data" if bank is None else "--data"
-        raise UsageError(f"{lacking} is missing", "give both, with other clips in each, or neither to synthesise both")
-    if bank is None and model != "mini" and not Path(model).expanduser().exists():
+    if bank is not None and evaluation is None:
         raise UsageError(
-            f"{model} needs recordings: --bank-data for the bank and --data for the evaluation",
+            "--data is missing", "give it, with other clips than --bank-data, or neither to synthesise both"
+        )
+    if evaluation is None and model != "mini" and not Path(model).expanduser().exists():
+        raise UsageError(
+            f"{model} needs recordings: --data, and --bank-data where the bank is of other clips",
             "questions are synthesised for mini, and for a checkpoint in a folder",
         )
     return design.Sources(bank, evaluation, request.split)
@@ -192,7 +208,7 @@ def _require_installed(sources: design.Sources) -> None:
     from lalm_agent.training.synth.fluid import require_synth
 
     require_extra("draw")
-    if sources.bank is None:
+    if sources.synthesised:
         require_synth()
 
 
@@ -249,6 +265,8 @@ class PartWorker:
             _synthesise(request)
         elif isinstance(request, EvaluateRequest):
             evaluate(request, _RunLines())
+        elif isinstance(request, AlphaSweepRequest):
+            sweep_alpha(request, say)
         else:
             study(request, StudyObserver(say))
             report_study(request.out, part.resamples or design.FULL.resamples)
@@ -379,11 +397,16 @@ def _findings(folder: design.PaperFolder, parts: tuple[design.Part, ...]) -> Fin
     runs = {str(method): read_spec(folder.run(method) / SPEC) for method in design.METHODS}
     bank = read_spec(folder.bank / SPEC)
     report = read_record(folder.study_report, StudyReport, "run the same command again")
-    outputs = [replace(read_run(folder.run(method)), name=str(method)) for method in design.METHODS]
-    methods = summarise(compare.study(outputs, compare.Grading()), Config(resampling=compare.Resampling(resamples)))
+    sweep = read_record(folder.sweep_report, SweepReport, "run the same command again")
+
+    def compared(methods: tuple[Method, ...], other: str | None = None) -> Report:
+        outputs = [replace(read_run(folder.run(method, other)), name=str(method)) for method in methods]
+        return summarise(compare.study(outputs, compare.Grading()), Config(resampling=compare.Resampling(resamples)))
+
+    names = [design.other_model(text)[0] for text in spec.others]
     graded = grade_bank(BankRequest(bank=folder.bank, n=spec.frozen.n, compare=()))
     curve = bank_curve(graded, Bootstrap(resamples))
-    _draw(folder, curve, report, spec.quick)
+    _draw(folder, curve, report, sweep, spec.quick)
     return Findings(
         spec=spec,
         weights_sha256=_same_weights({**runs, "bank": bank}, report),
@@ -392,7 +415,9 @@ def _findings(folder: design.PaperFolder, parts: tuple[design.Part, ...]) -> Fin
             "evaluation": _data_words(spec, runs["baseline"], spec.sources.split, spec.frozen.eval_seed),
         },
         processor=_processor(),
-        methods=methods,
+        methods=compared(design.METHODS),
+        others={name: compared(design.OTHERS, name) for name in names},
+        sweep=sweep,
         run_ids={name: run.run_id for name, run in runs.items()},
         curve=curve,
         study=report,
@@ -410,14 +435,15 @@ def _same_weights(runs: Mapping[str, RunSpec], report: StudyReport) -> str | Non
     return weights["study"]
 
 
-def _draw(folder: design.PaperFolder, curve: BankCurve, report: StudyReport, quick: bool) -> None:
+def _draw(folder: design.PaperFolder, curve: BankCurve, report: StudyReport, sweep: SweepReport, quick: bool) -> None:
     """Write the pictures; those of `--quick` say what they are."""
     from lalm_agent.training.idk.plot import write_plot
     from lalm_agent.training.transfer.report import heatmap_svg
 
     write_plot(folder.figure5, curve)
+    write_picture(folder.figure4, sweep)
     write_whole(folder.figure3, heatmap_svg(report).encode())
-    for path in (folder.figure3, folder.figure5) if quick else ():
+    for path in (folder.figure3, folder.figure4, folder.figure5) if quick else ():
         write_whole(path, watermarked(path.read_text(encoding="utf-8"), design.WATERMARK).encode())
 
 
@@ -425,7 +451,7 @@ def _data_words(spec: design.ReproduceSpec, run: RunSpec, split: str, seed: int)
     data = run.identity.data
     known = run.data_version or f"{data.name}, sha256 {data.sha256[:12]}"
     words = f"{run.selection.asked:,} questions of {known}"
-    return words if spec.sources.bank is not None else f"{words}, split {split}, seed {seed}"
+    return f"{words}, split {split}, seed {seed}" if spec.sources.synthesised else words
 
 
 def _processor() -> str:

@@ -62,6 +62,13 @@ def test_the_clip_precedes_the_text_of_the_first_user_turn() -> None:
     assert content == [*several, {"type": "text", "text": "one"}]
 
 
+def test_the_clip_stands_where_the_turn_says() -> None:
+    clip, turn = {"type": "input_audio"}, Turn("user", "examples question", clip_at=9)
+    content = chat_body("m", request(turn), [clip], FULL)["messages"][0]["content"]
+    assert content == [{"type": "text", "text": "examples "}, clip, {"type": "text", "text": "question"}]
+    assert chat_body("m", request(turn), (), FULL)["messages"][0]["content"] == "examples question"
+
+
 def test_a_lone_surrogate_which_no_request_can_carry_is_replaced() -> None:
     assert chat_body("m", request(Turn("user", "\ud800dog")), [], FULL)["messages"][0]["content"] == "?dog"
 

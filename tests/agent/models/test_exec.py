@@ -484,8 +484,10 @@ def test_nothing_stays_behind(worker: Write, tmp_path: Path, end: str) -> None:
     Model.generate = generate
     """)
     script = f"""
+import signal
 from lalm_agent.models.base import Request, Turn
 from lalm_agent.models.exec_lalm import ExecLALM
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is born without
 lalm = ExecLALM({ref!r})
 lalm.generate([Request((Turn("user", lalm._folder),))])
 """

@@ -27,6 +27,9 @@ TINY = {
     "music-flamingo": (25, 1200.0),
     "phi-4-multimodal": (13, None),
     "gemma-4": (25, 30.0),
+    "gemma-4-unified": (25, 30.0),
+    "granite-speech": (12, None),
+    "nemotron-h-omni": (13, None),
 }
 SHORT = Decoding(max_new_tokens=4)
 
@@ -144,6 +147,22 @@ def test_option_scores_equal_a_forward_pass_over_the_whole_conversation(
         assert score.logprob == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_clip_behind_the_first_words_of_a_prompt(
+    checkpoint: Checkpoint, lalm: TransformersLALM, sound: Sound
+) -> None:
+    first, behind = (Request((Turn("user", "cat dog ? Sound", at),), sound, SHORT, options=("dog",)) for at in (0, 8))
+    batches = [batch_inputs(checkpoint.processor, [request], [sound.mono(16_000)]) for request in (first, behind)]
+    tokens, moved = (batch["input_ids"][0].tolist() for batch in batches)
+    audio = audio_token_id(checkpoint.processor)
+    assert moved.index(audio) >= tokens.index(audio) + 2
+    assert moved.count(audio) == tokens.count(audio)
+    alone = [lalm.generate([request])[0] for request in (first, behind)]
+    assert [response.option_scores for response in lalm.generate([first, behind])] == [
+        response.option_scores for response in alone
+    ]
+    assert alone[0].option_scores != alone[1].option_scores
+
+
 def test_a_cache_that_cannot_be_copied_gives_the_same_scores(
     checkpoint: Checkpoint, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +227,7 @@ def test_a_variant_that_does_not_hear(tiny_family: Callable[[str], Path], tmp_pa
         load_checkpoint(str(folder), LoadOptions("cpu"))
 
 
-@pytest.mark.parametrize("architecture", ["VoxtralForConditionalGeneration", "GraniteSpeechForConditionalGeneration"])
+@pytest.mark.parametrize("architecture", ["VoxtralForConditionalGeneration", "Gemma3nForConditionalGeneration"])
 def test_what_stands_in_the_way_of_a_known_family_is_said(
     architecture: str, tiny_family: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -227,3 +246,26 @@ def test_every_class_in_the_table_exists() -> None:
     for family in FAMILIES.values():
         assert hasattr(transformers, family.model)
         assert hasattr(transformers, family.processor)
+
+
+def test_a_template_that_always_puts_the_clip_first_cannot_put_it_behind_the_examples(
+    tiny_family: Callable[[str], Path], tmp_path: Path, sound: Sound
+) -> None:
+    folder = copied(tiny_family, tmp_path)
+    template = (folder / "chat_template.jinja").read_text("utf-8")
+    ordered = "for part in message['content']|sort(attribute='type')"
+    assert "for part in message['content']" in template
+    (folder / "chat_template.jinja").write_text(template.replace("for part in message['content']", ordered), "utf-8")
+    lalm = TransformersLALM(load_checkpoint(str(folder), LoadOptions("cpu")))
+    lalm.generate([ask(sound)])
+    with pytest.raises(PermanentBackendError, match="before all text"):
+        lalm.generate([Request((Turn("user", "cat dog", 4),), sound, SHORT)])
+
+
+def test_a_granite_with_an_adapter_for_audio_alone_is_refused(
+    tiny_family: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(tiny_family, tmp_path, "granite-speech")
+    (folder / "adapter_config.json").write_text("{}", "utf-8")
+    with pytest.raises(UsageError, match="on for audio alone"):
+        load_checkpoint(str(folder), LoadOptions("cpu"))

@@ -35,6 +35,7 @@ class Loud:
         elif "What is the Sound" in text:
             reply = "a bark"
         elif "Wait" in text:
+            Path("waits").touch()
             while not Path("go").exists():
                 time.sleep(0.05)
             reply = "a dog"

@@ -78,6 +78,11 @@ def test_another_page_cannot_send_requests(origin: str, code: int) -> None:
     assert ask(None, method="POST", headers={"Origin": origin}, content=b"x").status_code == code
 
 
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Origin": "http://["}, {"Content-Length": "1" * 5000}])
+def test_headers_that_cannot_be_read_are_refused(headers: dict[str, str]) -> None:
+    assert ask(None, method="POST", headers={"Host": "localhost"} | headers, content=b"x").status_code == 400
+
+
 def test_the_length_of_a_body_is_said_and_bounded() -> None:
     async def chunks() -> Any:
         yield b"x"

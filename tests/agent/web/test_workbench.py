@@ -94,12 +94,16 @@ def test_a_question_of_a_run_begins_where_the_run_ended(bench: Workbench) -> Non
     assert difference(before, changed).changes == ("clip: quiet.wav before, loud.wav after",)
     with pytest.raises(UsageError, match="no question"):
         bench.of_run("quit")
+    assert bench.run is not None
+    assert bench.run.clips == ["./quiet.wav", "./loud.wav"]
 
 
 def test_what_cannot_be_taken_over_of_a_run_is_said(bench: Workbench, loud_run: Path, tmp_path: Path) -> None:
     assert bench.not_taken_over == ()
     other = Workbench(AgentConfig(model=OTHER), tmp_path, run=loud_run)
-    assert other.not_taken_over == (f"model {MODEL}",)
+    (line,) = other.not_taken_over
+    assert f"--model {MODEL} asks it" in line
+    assert f"{OTHER} is asked in its place" in line
     draft, before = other.of_run("loud")
     assert (draft.model, before.setup.model) == (OTHER, MODEL)
 

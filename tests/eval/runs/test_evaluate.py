@@ -106,6 +106,25 @@ def test_a_loaded_model_an_observer_and_the_same_request_again(data: Path, tmp_p
     assert "method: baseline in the run, mcot now" in refused.value.fields
 
 
+def test_a_run_goes_on_in_the_order_in_which_it_began(data: Path, tmp_path: Path) -> None:
+    model = Says()
+    model.spec = ModelSpec(ModelInfo("owner/name", None, "a" * 64), None, "cpu", "float32")
+    orders = {}
+    for name, order in (("default", None), ("older", "clip-first")):
+        config = AgentConfig(method="mcot", mcot_order=order)
+        request = EvaluateRequest(data=data, out=tmp_path / name, config=config, loaded_model=model, limit=2)
+        evaluate(request)
+        more = request.model_copy(update={"config": AgentConfig(method="mcot"), "limit": None})
+        assert estimate(more).questions == 1
+        run = evaluate(more)
+        assert run.spec is not None
+        orders[name] = run.spec.identity.mcot_order
+    assert orders == {"default": "printed", "older": None}
+    other = more.model_copy(update={"config": AgentConfig(method="mcot", mcot_order="printed")})
+    with pytest.raises(MismatchError, match="mcot_order"):
+        evaluate(other)
+
+
 def test_what_it_would_cost_writes_nothing(data: Path, tmp_path: Path) -> None:
     model = Says()
     cost = estimate(EvaluateRequest(data=data, out=tmp_path / "run", loaded_model=model, limit=2))

@@ -9,8 +9,9 @@ import pytest
 
 from lalm_agent.artefacts import MismatchError, record_text
 from lalm_agent.config import AgentConfig
-from lalm_agent.errors import DataError
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.jobs import ResumableTask, next_task
+from lalm_agent.models.ray_engine import RayEngine
 from lalm_agent.training.reproduction import design as journal
 from lalm_agent.training.reproduction.design import (
     FULL,
@@ -60,6 +61,31 @@ def test_own_data_are_asked_as_they_are_given() -> None:
     assert "--data mmau --data-file ../mmau --audio-root ../clips " in words("study", OWN)
 
 
+def test_one_file_is_the_banks_and_the_evaluations_as_in_the_paper() -> None:
+    same = Sources(None, Data("mmau", "../mmau", "../clips"))
+    hub = REQUEST.model_copy(update={"config": AgentConfig(model="owner/Qwen-7B")})
+    data = "--data ../mmau --audio-root ../clips --model owner/Qwen-7B"
+    assert words("bank", same, hub).startswith(f"idk sample mmau {data} --n 5 ")
+    assert words("idk", same, hub) == f"eval mmau {data} --method idk --batch-size 8 --out runs/idk"
+    assert "mmau" not in words("study", same, hub)
+    assert "--data mmau --data-file ../mmau --audio-root ../clips --modality sound --modality music" in words(
+        "alpha", same
+    )
+
+
+def test_other_models_and_workers_are_in_the_commands() -> None:
+    ray = RayEngine(workers=4, address="auto", gpus=0.5)
+    request = REQUEST.model_copy(update={"others": ("salmonn=openai:s@http://h:1/v1",), "ray": ray})
+    engine = "--engine ray --workers 4 --address auto --gpus-per-worker 0.5"
+    asked = words("salmonn-idk", request=request)
+    assert "--model openai:s@http://h:1/v1 " in asked
+    assert asked.endswith(f"--method idk {engine} --out others/salmonn/idk")
+    for name in ("bank", "agent", "study", "alpha"):
+        assert engine in words(name, request=request)
+    with pytest.raises(UsageError, match="is no NAME=MODEL"):
+        words("idk", request=request.model_copy(update={"others": ("../x=mini",)}))
+
+
 def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
     assert "--tools paper" in words("agent")
     also = {"also": ("sakura",), "also_data": (Path("../sakura"),), "also_limit": 9}
@@ -68,7 +94,7 @@ def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:
         assert told in study
     assert "--also sakura --also-data ../sakura" in study
     assert "--learning-rate" not in study
-    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), REQUEST)[-1]
+    tuned = parts_of(replace(FULL, learning_rate=1e-3), Sources(), REQUEST)[-2]
     assert "--learning-rate 0.001" in tuned.command
 
 
@@ -105,7 +131,7 @@ def test_parts_wait_for_what_they_need_and_the_study_for_all_processes() -> None
             assert task.name != "study" or running == [task]
         running.pop(0)
     assert begun[:3] == ["bank-data", "eval-data", "bank"]
-    assert begun[-1] == "study"
+    assert begun[-2:] == ["study", "alpha"]
 
 
 def test_a_command_reads_back_as_the_request_of_its_part() -> None:

@@ -25,7 +25,17 @@ from lalm_agent.training.reproduction.design import (
     Sources,
     parts_of,
 )
-from lalm_agent.training.reproduction.report import Findings, as_markdown, demoted, share_table, table1, table2
+from lalm_agent.training.reproduction.report import (
+    Findings,
+    as_markdown,
+    beside,
+    demoted,
+    share_table,
+    table1,
+    table2,
+    table3,
+)
+from lalm_agent.training.sweep_report import SweepPoint, SweepReport
 from lalm_agent.training.transfer.schema import StudyReport
 
 Make = Callable[..., StudyReport]
@@ -79,8 +89,21 @@ def findings(methods: Report, study_of: Make) -> Findings:
         data={"bank": "1,500 questions"},
         processor="2 cores, CPU",
         methods=methods,
+        others={},
         run_ids={"baseline": "r" * 16, "idk": "s" * 16},
         curve=bank_curve(total=CURVE),
+        sweep=SweepReport(
+            **{
+                "kind": "alpha",
+                "model": "mini",
+                "source": "a",
+                "data": "synth",
+                "resamples": 10,
+                "seed": 0,
+                "level": 0.95,
+            },
+            points=(SweepPoint(name="1", value=16.0),),
+        ),
         study=study_of(),
         parts=PARTS,
         worked=journal.worked(lines),
@@ -100,8 +123,8 @@ def test_the_papers_figures_stand_beside_ours(methods: Report, study_of: Make) -
     idk = next(row for row in rows if row[1].startswith("idk"))
     assert idk[2] == "4"
     assert idk[3].startswith("50.00 [")
-    assert idk[4] == "58.26"
-    assert idk[6] == "76.28"
+    assert idk[4] == "58.26 in"
+    assert idk[6] == "76.28 out"
     assert [row[0] for row in rows[1:] if row[0]] == ["sound", "music", "speech", "total"]
     # Two methods and the paper's LoRA row for each group; the own-modality row has no total.
     assert [row[1].partition(" (")[0] for row in rows[-3:]] == ["baseline", "idk", "lora, other modalities"]
@@ -113,21 +136,49 @@ def test_table_2_has_the_papers_convention_and_the_strict_one(methods: Report, s
     rows = cells(table2(methods, study_of()))
     idk = next(row for row in rows if row[1].startswith("idk"))
     # One right of four was refused: 25 % of N; two wrong ones were given up: 50 %. Of strict, a half each.
-    assert (idk[2], idk[3], idk[4], idk[5]) == ("25.00", "10.81", "50.00", "20.12")
+    assert (idk[2].partition(" [")[0], idk[4].partition(" [")[0]) == ("25.00", "50.00")
+    assert (idk[3], idk[5]) == ("10.81 in", "20.12 out")
     assert idk[6].startswith("0.30 [")
-    assert idk[7] == "0.27"
+    assert idk[7] == "0.27 in"
     assert idk[8].startswith("0.00 [")
     lora = next(row for row in rows if row[1] == "lora, other modalities")
-    assert lora[6:9] == ["0.33 [0.23, +inf]", "0.36", "0.33 [0.23, +inf]"]
+    assert lora[6:9] == ["0.33 [0.23, +inf]", "0.36 in", "0.33 [0.23, +inf]"]
     own = next(row for row in rows if row[1] == "lora, own modality")
     assert own[7] == "-"
     assert len(cells(table2(methods, None))) == 1 + 4
 
 
+@pytest.mark.parametrize(
+    ("theirs", "low", "high", "said"),
+    [
+        (58.26, 0.5, 0.6, "58.26 in"),
+        (58.26, 0.58256, 0.6, "58.26 in"),
+        (58.26, 0.59, 0.6, "58.26 out"),
+        (58.26, None, 0.5, "58.26 out"),
+        (58.26, None, None, "58.26"),
+        (None, 0.5, 0.6, "-"),
+    ],
+)
+def test_a_printed_figure_is_inside_our_interval_or_not(
+    theirs: float | None, low: float | None, high: float | None, said: str
+) -> None:
+    assert beside(theirs, low, high) == said
+
+
+def test_other_models_have_what_is_known_of_table_3_beside_them(methods: Report, findings: Findings) -> None:
+    rows = cells(table3({"salmonn": methods, "own": methods}))
+    total = {(row[0], row[1].partition(" (")[0]): row for row in rows if row[2] == "total"}
+    assert total["salmonn", "idk"][8].startswith("70.20 ")
+    assert total["salmonn", "baseline"][8].startswith("3.00 ")
+    assert total["own", "idk"][8] == "-"
+    said = as_markdown(replace(findings, others={"salmonn": methods}))
+    assert "## Table 3: other models" in said
+
+
 def test_figure_5_as_a_table() -> None:
     rows = cells(share_table(bank_curve(total=CURVE, sound=Curve(0, 0, (0,) * 6, ()))))
     assert rows[1][:4] == ["total", "10", "9", "50.00 [25.00, 75.00]"]
-    assert rows[1][-2:] == ["50.20", "63.50"]
+    assert rows[1][-2:] == ["50.20 in", "63.50 in"]
     assert rows[2][3:8] == ["-"] * 5
 
 
@@ -140,6 +191,7 @@ def test_the_report_begins_with_the_answer_and_names_every_command(findings: Fin
     for told in ("r" * 16, "s" * 16, "b" * 16, study_id, "a" * 64, "c" * 12, "tried before", ": 4."):
         assert told in said
     assert "(figures/figure3.svg)" in said
+    assert "(figures/figure4.svg)" in said
     assert "(figures/figure5.svg)" in said
     assert "Qwen2-Audio-7B-Instruct on MMAU test-mini" in said
     assert "synthetic clips that say nothing about recordings" in said
@@ -156,7 +208,7 @@ def test_the_report_begins_with_the_answer_and_names_every_command(findings: Fin
 def test_quick_is_marked_in_every_section(findings: Findings) -> None:
     said = as_markdown(replace(findings, spec=findings.spec.model_copy(update={"quick": True, "frozen": QUICK})))
     sections = said.split("\n## ")
-    assert len(sections) == 5
+    assert len(sections) == 6
     assert all(f"**{WATERMARK}**" in section for section in sections)
     assert "Cut: seeds: 1 in place of 3." in said
 

@@ -83,7 +83,7 @@ def test_what_decides_no_figure_is_free(folder: PaperFolder) -> None:
 
     def study_of(**fields: Any) -> Part:
         request = training.ReproduceRequest(out=folder.path, config=config, **fields)
-        return parts_of(QUICK, Sources(), request)[-1]
+        return parts_of(QUICK, Sources(), request)[-2]
 
     made = study_of(jobs=2, tried=4)
     (folder.path / made.makes).parent.mkdir()
@@ -141,7 +141,6 @@ def test_threads_are_shared_unless_the_user_says_how_many(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--data", "mmau"), "--bank-data is missing"),
         (("--bank-data", "mmau"), "--data is missing"),
         (("--model", "owner/name"), "owner/name needs recordings"),
         (("--data-file", "x.json"), "--data is not"),
@@ -164,8 +163,9 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(tmp_path: Path, capsys
     own = ["--data", "mmau", "--data-file", str(tmp_path / "m.json"), "--bank-data", "hf:owner/name"]
     assert run(["reproduce", "--out", str(out), "--device", "cpu", "--dry-run", "--quick", *own]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6
-    assert lines[-1].startswith("study: lalm-agent transfer --bank bank --model mini ")
+    assert len(lines) == 7
+    assert lines[-2].startswith("study: lalm-agent transfer --bank bank --model mini ")
+    assert lines[-1].startswith("alpha: lalm-agent sweep alpha study/adapters/speech-kn-0 --model mini ")
     assert any(line.startswith("idk: lalm-agent eval mmau --data ../m.json --model mini ") for line in lines)
     assert not out.exists()
 
@@ -185,4 +185,4 @@ def test_a_report_of_what_is_not_finished_is_refused(tmp_path: Path, capsys: pyt
 def test_the_function_is_not_hidden_by_its_package(tmp_path: Path) -> None:
     assert callable(training.reproduce)
     lines = training.plan_reproduction(training.ReproduceRequest(out=tmp_path, quick=True, jobs=1))
-    assert [line.partition(":")[0] for line in lines][-1] == "study"
+    assert [line.partition(":")[0] for line in lines][-2:] == ["study", "alpha"]
