@@ -9,7 +9,29 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lalm_agent.errors import DataError
+
 Arguments = dict[str, Any]
+
+
+def require_arguments(arguments: object) -> None:
+    """Raise DataError for `kwargs` that no rule can read. None are none."""
+    if not isinstance(arguments, dict | None):
+        raise DataError("`kwargs` is no object", 'write one such as {"N": 3}')
+    for key, value in (arguments or {}).items():
+        try:
+            if not isinstance(value, str | int | float | None):
+                raise TypeError
+            if key in ("N", "N1", "N2"):
+                _number(arguments or {}, key)
+        except (TypeError, ValueError):
+            raise DataError(f"`kwargs` has {str(value)[:40]!r} as {key}", "mend it") from None
+
+
+def is_known(constraint: str) -> bool:
+    """Whether there is a rule for an instruction."""
+    name, _, bound = str(json.loads(constraint).get("task_identifier")).partition(" (")
+    return name in _COUNTED and bound in ("at least)", "at most)", "range)") if bound else name in _RULES
 
 
 def follows(constraint: str, question: str, reply: str) -> bool:
@@ -48,7 +70,9 @@ def _letters(text: str, spaces: str = " ") -> str:
 def _sentences(reply: str) -> int:
     from sentencex import segment
 
-    return sum(bool(sentence.strip()) for sentence in segment("en", reply))
+    # Half a character, which a JSON escape can make, is none that sentencex takes.
+    whole = reply.encode("utf-8", "replace").decode()
+    return sum(bool(sentence.strip()) for sentence in segment("en", whole))
 
 
 _COUNTED: dict[str, Callable[[str], int]] = {

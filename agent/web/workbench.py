@@ -18,7 +18,7 @@ from lalm_agent.config import AgentConfig
 from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.faithfulness.chains import NoIntervention
 from lalm_agent.eval.faithfulness.sound import heard_samples, noise
-from lalm_agent.eval.items import Item
+from lalm_agent.eval.items import Item, require_one_clip
 from lalm_agent.eval.report.figures import CLIP_RATE, clip_png
 from lalm_agent.eval.report.page import clip_path, clip_roots
 from lalm_agent.eval.runs.controls import CONTENT_NODES, FixedText, silent_clips
@@ -239,6 +239,7 @@ class Workbench:
         run_item, stored = run.items[id], run.answers.get(id)
         if stored is None:
             raise UsageError(f"the run has no answer to {id!r} yet", "ask another one")
+        require_one_clip([run_item.item], "the workbench", "ask another one")
         path, identity = str(run.clip(run_item.item.audio)), run.spec.identity
         model = identity.model if identity.model in self.models else self.config.model
         method = Method(identity.method)

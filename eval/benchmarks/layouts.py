@@ -149,7 +149,8 @@ def air_bench_row(row: Row) -> Row:
     place = PurePosixPath(f"{task}_{dataset}") / path
     kinds = {"music": "music", "acoustic": "sound", "audio": "sound", "sound": "sound", "vocal": "sound"}
     modality = kinds.get(task.split("_")[0].casefold(), "speech")
-    return {**row, "clip": str(place.with_suffix(".flac") if task == "Audio_Grounding" else place), MODALITY: modality}
+    clip = f"{str(place).removesuffix(place.suffix)}.flac" if task == "Audio_Grounding" else str(place)
+    return {**row, "clip": clip, MODALITY: modality}
 
 
 AIR_BENCH = Layout(
@@ -209,10 +210,11 @@ def aqua_row(row: Row) -> Row:
     question, file = row.get("question"), row.get("audio_filename")
     if not (isinstance(question, str) and isinstance(file, str)):
         return row
-    clip = PurePosixPath(*PurePosixPath(file).parts[-3:])
-    track, modality = _AQUA_TRACKS.get(clip.parts[0], (clip.parts[0], "sound"))
+    clip = "/".join(PurePosixPath(file).parts[-3:])
+    folder = clip.partition("/")[0]
+    track, modality = _AQUA_TRACKS.get(folder, (folder, "sound"))
     stem, _ = split_prompt(question)
-    known = {"stem": stem, "clip": str(clip), "track": track, MODALITY: modality}
+    known = {"stem": stem, "clip": clip, "track": track, MODALITY: modality}
     return {**row, **known, "key": f"{track}/{row.get('id')}"}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from lalm_agent.errors import DataError
 from lalm_agent.eval.benchmarks.files import NumberedRow, Row, parse_json, read_bytes, read_data_file
 from lalm_agent.eval.benchmarks.labels import right_choice, unlabelled
+from lalm_agent.eval.constraints import is_known, require_arguments
 from lalm_agent.eval.items import MODALITY, Benchmark, Fault, Item, audio_file, in_any_form
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
@@ -150,11 +151,15 @@ def _constraint(row: Mapping[str, object], layout: Layout) -> str | None:
     values = [row.get(key) for key in layout.constraint]
     if not values or values[0] in (None, ""):
         return None
+    _require_text(values[0], f"`{layout.constraint[0]}`")
+    require_arguments(values[1])
     return json.dumps(dict(zip(layout.constraint, values, strict=True)), ensure_ascii=False, sort_keys=True)
 
 
 def _first(row: Mapping[str, object], keys: tuple[str, ...]) -> object:
-    return next((row[key] for key in keys if row.get(key) is not None), None)
+    """The first value that is no empty text, or that where all are."""
+    values = [row[key] for key in keys if row.get(key) is not None]
+    return next((value for value in values if value != ""), values[0] if values else None)
 
 
 def _require_text(value: object, name: str) -> str:
@@ -386,6 +391,8 @@ def known_files() -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
 
 def oddities(item: Item) -> Iterator[str]:
     """What a reader of figures should know about a question; the same words for the same oddity, to be counted."""
+    if item.constraint is not None and not is_known(item.constraint):
+        yield "an instruction that no rule is known for: no reply follows it"
     texts = [choice.strip() for choice in item.choices]
     if len(set(texts)) < len(texts):
         is_gold = item.gold is not None and texts.count(item.gold.strip()) > 1

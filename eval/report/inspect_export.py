@@ -154,6 +154,7 @@ def _score(question: ShownQuestion) -> Any:
 def _metadata(question: ShownQuestion, spec: RunSpec) -> dict[str, Any]:
     item, answer = question.item, question.answer
     fields: dict[str, Any] = dict(item.groups) | {"audio": item.audio, "question": item.question}
+    fields |= {"more_audio": list(item.more_audio)} if item.more_audio else {}
     fields |= {} if item.answerable else {"answerable": False}
     if answer is None:
         return fields

@@ -217,6 +217,8 @@ def _answer_row(item: Item, question: ShownQuestion, spec: RunSpec, clip_sha256:
     row["warnings"] = list(answer.warnings)
     if spec.identity.audio == "real" and None is not clip_sha256 != answer.audio_sha256:
         row["warnings"].append("the clip here is another recording than the run heard")
+    if item.more_audio:
+        row["warnings"].append(f"the clip here is the first of {', '.join(item.audios)}")
     if answer.failure is not None:
         row["failure"] = answer.failure.message
     if answer.reason_kind is not None:

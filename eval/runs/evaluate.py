@@ -190,7 +190,8 @@ def _load(run: "_Run", observer: Observer) -> None:
         folder.check(run.identity)
     elif folder.spec is not None:
         folder.check(_on_disk(run.identity, folder.spec.identity, request.config, observer))
-    model, there = request.config.model, (answer.audio_sha256 for answer in folder.answers.values())
+    there = (sha256 for kept in folder.answers.values() for sha256 in (kept.audio_sha256, *kept.more_audio_sha256))
+    model = request.config.model
     controls.refuse_pretrained(pretrained_clips_of(model), there, model, str(folder.path))
 
 
@@ -469,10 +470,16 @@ def _recordings(run: RunFolder, plan: Plan, max_s: float) -> dict[str, str]:
     """
     if run.spec is None or run.spec.identity.audio != "real":
         return {}
-    clips = {run_item.item.id: run_item.item.audio for run_item in run.items}
-    kept = (answer for answer in run.answers.values() if answer.status is not Status.FAILED)
-    answers = ((clips.get(answer.id), answer.audio_sha256) for answer in kept)
-    recordings = {name: sha256 for name, sha256 in answers if name is not None and sha256 is not None}
+    clips = {run_item.item.id: run_item.item.audios for run_item in run.items}
+    recordings = {
+        name: sha256
+        for answer in run.answers.values()
+        if answer.status is not Status.FAILED
+        for name, sha256 in zip(
+            clips.get(answer.id, ()), (answer.audio_sha256, *answer.more_audio_sha256), strict=False
+        )
+        if sha256 is not None
+    }
     for name in sorted(recordings)[:_COMPARED]:
         now = _hashes(audio_file(plan.audio_root, name), max_s)
         refuse_other_recording(name, recordings[name], now[0] if now else recordings[name])

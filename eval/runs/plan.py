@@ -204,6 +204,9 @@ def _pool(benchmark: Benchmark, request: EvaluateRequest) -> tuple[list[Item], i
     kept = [item for item in pool if not (request.one_clip and item.more_audio)]
     if request.audio != AudioControl.REAL:
         require_one_clip(kept, f"--audio {request.audio}", "--one-clip leaves them out")
+    if request.content_source in (ContentSource.ORACLE, ContentSource.OTHER):
+        # The data's one text would stand for each clip.
+        require_one_clip(kept, f"--content {request.content_source}", "--one-clip leaves them out")
     return kept, len(pool) - len(kept)
 
 

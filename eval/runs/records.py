@@ -222,6 +222,7 @@ class StoredAnswer:
     confidence: length-normalised probability of the answer, in [0, 1] or None.
     option_probs: the same of each choice, in the order of the data file; None where it is not known.
     audio_sha256: of the clip that the model heard (see `heard_clip`); None where it could not be read.
+    more_audio_sha256: of the question's further clips; not in the file where there are none.
     heard_clip: the file that was heard in place of the question's own (`--audio swap`); None for its own.
     heard_s: (start, end) in seconds; None where nothing was heard. audio_s: length of the clip in seconds, of several
         clips their sum; audio_sha256 is that of the first.
@@ -260,6 +261,7 @@ class StoredAnswer:
     suggestion: str | None = None
     withheld: str | None = None
     option_probs: tuple[FiniteFloat | None, ...] | None = None
+    more_audio_sha256: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -302,6 +304,7 @@ def stored(run_item: RunItem, draw: int, answer: Answer, clip: ClipFile, seconds
         responder=last.responder,
         option_probs=tuple(probability.get(choice) for choice in run_item.item.choices) if probability else None,
         audio_sha256=answer.audio.sha256,
+        more_audio_sha256=tuple(ref.sha256 for ref in answer.more_audio),
         audio_s=sum(ref.seconds for ref in (answer.audio, *answer.more_audio)),
         heard_s=None if last is unreached else answer.heard_s,
         heard_clip=clip.swapped,
@@ -321,12 +324,15 @@ def failed_answer(item: Item, draw: int, failure: Failure, seconds: float) -> St
     """What is kept of a question of whose answer there is nothing else to keep."""
     values: dict[str, Any] = {field.name: None for field in fields(StoredAnswer)}
     values |= {"id": item.id, "draw": draw, "status": Status.FAILED, "failure": failure, "seconds": round(seconds, 6)}
-    return StoredAnswer(**{**values, "seen": False, "steps": (), "warnings": ()})
+    return StoredAnswer(**{**values, "seen": False, "steps": (), "warnings": (), "more_audio_sha256": ()})
 
 
 def answer_fields(answer: StoredAnswer) -> dict[str, Any]:
     """An answer as a JSON object; a clip's length is rounded to microseconds, everything else is as it is."""
-    return {**asdict(answer), "audio_s": None if answer.audio_s is None else round(answer.audio_s, 6)}
+    values = {**asdict(answer), "audio_s": None if answer.audio_s is None else round(answer.audio_s, 6)}
+    if not answer.more_audio_sha256:
+        del values["more_audio_sha256"]
+    return values
 
 
 def answer_of(fields: Mapping[str, Any], where: str) -> StoredAnswer:

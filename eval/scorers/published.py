@@ -188,9 +188,9 @@ def aqua_letter(reply: str, choices: Sequence[str]) -> str | None:
     """The letter by the rule of AQUA-Bench's evaluation; None where nothing is read."""
     text = reply.strip().lower()
     letters = ascii_uppercase[: len(choices)].lower()
-    if match := re.search(rf"\(?([{letters}])\)?\b", text):
+    if letters and (match := re.search(rf"\(?([{letters}])\)?\b", text)):
         return match.group(1).upper()
-    named = (letter for letter, choice in zip(letters, choices, strict=True) if choice.strip().lower() in text)
+    named = (letter for letter, choice in zip(letters, choices, strict=False) if choice.strip().lower() in text)
     return next(named, "").upper() or None
 
 

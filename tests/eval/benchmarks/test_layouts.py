@@ -243,3 +243,28 @@ def test_data_check_says_what_guessing_scores(
 def test_help_names_every_benchmark_and_every_scorer_without_a_model() -> None:
     assert tuple(flags.BENCHMARKS.split(", ")) == NAMES
     assert flags.SCORERS.split(", ") == [name for name in SCORERS if name not in ASKING | EMBEDDING]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "reason"),
+    [
+        ("aqua", AQUA[0] | {"audio_filename": ""}, "`clip` is empty"),
+        ("aqua", AQUA[0] | {"audio_filename": "/"}, "outside the audio root"),
+        ("air-bench", AIR | {"path": "/"}, "outside the audio root"),
+        ("mmau-pro", FOLLOW | {"kwargs": ["N", 3]}, "`kwargs` is no object"),
+        ("mmau-pro", FOLLOW | {"kwargs": "N=3"}, "`kwargs` is no object"),
+        ("mmau-pro", FOLLOW | {"kwargs": {"N": "three"}}, "`kwargs` has 'three' as N"),
+        ("mmau-pro", FOLLOW | {"kwargs": {"keywords": ["dog"]}}, "as keywords"),
+        ("mmau-pro", FOLLOW | {"answer": "x", "task_identifier": ["Title"]}, "`task_identifier` is"),
+    ],
+)
+def test_a_damaged_row_is_a_fault(name: str, row: Row, reason: str, tmp_path: Path) -> None:
+    (fault,) = load_benchmark(name, jsonl([row], tmp_path / "x.jsonl")).faults
+    assert reason in fault.reason
+
+
+def test_an_instruction_without_a_rule_is_noted_and_one_with_an_empty_answer_is_read(tmp_path: Path) -> None:
+    rows = [FOLLOW | {"answer": ""}, FOLLOW | {"id": "p-4", "task_identifier": "Sing"}]
+    loaded = load_benchmark("mmau-pro", jsonl(rows, tmp_path / "x.jsonl"))
+    assert [item.gold for item in loaded.items] == ["Number Words (at most)", "Sing"]
+    assert [note.line for note in loaded.notes if "no rule is known" in note.reason] == [2]

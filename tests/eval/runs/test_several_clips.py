@@ -9,13 +9,17 @@ import pytest
 import soundfile
 
 from lalm_agent import Agent
+from lalm_agent.audio import MAX_S, load
 from lalm_agent.cli.main import run
-from lalm_agent.errors import UsageError
+from lalm_agent.config import AgentConfig
+from lalm_agent.errors import DataError, UsageError
 from lalm_agent.eval.items import Item
-from lalm_agent.eval.runs.records import item_fields
+from lalm_agent.eval.runs.folder import RunFolder
+from lalm_agent.eval.runs.records import StoredAnswer, answer_fields, item_fields
 from lalm_agent.models.base import ModelSpec, Request, Response
 from lalm_agent.models.scripted import ScriptedLALM
 from lalm_agent.records import ModelInfo, Question
+from lalm_agent.web.workbench import Workbench
 
 CHOICES = ("the first", "the second")
 
@@ -140,3 +144,50 @@ def test_a_missing_second_clip_is_a_missing_clip(
     assert run(["data", "check", str(data), "--json"]) == 0
     checked = json.loads(capsys.readouterr().out)
     assert (checked["several_clips"], checked["clips"]["named"]) == (1, 2)
+
+
+def test_a_further_clip_is_known_by_its_recording(
+    data: Path, clips: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = json.loads(data.read_text().splitlines()[1])
+    data.write_text("\n".join(json.dumps(row | {"id": f"q{n}"}) for n in range(2)))
+    script = tmp_path / "script.jsonl"
+    script.write_text(json.dumps({"match": "louder", "reply": "the second"}))
+    out = tmp_path / "run"
+    ask = ["eval", str(data), "--model", f"scripted:{script}", "--method", "baseline", "--out", str(out)]
+    assert run([*ask, "--limit", "1"]) == 0
+    (answer,) = map(json.loads, (out / "answers.jsonl").read_text().splitlines())
+    assert answer["more_audio_sha256"] == [load(clips[1], MAX_S).ref.sha256]
+    soundfile.write(clips[1], np.zeros(16000), 8000)
+    assert run(ask) == 2
+    assert "'b.wav' is another recording" in capsys.readouterr().err
+
+
+def test_what_shows_one_clip_says_that_there_are_more(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, out = tmp_path / "script.jsonl", tmp_path / "run"
+    script.write_text(json.dumps({"match": "louder", "reply": "the second"}))
+    model = f"scripted:{script}"
+    assert run(["eval", str(data), "--model", model, "--method", "baseline", "--out", str(out)]) == 0
+    assert "more_audio_sha256" not in answer_fields(answers_of(out)["one"])
+    with pytest.raises(DataError, match="about several clips, and the workbench knows one: two"):
+        Workbench(AgentConfig(model=model), tmp_path / "bench", run=out).of_run("two")
+    assert run(["report", str(out), "--out", str(tmp_path / "page")]) == 0
+    assert "the clip here is the first of a.wav, b.wav" in (tmp_path / "page" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("source", ["oracle", "other"])
+def test_one_text_of_the_data_is_none_of_each_clip(
+    source: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) | {"content": "a caption"} for line in data.read_text().splitlines()]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    ask = ["eval", str(data), "--model", "scripted:nothing", "--method", "agent", "--out", str(tmp_path / "run")]
+    assert run([*ask, "--content", source]) == 2
+    assert f"--content {source} knows one: two" in capsys.readouterr().err
+
+
+def answers_of(folder: Path) -> dict[str, StoredAnswer]:
+    with RunFolder(folder, writes=False) as there:
+        return {answer.id: answer for answer in there.answers.values()}

@@ -226,3 +226,17 @@ def test_a_model_with_an_encode_of_its_own_is_asked_by_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda *args, **kwargs: Encoder())
     assert load_embedder("nvidia/NV-Embed-v2").embed(["a", "b"]).shape == (2, 2)
     assert calls == [(["a", "b"], "", nearest.MAX_TOKENS)]
+
+
+@pytest.mark.parametrize("name", sorted(published.BY_NAME))
+def test_open_questions_and_more_choices_than_letters_are_graded(name: str) -> None:
+    many = tuple(f"number {n}" for n in range(30))
+    for item in (Item("q", "", "Which?", many, many[28]), Item("o", "", "Which?", (), "a dog")):
+        for text in (many[28], "zzz", "", None):
+            assert make_scorer(name)([item], [text])[0].outcome in OUTCOMES
+            assert original(name, text, item)[0]
+
+
+def test_half_a_character_in_a_reply_is_counted_as_one() -> None:
+    constraint = json.dumps({"task_identifier": "Number Sentences (at most)", "kwargs": {"N": 1}})
+    assert follows(constraint, "", "One \ud800 sentence.")
