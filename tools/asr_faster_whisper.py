@@ -38,7 +38,7 @@ class FasterWhisperASR(WhisperFamily):
     """
 
     def __init__(self, argument: str | None = None) -> None:
-        size, vad = with_vad(argument or DEFAULT)
+        size, vad = with_vad(argument, DEFAULT)
         super().__init__("faster-whisper", vad)
         require_extra("faster-whisper")
         self._folder = weights_folder(size)

@@ -3,7 +3,9 @@
 Whisper writes words for silence and music. With `+vad` behind its argument, silero-vad looks for speech first, and only
 that is transcribed. Words are withheld, and the step says so, where Whisper itself takes the part for silence, where
 the text compresses as no speech does, or where it goes round in a loop. The limits of the first two are Whisper's own
-defaults (`no_speech_threshold`, `compression_ratio_threshold`); none was tuned here.
+defaults (`no_speech_threshold` with `logprob_threshold`, `compression_ratio_threshold`); none was tuned here. Its
+no-speech probability alone is high on some true speech, too (arXiv 2212.04356, section 4.5): where Whisper is sure of
+the words they stay, and the step says that they may be invented.
 """
 
 import re
@@ -19,10 +21,11 @@ from lalm_agent.registry import Task, ToolResult, require_extra
 from lalm_agent.tools.asr_confidence import is_number, segment_confidence
 
 RATE = 16_000
-NO_SPEECH, COMPRESSION = 0.6, 2.4
+NO_SPEECH, UNSURE, COMPRESSION = 0.6, -1.0, 2.4
 LOOP = 4
 """So often in a row a phrase of two words or more is a loop; a single word twice as often."""
 SAME_SEGMENTS = 3
+"""So many equal segments of two words or more in a row are a loop; of a single word as many as in one segment."""
 _SILENT_PEAK = 1e-3
 """Below this peak (-60 dBFS) nothing is decoded: Whisper writes a phrase for pure silence."""
 _VAD = "+vad"
@@ -83,8 +86,16 @@ class WhisperFamily(ABC):
             warnings = (
                 f"{len(withheld)} of {len(segments)} parts of the transcript look invented and are left out: {why}",
             )
-        kept = (segment["text"] for segment, reason in zip(segments, reasons, strict=True) if reason is None)
-        return "".join(kept).strip(), warnings, details
+        kept = [segment for segment, reason in zip(segments, reasons, strict=True) if reason is None]
+        text = "".join(segment["text"] for segment in kept).strip()
+        if not _words(text):
+            return "", warnings, details
+        if doubtful := sum(_is_silence(segment) for segment in kept if _words(segment["text"])):
+            warnings += (
+                f"{doubtful} of {len(segments)} parts of the transcript may be invented: their no-speech probability "
+                f"is above {NO_SPEECH}",
+            )
+        return text, warnings, details
 
     @abstractmethod
     def segments(
@@ -101,9 +112,10 @@ class WhisperFamily(ABC):
         return self._finder.spans(samples)
 
 
-def with_vad(argument: str) -> tuple[str, bool]:
-    """`small+vad` -> (`small`, True)."""
-    return argument.removesuffix(_VAD), argument.endswith(_VAD)
+def with_vad(argument: str | None, default: str) -> tuple[str, bool]:
+    """`small+vad` -> (`small`, True); `+vad` -> (default, True)."""
+    argument = argument or ""
+    return argument.removesuffix(_VAD) or default, argument.endswith(_VAD)
 
 
 class SpeechFinder:
@@ -138,12 +150,18 @@ def _reason(segment: Segment, run: int) -> str | None:
     words = _words(segment["text"])
     if not words:
         return None
-    silence, ratio = segment.get("no_speech_prob"), segment.get("compression_ratio")
-    if is_number(silence) and silence > NO_SPEECH:
+    logprob, ratio = segment.get("avg_logprob"), segment.get("compression_ratio")
+    if _is_silence(segment) and not (is_number(logprob) and logprob > UNSURE):
         return "nobody speaks there"
     if is_number(ratio) and ratio > COMPRESSION:
         return "the text repeats itself"
-    return "it goes round in a loop" if run >= SAME_SEGMENTS or loops(words) else None
+    same = SAME_SEGMENTS if len(words) > 1 else 2 * LOOP
+    return "it goes round in a loop" if run >= same or loops(words) else None
+
+
+def _is_silence(segment: Segment) -> bool:
+    silence = segment.get("no_speech_prob")
+    return is_number(silence) and silence > NO_SPEECH
 
 
 def loops(words: Sequence[str]) -> bool:

@@ -40,7 +40,7 @@ class WhisperASR(WhisperFamily):
     """
 
     def __init__(self, argument: str | None = None) -> None:
-        size, vad = with_vad(argument or DEFAULT)
+        size, vad = with_vad(argument, DEFAULT)
         super().__init__("whisper", vad)
         self._path = weights_path(size)
         self.name = f"whisper:{size if size in SIZES else self._path.name}{'+vad' if vad else ''}"

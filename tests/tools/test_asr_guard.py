@@ -91,6 +91,7 @@ def test_nothing_is_transcribed_where_nobody_speaks(checkpoint: Path, sound: Sou
         ("huge", UsageError, "no size and no folder: huge"),
         ("tiny", PermanentBackendError, "weights of tiny are not on this machine"),
         ("small+vad", PermanentBackendError, "weights of small are not"),
+        ("+vad", PermanentBackendError, "weights of base are not"),
     ],
 )
 def test_weights_that_are_not_there(argument: str, error: type[Exception], said: str) -> None:
@@ -152,7 +153,7 @@ def test_only_speech_is_given_to_the_model(shared_data: Path) -> None:
 
 def test_what_looks_invented_is_left_out_and_said(sound: Sound) -> None:
     real = {"text": " Ask not what", "no_speech_prob": 0.1, "compression_ratio": 1.1, "avg_logprob": -0.2}
-    thanks = {"text": " Thank you for watching.", "no_speech_prob": 0.9, "avg_logprob": -0.3}
+    thanks = {"text": " Thank you for watching.", "no_speech_prob": 0.9, "avg_logprob": -1.3}
     loop = {"text": " la la la", "compression_ratio": 2.9}
     result = Says(real, thanks, loop)(task_of(sound))
     assert result.text == "Ask not what"
@@ -181,5 +182,27 @@ def test_a_loop_is_one_phrase_again_and_again(text: str, is_loop: bool) -> None:
 
 
 def test_the_same_words_in_three_segments_are_a_loop() -> None:
-    said = [{"text": text} for text in ("Good.", "Bye.", "bye", " Bye!", "Good.", "")]
+    said = [{"text": text} for text in ("Good.", "Good bye.", "good bye", " Good Bye!", "Good.", "")]
     assert [reason is not None for reason in invented(said)] == [False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize(("times", "is_loop"), [(7, False), (8, True)])
+def test_one_word_said_a_few_times_is_speech(times: int, is_loop: bool) -> None:
+    assert [reason is not None for reason in invented([{"text": " No."}] * times)] == [is_loop] * times
+
+
+def test_sure_words_stay_where_the_no_speech_probability_is_high(sound: Sound) -> None:
+    sung = {"text": " Let's go fishing", "no_speech_prob": 0.7, "avg_logprob": -0.3, "compression_ratio": 1.2}
+    result = Says(sung)(task_of(sound))
+    assert result.text == "Let's go fishing"
+    assert result.warnings == (
+        "1 of 1 parts of the transcript may be invented: their no-speech probability is above 0.6",
+    )
+    assert Says(sung | {"avg_logprob": -1.3})(task_of(sound)).text == ""
+    assert Says({"text": " you", "no_speech_prob": 0.7})(task_of(sound)).text == ""
+
+
+@pytest.mark.parametrize("text", [" \ufffd", " ...", " \u266a"])
+def test_signs_without_a_word_are_no_transcript(text: str, sound: Sound) -> None:
+    result = Says({"text": text, "no_speech_prob": 0.1})(task_of(sound))
+    assert (result.text, result.warnings) == ("", ("says recognised no words",))

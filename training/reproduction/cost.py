@@ -78,7 +78,7 @@ def work_of(frozen: design.Frozen, asked: int, sampled: int, others: int = 0, ep
 def cost_lines(request: design.ReproduceRequest, frozen: design.Frozen, sources: design.Sources) -> tuple[str, ...]:
     """What a whole reproduction costs, in words; what cannot be known says why. Nothing is loaded or fetched."""
     try:
-        asked, sampled = _questions(request, frozen, sources)
+        asked, sampled = count_questions(request, frozen, sources)
     except LalmError as error:
         return (f"not known: {error.message}",)
     work = work_of(frozen, asked, sampled, len(request.others))
@@ -126,8 +126,10 @@ def weights_of(model: str) -> tuple[float | None, str]:
     return float(named.group(1)) * 1e9, "read off its name"
 
 
-def _questions(request: design.ReproduceRequest, frozen: design.Frozen, sources: design.Sources) -> tuple[int, int]:
-    """How many questions are asked, and how many the bank has."""
+def count_questions(
+    request: design.ReproduceRequest, frozen: design.Frozen, sources: design.Sources
+) -> tuple[int, int]:
+    """How many questions are asked, and how many the bank has. Raises what `load_benchmark` does."""
     if sources.synthesised:
         return frozen.eval_questions, frozen.bank_questions
     from lalm_agent.eval.benchmarks import load_benchmark

@@ -341,9 +341,12 @@ def parts_of(frozen: Frozen, sources: Sources, request: ReproduceRequest) -> tup
         return Part(name, EvaluateRequest(**asked), f"{out}/{artefacts.SPEC}", of_evaluation)
 
     runs = {method: run(method, str(method), Path("runs", method)) for method in METHODS}
+    named = [other_model(text) for text in request.others]
+    if len({name for name, _ in named}) < len(named):
+        raise UsageError("two times --other with the same name", "a name for each")
     others = [
         run(method, f"{name}-{method}", Path("others", name, method), model=model)
-        for name, model in map(other_model, request.others)
+        for name, model in named
         for method in OTHERS
     ]
     study, sweep = _adapters(frozen, sources, evaluation, config, request)

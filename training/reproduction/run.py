@@ -41,7 +41,7 @@ from lalm_agent.training.idk.labels import Bootstrap
 from lalm_agent.training.idk.make import BankCurve, BankRequest, bank_curve, grade_bank
 from lalm_agent.training.lora.recipe import pick_device, preset_of
 from lalm_agent.training.reproduction import design
-from lalm_agent.training.reproduction.cost import cost_lines
+from lalm_agent.training.reproduction.cost import cost_lines, count_questions
 from lalm_agent.training.reproduction.report import Findings, as_markdown, watermarked
 from lalm_agent.training.sweep import AlphaSweepRequest, sweep_alpha
 from lalm_agent.training.sweep_report import SweepReport, write_picture
@@ -81,6 +81,9 @@ def reproduce(request: design.ReproduceRequest, observer: Observer | None = None
     if not request.report_only:
         _require_installed(spec.sources)
     with design.PaperFolder(request.out) as folder:
+        if folder.spec is None:
+            # Data that are not there must not become what the folder is about.
+            count_questions(request, spec.frozen, spec.sources)
         folder.begin(spec)
         # How often something was tried is told, and decides no figure.
         done = design.finished(folder, parts, (*design.FREE, "--tried") if request.report_only else design.FREE)

@@ -84,6 +84,8 @@ def test_other_models_and_workers_are_in_the_commands() -> None:
         assert engine in words(name, request=request)
     with pytest.raises(UsageError, match="is no NAME=MODEL"):
         words("idk", request=request.model_copy(update={"others": ("../x=mini",)}))
+    with pytest.raises(UsageError, match="--other with the same name"):
+        words("idk", request=request.model_copy(update={"others": ("x=mini", "x=owner/model")}))
 
 
 def test_the_agent_has_the_papers_tools_and_the_study_what_was_frozen() -> None:

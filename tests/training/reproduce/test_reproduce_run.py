@@ -12,6 +12,7 @@ from lalm_agent import training
 from lalm_agent.artefacts import Journal, read_lines
 from lalm_agent.cli.main import run
 from lalm_agent.config import AgentConfig
+from lalm_agent.errors import LalmError
 from lalm_agent.eval import EvaluateRequest
 from lalm_agent.jobs import ResumableTask, WorkerError, run_tasks
 from lalm_agent.training.reproduction import run as running
@@ -39,6 +40,13 @@ def folder(tmp_path: Path) -> PaperFolder:
     (tmp_path / "own.jsonl").write_text(json.dumps(row), "utf-8")
     (tmp_path / "script.jsonl").write_text(json.dumps({"match": "animal", "reply": "dog"}), "utf-8")
     return PaperFolder(tmp_path)
+
+
+def test_data_that_are_not_there_do_not_become_what_a_folder_is_about(tmp_path: Path) -> None:
+    request = training.ReproduceRequest(out=tmp_path / "paper", data="mmau", data_file=tmp_path / "absent")
+    with pytest.raises(LalmError, match="absent does not exist"):
+        training.reproduce(request)
+    assert not (tmp_path / "paper" / "spec.json").exists()
 
 
 def part(name: str, needs: tuple[str, ...] = (), data: str = "own.jsonl", method: str = "baseline") -> Part:
