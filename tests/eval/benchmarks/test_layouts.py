@@ -90,7 +90,7 @@ def aqua(number: int, family: str, last: str, answer: str) -> Row:
     question = (
         f"Which animal is heard? {' '.join(f'({a}) {o}' for a, o in zip('abc', options, strict=True))}\nPick one."
     )
-    clip = "/work/someone/ESC-50-master/audio_16k/5-1-A-0.wav"
+    clip = "/data/someone/ESC-50-master/audio_16k/5-1-A-0.wav"
     return {
         "id": number,
         "type": family,
